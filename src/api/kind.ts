@@ -1,0 +1,85 @@
+import type { FieldError } from "./field.ts";
+import type { KubeObject } from "./meta.ts";
+import type { Schema } from "./schema.ts";
+
+/**
+ * A kind: everything the API server must know to serve it. Kinds are data; a built-in kind is a CRD that came
+ * with the box plus an optional {@link Strategy} of code. There is one code path for both.
+ */
+export interface Kind extends Strategy {
+  /** "" for the core group. */
+  readonly group: string;
+  readonly version: string;
+  readonly kind: string;
+  /** Plural, as in URLs: "deployments". */
+  readonly resource: string;
+  readonly singular: string;
+  readonly shortNames: readonly string[];
+  readonly categories: readonly string[];
+  readonly scope: "Namespaced" | "Cluster";
+  readonly verbs: readonly Verb[];
+  /** "status", "scale", "log", "exec", "eviction", …: as listed in discovery, with their own kind and verbs. */
+  readonly subresources: readonly Subresource[];
+  readonly schema: Schema;
+  /**
+   * Where objects live when this version is a view of another (autoscaling/v1 of autoscaling/v2,
+   * events.k8s.io/v1 of v1 Event): the resource they are stored as, and the way there and back.
+   */
+  readonly storedAs?: { group: string; version: string; resource: string; toStored(object: KubeObject): KubeObject; fromStored(object: KubeObject): KubeObject };
+}
+
+export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";
+
+export interface Subresource {
+  readonly name: string;
+  readonly kind: string;
+  /** When it differs from the parent's: autoscaling/v1 for Scale, policy/v1 for Eviction. */
+  readonly group?: string;
+  readonly version?: string;
+  readonly verbs: readonly Verb[];
+}
+
+/**
+ * What a kind does at each step of a request, in this order. All optional. `object` is a private draft that may
+ * be changed in place; `old` is shared and frozen.
+ * Source of the order: k8s.io/apiserver/pkg/registry/rest/{create,update}.go.
+ */
+export interface Strategy {
+  /** 1. Defaults, as upstream's Go code sets them (schema defaults were set before). Must be idempotent. */
+  readonly defaults?: (object: KubeObject) => void;
+  /** 2. Clears what a client may not set (status), sets what the server owns. `generation` is done for it. */
+  readonly prepareForCreate?: (object: KubeObject) => void;
+  readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
+  /** 3. Upstream's validation with upstream's texts; metadata was validated before. */
+  readonly validate?: (object: KubeObject) => FieldError[];
+  readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  /** `Warning:` headers, such as those for deprecated fields. */
+  readonly warnings?: (object: KubeObject, old?: KubeObject) => string[];
+  /** True when spec and status are separate worlds: main writes keep the old status, /status writes the old rest. */
+  readonly hasStatus?: boolean;
+  /** How names of this kind are checked. Default: DNS-1123 subdomain. */
+  readonly validateName?: (name: string, prefix: boolean) => string[];
+  /** Graceful deletion: seconds to wait by default, or 0 (delete at once). Only pods differ. */
+  readonly gracePeriodSeconds?: (object: KubeObject) => number;
+  /** Table columns; metadata.name and age are written by hand like any other. Default: Name, Age. */
+  readonly columns?: readonly Column[];
+  readonly rowConditions?: (object: KubeObject) => { type: string; status: string; reason: string; message: string }[] | undefined;
+  /** Field selectors beyond metadata.name and metadata.namespace: label → value. */
+  readonly selectableFields?: (object: KubeObject) => Record<string, string>;
+  /** Where /scale reads and writes. */
+  readonly scale?: { specReplicasPath: string; statusReplicasPath: string; labelSelector(object: KubeObject): string };
+}
+
+/** A cell is what printers.go puts there: a string, an integer (type "integer"), a boolean. */
+export type Cell = string | number | boolean | null;
+export interface Column {
+  readonly name: string;
+  readonly type: "string" | "integer" | "number" | "boolean" | "date";
+  /** "name" for the Name column. */
+  readonly format?: string;
+  readonly description?: string;
+  /** 0: always; 1: only with -o wide. */
+  readonly priority?: 0 | 1;
+  readonly cell: (object: KubeObject, nowMs: number) => Cell;
+}

@@ -1,0 +1,91 @@
+/**
+ * The data plane as the rest of Wherry sees it. `controllers/` publish snapshots, the agent asks for probes and
+ * tells readiness, `apiserver/` dials pods; `proxy/` does the work in `wherry-net`. Joined in `wherry.ts`.
+ */
+
+/**
+ * Everything the service listeners, DNS and the front door need, compiled from Services, EndpointSlices, Pods
+ * (and later routes). Immutable; a new one replaces the old one whole. Plain JSON: it crosses process borders.
+ */
+export interface NetSnapshot {
+  /** The store's revision it was compiled from; grows. */
+  revision: number;
+  services: ServiceSnapshot[];
+}
+
+export interface ServiceSnapshot {
+  namespace: string;
+  name: string;
+  type: "ClusterIP" | "NodePort" | "LoadBalancer" | "ExternalName";
+  /** Empty for headless ("None") and ExternalName. */
+  clusterIPs: string[];
+  headless: boolean;
+  externalName?: string;
+  publishNotReadyAddresses: boolean;
+  /** Seconds of ClientIP affinity; 0 for none. */
+  affinitySeconds: number;
+  ports: ServicePortSnapshot[];
+  /** Named endpoints of a headless Service's pods: A records `hostname.svc.ns.svc.cluster.local`. */
+  hostnames: { hostname: string; ip: string; ready: boolean }[];
+}
+
+export interface ServicePortSnapshot {
+  /** "" when the Service has one unnamed port. */
+  name: string;
+  protocol: "TCP" | "UDP";
+  port: number;
+  nodePort?: number;
+  /** From `appProtocol` or the port's name ("http", "http-web", "grpc"): what the front door may route by name. */
+  appProtocol?: string;
+  /** All endpoints, ready or not: readiness may change by a probe before the next snapshot. */
+  endpoints: { ip: string; port: number; ready: boolean; terminating: boolean }[];
+}
+
+export type ProbeRequest = { ip: string; port: number; timeoutMs: number } & (
+  | { type: "http"; scheme: "HTTP" | "HTTPS"; host?: string; path: string; headers: { name: string; value: string }[] }
+  | { type: "tcp" }
+  | { type: "grpc"; service: string }
+);
+export interface ProbeResult {
+  success: boolean;
+  /** As kubelet says it: `HTTP probe failed with statuscode: 503`, `dial tcp 10.244.0.5:8080: connect: connection refused`. */
+  output: string;
+}
+
+/** Where the host reaches a Service: printed by `status`, written into LoadBalancer status. */
+export interface HostAddress {
+  namespace: string;
+  service: string;
+  port: number;
+  protocol: "TCP" | "UDP";
+  /** "http://user-service.ecommerce.localhost:8088" or "tcp://127.0.0.1:40001". */
+  url: string;
+  /** Set for type LoadBalancer: its address on the host. */
+  loadBalancerIP?: string;
+  nodePort?: number;
+}
+
+/** The side of the data plane that lives in `wherry` and owns handles and workers. */
+export interface PodNetwork {
+  probe(request: ProbeRequest): Promise<ProbeResult>;
+  /** Overrides an endpoint's readiness at once, ahead of the next snapshot. Undefined forgets the override. */
+  setReady(ip: string, ready: boolean | undefined): void;
+  publish(snapshot: NetSnapshot): void;
+  hostAddresses(): HostAddress[];
+}
+
+/** How the pod network is entered and shaped; provided by the agent's sandbox. */
+export interface NetworkNamespace {
+  mode: "isolated" | "plain";
+  /**
+   * The command prefix that starts a program inside the pod network as the data plane's unprivileged user:
+   * empty in plain mode, `["nsenter", "-t", …, "setpriv", …]` in isolated mode.
+   */
+  enter: readonly string[];
+  /** As `enter`, for the second namespace behind the default route where egress listeners live. */
+  enterEgress?: readonly string[];
+  /** Isolated: "10.244.0.1" (the gateway) etc. Plain: 127.97/16 and 127.96/16. */
+  gatewayIP: string;
+  dnsIP: string;
+  apiServiceIP: string;
+}

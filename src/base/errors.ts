@@ -1,0 +1,34 @@
+/**
+ * Errors that a person reads at the terminal: what happened, and what to do about it. One row a code; the
+ * reference page `docs/reference/errors.md` lists the same rows, which a test proves.
+ */
+export const errorCatalogue = {
+  DATA_DIR_LOCKED: { exit: 3, remedy: "Stop the other Wherry (`wherry down`), or give this one its own --data-dir." },
+  DATA_DIR_UNREADABLE: { exit: 3, remedy: "Make the folder yours (`chown -R $USER DIR; chmod 700 DIR`), or name another with --data-dir." },
+  DATA_DIR_DAMAGED: { exit: 3, remedy: "Restore a backup of the folder, or start empty with `wherry reset`." },
+  DISK_FULL: { exit: 4, remedy: "Free some space; nothing that was acknowledged is lost, and writes are taken again as soon as there is room." },
+  PORT_TAKEN: { exit: 5, remedy: "Stop the program on that port, or choose another with --port." },
+  MANIFEST_INVALID: { exit: 6, remedy: "Correct the file; nothing of it was applied." },
+  PROGRAM_MISSING: { exit: 7, remedy: "Install the package named above." },
+  PLATFORM_UNSUPPORTED: { exit: 8, remedy: "Run on Linux x64 or arm64 with glibc." },
+  NOT_RUNNING: { exit: 9, remedy: "Start it with `wherry up`." },
+  USAGE: { exit: 2, remedy: "See `wherry --help`." },
+} as const satisfies Record<string, { exit: number; remedy: string }>;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** An error for a person: `message` says what happened (with the value and where), the catalogue what to do. */
+export class WherryError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "WherryError";
+    this.code = code;
+  }
+  get remedy(): string {
+    return errorCatalogue[this.code].remedy;
+  }
+  get exitCode(): number {
+    return errorCatalogue[this.code].exit;
+  }
+}

@@ -1,0 +1,42 @@
+import { availableParallelism } from "node:os";
+
+/**
+ * Every bound in Wherry, with what happens when it bites. Units are in the names. The assertions at the foot
+ * state the relations between bounds that the code relies on.
+ */
+export const limits = {
+  /** A request body to the API. Larger: 413. Upstream's etcd refuses above 1.5 MiB, its API server above 3 MiB. */
+  apiBodyBytesMax: 3 * 1024 * 1024,
+  /** One stored object, encoded. Larger: 413 `Request entity too large`. */
+  objectBytesMax: 1.5 * 1024 * 1024,
+  /** How many changes the watch window keeps. Older watches: 410 Expired. */
+  watchWindowEvents: 20_000,
+  /** Events waiting for one watcher. More: the watcher is ended with 410 and lists anew. */
+  watcherQueueEvents: 10_000,
+  /** Bytes waiting for one watcher's socket. More: as above. */
+  watcherQueueBytes: 8 * 1024 * 1024,
+  /** Watchers in all. More: 429 with Retry-After. */
+  watchersMax: 10_000,
+  /** How many watchers one turn of the loop feeds before others get a turn. */
+  fanOutSlice: 100,
+  /** Items of a list page, whatever the client asks. */
+  listPageMax: 10_000,
+  /** Operations of one JSON patch. More: 413, as upstream. */
+  jsonPatchOperationsMax: 10_000,
+  /** Size of one log file of a container before it is rotated, and how many are kept: kubelet's defaults. */
+  containerLogBytesMax: 10 * 1024 * 1024,
+  containerLogFilesMax: 5,
+  /** A termination message; longer ones keep their tail. */
+  terminationMessageBytesMax: 4096,
+  /** Pods on the node, as kubelet's default. */
+  podsMax: 110,
+  /** How long an Event is kept, as upstream's `--event-ttl`. */
+  eventTtlMs: 60 * 60 * 1000,
+  /** Open exec, attach and port-forward sessions in all. More: 429. */
+  streamsMax: 512,
+  /** Worker processes of the data plane. */
+  netWorkers: Math.max(1, availableParallelism() - 1),
+} as const;
+
+console.assert(limits.objectBytesMax <= limits.apiBodyBytesMax, "an object that may be stored must fit in a request");
+console.assert(limits.watcherQueueEvents <= limits.watchWindowEvents, "a watcher behind by a full queue must still be inside the window");
