@@ -1,0 +1,89 @@
+/**
+ * Requests, replies and notices between two of Wherry's processes, over Node's process messages. A message may
+ * carry one raw handle (a `TCP` wrap): it is passed on without anybody reading from it.
+ *
+ *   notice:  { type, body }                 request: { type, id, body }
+ *   reply:   { type: "reply", id, ok, body } or { type: "reply", id, error, name? }
+ */
+export interface Endpoint {
+  send?(message: unknown, handle?: unknown, options?: object, callback?: (error: Error | null) => void): boolean;
+  on(event: "message", listener: (message: unknown, handle: unknown) => void): unknown;
+  once(event: "disconnect", listener: () => void): unknown;
+}
+
+/** A raw handle on its way between processes; opaque here. */
+export type RawHandle = object;
+export interface Answer<T = unknown> {
+  body: T;
+  handle?: RawHandle | undefined;
+}
+export type Handler = (body: never, handle: RawHandle | undefined) => Promise<Answer> | Answer | void | Promise<void>;
+
+interface Wire {
+  type: string;
+  id?: number;
+  body?: unknown;
+  ok?: boolean;
+  error?: string;
+}
+
+export class Channel {
+  readonly #endpoint: Endpoint;
+  readonly #handlers = new Map<string, Handler>();
+  readonly #waiting = new Map<number, { resolve(answer: Answer): void; reject(error: Error): void }>();
+  #nextId = 1;
+  #closed = false;
+
+  constructor(endpoint: Endpoint) {
+    this.#endpoint = endpoint;
+    endpoint.on("message", (message, handle) => void this.#receive(message as Wire, handle as RawHandle | undefined));
+    endpoint.once("disconnect", () => {
+      this.#closed = true;
+      for (const { reject } of this.#waiting.values()) reject(new Error("the other process is gone"));
+      this.#waiting.clear();
+    });
+  }
+
+  /** Registers what answers messages of this type. One handler a type. */
+  on(type: string, handler: Handler): void {
+    this.#handlers.set(type, handler);
+  }
+
+  notify(type: string, body?: unknown, handle?: RawHandle): void {
+    this.#send({ type, body }, handle);
+  }
+
+  request<T>(type: string, body?: unknown, handle?: RawHandle): Promise<Answer<T>> {
+    if (this.#closed) return Promise.reject(new Error(`${type}: the other process is gone`));
+    const id = this.#nextId++;
+    return new Promise<Answer>((resolve, reject) => {
+      this.#waiting.set(id, { resolve, reject });
+      this.#send({ type, id, body }, handle);
+    }) as Promise<Answer<T>>;
+  }
+
+  #send(wire: Wire, handle: RawHandle | undefined): void {
+    // A closed pipe shows itself as "disconnect" as well; the callback keeps it from becoming an uncaught error.
+    if (!this.#closed) this.#endpoint.send?.(wire, handle, { keepOpen: false }, () => {});
+  }
+
+  async #receive(wire: Wire, handle: RawHandle | undefined): Promise<void> {
+    if (typeof wire !== "object" || wire === null) return;
+    if (wire.type === "reply") {
+      const waiter = this.#waiting.get(wire.id!);
+      this.#waiting.delete(wire.id!);
+      if (wire.ok) waiter?.resolve({ body: wire.body, handle });
+      else waiter?.reject(new Error(wire.error));
+      return;
+    }
+    const handler = this.#handlers.get(wire.type);
+    if (!handler) return;
+    try {
+      const answer = await handler(wire.body as never, handle);
+      if (wire.id !== undefined) this.#send({ type: "reply", id: wire.id, ok: true, body: answer?.body }, answer?.handle);
+    } catch (error) {
+      if (wire.id === undefined) throw error;
+      this.#send({ type: "reply", id: wire.id, ok: false, error: (error as Error).message }, undefined);
+    }
+  }
+}
