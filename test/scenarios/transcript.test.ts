@@ -1,0 +1,29 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { mismatch, parseTranscript } from "./transcript.ts";
+
+test("mismatch() compares word by word, with holes and skipped lines", () => {
+  const output = "NAME     READY   STATUS    AGE\nweb-1    1/1     Running   3s\nweb-2    0/1     Pending   1s\n";
+  const cases: [string, string[], boolean][] = [
+    ["whole", ["NAME READY STATUS AGE", "web-1 1/1 Running <age>", "web-2 0/1 Pending <age>"], true],
+    ["skipped lines", ["NAME <*>", "...", "web-2 0/1 Pending <age>"], true],
+    ["a line too many", ["NAME <*>", "web-1 1/1 Running <age>"], false],
+    ["another order", ["NAME <*>", "web-2 <*>", "web-1 <*>"], false],
+    ["alternatives", ["...", "web-2 0/1 <Pending|Running> <age>"], true],
+    ["wrong word", ["...", "web-2 1/1 Pending <age>"], false],
+  ];
+  for (const [name, expected, matches] of cases) assert.equal(mismatch(expected, output) === undefined, matches, name);
+});
+
+test("parseTranscript() reads commands, deadlines, background names and exit codes", () => {
+  const steps = parseTranscript("# why\n$ one  [within 5s]\nout\n\n$ two [background log]\n> log [within 2s]\nline\n$ three\n[exit 3]\n");
+  assert.deepEqual(
+    steps.map(({ command, withinMs, background, show, exitCode, expected }) => ({ command, withinMs, background, show, exitCode, expected })),
+    [
+      { command: "one", withinMs: 5000, background: undefined, show: undefined, exitCode: 0, expected: ["out"] },
+      { command: "two", withinMs: undefined, background: "log", show: undefined, exitCode: 0, expected: [] },
+      { command: "log", withinMs: 2000, background: undefined, show: "log", exitCode: 0, expected: ["line"] },
+      { command: "three", withinMs: undefined, background: undefined, show: undefined, exitCode: 3, expected: [] },
+    ],
+  );
+});
