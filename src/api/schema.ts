@@ -7,7 +7,8 @@ export interface Schema {
   readonly type?: "object" | "array" | "string" | "integer" | "number" | "boolean";
   /**
    * OpenAPI's formats, and our names of the scalar types with a wire form of their own:
-   * "quantity", "int-or-string", "date-time", "micro-time", "raw" (RawExtension: any JSON), "fields-v1".
+   * "quantity", "int-or-string", "date-time", "micro-time", "raw" (RawExtension: a JSON object), "fields-v1",
+   * "json" (any JSON), and "schema-or-array", "schema-or-bool", "schema-or-strings" of JSONSchemaProps.
    */
   readonly format?: string;
   /** The definition this node came from, such as "io.k8s.api.core.v1.PodSpec". */
@@ -26,6 +27,12 @@ export interface Schema {
   readonly listType?: "atomic" | "set" | "map";
   readonly listMapKeys?: readonly string[];
   readonly mapType?: "atomic" | "granular";
+  /** The Go type that decoding errors print, where it does not follow from the rest: "v1.PullPolicy". */
+  readonly goType?: string;
+  /** Go writes the field only when it is not zero (`omitempty` on a non-pointer): a zero value is dropped. */
+  readonly omitZero?: boolean;
+  /** Of a built-in definition: protobuf field numbers by JSON name; see {@link ProtobufField}. */
+  readonly protobuf?: Readonly<Record<string, ProtobufField>>;
   readonly preserveUnknownFields?: boolean;
   readonly embeddedResource?: boolean;
   /** Constraints that only CRDs state. */
@@ -36,4 +43,11 @@ export interface Schema {
   readonly minItems?: number;
   readonly maxItems?: number;
   readonly pattern?: string;
+}
+
+export interface ProtobufField {
+  /** `[3]`; `[2, 5]` when the field is number 5 of an inlined message that is number 2. */
+  readonly path: readonly number[];
+  /** Of messages: an empty one means `{}` when Go has a pointer there, and nothing when it has not. */
+  readonly pointer: boolean;
 }
