@@ -8,9 +8,10 @@ function pair(): [Channel, Channel, () => void] {
   const [a, b] = [new EventEmitter(), new EventEmitter()];
   const join = (from: EventEmitter, to: EventEmitter): Endpoint =>
     Object.assign(from, {
-      send(message: unknown, handle?: unknown) {
+      send(message: unknown, handle?: unknown, _options?: object, sent?: (error: Error | null) => void) {
         const copy: unknown = JSON.parse(JSON.stringify(message));
         queueMicrotask(() => to.emit("message", copy, handle));
+        sent?.(null);
         return true;
       },
     }) as unknown as Endpoint;
@@ -24,6 +25,18 @@ test("a request is answered with body and handle", async () => {
   const answer = await left.request<number>("dial", { port: 80 });
   assert.equal(answer.body, 81);
   assert.equal(answer.handle, handle);
+});
+
+test("a handle in an answer is given away, one in a notice is not", async () => {
+  const [left, right] = pair();
+  const closed: string[] = [];
+  const given = { close: () => closed.push("given") };
+  const kept = { close: () => closed.push("kept") };
+  right.on("dial", () => ({ body: null, handle: given }));
+  right.on("take", () => {});
+  left.notify("take", null, kept);
+  await left.request("dial");
+  assert.deepEqual(closed, ["given"]);
 });
 
 test("an error travels back as an error", async () => {

@@ -13,6 +13,7 @@ export interface Endpoint {
 
 /** A raw handle on its way between processes; opaque here. */
 export type RawHandle = object;
+/** A handle in an answer is given away: our own copy is closed once it is on its way. One in a notice or request stays ours. */
 export interface Answer<T = unknown> {
   body: T;
   handle?: RawHandle | undefined;
@@ -62,9 +63,10 @@ export class Channel {
     }) as Promise<Answer<T>>;
   }
 
-  #send(wire: Wire, handle: RawHandle | undefined): void {
+  #send(wire: Wire, handle: RawHandle | undefined, sent: () => void = () => {}): void {
     // A closed pipe shows itself as "disconnect" as well; the callback keeps it from becoming an uncaught error.
-    if (!this.#closed) this.#endpoint.send?.(wire, handle, { keepOpen: false }, () => {});
+    if (this.#closed || !this.#endpoint.send) return sent();
+    this.#endpoint.send(wire, handle, { keepOpen: false }, sent);
   }
 
   async #receive(wire: Wire, handle: RawHandle | undefined): Promise<void> {
@@ -80,7 +82,7 @@ export class Channel {
     if (!handler) return;
     try {
       const answer = await handler(wire.body as never, handle);
-      if (wire.id !== undefined) this.#send({ type: "reply", id: wire.id, ok: true, body: answer?.body }, answer?.handle);
+      if (wire.id !== undefined) this.#send({ type: "reply", id: wire.id, ok: true, body: answer?.body }, answer?.handle, () => (answer?.handle as { close?(): void } | undefined)?.close?.());
     } catch (error) {
       if (wire.id === undefined) throw error;
       this.#send({ type: "reply", id: wire.id, ok: false, error: (error as Error).message }, undefined);
