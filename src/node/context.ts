@@ -1,0 +1,62 @@
+import type { Client } from "../api/client.ts";
+import type { PodNetwork } from "../api/network.ts";
+import type { ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { ImageStore } from "./images/image.ts";
+import type { Sandbox } from "./sandbox/sandbox.ts";
+
+/** What every part of the agent works with; made once in `agent.ts`. */
+export interface NodeContext {
+  readonly client: Client;
+  readonly sandbox: Sandbox;
+  readonly network: Pick<PodNetwork, "probe" | "setReady">;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly objects: Objects;
+  readonly images: ImageStore;
+  readonly uids: Uids;
+  readonly dataDir: string;
+  /** The node's InternalIP, as pods' status.hostIP shows it. */
+  readonly hostIP: string;
+  /** Folders below which hostPath volumes may lie. */
+  readonly hostPathRoots: readonly string[];
+  /** Files are given to the pod's uid only when Wherry is root. */
+  readonly root: boolean;
+  event(pod: Pod, type: "Normal" | "Warning", reason: string, message: string, container?: string): void;
+}
+
+/**
+ * The objects that pods refer to. A get goes to the API, so that a pod sees what was written before it; undefined
+ * means that the object does not exist.
+ */
+export interface Objects {
+  configMap(namespace: string, name: string): Promise<ConfigMap | undefined>;
+  secret(namespace: string, name: string): Promise<Secret | undefined>;
+  claim(namespace: string, name: string): Promise<PersistentVolumeClaim | undefined>;
+  volume(name: string): Promise<PersistentVolume | undefined>;
+  /** From the informer: service variables may be as old as it is. */
+  services(namespace: string): Service[];
+}
+
+/** Which uid of the machine a pod runs as. */
+export interface Uids {
+  acquire(pod: Pod): number;
+  release(pod: Pod): void;
+}
+
+/** A reason not to start a container now, in kubelet's words; the agent tries again later. */
+export class ContainerError extends Error {
+  /** "CreateContainerConfigError", "ErrImagePull", "RunContainerError", … */
+  readonly reason: string;
+  constructor(reason: string, message: string) {
+    super(message);
+    this.name = "ContainerError";
+    this.reason = reason;
+  }
+}
+
+/** `name_namespace(uid)`, as kubelet's messages name a pod. */
+export function formatPod(pod: Pod): string {
+  return `${pod.metadata.name}_${pod.metadata.namespace}(${pod.metadata.uid})`;
+}

@@ -1,0 +1,24 @@
+import type { Mount } from "../sandbox/sandbox.ts";
+
+/** What an image says about a container, whatever the image is made of. */
+export interface Image {
+  /** As it shall appear in containerStatuses[].imageID. */
+  id: string;
+  entrypoint: readonly string[];
+  cmd: readonly string[];
+  env: Readonly<Record<string, string>>;
+  workingDir: string;
+  /** As a Dockerfile's USER says it: "", "1001", "app", "app:group". */
+  user: string;
+  /** Users the image knows: name → uid. */
+  users: Readonly<Record<string, number>>;
+  mounts: readonly Mount[];
+  stopSignal: NodeJS.Signals;
+  /** What the user should know of how the image is run here; each becomes an Event. */
+  notices: readonly { type: "Normal" | "Warning"; reason: string; message: string }[];
+}
+
+export interface ImageStore {
+  /** Throws ContainerError with ErrImagePull, ErrImageNeverPull or InvalidImageName. */
+  resolve(image: string): Promise<Image>;
+}

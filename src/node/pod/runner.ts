@@ -1,0 +1,332 @@
+import { createHash } from "node:crypto";
+import { chownSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Container, Pod, Probe } from "../../api/types.ts";
+import { delay, type Timer } from "../../base/clock.ts";
+import { ContainerError, formatPod, type NodeContext } from "../context.ts";
+import { LogWriter } from "../logs/write.ts";
+import type { Image } from "../images/image.ts";
+import { type ContainerExit, type ContainerProcess, type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
+import { OutputHub } from "../streams/hub.ts";
+import { askProbe, type Target } from "./ask.ts";
+import { runHook } from "./hooks.ts";
+import { nextBackoff } from "./plan.ts";
+import { type ProbeKind, ProbeLoop } from "./probes.ts";
+import { type ContainerRecord, isRunning } from "./record.ts";
+import { terminationMessage } from "./termination.ts";
+
+/** What the runner asks of the pod it belongs to. */
+export interface RunnerHost {
+  readonly pod: Pod;
+  readonly dir: string;
+  readonly hostUid: number;
+  readonly sandbox: PodSandbox | undefined;
+  /** Image, environment, user and mounts of the container as the sandbox wants them. */
+  specify(container: Container, image: Image): Promise<ContainerSpec>;
+  /** Something changed that the plan or the status should know. */
+  changed(): void;
+  /** Readiness changed: the data plane hears of it before anything else happens. */
+  readinessChanged(): void;
+}
+
+/** After preStop has eaten the grace period, a program still gets this long to end. kubelet's minimum. */
+const minimumGraceMs = 2000;
+/** The CPU quota begins at first Ready, or after this long. */
+const unthrottledMs = 30_000;
+const restartRetry = { baseMs: 10_000, maxMs: 300_000 } as const;
+
+/** Runs one container of a pod: one process after the other, with its log, probes and hooks. */
+export class ContainerRunner {
+  readonly container: Container;
+  readonly record: ContainerRecord;
+  readonly output = new OutputHub();
+  process: ContainerProcess | undefined;
+  readonly #ctx: NodeContext;
+  readonly #host: RunnerHost;
+  #probes: ProbeLoop[] = [];
+  #image: Image | undefined;
+  #exited: Promise<void> = Promise.resolve();
+  #killTimer: Timer | undefined;
+  #killAtMs = Infinity;
+  #cpuTimer: Timer | undefined;
+  #abortHooks = new AbortController();
+  #spec: Container;
+
+  constructor(ctx: NodeContext, host: RunnerHost, container: Container, record: ContainerRecord) {
+    this.#ctx = ctx;
+    this.#host = host;
+    this.container = container;
+    this.#spec = container;
+    this.record = record;
+  }
+
+  /** Takes a changed container of the pod's spec; true when a running program no longer is what the spec says. */
+  update(container: Container): boolean {
+    const changed = container.image !== this.#spec.image;
+    this.#spec = container;
+    return changed && isRunning(this.record);
+  }
+
+  get #terminationFile(): string {
+    return join(this.#host.dir, "containers", this.container.name, "termination-log");
+  }
+
+  // ---- start --------------------------------------------------------------------------------------------------
+
+  /** Starts a process. Never rejects: what goes wrong is in the record. */
+  async start(): Promise<void> {
+    const { record } = this;
+    const container = this.#spec;
+    record.activity = "starting";
+    record.retryAtMs = undefined;
+    try {
+      const image = await this.#pull(container);
+      const spec = await this.#host.specify(container, image);
+      const sandbox = this.#host.sandbox;
+      if (!sandbox) throw new ContainerError("CreateContainerError", "the pod's sandbox is gone");
+      const incarnation = record.terminated || record.last ? record.restartCount + 1 : record.restartCount;
+      const mounts = [...spec.mounts, this.#terminationMount(container)];
+      this.#event("Normal", "Created", `Created container: ${container.name}`);
+      const process = await sandbox.startContainer({ ...spec, mounts });
+      this.#began(process, image, incarnation);
+    } catch (error) {
+      this.#failedToStart(error);
+    }
+    this.#host.changed();
+    if (this.process && record.hookPending) await this.#postStart();
+  }
+
+  async #pull(container: Container): Promise<Image> {
+    const image = await this.#ctx.images.resolve(container.image ?? "");
+    this.#event("Normal", "Pulled", `Container image ${JSON.stringify(container.image)} already present on machine`);
+    for (const { type, reason, message } of image.notices) this.#event(type, reason, message);
+    return image;
+  }
+
+  /** The file of last words, bound at its place in the container. */
+  #terminationMount(container: Container): ContainerSpec["mounts"][number] {
+    const file = this.#terminationFile;
+    mkdirSync(join(file, ".."), { recursive: true, mode: 0o755 });
+    // Made anew each time: the last program's words are its own.
+    rmSync(file, { force: true });
+    writeFileSync(file, "", { flag: "wx", mode: 0o666 });
+    if (this.#ctx.root) chownSync(file, this.#host.hostUid, this.#host.hostUid);
+    return { kind: "bind", source: file, target: container.terminationMessagePath ?? "/dev/termination-log", readOnly: false };
+  }
+
+  #began(process: ContainerProcess, image: Image, incarnation: number): void {
+    const { record, container } = this;
+    const nowMs = this.#ctx.clock.now();
+    if (record.terminated) record.backoff = nextBackoff(record, nowMs);
+    record.last = record.terminated ?? record.last;
+    record.terminated = undefined;
+    record.waiting = undefined;
+    record.retries = 0;
+    record.restartCount = incarnation;
+    record.startedAtMs = nowMs;
+    record.image = this.#spec.image ?? "";
+    record.imageID = image.id;
+    record.containerID = `wherry://${createHash("sha256").update(`${this.#host.pod.metadata.uid}/${container.name}/${incarnation}/${process.pid}/${nowMs}`).digest("hex")}`;
+    record.started = this.#spec.startupProbe === undefined;
+    record.ready = this.#spec.readinessProbe === undefined;
+    record.hookPending = this.#spec.lifecycle?.postStart !== undefined;
+    record.activity = "running";
+    this.process = process;
+    this.#image = image;
+    this.#abortHooks = new AbortController();
+    const log = new LogWriter(join(this.#host.dir, "logs", container.name), incarnation, this.#ctx.clock);
+    log.pump(process.stdout, "stdout", (chunk) => this.output.write("stdout", chunk));
+    if (process.stderr !== process.stdout) log.pump(process.stderr, "stderr", (chunk) => this.output.write("stderr", chunk));
+    this.#event("Normal", "Started", `Started container ${container.name}`);
+    this.#exited = process.exited.then((exit) => this.#ended(exit, log));
+    this.#cpuTimer = this.#ctx.clock.setTimer(unthrottledMs, () => process.applyCpuLimit());
+    if (!record.hookPending) this.#startProbes();
+    this.#host.readinessChanged();
+  }
+
+  #failedToStart(error: unknown): void {
+    const { record } = this;
+    record.activity = "idle";
+    const reason = error instanceof ContainerError || error instanceof SandboxRefusal ? error.reason : "RunContainerError";
+    const message = error instanceof Error ? error.message : String(error);
+    const pulling = reason === "ErrImagePull";
+    const again = pulling && record.waiting !== undefined && /^(ErrImagePull|ImagePullBackOff)$/.test(record.waiting.reason);
+    if (!(error instanceof ContainerError || error instanceof SandboxRefusal)) this.#ctx.log.warn("container did not start", { pod: formatPod(this.#host.pod), container: this.container.name, error });
+    if (pulling) this.#event("Warning", "Failed", `Failed to pull image ${JSON.stringify(this.#spec.image)}: ${message}`);
+    this.#event("Warning", "Failed", pulling ? "Error: ErrImagePull" : `Error: ${message}`);
+    const nowMs = this.#ctx.clock.now();
+    const delayMs = pulling ? Math.min(restartRetry.maxMs, restartRetry.baseMs * 2 ** Math.min(record.retries, 5)) : restartRetry.baseMs;
+    record.retries++;
+    record.retryAtMs = nowMs + delayMs;
+    record.waiting = { reason, message };
+    if (!pulling) return;
+    // The first look shows the reason; what follows until the next try is the back-off.
+    this.#event("Normal", "BackOff", `Back-off pulling image ${JSON.stringify(this.#spec.image)}`);
+    this.#event("Warning", "Failed", "Error: ImagePullBackOff");
+    const backOff = { reason: "ImagePullBackOff", message: `Back-off pulling image ${JSON.stringify(this.#spec.image)}: ErrImagePull: ${message}` };
+    if (again) record.waiting = backOff;
+    else
+      this.#ctx.clock.setTimer(1000, () => {
+        if (record.waiting?.reason !== "ErrImagePull") return;
+        record.waiting = backOff;
+        this.#host.changed();
+      });
+  }
+
+  /** What was missing may be there now: try at once. */
+  retryNow(): void {
+    this.record.retryAtMs = undefined;
+  }
+
+  async #postStart(): Promise<void> {
+    const { record } = this;
+    const incarnation = this.process;
+    try {
+      // A hook has no deadline of its own; a pod that is deleted meanwhile aborts it by ending the program.
+      await runHook(this.#spec.lifecycle!.postStart!, this.#host.pod.metadata.name, 2 ** 31 - 1, this.#target, this.#abortHooks.signal);
+    } catch (error) {
+      if (this.process !== incarnation || record.activity !== "running") return;
+      this.#event("Warning", "FailedPostStartHook", "PostStartHook failed");
+      await this.stop({ graceMs: this.#graceMs(), message: "FailedPostStartHook", hooks: true });
+      record.waiting = { reason: "PostStartHookError", message: (error as Error).message };
+      this.#host.changed();
+      return;
+    }
+    if (this.process !== incarnation || record.activity === "idle") return;
+    record.hookPending = false;
+    if (record.activity === "running") this.#startProbes();
+    this.#host.readinessChanged();
+    this.#host.changed();
+  }
+
+  // ---- probes -------------------------------------------------------------------------------------------------
+
+  get #target(): Target {
+    return { ip: this.#host.sandbox?.ip ?? "", container: this.#spec, process: this.process!, network: this.#ctx.network, clock: this.#ctx.clock };
+  }
+
+  #startProbes(): void {
+    const { startupProbe } = this.#spec;
+    if (startupProbe && !this.record.started) this.#startProbe("startup", startupProbe);
+    else this.#startServingProbes();
+  }
+  #startServingProbes(): void {
+    const { readinessProbe, livenessProbe } = this.#spec;
+    if (readinessProbe) this.#startProbe("readiness", readinessProbe);
+    if (livenessProbe) this.#startProbe("liveness", livenessProbe);
+  }
+
+  #startProbe(kind: ProbeKind, probe: Probe): void {
+    const target = this.#target;
+    const loop = new ProbeLoop(kind, probe, this.#ctx.clock, () => askProbe(probe, (probe.timeoutSeconds ?? 1) * 1000, target), {
+      change: (success) => this.#probeChanged(loop, probe, success),
+      failure: (output) => this.#event("Warning", "Unhealthy", `${kind[0]!.toUpperCase()}${kind.slice(1)} probe failed: ${output}`),
+    });
+    this.#probes.push(loop);
+    loop.start(this.record.startedAtMs!);
+  }
+
+  #probeChanged(loop: ProbeLoop, probe: Probe, success: boolean): void {
+    const { record } = this;
+    if (loop.kind === "readiness") {
+      record.ready = success;
+      if (success) this.process?.applyCpuLimit();
+      this.#host.readinessChanged();
+    } else if (success && loop.kind === "startup") {
+      record.started = true;
+      loop.stop();
+      this.#startServingProbes();
+      this.#host.readinessChanged();
+    } else if (!success) {
+      const graceMs = probe.terminationGracePeriodSeconds === undefined ? this.#graceMs() : probe.terminationGracePeriodSeconds * 1000;
+      void this.stop({ graceMs, message: `Container ${this.container.name} failed ${loop.kind} probe, will be restarted`, hooks: true });
+    }
+    this.#host.changed();
+  }
+
+  #graceMs(): number {
+    return (this.#host.pod.spec!.terminationGracePeriodSeconds ?? 30) * 1000;
+  }
+
+  // ---- stop ---------------------------------------------------------------------------------------------------
+
+  /**
+   * Ends the program: preStop hook, stop signal, and SIGKILL when the grace period is over (the hook's time counts).
+   * Resolves when the process is gone. Called again, it only shortens the grace.
+   */
+  async stop({ graceMs, message, hooks, beforeSignal }: { graceMs: number; message: string; hooks: boolean; beforeSignal?: () => void }): Promise<void> {
+    const { record, process } = this;
+    if (!process || record.activity === "idle" || record.activity === "starting") return;
+    const nowMs = this.#ctx.clock.now();
+    if (record.activity === "stopping") {
+      this.#killBy(nowMs + graceMs);
+      if (!hooks) this.#abortHooks.abort();
+      return await this.#exited;
+    }
+    record.activity = "stopping";
+    for (const loop of this.#probes) if (loop.kind !== "readiness") loop.stop();
+    this.#event("Normal", "Killing", message);
+    this.#host.changed();
+    this.#killBy(nowMs + graceMs);
+    const preStop = this.#spec.lifecycle?.preStop;
+    if (hooks && preStop && graceMs > 0 && !record.hookPending) {
+      try {
+        const hook = runHook(preStop, this.#host.pod.metadata.name, graceMs, this.#target, this.#abortHooks.signal);
+        hook.catch(() => {});
+        await Promise.race([hook, this.#exited, aborted(this.#abortHooks.signal)]);
+      } catch {
+        if (!this.#abortHooks.signal.aborted) this.#event("Warning", "FailedPreStopHook", "PreStopHook failed");
+      }
+      // Whatever the hook took, the program gets a moment after the signal.
+      if (!this.#abortHooks.signal.aborted) this.#killBy(Math.max(this.#killAtMs, this.#ctx.clock.now() + minimumGraceMs), true);
+    }
+    beforeSignal?.();
+    process.signal(graceMs <= 0 ? "SIGKILL" : (this.#image?.stopSignal ?? "SIGTERM"));
+    await this.#exited;
+  }
+
+  #killBy(atMs: number, later = false): void {
+    if (atMs >= this.#killAtMs && !later) return;
+    this.#killAtMs = atMs;
+    this.#killTimer?.cancel();
+    const { process } = this;
+    this.#killTimer = this.#ctx.clock.setTimer(Math.max(0, atMs - this.#ctx.clock.now()), () => process?.signal("SIGKILL"));
+  }
+
+  async #ended(exit: ContainerExit, log: LogWriter): Promise<void> {
+    const { record } = this;
+    for (const loop of this.#probes.splice(0)) loop.stop();
+    this.#killTimer?.cancel();
+    this.#cpuTimer?.cancel();
+    this.#killAtMs = Infinity;
+    this.#abortHooks.abort();
+    record.ready = false;
+    record.started = false;
+    this.#host.readinessChanged();
+    // The sandbox ends what the program left behind; where it cannot (plain mode), a stray child holding the pipe
+    // must not hold up the pod.
+    await Promise.race([log.close(), delay(this.#ctx.clock, 2000)]);
+    const message = await terminationMessage(this.#spec, exit.exitCode, this.#terminationFile, (bytes) => log.tail(bytes)).catch(() => "");
+    record.terminated = {
+      exitCode: exit.exitCode,
+      reason: exit.oomKilled ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error",
+      ...(message !== "" && { message }),
+      startedAtMs: record.startedAtMs,
+      finishedAtMs: this.#ctx.clock.now(),
+      containerID: record.containerID,
+    };
+    record.activity = "idle";
+    record.hookPending = false;
+    this.process = undefined;
+    this.output.end(exit.exitCode);
+    this.#host.changed();
+  }
+
+  #event(type: "Normal" | "Warning", reason: string, message: string): void {
+    this.#ctx.event(this.#host.pod, type, reason, message, this.container.name);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
+}

@@ -1,0 +1,114 @@
+import { availableParallelism, totalmem } from "node:os";
+import { systemNamespace } from "../../api/resources.ts";
+import type { Container, Pod } from "../../api/types.ts";
+import { ContainerError, type NodeContext } from "../context.ts";
+import { buildEnvironment } from "../env/build.ts";
+import { expand } from "../env/expand.ts";
+import type { Image } from "../images/image.ts";
+import { containerUser } from "../images/user.ts";
+import { quantityValue } from "../quantity.ts";
+import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
+import type { PodVolumes } from "../volumes/volumes.ts";
+
+/** A pod's host name: spec.hostname or its name, cut to what a host name may hold. */
+export function podHostname(pod: Pod): string {
+  return (pod.spec!.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, "");
+}
+
+export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: string): PodSandboxSpec {
+  const { namespace = "" } = pod.metadata;
+  const spec = pod.spec!;
+  const config = spec.dnsConfig ?? {};
+  const cluster = spec.dnsPolicy !== "None" && spec.dnsPolicy !== "Default";
+  // "Default" would be the host's own resolver, which no pod can reach: names outside are resolved by ours too.
+  const searches = cluster ? [`${namespace}.svc.cluster.local`, "svc.cluster.local", "cluster.local"] : [];
+  const options = new Map<string, string | undefined>(cluster ? [["ndots", "5"]] : []);
+  for (const { name, value } of config.options ?? []) if (name) options.set(name, value);
+  const nameservers = spec.dnsPolicy === "None" ? [] : [dnsIP];
+  return {
+    uid: pod.metadata.uid,
+    namespace,
+    name: pod.metadata.name,
+    hostname: podHostname(pod),
+    dir,
+    hostUid,
+    hostAliases: (spec.hostAliases ?? []).map(({ ip, hostnames }) => ({ ip, hostnames: hostnames ?? [] })),
+    dns: {
+      nameservers: [...new Set([...nameservers, ...(config.nameservers ?? [])])].slice(0, 3),
+      searches: [...new Set([...searches, ...(config.searches ?? []), ...(cluster ? [`${systemNamespace}.svc.cluster.local`] : [])])].slice(0, 32),
+      options: [...options].map(([name, value]) => (value === undefined ? name : `${name}:${value}`)),
+    },
+  };
+}
+
+/** Why a pod cannot run here whatever its containers are; undefined if it can. */
+export function refusalOf(pod: Pod): string | undefined {
+  const spec = pod.spec!;
+  for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
+    if (spec[field]) return `${field} is refused: a pod never shares the machine's own namespaces with Wherry and its user`;
+  }
+  for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
+    const { privileged, capabilities, procMount } = container.securityContext ?? {};
+    if (privileged) return `container ${JSON.stringify(container.name)}: privileged is refused: pods run without any capability`;
+    // Every pod may bind low ports already, so this one asks for nothing new.
+    const added = (capabilities?.add ?? []).filter((name) => name !== "NET_BIND_SERVICE");
+    if (added.length > 0) return `container ${JSON.stringify(container.name)}: added capabilities (${added.join(", ")}) are refused: pods run without any capability`;
+    if (procMount === "Unmasked") return `container ${JSON.stringify(container.name)}: procMount Unmasked is refused`;
+    if ((container.volumeDevices ?? []).length > 0) return `container ${JSON.stringify(container.name)}: volumeDevices are refused: there are no block volumes here`;
+    for (const port of container.ports ?? []) if (port.hostPort) return `container ${JSON.stringify(container.name)}: hostPort ${port.hostPort} is refused: use a Service of type NodePort or LoadBalancer`;
+  }
+  return undefined;
+}
+
+export interface SpecifyInput {
+  ctx: NodeContext;
+  pod: Pod;
+  container: Container;
+  image: Image;
+  podIP: string;
+  volumes: PodVolumes;
+}
+
+/** Everything the sandbox must know to start a container. Throws ContainerError in kubelet's words. */
+export async function specifyContainer({ ctx, pod, container, image, podIP, volumes }: SpecifyInput): Promise<ContainerSpec> {
+  const user = containerUser(pod, container, image);
+  const env = await buildEnvironment({
+    ctx,
+    pod,
+    container,
+    image: image.env,
+    podIP,
+    hostname: podHostname(pod),
+    homeDir: user.homeDir,
+    machine: { cpu: availableParallelism(), memoryBytes: totalmem() },
+  });
+  const lookup = (name: string) => env[name];
+  // A command replaces the image's entrypoint and drops its cmd; arguments replace cmd alone.
+  const command = container.command?.length ? container.command.map((word) => expand(word, lookup)) : image.entrypoint;
+  const args = container.args?.length ? container.args.map((word) => expand(word, lookup)) : container.command?.length ? [] : image.cmd;
+  const argv = [...command, ...args];
+  if (argv.length === 0) throw new ContainerError("CreateContainerError", `no command specified: neither the image ${container.image} nor container ${container.name} names one`);
+
+  const mounts: Mount[] = [...image.mounts];
+  for (const mount of container.volumeMounts ?? []) {
+    const found = await volumes.source(mount, env);
+    // The pod's own mounts lie over what the image has at the same place.
+    const same = mounts.findIndex(({ target }) => target === found.target);
+    if (same >= 0) mounts.splice(same, 1);
+    mounts.push(found);
+  }
+  const memoryBytes = quantityValue(container.resources?.limits?.["memory"]);
+  const cpu = quantityValue(container.resources?.limits?.["cpu"]);
+  return {
+    name: container.name,
+    argv,
+    env,
+    workingDir: container.workingDir || image.workingDir || "/",
+    ...user,
+    mounts,
+    readOnlyRoot: container.securityContext?.readOnlyRootFilesystem ?? false,
+    limits: { ...(memoryBytes && { memoryBytes: Math.floor(memoryBytes) }), ...(cpu && { cpuMillis: Math.max(1, Math.round(cpu * 1000)) }) },
+    stdin: container.stdin ?? false,
+    tty: container.tty ?? false,
+  };
+}

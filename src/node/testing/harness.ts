@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ProbeRequest, ProbeResult } from "../../api/network.ts";
+import { resources } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
+import type { Pod } from "../../api/types.ts";
+import { FakeClock } from "../../base/clock.ts";
+import { silentLog } from "../../base/log.ts";
+import type { NodeContext } from "../context.ts";
+import type { Image } from "../images/image.ts";
+import { PodWorker } from "../pod/worker.ts";
+import { FakeSandbox } from "./fake-sandbox.ts";
+import { MemoryClient } from "./memory-client.ts";
+
+export const plainImage: Image = { id: "wherry://test", entrypoint: ["serve"], cmd: [], env: {}, workingDir: "/", user: "1000", users: {}, mounts: [], stopSignal: "SIGTERM", notices: [] };
+
+/** An agent's surroundings in memory, and one pod at a time in it. */
+export class NodeHarness implements AsyncDisposable {
+  readonly dataDir = mkdtempSync(join(tmpdir(), "wherry-node-"));
+  readonly client = new MemoryClient();
+  readonly sandbox: FakeSandbox;
+  readonly clock = new FakeClock();
+  readonly events: { type: string; reason: string; message: string }[] = [];
+  readonly readiness: { ip: string; ready: boolean | undefined }[] = [];
+  probe: (request: ProbeRequest) => Promise<ProbeResult> = async () => ({ success: true, output: "" });
+  resolveImage: (image: string) => Promise<Image> = async () => plainImage;
+  readonly ctx: NodeContext;
+  readonly workers: PodWorker[] = [];
+
+  constructor(kind: "scripted" | "processes" = "scripted") {
+    this.sandbox = new FakeSandbox(kind);
+    const optional = async <T>(read: Promise<T>) => await read.catch((error: unknown) => {
+      if (error instanceof StatusError && error.code === 404) return undefined;
+      throw error;
+    });
+    this.ctx = {
+      client: this.client,
+      sandbox: this.sandbox,
+      network: { probe: (request) => this.probe(request), setReady: (ip, ready) => void this.readiness.push({ ip, ready }) },
+      clock: this.clock,
+      log: silentLog,
+      objects: {
+        configMap: (namespace, name) => optional(this.client.get(resources.configMaps, namespace, name)),
+        secret: (namespace, name) => optional(this.client.get(resources.secrets, namespace, name)),
+        claim: (namespace, name) => optional(this.client.get(resources.persistentVolumeClaims, namespace, name)),
+        volume: (name) => optional(this.client.get(resources.persistentVolumes, undefined, name)),
+        services: () => [],
+      },
+      images: { resolve: (image) => this.resolveImage(image) },
+      uids: { acquire: () => process.getuid?.() ?? 0, release() {} },
+      dataDir: this.dataDir,
+      hostIP: "192.0.2.1",
+      hostPathRoots: [],
+      root: false,
+      event: (_pod, type, reason, message) => void this.events.push({ type, reason, message }),
+    };
+  }
+
+  /** Creates the pod in the API and hands it to a worker, which hears of its changes. */
+  async run(spec: Partial<Pod["spec"] & object>, metadata: Partial<Pod["metadata"]> = {}, status: Pod["status"] = {}): Promise<PodWorker> {
+    const pod = await this.client.create<Pod>(resources.pods, "default", { apiVersion: "v1", kind: "Pod", metadata: { name: "web", generation: 1, ...metadata }, spec: { containers: [{ name: "app", image: "app:1" }], nodeName: "wherry", ...spec }, status });
+    const worker = new PodWorker(this.ctx, pod);
+    this.workers.push(worker);
+    const stop = new AbortController();
+    void (async () => {
+      for await (const { type, object } of this.client.watch<Pod>(resources.pods, { resourceVersion: pod.metadata.resourceVersion, signal: stop.signal })) {
+        if (object.metadata.uid !== pod.metadata.uid) continue;
+        if (type === "DELETED") {
+          worker.remove();
+          return;
+        }
+        worker.update(object);
+      }
+    })();
+    void worker.ended.then(() => stop.abort());
+    worker.start();
+    await this.settle();
+    return worker;
+  }
+
+  pod(name = "web"): Pod | undefined {
+    return this.client.objects.get(`/core/pods/default/${name}`) as Pod | undefined;
+  }
+
+  /** Lets everything that can happen without time passing happen. Files take real turns of the loop. */
+  async settle(): Promise<void> {
+    for (let quiet = 0, seen = -1; quiet < 12; ) {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      const now = this.client.writes.length + this.events.length + this.sandbox.started.length * 1000;
+      quiet = now === seen ? quiet + 1 : 0;
+      seen = now;
+    }
+  }
+  async advance(ms: number): Promise<void> {
+    // In small steps, so that what one timer starts can set the next.
+    const step = Math.max(1, Math.min(ms, 1000));
+    for (let left = ms; left > 0; left -= step) {
+      this.clock.advance(Math.min(step, left));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await this.settle();
+  }
+  /** Waits (in real time) until something is true; for real processes. */
+  async until(what: () => boolean, deadlineMs = 10_000): Promise<void> {
+    const end = performance.now() + deadlineMs;
+    while (!what()) {
+      if (performance.now() > end) throw new Error(`not true after ${deadlineMs} ms: ${what.toString()}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const worker of this.workers) {
+      void worker.shutdown("fast");
+      worker.kill();
+    }
+    await this.sandbox.stop();
+    rmSync(this.dataDir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,93 @@
+import { constants } from "node:fs";
+import { chown, type FileHandle, lchown, mkdir, open, readdir } from "node:fs/promises";
+import { join } from "node:path";
+
+/** A path that was reached step by step, and what was found there. */
+export interface Opened {
+  path: string;
+  /** "dev:ino", which the sandbox compares with what it mounted. */
+  identity: string;
+  isDirectory: boolean;
+}
+
+const directory = constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const anything = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+
+/** A child of an open folder, by the kernel's own link to it: no part of the way can be exchanged meanwhile. */
+const child = (parent: FileHandle, name: string) => `/proc/self/fd/${parent.fd}/${name}`;
+
+/**
+ * Opens `relative` below `base` one name at a time and never through a symbolic link, because a pod may have
+ * written the tree. `create` makes missing folders, owned by `owner`. `base` itself is the agent's word.
+ */
+export async function openBelow(base: string, relative: string, options: { create?: boolean; owner?: number } = {}): Promise<Opened> {
+  const parts = relative.split("/").filter((part) => part !== "" && part !== ".");
+  if (parts.includes("..")) throw new Error(`subPath ${JSON.stringify(relative)} must not contain ".."`);
+  let handle = await open(base, directory);
+  try {
+    for (const [index, part] of parts.entries()) {
+      const next = await open(child(handle, part), index < parts.length - 1 ? directory : anything).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code === "ELOOP" || error.code === "ENOTDIR") throw new Error(`subPath ${JSON.stringify(relative)}: ${parts.slice(0, index + 1).join("/")} is a symbolic link or no folder; it is not followed`);
+        if (error.code !== "ENOENT" || !options.create) throw error;
+        await mkdir(child(handle, part), { mode: 0o755 });
+        const made = await open(child(handle, part), directory);
+        if (options.owner !== undefined) await made.chown(options.owner, options.owner);
+        return made;
+      });
+      await handle.close();
+      handle = next;
+    }
+    const stat = await handle.stat({ bigint: true });
+    if (!stat.isDirectory() && !stat.isFile()) throw new Error(`${join(base, relative)} is neither a folder nor a file`);
+    return { path: join(base, ...parts), identity: `${stat.dev}:${stat.ino}`, isDirectory: stat.isDirectory() };
+  } finally {
+    await handle.close();
+  }
+}
+
+/**
+ * Gives a whole tree to `owner`, links themselves and not what they point to. The top comes last, so that a tree
+ * half done is done again; a tree whose top is the owner's already is left alone.
+ */
+export async function giveTree(path: string, owner: number): Promise<void> {
+  const handle = await open(path, directory);
+  try {
+    if ((await handle.stat()).uid === owner) return;
+    await giveChildren(handle, owner);
+    await handle.chown(owner, owner);
+  } finally {
+    await handle.close();
+  }
+}
+
+async function giveChildren(parent: FileHandle, owner: number): Promise<void> {
+  for (const entry of await readdir(`/proc/self/fd/${parent.fd}`, { withFileTypes: true })) {
+    await lchown(child(parent, entry.name), owner, owner).catch(ignoreMissing);
+    if (!entry.isDirectory()) continue;
+    const handle = await open(child(parent, entry.name), directory).catch(ignoreMissing);
+    if (!handle) continue;
+    try {
+      await giveChildren(handle, owner);
+    } finally {
+      await handle.close();
+    }
+  }
+}
+
+/** What the pod took away meanwhile, or exchanged for a link, needs no new owner. */
+function ignoreMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== "ENOENT" && error.code !== "ELOOP" && error.code !== "ENOTDIR") throw error;
+  return undefined;
+}
+
+/** Makes a folder of the agent's own and gives it to the pod. */
+export async function makeFolder(path: string, mode: number, owner: number | undefined): Promise<void> {
+  await mkdir(path, { recursive: true, mode });
+  const handle = await open(path, directory);
+  try {
+    await handle.chmod(mode);
+    if (owner !== undefined && (await handle.stat()).uid !== owner) await chown(`/proc/self/fd/${handle.fd}`, owner, owner);
+  } finally {
+    await handle.close();
+  }
+}
