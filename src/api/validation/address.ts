@@ -1,0 +1,27 @@
+import { isIP, isIPv4 } from "node:net";
+import { type FieldError, invalid } from "../field.ts";
+
+/** IP addresses and networks, as fields of upstream's new kinds are checked. Source: apimachinery/pkg/util/validation/ip.go. */
+
+export const validateIP = (path: string, value: string): FieldError[] => (isIP(value) === 0 ? [invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")] : []);
+
+/** "10.0.0.0/8" */
+export function isCIDR(value: string): boolean {
+  const slash = value.indexOf("/");
+  const family = isIP(value.slice(0, Math.max(slash, 0)));
+  const length = value.slice(slash + 1);
+  return family !== 0 && /^\d{1,3}$/.test(length) && Number(length) <= (family === 4 ? 32 : 128);
+}
+export const validateCIDR = (path: string, value: string): FieldError[] => (isCIDR(value) ? [] : [invalid(path, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")]);
+
+/** Addresses that no endpoint may have: unspecified, loopback, link-local. */
+export function validateNonSpecialIP(path: string, value: string): FieldError[] {
+  const errors: FieldError[] = [];
+  const bytes = isIPv4(value) ? value.split(".").map(Number) : undefined;
+  const lower = value.toLowerCase();
+  if (bytes ? bytes.every((byte) => byte === 0) : lower === "::") errors.push(invalid(path, value, `may not be unspecified (${value})`));
+  if (bytes ? bytes[0] === 127 : lower === "::1") errors.push(invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
+  if (bytes ? bytes[0] === 169 && bytes[1] === 254 : /^fe[89ab]/.test(lower)) errors.push(invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
+  if (bytes ? bytes[0] === 224 && bytes[1] === 0 && bytes[2] === 0 : /^ff[0-9a-f]2:/.test(lower)) errors.push(invalid(path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));
+  return errors;
+}
