@@ -1,0 +1,313 @@
+import { canonicalQuantity, QuantityError } from "./quantity.ts";
+import { canonicalBase64, canonicalMicroTime, canonicalTime, ScalarError } from "./scalars.ts";
+import type { Schema } from "./schema.ts";
+import { badRequestError, type StatusError } from "./status.ts";
+
+/**
+ * One pass over a decoded JSON value with its schema, as Go's decoder makes one over the bytes: unknown fields are
+ * named and dropped, wrong types refused with Go's text, nulls and zero values that Go would not write dropped,
+ * quantities and times brought to canonical form, and the few defaults set that upstream's markers declare.
+ * Source of texts and rules: sigs.k8s.io/json (a fork of encoding/json), k8s.io/apimachinery/pkg/runtime.
+ */
+export interface WalkOptions {
+  /** Parts of the value belong to somebody else: copy what the walk touches. Otherwise it is changed in place. */
+  shared?: boolean;
+  /** Leave defaults unset and zero values in place: for applied configurations and patches. */
+  partial?: boolean;
+}
+export interface Walked {
+  value: Record<string, unknown>;
+  /** `unknown field "spec.foo"`, in document order: for Strict and Warn. */
+  unknownFields: string[];
+}
+
+/** The value does not fit the Go type; the message is Go's. */
+export class DecodeError extends Error {
+  /** The 400 that a request with such a body gets. */
+  toStatusError(version: string, kind: string): StatusError {
+    return cannotBeHandled(version, kind, this.message);
+  }
+}
+
+export function cannotBeHandled(version: string, kind: string, why: string): StatusError {
+  return badRequestError(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${kind}: ${why}`);
+}
+
+/** The 400 of `fieldValidation=Strict`: unknown and duplicate fields, as named by the walk and the scanner. */
+export function strictDecodingError(version: string, kind: string, problems: readonly string[]): StatusError {
+  return cannotBeHandled(version, kind, `strict decoding error: ${problems.join(", ")}`);
+}
+
+/** Throws DecodeError. */
+export function walk(schema: Schema, value: Record<string, unknown>, options: WalkOptions = {}): Walked {
+  const walker = new Walker(options.shared ?? false, options.partial ?? false);
+  try {
+    return { value: walker.object(planOf(schema), value), unknownFields: walker.unknownFields };
+  } catch (error) {
+    throw error instanceof ScalarError || error instanceof QuantityError ? new DecodeError(error.message) : error;
+  }
+}
+
+/** Upstream stops counting there. */
+const unknownFieldsMax = 100;
+/** Deeper values are refused: only a JSONSchemaProps can be this deep, and only on purpose. */
+const depthMax = 1000;
+
+const mapKeyMark = "\0";
+
+type Shape = "string" | "int32" | "int64" | "boolean" | "number" | "bytes" | "date-time" | "micro-time" | "quantity" | "int-or-string" | "any" | "array" | "map" | "object";
+
+/** What the walk needs of a schema node, computed once per node. */
+class Plan {
+  readonly schema: Schema;
+  readonly shape: Shape;
+  readonly omitZero: boolean;
+  /** Round quantities below up to thousandths. */
+  readonly milli: boolean;
+  #fields: Map<string, Plan> | undefined;
+  #defaults: [name: string, value: unknown][] | undefined;
+  #items: Plan | undefined;
+
+  constructor(schema: Schema) {
+    this.schema = schema;
+    this.shape = shapeOf(schema);
+    this.omitZero = schema.omitZero ?? false;
+    this.milli = schema.goType === "v1.ResourceList";
+  }
+  get fields(): Map<string, Plan> {
+    return (this.#fields ??= new Map(Object.entries(this.schema.properties ?? {}).map(([name, property]) => [name, planOf(property)])));
+  }
+  get defaults(): [name: string, value: unknown][] {
+    return (this.#defaults ??= Object.entries(this.schema.properties ?? {}).flatMap(([name, property]) => (property.default === undefined ? [] : [[name, property.default]])));
+  }
+  get items(): Plan {
+    return (this.#items ??= planOf(this.schema.items ?? this.schema.additionalProperties ?? {}));
+  }
+}
+
+const plans = new WeakMap<Schema, Plan>();
+
+function planOf(schema: Schema): Plan {
+  let plan = plans.get(schema);
+  if (!plan) plans.set(schema, (plan = new Plan(schema)));
+  return plan;
+}
+
+function shapeOf(schema: Schema): Shape {
+  switch (schema.format) {
+    case "quantity":
+    case "int-or-string":
+    case "date-time":
+    case "micro-time":
+      return schema.format;
+    case "byte":
+      return "bytes";
+  }
+  if (schema.preserveUnknownFields) return "any";
+  switch (schema.type) {
+    case "string":
+    case "boolean":
+    case "number":
+    case "array":
+      return schema.type;
+    case "integer":
+      return schema.format === "int64" ? "int64" : "int32";
+    case "object":
+      return schema.additionalProperties ? "map" : "object";
+    default:
+      return "any";
+  }
+}
+
+class Walker {
+  readonly unknownFields: string[] = [];
+  readonly #shared: boolean;
+  readonly #partial: boolean;
+  /** Where the walk is: names, numbers of list elements, and keys of maps behind a mark, since Go's texts leave them out. */
+  readonly #path: (string | number)[] = [];
+  readonly #structs: Plan[] = [];
+
+  constructor(shared: boolean, partial: boolean) {
+    this.#shared = shared;
+    this.#partial = partial;
+  }
+
+  object(plan: Plan, input: Record<string, unknown>): Record<string, unknown> {
+    if (this.#path.length > depthMax) throw new DecodeError("exceeded max depth");
+    const object = this.#shared ? { ...input } : input;
+    const fields = plan.fields;
+    this.#structs.push(plan);
+    for (const key in object) {
+      const field = fields.get(key);
+      if (field === undefined) {
+        this.#unknown(key);
+        delete object[key];
+        continue;
+      }
+      const before = object[key];
+      this.#path.push(key);
+      const after = before === null ? undefined : this.value(field, before);
+      this.#path.pop();
+      if (after === undefined) delete object[key];
+      else if (after !== before) object[key] = after;
+    }
+    this.#structs.pop();
+    if (!this.#partial) for (const [name, value] of plan.defaults) if (object[name] === undefined) object[name] = value;
+    return object;
+  }
+
+  /** The value in its canonical form; undefined when Go would not write it. Never called with null. */
+  value(plan: Plan, value: unknown): unknown {
+    const dropZero = plan.omitZero && !this.#partial;
+    switch (plan.shape) {
+      case "string":
+        if (typeof value !== "string") throw this.#mismatch(plan, value);
+        return dropZero && value === "" ? undefined : value;
+      case "int32":
+      case "int64":
+        if (typeof value !== "number") throw this.#mismatch(plan, value);
+        if (plan.shape === "int32" ? (value | 0) !== value : !Number.isInteger(value) || Math.abs(value) >= 2 ** 63) throw this.#mismatch(plan, value, ` ${value}`);
+        return dropZero && value === 0 ? undefined : value;
+      case "boolean":
+        if (typeof value !== "boolean") throw this.#mismatch(plan, value);
+        return dropZero && !value ? undefined : value;
+      case "number":
+        if (typeof value !== "number") throw this.#mismatch(plan, value);
+        return dropZero && value === 0 ? undefined : value;
+      case "object":
+        if (typeof value !== "object" || Array.isArray(value)) throw this.#mismatch(plan, value);
+        return this.object(plan, value as Record<string, unknown>);
+      case "array":
+        if (!Array.isArray(value)) throw this.#mismatch(plan, value);
+        return dropZero && value.length === 0 ? undefined : this.#array(plan, value);
+      case "map":
+        if (typeof value !== "object" || Array.isArray(value)) throw this.#mismatch(plan, value);
+        return this.#map(plan, value as Record<string, unknown>, dropZero);
+      case "quantity":
+        return this.#quantity(value, false);
+      case "int-or-string":
+        if (typeof value === "string" || (typeof value === "number" && (value | 0) === value)) return value;
+        throw this.#bareMismatch(value, "int32", typeof value === "number" ? ` ${value}` : "");
+      case "date-time":
+        if (typeof value !== "string") throw this.#bareMismatch(value, "string");
+        return canonicalTime(value);
+      case "micro-time":
+        if (typeof value !== "string") throw this.#bareMismatch(value, "string");
+        return canonicalMicroTime(value);
+      case "bytes":
+        if (typeof value !== "string") throw this.#mismatch(plan, value);
+        return dropZero && value === "" ? undefined : canonicalBase64(value);
+      case "any":
+        return value;
+    }
+  }
+
+  #array(plan: Plan, input: unknown[]): unknown[] {
+    const array = this.#shared ? input.slice() : input;
+    const items = plan.items;
+    for (let index = 0; index < array.length; index++) {
+      const before = array[index];
+      this.#path.push(index);
+      // Go decodes null into the zero value of the element's type.
+      const after = before === null ? zeroOf(items) : this.value(items, before);
+      this.#path.pop();
+      if (after !== before) array[index] = after;
+    }
+    return array;
+  }
+
+  #map(plan: Plan, input: Record<string, unknown>, dropZero: boolean): Record<string, unknown> | undefined {
+    const map = this.#shared ? { ...input } : input;
+    const items = plan.items;
+    let empty = true;
+    for (const key in map) {
+      empty = false;
+      const before = map[key];
+      let after: unknown;
+      if (before === null) after = zeroOf(items);
+      else if (items.shape === "string" && typeof before === "string") continue;
+      else {
+        this.#path.push(mapKeyMark + key);
+        after = items.shape === "quantity" ? this.#quantity(before, plan.milli) : this.value(items, before);
+        this.#path.pop();
+      }
+      if (after !== before) map[key] = after;
+    }
+    return empty && dropZero ? undefined : map;
+  }
+
+  #quantity(value: unknown, milli: boolean): string {
+    // Anything but a number is parsed as text, and what is not a quantity fails there.
+    return canonicalQuantity(typeof value === "string" ? value : JSON.stringify(value), milli);
+  }
+
+  #unknown(key: string): void {
+    if (this.unknownFields.length >= unknownFieldsMax) return;
+    let text = "";
+    for (const part of this.#path) text += typeof part === "number" ? `[${part}]` : `${text === "" ? "" : "."}${part.startsWith(mapKeyMark) ? part.slice(1) : part}`;
+    this.unknownFields.push(`unknown field ${JSON.stringify(text === "" ? key : `${text}.${key}`)}`);
+  }
+
+  #mismatch(plan: Plan, value: unknown, literal = ""): DecodeError {
+    const struct = this.#structs.at(-1)?.schema.name?.split(".").at(-1) ?? "";
+    const field = this.#path.filter((part) => typeof part === "string" && !part.startsWith(mapKeyMark)).join(".");
+    return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go struct field ${struct}.${field} of type ${goTypeOf(plan.schema)}`);
+  }
+  /** Types with a decoder of their own lose the field's name. */
+  #bareMismatch(value: unknown, type: string, literal = ""): DecodeError {
+    return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go value of type ${type}`);
+  }
+}
+
+function zeroOf(plan: Plan): unknown {
+  switch (plan.shape) {
+    case "string":
+    case "bytes":
+      return "";
+    case "int32":
+    case "int64":
+    case "number":
+    case "int-or-string":
+      return 0;
+    case "boolean":
+      return false;
+    case "array":
+      return [];
+    case "quantity":
+      return "0";
+    case "object":
+    case "map":
+      return {};
+    default:
+      return null;
+  }
+}
+
+function jsonKind(value: unknown): string {
+  if (typeof value === "boolean") return "bool";
+  return Array.isArray(value) ? "array" : typeof value;
+}
+
+/** "int32", "[]v1.Container", "map[string]string", "v1.PullPolicy". */
+function goTypeOf(schema: Schema): string {
+  if (schema.goType !== undefined) return schema.goType;
+  switch (schema.format) {
+    case "quantity":
+      return "resource.Quantity";
+    case "int-or-string":
+      return "intstr.IntOrString";
+    case "date-time":
+      return "v1.Time";
+    case "micro-time":
+      return "v1.MicroTime";
+    case "byte":
+      return "[]uint8";
+    case "raw":
+      return "runtime.RawExtension";
+  }
+  if (schema.items) return `[]${goTypeOf(schema.items)}`;
+  if (schema.additionalProperties) return `map[string]${goTypeOf(schema.additionalProperties)}`;
+  if (schema.name !== undefined) return schema.name.split(".").slice(-2).join(".");
+  if (schema.type === "integer") return schema.format ?? "int64";
+  return schema.type === "boolean" ? "bool" : schema.type === "number" ? "float64" : (schema.type ?? "interface {}");
+}
