@@ -1,0 +1,354 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, constants as fsConstants, openSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { Socket } from "node:net";
+import { constants } from "node:os";
+import type { Readable, Writable } from "node:stream";
+import type { Clock } from "../../base/clock.ts";
+import { Cgroup, type CgroupRoot, joinPrefix } from "./cgroups.ts";
+import { addresses } from "./addresses.ts";
+import { quote } from "./command.ts";
+import { execInContainer } from "./exec.ts";
+import type { FifoPool } from "./fifos.ts";
+import { readMounts } from "./mountinfo.ts";
+import type { PodNetworkNamespaces } from "./pod-network.ts";
+import { awaitsSignal, descendantsOf, identify, namespacedBelow, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
+import { initScript, packEnvironment, stageScript } from "./stage.ts";
+import type { Tools } from "./tools.ts";
+import { makeTree, type TreeBase } from "./tree.ts";
+
+/** What all containers of one sandbox share. */
+export interface ContainerRuntime {
+  tools: Tools;
+  clock: Clock;
+  env: Record<string, string>;
+  network: PodNetworkNamespaces;
+  fifos: FifoPool;
+  cgroups: CgroupRoot | undefined;
+  treeBase: TreeBase;
+  /** File with the seccomp filter, when bwrap is there to set it. */
+  seccompPath: string | undefined;
+  record(process: ProcessIdentity): void;
+  watchMemory(container: IsolatedContainer, limitBytes: number): () => void;
+}
+
+/** The namespaces that containers of a pod share, as open descriptors. */
+export interface SharedNamespaces {
+  net: number;
+  ipc: number;
+  uts: number;
+}
+/** Given for the first container of a pod, which makes them. */
+export interface NetworkPlan {
+  link: string;
+  ip: string;
+}
+
+/** Processes of one container where nothing else is asked for: a fork bomb must not fill the machine's table. */
+const processesMaxDefault = 4096;
+const statusBytesMax = 64 * 1024;
+const terminalSize = { columns: 80, rows: 24 };
+
+export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, dir: string, shared: SharedNamespaces | NetworkPlan, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
+  const { tools } = runtime;
+  if (spec.argv.length === 0) throw new SandboxRefusal("CreateContainerError", "no command specified");
+  if (spec.tty && (!tools.script || !tools.stty)) throw new SandboxRefusal("CreateContainerError", "a terminal needs the program `script` (Debian: bsdutils) and `stty` (coreutils), which this machine lacks");
+  if (tools.isRoot && !(pod.hostUid > 100_000 && pod.hostUid < 165_536)) throw new SandboxRefusal("CreateContainerConfigError", `host uid ${pod.hostUid} is outside 100001–165535, the uids set aside for pods`);
+  const opened: number[] = [];
+  const container = new IsolatedContainer(runtime, pod, spec, dir);
+  try {
+    const tree = makeTree(runtime.treeBase, `${dir}/root`, pod, ip, spec, readMounts());
+    writeFileSync(`${dir}/fstab`, tree.fstab);
+    if (tree.lateFstab) writeFileSync(`${dir}/fstab.late`, tree.lateFstab);
+    const owner = tools.isRoot ? pod.hostUid : undefined;
+    const out = await runtime.fifos.output(owner);
+    opened.push(out.fd);
+    const err = spec.tty ? out : await runtime.fifos.output(owner);
+    if (err !== out) opened.push(err.fd);
+    const open = (path: string) => {
+      const fd = openSync(path, fsConstants.O_RDONLY);
+      opened.push(fd);
+      return fd;
+    };
+    let stdin: Writable | undefined;
+    let stdinFd: number | "ignore" = "ignore";
+    if (spec.stdin || spec.tty) {
+      const { read, write } = await runtime.fifos.open(owner);
+      // The program's end must block; the pipe's flag belongs to this opening of it, so it is opened anew.
+      const blocking = openSync(`/proc/self/fd/${read}`, fsConstants.O_RDONLY);
+      closeSync(read);
+      opened.push(blocking);
+      stdinFd = blocking;
+      stdin = new Socket({ fd: write, readable: false, writable: true });
+      stdin.on("error", () => {});
+    }
+    const isFirst = "link" in shared;
+    const cgroup = runtime.cgroups && new Cgroup(runtime.cgroups, `${pod.uid}.${spec.name}.${process.pid}.${container.serial}`, { memoryBytes: spec.limits.memoryBytes, pidsMax: spec.limits.pidsMax ?? processesMaxDefault });
+    container.cgroup = cgroup;
+    const limitByRlimit = !runtime.cgroups?.controllers.pids;
+    container.processesMax = limitByRlimit ? (spec.limits.pidsMax ?? processesMaxDefault) : undefined;
+
+    // 0 in, 1 out, 2 words to us, 3 err, 4–6 namespaces, 8 seccomp filter, 9 the pod network.
+    const stdio: (number | "ignore" | "pipe")[] = [stdinFd, out.fd, "pipe", err.fd];
+    const enter = [...runtime.network.enterAsAdmin];
+    if (isFirst) {
+      stdio[9] = runtime.network.netFd;
+    } else {
+      stdio.push(shared.net, shared.ipc, shared.uts);
+      enter.push("--net=/proc/self/fd/4", "--ipc=/proc/self/fd/5", "--uts=/proc/self/fd/6");
+    }
+    if (runtime.seccompPath && tools.bwrap) {
+      stdio[8] = open(runtime.seccompPath);
+      enter.push(tools.bwrap, "--dev-bind", "/", "/", "--cap-add", "ALL", "--die-with-parent", "--seccomp", "8", "--");
+    }
+    const closeFds = stdio.map((_, fd) => fd).filter((fd) => fd > 3 && stdio[fd] !== undefined);
+    for (let fd = 0; fd < stdio.length; fd++) stdio[fd] ??= "ignore";
+    const script = stageScript({
+      tools, root: tree.root, fstab: `${dir}/fstab`, lateFstab: tree.lateFstab ? `${dir}/fstab.late` : undefined, lateFiles: tree.lateFiles, workingDir: spec.workingDir,
+      network: isFirst ? { link: shared.link, ip, gateway: addresses.link, hostname: pod.hostname } : undefined,
+      // "ignore" opens /dev/null at the numbers between; they go too.
+      closeFds: [...new Set([...closeFds, ...stdio.map((_, fd) => fd).filter((fd) => fd > 3)])],
+      hostUid: pod.hostUid, uid: spec.uid, gid: spec.gid, processesMax: container.processesMax,
+    });
+    const env: Record<string, string> = { ...(spec.tty ? { TERM: "xterm" } : {}), ...spec.env };
+    const packed = packEnvironment(env);
+    container.podEnv = env;
+    const program = [...(packed.viaEnv.length > 0 ? [tools.env, ...packed.viaEnv] : []), ...(spec.tty ? terminalCommand(tools, spec.argv, terminalSize) : spec.argv)];
+    const argv = [
+      tools.setpriv, "--pdeathsig", "KILL", ...joinPrefix(cgroup?.folders ?? [], tools.sh), ...enter,
+      tools.unshare, isFirst ? "-nmpiuf" : "-mpf", "--kill-child=KILL", tools.sh, "-c", script, "sh",
+      env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", spec.argv[0]!,
+      tools.sh, "-c", initScript(tools, packed.unpack), "sh", ...program,
+    ];
+    const child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, ...packed.variables }, stdio, detached: true, cwd: "/" });
+    container.attach(child, stdin, out.stream, err.stream);
+    await container.handshake(tree.expected, onNamespaces);
+    return container;
+  } catch (error) {
+    container.discard();
+    throw error;
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
+
+/** A program on a terminal of the pod's own: `script` makes one and passes bytes on, so no native module is needed. */
+export function terminalCommand(tools: Tools, argv: readonly string[], size: { columns: number; rows: number }): string[] {
+  const command = `${tools.stty} echo rows ${size.rows} cols ${size.columns}; exec ${argv.map(quote).join(" ")}`;
+  return [tools.env, "SHELL=/bin/sh", tools.script!, "-qec", command, "/dev/null"];
+}
+
+export class IsolatedContainer implements ContainerProcess {
+  static #serials = 0;
+  readonly serial = ++IsolatedContainer.#serials;
+  readonly spec: ContainerSpec;
+  readonly runtime: ContainerRuntime;
+  readonly exited: Promise<ContainerExit>;
+  /** Undefined when there is one uid for all. */
+  readonly hostUid: number | undefined;
+  cgroup: Cgroup | undefined;
+  processesMax: number | undefined;
+  podEnv: Readonly<Record<string, string>> = {};
+  stdin: Writable | undefined;
+  stdout!: Readable;
+  stderr!: Readable;
+  pid = 0;
+  readonly execs = new Set<{ outer: ProcessIdentity; kill(): void }>();
+  readonly #dir: string;
+  #child: ChildProcess | undefined;
+  #outer: ProcessIdentity | undefined;
+  #init: ProcessIdentity | undefined;
+  #status = "";
+  #statusChanged: (() => void) | undefined;
+  #ended: ContainerExit | undefined;
+  #resolveExit!: (exit: ContainerExit) => void;
+  #killed = false;
+  #overMemory = false;
+  #stopWatching: (() => void) | undefined;
+
+  constructor(runtime: ContainerRuntime, pod: PodSandboxSpec, spec: ContainerSpec, dir: string) {
+    this.hostUid = runtime.tools.isRoot ? pod.hostUid : undefined;
+    this.runtime = runtime;
+    this.spec = spec;
+    this.#dir = dir;
+    this.exited = new Promise((resolve) => (this.#resolveExit = resolve));
+  }
+
+  attach(child: ChildProcess, stdin: Writable | undefined, stdout: Readable, stderr: Readable): void {
+    this.#child = child;
+    this.stdin = stdin;
+    this.stdout = stdout;
+    this.stderr = stderr;
+    const status = child.stdio[2] as Socket;
+    status.on("error", () => {});
+    status.on("data", (chunk: Buffer) => {
+      if (this.#status.length < statusBytesMax) this.#status += chunk.toString();
+      this.#statusChanged?.();
+    });
+    child.on("error", (error) => {
+      this.#status += `fail ${error.message}\n`;
+      this.#end(125, undefined);
+    });
+    // `close` of the status socket may come before or after `exit`: both words and code are wanted.
+    let left = 2;
+    let code: number | null = null;
+    let signal: NodeJS.Signals | null = null;
+    const done = () => --left === 0 && this.#end(code ?? undefined, signal ?? undefined);
+    child.on("exit", (exitCode, exitSignal) => {
+      [code, signal] = [exitCode, exitSignal];
+      done();
+    });
+    status.on("close", done);
+    if (child.pid !== undefined) {
+      this.#outer = identify(child.pid);
+      if (this.#outer) this.runtime.record(this.#outer);
+    }
+  }
+
+  /** Follows the start sequence to the point where the program runs; rejects with what went wrong. */
+  async handshake(expected: readonly { target: string; identity: string | undefined }[], onNamespaces: (pid: number) => Promise<void>): Promise<void> {
+    await this.#word("namespaces");
+    const init = namespacedBelow(this.#child!.pid!);
+    if (!init) throw this.#failure();
+    this.#init = init;
+    this.pid = init.pid;
+    this.runtime.record(init);
+    const connected = onNamespaces(init.pid);
+    connected.catch(() => {});
+    await this.#word("mounted");
+    checkMounts(init.pid, expected);
+    await connected;
+    (this.#child!.stdio[2] as Socket).write("go\n");
+    await this.#word("started");
+    if (this.spec.limits.memoryBytes !== undefined && !this.runtime.cgroups?.controllers.memory) this.#stopWatching = this.runtime.watchMemory(this, this.spec.limits.memoryBytes);
+  }
+  #word(word: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (new RegExp(`^${word}$`, "m").test(this.#status)) resolve();
+        else if (this.#ended) reject(this.#failure());
+        else return;
+        this.#statusChanged = undefined;
+      };
+      this.#statusChanged = look;
+      look();
+    });
+  }
+  #failure(): SandboxRefusal {
+    const program = JSON.stringify(this.spec.argv[0]);
+    const lines = this.#status.split("\n").filter((line) => line !== "" && !["namespaces", "mounted", "started"].includes(line));
+    if (lines.includes("missing")) {
+      const why = this.spec.argv[0]!.includes("/") ? `stat ${this.spec.argv[0]}: no such file or directory` : "executable file not found in $PATH";
+      return new SandboxRefusal("RunContainerError", `exec: ${program}: ${why}`);
+    }
+    const step = /^fail (.*)$/m.exec(this.#status)?.[1] ?? "start";
+    if (step === "workingDir") return new SandboxRefusal("RunContainerError", `workingDir ${this.spec.workingDir} does not exist in the container, or cannot be entered`);
+    return new SandboxRefusal("RunContainerError", `the container could not be started (${step}): ${lines.filter((line) => !line.startsWith("fail ")).join("; ") || `exit ${this.#ended?.exitCode}`}`.replaceAll(this.#dir, ""));
+  }
+  #end(code: number | undefined, signal: NodeJS.Signals | undefined): void {
+    if (this.#ended) return;
+    this.#stopWatching?.();
+    const oomKilled = this.#overMemory || (this.cgroup?.oomKills() ?? 0) > 0;
+    // When PID 1 dies by SIGKILL, unshare fails to repeat that on itself and says so.
+    const killed = signal === "SIGKILL" || (code !== 0 && (this.#killed || this.#overMemory || this.#status.includes("sigprocmask")));
+    const number = killed ? constants.signals.SIGKILL : signal ? constants.signals[signal] : undefined;
+    this.#ended = { exitCode: number === undefined ? (code ?? 255) : 128 + number, ...(number === undefined ? {} : { signal: number }), oomKilled };
+    this.#statusChanged?.();
+    this.#resolveExit(this.#ended);
+    this.#tidy();
+  }
+  /** What is left of a container that has ended: its folder and its groups, which stay busy for a moment. */
+  #tidy(attempt = 0): void {
+    if (attempt === 0) rmSync(this.#dir, { recursive: true, force: true });
+    if (this.cgroup && !this.cgroup.remove() && attempt < 50) this.runtime.clock.setTimer(20 * (attempt + 1), () => this.#tidy(attempt + 1));
+  }
+  /** Gives up on a container that did not start. */
+  discard(): void {
+    if (this.#child?.pid !== undefined) this.kill();
+    else {
+      this.stdout?.destroy();
+      this.#tidy();
+    }
+  }
+  get hasEnded(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    if (this.#ended || !this.#init) return;
+    if (signal === "SIGKILL") return this.kill();
+    this.#signalWhenHeard(this.#init, signal, 0);
+  }
+  /** For a few milliseconds PID 1 is not yet the init, and the kernel drops what it does not handle. */
+  #signalWhenHeard(init: ProcessIdentity, signal: NodeJS.Signals, attempt: number): void {
+    if (this.#ended) return;
+    if (attempt < 100 && !awaitsSignal(init.pid, constants.signals[signal])) this.runtime.clock.setTimer(5, () => this.#signalWhenHeard(init, signal, attempt + 1));
+    else signalProcess(init, signal);
+  }
+  /** SIGKILL to PID 1: the kernel takes everything in the container with it. */
+  kill(overMemory = false): void {
+    if (this.#ended) return;
+    this.#killed = true;
+    this.#overMemory ||= overMemory;
+    // The outer process dies of it too; by itself it would end the rest (kill-child), but only once it is past the fork.
+    const sent = this.#init !== undefined && signalProcess(this.#init, "SIGKILL");
+    if (!sent && this.#outer) signalProcess(this.#outer, "SIGKILL");
+  }
+
+  exec(spec: ExecSpec): Promise<ExecProcess> {
+    if (this.#ended || !this.#init) return Promise.reject(new SandboxRefusal("ContainerNotRunning", "the container is not running"));
+    return execInContainer(this, this.#init, spec);
+  }
+  /** Every process of the container as the host sees it, exec'd ones included. */
+  pids(): number[] {
+    if (!this.#init || this.#ended) return [];
+    return [...descendantsOf(this.#init.pid), ...[...this.execs].flatMap(({ outer }) => descendantsOf(outer.pid).slice(1))];
+  }
+  async usage(): Promise<{ cpuNs: number; memoryBytes: number }> {
+    const counted = this.cgroup?.usage();
+    if (counted?.cpuNs !== undefined && counted.memoryBytes !== undefined) return { cpuNs: counted.cpuNs, memoryBytes: counted.memoryBytes };
+    const walked = usageOf(this.pids());
+    return { cpuNs: counted?.cpuNs ?? walked.cpuNs, memoryBytes: counted?.memoryBytes ?? walked.memoryBytes };
+  }
+  applyCpuLimit(): void {
+    if (this.spec.limits.cpuMillis !== undefined && !this.#ended) this.cgroup?.applyCpu(this.spec.limits.cpuMillis);
+  }
+  resize(columns: number, rows: number): void {
+    if (!this.spec.tty || !this.#init || this.#ended) return;
+    const terminal = terminalBelow(this.#init.pid);
+    if (terminal) void this.setTerminalSize(terminal, columns, rows).catch(() => {});
+  }
+  /** From inside, so that the kernel tells the terminal's foreground programs (SIGWINCH). */
+  async setTerminalSize(terminal: string, columns: number, rows: number): Promise<void> {
+    const process = await this.exec({ argv: [this.runtime.tools.stty!, "-F", terminal, "rows", String(rows), "cols", String(columns)], stdin: false, tty: false });
+    process.stdout.resume();
+    process.stderr.resume();
+  }
+}
+
+/** "/dev/pts/0": the terminal on the stdin of the first process below `pid` that has one. */
+export function terminalBelow(pid: number): string | undefined {
+  for (const child of descendantsOf(pid)) {
+    try {
+      const target = readlinkSync(`/proc/${child}/fd/0`);
+      if (/^\/dev\/pts\/\d+$/.test(target)) return target;
+    } catch {
+      // Gone, or without a stdin.
+    }
+  }
+  return undefined;
+}
+
+/**
+ * Compares what was mounted with what was meant. A mount point inside a volume may have been swapped for a link by
+ * another container after it was checked; then the mount lies elsewhere and this start ends here, before any program runs.
+ */
+function checkMounts(pid: number, expected: readonly { target: string; identity: string | undefined }[]): void {
+  const made = new Set(readMounts(pid).map((mount) => mount.target));
+  for (const { target, identity } of expected) {
+    if (!made.has(target)) throw new SandboxRefusal("CreateContainerConfigError", "a mount point was replaced by a link while the pod started");
+    if (identity === undefined) continue;
+    const found = statSync(`/proc/${pid}/root${target}`, { bigint: true });
+    if (`${found.dev}:${found.ino}` !== identity) throw new SandboxRefusal("CreateContainerConfigError", "a volume was replaced by another file or a link while the pod started");
+  }
+}

@@ -1,0 +1,51 @@
+import { createHash } from "node:crypto";
+import { chmodSync, mkdirSync, realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import { systemClock, type Clock } from "../../base/clock.ts";
+import { WherryError } from "../../base/errors.ts";
+import type { Log } from "../../base/log.ts";
+import { openCgroups } from "./cgroups.ts";
+import { run } from "./command.ts";
+import { IsolatedSandbox } from "./isolated.ts";
+import { isolatedFindings, probeIsolation } from "./probe.ts";
+import type { Sandbox } from "./sandbox.ts";
+import { seccompFilter } from "./seccomp.ts";
+
+export interface SandboxOptions {
+  /** Wherry's data directory (made 0700). Its `sandbox/` belongs to this module. */
+  dataDir: string;
+  isolation: "auto" | "isolated" | "plain";
+  log: Log;
+  clock?: Clock;
+  /** TCP ports that pods may reach outside; information for findings, the data plane serves them. */
+  egressPorts?: readonly number[];
+  /** Programs put into /usr/local/bin of every pod: name → file. `node` is Wherry's own Node unless given. */
+  programs?: Readonly<Record<string, string>>;
+  /** System programs to do without though they are there ("bwrap", "tini", …). */
+  without?: readonly string[];
+  /** False: no control groups though they could be used. */
+  cgroups?: boolean;
+}
+
+/** The sandbox this machine allows, probed by really running it. Throws when `isolated` was demanded and is impossible. */
+export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
+  const { isolation, log } = options;
+  const clock = options.clock ?? systemClock;
+  const isRoot = process.getuid?.() === 0;
+  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
+  // Pods run with this user's id unless Wherry is root: the folder's mode is then the only thing around set-uid files of theirs.
+  chmodSync(options.dataDir, 0o700);
+  const dataDir = realpathSync(resolve(options.dataDir));
+  const id = createHash("sha256").update(dataDir).digest("hex").slice(0, 16);
+  const programs = { node: process.execPath, ...options.programs };
+  const probe = isolation === "plain" ? undefined : await probeIsolation(isRoot, options.without);
+  if (probe?.tools) {
+    const { tools } = probe;
+    const { root: cgroups, reason } = options.cgroups === false ? { root: undefined, reason: "switched off" } : await openCgroups(`wherry-${id}`);
+    const hasSeccomp = tools.bwrap !== undefined && seccompFilter() !== undefined && (await run([tools.unshare, ...(isRoot ? ["-m"] : ["-Urm"]), tools.bwrap, "--dev-bind", "/", "/", "true"])).code === 0;
+    if (!hasSeccomp) tools.bwrap = undefined;
+    return new IsolatedSandbox({ dataDir, id, tools, cgroups, findings: [probe.finding, ...isolatedFindings(tools, cgroups, reason, hasSeccomp)], programs, clock, log });
+  }
+  if (isolation === "isolated") throw new WherryError("PLATFORM_UNSUPPORTED", `--isolation=isolated is impossible here. ${probe!.finding.message}${probe!.finding.remedy ? ` Remedy: ${probe!.finding.remedy}` : ""}`);
+  throw new WherryError("PLATFORM_UNSUPPORTED", "plain mode is not there yet");
+}

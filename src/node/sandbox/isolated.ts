@@ -1,0 +1,171 @@
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { NetworkNamespace } from "../../api/network.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { AddressPool } from "./addresses.ts";
+import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
+import { systemPath } from "./command.ts";
+import { type ContainerRuntime, type IsolatedContainer, type NetworkPlan, type SharedNamespaces, startContainer } from "./container.ts";
+import { FifoPool } from "./fifos.ts";
+import { Leftovers, sandboxVariable } from "./leftovers.ts";
+import { MemoryWatchdog } from "./memory-watchdog.ts";
+import { PodNetworkNamespaces } from "./pod-network.ts";
+import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
+import { seccompFilter } from "./seccomp.ts";
+import type { Tools } from "./tools.ts";
+import { makeTreeBase } from "./tree.ts";
+
+export interface IsolatedOptions {
+  dataDir: string;
+  /** Marks the processes of this data directory. */
+  id: string;
+  tools: Tools;
+  cgroups: CgroupRoot | undefined;
+  findings: readonly Finding[];
+  /** Put into /usr/local/bin of every container: name → file of this machine. */
+  programs: Readonly<Record<string, string>>;
+  clock: Clock;
+  log: Log;
+}
+
+/** Pods in namespaces of their own, with real addresses. */
+export class IsolatedSandbox implements Sandbox {
+  readonly mode = "isolated";
+  readonly findings: readonly Finding[];
+  readonly #options: IsolatedOptions;
+  readonly #addresses = new AddressPool("10.244");
+  readonly #pods = new Set<IsolatedPod>();
+  readonly #leftovers: Leftovers;
+  #network: PodNetworkNamespaces | undefined;
+  #described: NetworkNamespace | undefined;
+  #runtime: ContainerRuntime | undefined;
+  #links = 0;
+
+  constructor(options: IsolatedOptions) {
+    this.#options = options;
+    this.findings = options.findings;
+    this.#leftovers = new Leftovers(join(options.dataDir, "sandbox", "processes"), options.id, options.log);
+  }
+  get network(): NetworkNamespace {
+    if (!this.#described) throw new Error("the sandbox has not been started");
+    return this.#described;
+  }
+
+  async start(): Promise<void> {
+    const { tools, clock, dataDir } = this.#options;
+    const dir = join(dataDir, "sandbox");
+    this.#leftovers.start();
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const env = { PATH: systemPath, LC_ALL: "C", [sandboxVariable]: this.#options.id };
+    const record = this.#leftovers.record.bind(this.#leftovers);
+    const network = new PodNetworkNamespaces(tools, env, record);
+    this.#network = network;
+    const fifos = new FifoPool(join(dir, "pipes"), tools.mkfifo);
+    let seccompPath: string | undefined;
+    const filter = tools.bwrap ? seccompFilter() : undefined;
+    if (filter) {
+      seccompPath = join(dir, "seccomp");
+      writeFileSync(seccompPath, filter, { mode: 0o600 });
+    }
+    const treeBase = makeTreeBase(join(dir, "base"), this.#options.programs, tools.isRoot);
+    try {
+      await Promise.all([network.start(), fifos.start()]);
+    } catch (error) {
+      network.stop();
+      throw error;
+    }
+    this.#described = network.describe();
+    const watchdog = new MemoryWatchdog(clock);
+    this.#runtime = { tools, clock, env, network, fifos, cgroups: this.#options.cgroups, treeBase, seccompPath, record, watchMemory: (container, limit) => watchdog.watch(container, limit) };
+  }
+
+  async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
+    if (!this.#runtime) throw new Error("the sandbox has not been started");
+    const pod = new IsolatedPod(this.#runtime, spec, this.#addresses.take(), () => `v${(this.#links++).toString(36)}`, () => {
+      this.#pods.delete(pod);
+      this.#addresses.give(pod.ip);
+    });
+    this.#pods.add(pod);
+    return pod;
+  }
+
+  async stop(_deadline: AbortSignal): Promise<void> {
+    await Promise.all([...this.#pods].map((pod) => pod.remove()));
+    this.#network?.stop();
+    this.#network = undefined;
+    this.#runtime = undefined;
+    if (this.#options.cgroups) {
+      // A group is busy until the kernel has buried its last process.
+      for (let attempt = 0; attempt < 5; attempt++) closeCgroups(this.#options.cgroups);
+    }
+  }
+}
+
+class IsolatedPod implements PodSandbox {
+  readonly ip: string;
+  readonly #runtime: ContainerRuntime;
+  readonly #spec: PodSandboxSpec;
+  readonly #nextLink: () => string;
+  readonly #onRemoved: () => void;
+  readonly #containers = new Set<IsolatedContainer>();
+  #link: string | undefined;
+  #shared: SharedNamespaces | undefined;
+  /** The start that makes the shared namespaces; others wait for it. */
+  #making: Promise<unknown> | undefined;
+  #removed: Promise<void> | undefined;
+  #starts = 0;
+
+  constructor(runtime: ContainerRuntime, spec: PodSandboxSpec, ip: string, nextLink: () => string, onRemoved: () => void) {
+    this.#runtime = runtime;
+    this.#spec = spec;
+    this.ip = ip;
+    this.#nextLink = nextLink;
+    this.#onRemoved = onRemoved;
+  }
+
+  async startContainer(spec: ContainerSpec): Promise<ContainerProcess> {
+    while (!this.#shared && this.#making) await this.#making.catch(() => {});
+    if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
+    if (this.#shared) return this.#start(spec, this.#shared);
+    // A link name is never used twice: the kernel frees a dead namespace's links late.
+    const first = this.#start(spec, { link: (this.#link = this.#nextLink()), ip: this.ip });
+    this.#making = first.finally(() => (this.#making = undefined));
+    this.#making.catch(() => {});
+    return first;
+  }
+  async #start(spec: ContainerSpec, shared: SharedNamespaces | NetworkPlan): Promise<IsolatedContainer> {
+    const dir = join(this.#spec.dir, "sandbox", `${spec.name}.${this.#starts++}`);
+    rmSync(dir, { recursive: true, force: true });
+    mkdirSync(dir, { recursive: true });
+    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, dir, shared, async (pid) => {
+      if (!("link" in shared)) return;
+      const opened = { net: openSync(`/proc/${pid}/ns/net`, "r"), ipc: openSync(`/proc/${pid}/ns/ipc`, "r"), uts: openSync(`/proc/${pid}/ns/uts`, "r") };
+      try {
+        await this.#runtime.network.connect(shared.link, this.ip);
+        this.#shared = opened;
+      } catch (error) {
+        for (const fd of Object.values(opened)) closeSync(fd);
+        throw error;
+      }
+    });
+    this.#containers.add(container);
+    void container.exited.then(() => this.#containers.delete(container));
+    if (this.#removed) container.kill();
+    return container;
+  }
+
+  remove(): Promise<void> {
+    this.#removed ??= (async () => {
+      await this.#making?.catch(() => {});
+      for (const container of this.#containers) container.kill();
+      await Promise.all([...this.#containers].map((container) => container.exited));
+      if (this.#link) await this.#runtime.network.disconnect(this.#link);
+      if (this.#shared) for (const fd of Object.values(this.#shared)) closeSync(fd);
+      this.#shared = undefined;
+      rmSync(join(this.#spec.dir, "sandbox"), { recursive: true, force: true });
+      this.#onRemoved();
+    })();
+    return this.#removed;
+  }
+}

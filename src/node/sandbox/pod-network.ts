@@ -1,0 +1,232 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, openSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
+import type { NetworkNamespace } from "../../api/network.ts";
+import { addresses } from "./addresses.ts";
+import { systemPath } from "./command.ts";
+import { type ProcessIdentity, identify, signalProcess } from "./processes.ts";
+import type { Tools } from "./tools.ts";
+
+/** Uids of the machine that Wherry uses when it is root: the first for the data plane, the rest for pods. */
+export const hostUids = { network: 100_000, firstPod: 100_001, count: 65_536 } as const;
+
+/**
+ * The pod network: a user namespace H with a network namespace in it, kept alive by a sleeping process (the holder), and
+ * behind its default route a second network namespace for egress listeners.
+ *
+ *   pod ── veth (/32, reverse-path filter) ── pod network: rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
+ *
+ * Addresses of Services are "local" as a range, so a listener for one exact address and port is all it takes to serve it.
+ */
+export class PodNetworkNamespaces {
+  readonly #tools: Tools;
+  readonly #env: Record<string, string>;
+  readonly #record: (process: ProcessIdentity) => void;
+  #holder: ChildProcess | undefined;
+  #egress: ChildProcess | undefined;
+  #links: IpStream | undefined;
+  #netFd = -1;
+
+  constructor(tools: Tools, env: Record<string, string>, record: (process: ProcessIdentity) => void) {
+    this.#tools = tools;
+    this.#env = env;
+    this.#record = record;
+  }
+
+  async start(): Promise<void> {
+    const { setpriv, unshare, nsenter, sh, sleep } = this.#tools;
+    const hold = `echo r; exec ${sleep} infinity`;
+    this.#holder = await this.#startHolder([setpriv, "--pdeathsig", "KILL", unshare, this.#tools.isRoot ? "-Un" : "-Urn", sh, "-c", hold]);
+    if (this.#tools.isRoot) {
+      const map = `0 0 1\n${hostUids.network} ${hostUids.network} ${hostUids.count}\n`;
+      writeFileSync(`/proc/${this.#holder.pid}/uid_map`, map);
+      writeFileSync(`/proc/${this.#holder.pid}/gid_map`, map);
+    }
+    this.#egress = await this.#startHolder([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", unshare, "-n", sh, "-c", hold]);
+    await this.#setUp([...this.enterAsAdmin, "-n"], gatewaySetup(this.#egress.pid!));
+    await this.#setUp([nsenter, "-t", String(this.#egress.pid), ...this.#userFlags, "-n"], egressSetup);
+    this.#netFd = openSync(`/proc/${this.#holder.pid}/ns/net`, "r");
+    this.#links = new IpStream([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", this.#tools.ip, "-force", "-batch", "-"], this.#env, this.#record);
+  }
+  get #userFlags(): string[] {
+    return this.#tools.isRoot ? ["-U"] : ["-U", "--preserve-credentials"];
+  }
+  /** Into H with all its capabilities; for Wherry's own steps only. */
+  get enterAsAdmin(): string[] {
+    return [this.#tools.nsenter, "-t", String(this.#holder!.pid), ...this.#userFlags];
+  }
+  /** An open handle on the pod network; valid until `stop`. */
+  get netFd(): number {
+    return this.#netFd;
+  }
+  describe(): NetworkNamespace {
+    const { nsenter, setpriv, isRoot } = this.#tools;
+    const drop = [setpriv, ...(isRoot ? ["--reuid", String(hostUids.network), "--regid", String(hostUids.network), "--clear-groups"] : []), "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all", "--pdeathsig", "KILL"];
+    const enter = (pid: number) => [nsenter, "-t", String(pid), ...this.#userFlags, "-n", ...drop];
+    return { mode: "isolated", enter: enter(this.#holder!.pid!), enterEgress: enter(this.#egress!.pid!), gatewayIP: addresses.gateway, dnsIP: addresses.dns, apiServiceIP: addresses.api };
+  }
+
+  /** Finishes the gateway's side of a pod's link, which the pod's start sequence has made. */
+  connect(link: string, ip: string): Promise<void> {
+    return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
+  }
+  /** The link may be gone already: it goes with the pod's namespace. */
+  disconnect(link: string): Promise<void> {
+    return this.#links?.send([`link del ${link}`]).catch(() => {}) ?? Promise.resolve();
+  }
+  stop(): void {
+    this.#links?.stop();
+    if (this.#netFd >= 0) closeSync(this.#netFd);
+    this.#netFd = -1;
+    for (const child of [this.#egress, this.#holder]) child?.kill("SIGKILL");
+  }
+
+  #startHolder(argv: string[]): Promise<ChildProcess> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(argv[0]!, argv.slice(1), { env: this.#env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+      let errors = "";
+      child.stderr!.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 2000)));
+      child.on("error", reject);
+      child.on("exit", (code) => reject(new Error(`the pod network's holder ended (${code}): ${errors.trim()}`)));
+      child.stdout!.once("data", () => {
+        this.#record(identify(child.pid!)!);
+        child.stdout!.destroy();
+        child.stderr!.destroy();
+        child.unref();
+        resolve(child);
+      });
+    });
+  }
+  async #setUp(enter: string[], script: string): Promise<void> {
+    const [program, ...rest] = [...enter, this.#tools.sh, "-c", script];
+    const child = spawn(program!, rest, { env: { PATH: systemPath, LC_ALL: "C" }, stdio: ["ignore", "ignore", "pipe"] });
+    let errors = "";
+    child.stderr.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 4000)));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    if (code !== 0) throw new Error(`the pod network could not be set up: ${errors.trim()}`);
+  }
+}
+
+// IPv6 has no reverse-path filter, so links of the pod network speak IPv4 only.
+const noIPv6 = "for name in all default; do [ ! -e /proc/sys/net/ipv6/conf/$name ] || echo 1 > /proc/sys/net/ipv6/conf/$name/disable_ipv6; done";
+const sysctl = (name: string, value: number) => `echo ${value} > /proc/sys/net/ipv4/${name}`;
+
+const gatewaySetup = (egressPid: number) => `set -e
+${noIPv6}
+${sysctl("ip_forward", 1)}
+for name in all default; do
+  ${sysctl("conf/$name/rp_filter", 1)}
+  ${sysctl("conf/$name/accept_redirects", 0)}
+  ${sysctl("conf/$name/send_redirects", 0)}
+  ${sysctl("conf/$name/accept_source_route", 0)}
+done
+${sysctl("ip_unprivileged_port_start", 0)}
+ip -batch - <<'END'
+link set lo up
+addr add ${addresses.gateway}/32 dev lo
+rule add pref 10 lookup 50
+rule add pref 100 lookup local
+rule del pref 0
+route add local ${addresses.services} dev lo table local
+route add unreachable ${addresses.pods}
+link add out0 type veth peer name in0 netns ${egressPid}
+addr add 169.254.2.1/32 dev out0
+link set out0 up
+route add 169.254.2.2 dev out0 scope link
+route add default via 169.254.2.2 dev out0 src ${addresses.gateway}
+END
+`;
+
+const egressSetup = `set -e
+${noIPv6}
+for name in all default; do
+  ${sysctl("conf/$name/rp_filter", 1)}
+  ${sysctl("conf/$name/accept_redirects", 0)}
+done
+${sysctl("ip_unprivileged_port_start", 0)}
+ip -batch - <<'END'
+link set lo up
+link set in0 up
+addr add 169.254.2.2/32 dev in0
+rule add pref 10 lookup 50
+rule add pref 100 lookup local
+rule del pref 0
+route add 169.254.2.1 dev in0 scope link table 50
+route add ${addresses.pods} via 169.254.2.1 dev in0 table 50
+route add local default dev lo table local
+END
+`;
+
+/**
+ * One `ip -batch` that stays in the pod network and works off lines as pods come and go: no fork, no nsenter a pod. A
+ * question about a device that cannot exist marks the end of each request, because `ip` answers errors at once and in order.
+ */
+class IpStream {
+  readonly #argv: string[];
+  readonly #env: Record<string, string>;
+  readonly #record: (process: ProcessIdentity) => void;
+  #child: ChildProcess | undefined;
+  #identity: ProcessIdentity | undefined;
+  #waiting: { marker: string; resolve: () => void; reject: (error: Error) => void }[] = [];
+  #text = "";
+  #count = 0;
+  #stopped = false;
+
+  constructor(argv: string[], env: Record<string, string>, record: (process: ProcessIdentity) => void) {
+    this.#argv = argv;
+    this.#env = env;
+    this.#record = record;
+  }
+  #open(): ChildProcess {
+    if (this.#child) return this.#child;
+    const child = spawn(this.#argv[0]!, this.#argv.slice(1), { env: this.#env, stdio: ["pipe", "ignore", "pipe"], detached: true });
+    this.#child = child;
+    this.#identity = child.pid === undefined ? undefined : identify(child.pid);
+    if (this.#identity) this.#record(this.#identity);
+    child.stdin!.on("error", () => {});
+    child.stderr!.on("data", (chunk: Buffer) => this.#read(chunk.toString()));
+    child.on("error", () => this.#closed(child));
+    child.on("exit", () => this.#closed(child));
+    child.unref();
+    (child.stdin as Socket).unref();
+    return child;
+  }
+  #closed(child: ChildProcess): void {
+    if (this.#child !== child) return;
+    this.#child = undefined;
+    this.#text = "";
+    for (const request of this.#waiting.splice(0)) request.reject(new Error("ip ended unexpectedly"));
+  }
+  send(lines: readonly string[]): Promise<void> {
+    if (this.#stopped) return Promise.reject(new Error("the pod network is stopped"));
+    return new Promise((resolve, reject) => {
+      const marker = `mark${this.#count++}`;
+      const child = this.#open();
+      this.#waiting.push({ marker, resolve, reject });
+      // Only an open question keeps Wherry running.
+      (child.stderr as Socket).ref();
+      child.stdin!.write(`${[...lines, `link show dev ${marker}`].join("\n")}\n`);
+    });
+  }
+  #read(text: string): void {
+    this.#text += text;
+    for (;;) {
+      const request = this.#waiting[0];
+      if (!request) return;
+      const end = this.#text.indexOf(`"${request.marker}" does not exist`);
+      if (end < 0) return;
+      const errors = this.#text.slice(0, end).split("\n").slice(0, -1).filter((line) => line !== "" && !line.startsWith("Command failed"));
+      // The marker's own "Command failed" line may come with the next request's output and is dropped there.
+      this.#text = this.#text.slice(this.#text.indexOf("\n", end) + 1 || this.#text.length);
+      this.#waiting.shift();
+      if (this.#waiting.length === 0) (this.#child?.stderr as Socket | undefined)?.unref();
+      if (errors.length > 0) request.reject(new Error(`ip: ${errors.join("; ")}`));
+      else request.resolve();
+    }
+  }
+  stop(): void {
+    this.#stopped = true;
+    this.#child?.stdin!.end();
+    if (this.#identity) signalProcess(this.#identity, "SIGKILL");
+  }
+}

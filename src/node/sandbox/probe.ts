@@ -1,0 +1,76 @@
+import type { CgroupRoot } from "./cgroups.ts";
+import { quote, run } from "./command.ts";
+import type { Finding } from "./sandbox.ts";
+import { findTools, type Tools } from "./tools.ts";
+
+/** What this machine lets Wherry do, found by doing it. */
+export interface Probe {
+  /** Set when isolated mode works. */
+  tools: Tools | undefined;
+  findings: Finding[];
+}
+
+/** `without` names programs to be treated as absent; for tests and for people who want to see the difference. */
+export async function probeIsolation(isRoot: boolean, without: readonly string[] = []): Promise<{ tools: Tools | undefined; finding: Finding }> {
+  const no = (message: string, remedy: string) => ({ tools: undefined, finding: { id: "namespaces", enforced: false, message, remedy } });
+  if (process.platform !== "linux") return no(`Pods run as plain processes: ${process.platform} has no Linux namespaces.`, "");
+  const found = findTools(isRoot, without);
+  if ("missing" in found) {
+    const packages = [...new Set(found.missing.map((entry) => entry.package))];
+    return no(`Pods run as plain processes: ${found.missing.map((entry) => entry.program).join(", ")} not found.`, `apt-get install ${packages.join(" ")}`);
+  }
+  const { tools } = found;
+  const namespaces = await run([tools.unshare, ...(isRoot ? ["-Un"] : ["-Urn"]), "true"]);
+  if (namespaces.code !== 0) return no(`Pods run as plain processes: the kernel refuses user namespaces (${firstLine(namespaces.stderr)}).`, namespaceRemedy(namespaces.stderr));
+  // The steps that fail in half-open places: capabilities kept into a namespace of one id, a proc of one's own, links, pivot.
+  const inner = `echo 0 > /proc/sys/user/max_user_namespaces && exec ${tools.setpriv} --no-new-privs --inh-caps=-all --ambient-caps=-all --bounding-set=-all true`;
+  const steps = [
+    "mount -n -t tmpfs tmpfs /mnt && mkdir /mnt/.old /mnt/proc && mount -n -t proc proc /mnt/proc || { echo proc; exit 1; }",
+    "ip link add probe0 type veth peer name probe1 && ip link set lo up || { echo veth; exit 1; }",
+    "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && echo 1 > /proc/sys/net/ipv4/ip_forward || { echo sysctl; exit 1; }",
+    `exec ${tools.unshare} -U --map-user=1000 --map-group=1000 --keep-caps ${tools.sh} -c ${quote(inner)} || { echo nested; exit 1; }`,
+  ];
+  const outer = isRoot ? [tools.unshare, "-nmpiuf"] : [tools.unshare, "-Ur", "-nmpiuf"];
+  const chain = await run([...outer, tools.sh, "-c", steps.join("\n")]);
+  if (chain.code !== 0) {
+    const step = firstLine(chain.stdout);
+    if (step === "proc") return no("Pods run as plain processes: this machine hides parts of /proc (a container, most likely), so the kernel allows no new one.", "docker run --security-opt systempaths=unconfined …");
+    return no(`Pods run as plain processes: ${step || "namespaces"} cannot be made here (${firstLine(chain.stderr)}).`, namespaceRemedy(chain.stderr));
+  }
+  return { tools, finding: { id: "namespaces", enforced: true, message: "Every pod has its own processes, files and network.", remedy: "" } };
+}
+
+function namespaceRemedy(error: string): string {
+  if (/No space left/.test(error)) return "sysctl -w user.max_user_namespaces=15000";
+  if (/not permitted|denied/i.test(error)) return "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 kernel.unprivileged_userns_clone=1 (in a container: --security-opt seccomp=unconfined)";
+  return "";
+}
+const firstLine = (text: string) => text.trim().split("\n")[0] ?? "";
+
+/** Findings of isolated mode, beyond the namespaces themselves. */
+export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, cgroupReason: string, hasSeccomp: boolean): Finding[] {
+  const controllers = cgroups?.controllers ?? {};
+  const layout = cgroups ? `cgroup v${cgroups.version}` : "";
+  return [
+    controllers.memory
+      ? { id: "memory-limits", enforced: true, message: `Memory limits are kept by ${layout}.`, remedy: "" }
+      : { id: "memory-limits", enforced: false, message: `Memory limits are watched, not enforced: a container is ended shortly after it passes its limit (${cgroupReason}).`, remedy: tools.isRoot ? "Mount the memory controller below /sys/fs/cgroup." : "systemd-run --user --scope -p Delegate=yes wherry up" },
+    controllers.cpu
+      ? { id: "cpu-limits", enforced: true, message: `CPU limits are kept by ${layout}.`, remedy: "" }
+      : { id: "cpu-limits", enforced: false, message: "CPU limits are not enforced.", remedy: tools.isRoot ? "Mount the cpu controller below /sys/fs/cgroup." : "systemd-run --user --scope -p Delegate=yes wherry up" },
+    { id: "process-limits", enforced: true, message: controllers.pids ? `The number of processes is limited by ${layout}.` : "The number of processes is limited per container by RLIMIT_NPROC.", remedy: "" },
+    hasSeccomp
+      ? { id: "seccomp", enforced: true, message: "A seccomp filter keeps pods from keyrings, io_uring, userfaultfd and vsock.", remedy: "" }
+      : { id: "seccomp", enforced: false, message: "Pods can use the kernel keyring of the session that started Wherry, io_uring, userfaultfd and vsock sockets.", remedy: "apt-get install bubblewrap" },
+    tools.isRoot
+      ? { id: "own-uid", enforced: true, message: "Each pod has a user id of its own on this machine.", remedy: "" }
+      : { id: "own-uid", enforced: false, message: "Pods run with your user id on this machine, behind their namespaces; files of pods are yours.", remedy: "Run Wherry as root." },
+    { id: "egress-udp", enforced: false, message: "Pods reach the Internet by TCP on the egress ports only; UDP and ICMP leave the machine nowhere.", remedy: "" },
+    tools.hostname
+      ? { id: "hostname", enforced: true, message: "Pods see their own hostname.", remedy: "" }
+      : { id: "hostname", enforced: false, message: "Pods see this machine's hostname.", remedy: "apt-get install hostname" },
+    tools.script && tools.stty
+      ? { id: "terminal", enforced: true, message: "Terminals (kubectl exec -t) work.", remedy: "" }
+      : { id: "terminal", enforced: false, message: "Terminals (kubectl exec -t) are refused.", remedy: "apt-get install bsdutils coreutils" },
+  ];
+}

@@ -1,0 +1,132 @@
+import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+
+/** A process as Wherry remembers it: a pid alone may be somebody else's tomorrow. */
+export interface ProcessIdentity {
+  pid: number;
+  /** Field 22 of /proc/PID/stat: clock ticks between boot and the start of the process. */
+  startTicks: string;
+}
+
+/** The fields of /proc/PID/stat after the command's name, which may itself hold spaces and brackets. Index 0 is the state. */
+function statFields(pid: number): string[] | undefined {
+  try {
+    const text = readFileSync(`/proc/${pid}/stat`, "latin1");
+    return text.slice(text.lastIndexOf(")") + 2).split(" ");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Who `pid` is now, or undefined when no such process lives (a zombie does not). */
+export function identify(pid: number): ProcessIdentity | undefined {
+  const fields = statFields(pid);
+  if (!fields || fields[0] === "Z" || fields[0] === "X") return undefined;
+  return { pid, startTicks: fields[19]! };
+}
+
+export function isAlive(process: ProcessIdentity): boolean {
+  return identify(process.pid)?.startTicks === process.startTicks;
+}
+
+export function parentOf(pid: number): number | undefined {
+  const fields = statFields(pid);
+  return fields ? Number(fields[1]) : undefined;
+}
+
+/** Children of any thread of `pid`, oldest first. Falls back to a scan where the kernel lacks `children` files. */
+export function childrenOf(pid: number): number[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`).flatMap((thread) => readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").split(" ").filter(Boolean).map(Number));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT" || !identify(pid)) return [];
+    return allPids().filter((other) => parentOf(other) === pid);
+  }
+}
+
+/** The first process at or below `pid` that is in another pid namespace than Wherry: the future PID 1 behind its wrappers. */
+export function namespacedBelow(pid: number): ProcessIdentity | undefined {
+  const own = readlinkSync("/proc/self/ns/pid");
+  for (const child of descendantsOf(pid).slice(1)) {
+    try {
+      if (readlinkSync(`/proc/${child}/ns/pid`) !== own) return identify(child);
+    } catch {
+      // Gone.
+    }
+  }
+  return undefined;
+}
+
+/** `pid` and everything below it. A process that starts meanwhile may be missed. */
+export function descendantsOf(pid: number): number[] {
+  const found = [pid];
+  for (let i = 0; i < found.length; i++) found.push(...childrenOf(found[i]!));
+  return found;
+}
+
+export function allPids(): number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+}
+
+/**
+ * Sends a signal to exactly this process. Refuses (returns false) when the pid is not above 1, is Wherry itself or
+ * one of its parents, or belongs to another process by now. Never signals a group.
+ */
+export function signalProcess(target: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (!Number.isInteger(target.pid) || target.pid <= 1) return false;
+  for (let pid: number | undefined = process.pid; pid !== undefined && pid > 0; pid = parentOf(pid)) if (pid === target.pid) return false;
+  if (!isAlive(target)) return false;
+  try {
+    process.kill(target.pid, signal);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Whether `pid` would notice `signal`: as PID 1 of its namespace it loses what it neither catches nor blocks. */
+export function awaitsSignal(pid: number, number: number): boolean {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    const bit = 1n << BigInt(number - 1);
+    return ["SigCgt", "SigBlk"].some((name) => (BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, "m").exec(status)?.[1] ?? "0"}`) & bit) !== 0n);
+  } catch {
+    return false;
+  }
+}
+
+const ticksPerSecond = 100; // sysconf(_SC_CLK_TCK): 100 on every Linux that Node runs on.
+const pageBytes = 4096n;
+let pageSize: bigint | undefined;
+
+/** CPU of the processes and of their waited-for children, and their anonymous memory. */
+export function usageOf(pids: Iterable<number>): { cpuNs: number; memoryBytes: number } {
+  let ticks = 0;
+  let pages = 0n;
+  for (const pid of pids) {
+    const fields = statFields(pid);
+    if (!fields) continue;
+    for (const index of [11, 12, 13, 14]) ticks += Number(fields[index]);
+    try {
+      const [, resident, shared] = readFileSync(`/proc/${pid}/statm`, "latin1").split(" ");
+      pages += BigInt(resident!) - BigInt(shared!);
+    } catch {
+      // Gone between the two reads.
+    }
+  }
+  pageSize ??= detectPageSize();
+  return { cpuNs: (ticks * 1e9) / ticksPerSecond, memoryBytes: Number(pages * pageSize) };
+}
+
+/** From smaps, which states it: arm64 kernels use 4, 16 or 64 KiB. */
+function detectPageSize(): bigint {
+  const kilobytes = /^KernelPageSize:\s+(\d+) kB/m.exec(readFileSync("/proc/self/smaps", "latin1"))?.[1];
+  return kilobytes ? BigInt(kilobytes) * 1024n : pageBytes;
+}
+
+export function bootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "latin1").trim();
+  } catch {
+    return "";
+  }
+}
