@@ -22,7 +22,7 @@ const suffixText = "unable to parse quantity's suffix";
 const binarySuffixes: Record<string, bigint> = { Ki: 1n << 10n, Mi: 1n << 20n, Gi: 1n << 30n, Ti: 1n << 40n, Pi: 1n << 50n, Ei: 1n << 60n };
 const decimalSuffixes: Record<string, number> = { n: -9, u: -6, m: -3, "": 0, k: 3, M: 6, G: 9, T: 12, P: 15, E: 18 };
 const decimalByExponent: Record<number, string> = Object.fromEntries(Object.entries(decimalSuffixes).map(([suffix, exponent]) => [exponent, suffix]));
-const binaryOrder = Object.entries(binarySuffixes).reverse();
+const binaryOrder = Object.entries(binarySuffixes).toReversed();
 const amountMax = (1n << 63n) - 1n;
 const exponentMin = -9;
 const digitsMax = 512;
