@@ -60,6 +60,8 @@ export interface HostAddress {
   protocol: "TCP" | "UDP";
   /** "http://user-service.ecommerce.localhost:8088" or "tcp://127.0.0.1:40001". */
   url: string;
+  /** The port of its own that every TCP Service has on the host: "127.0.0.1:20001". */
+  address?: string;
   /** Set for type LoadBalancer: its address on the host. */
   loadBalancerIP?: string;
   nodePort?: number;

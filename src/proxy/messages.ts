@@ -1,0 +1,37 @@
+import type { NetSnapshot } from "../api/network.ts";
+
+/**
+ * What `wherry` and a `wherry-net` worker say to each other.
+ *
+ *   wherry → worker    net/init  net/snapshot  net/ready  net/give(handle)  net/probe  net/dial  net/listen
+ *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside
+ *
+ * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
+ * `egress/…` for those that `wherry` makes and gives.
+ */
+export interface WorkerInit {
+  index: number;
+  workers: number;
+  mode: "isolated" | "plain";
+  gatewayIP: string;
+  dnsIP: string;
+  snapshot: NetSnapshot;
+  overrides: [ip: string, ready: boolean][];
+  hostListeners: HostListener[];
+  /** Keys whose handles follow in net/give: not to be bound anew. */
+  kept: string[];
+}
+
+/** A listener on the machine's side, made by `wherry`, served by a worker. */
+export interface HostListener {
+  key: string;
+  serves: { type: "front-door" } | { type: "egress"; port: number } | { type: "service"; namespace: string; service: string; protocol: "TCP" | "UDP"; port: number };
+}
+
+export interface Give {
+  key: string;
+  /** Somebody listened on it before: it must be closed, not only left alone, when it shall refuse. */
+  listening: boolean;
+}
+
+export const emptySnapshot: NetSnapshot = { revision: 0, services: [] };

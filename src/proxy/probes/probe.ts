@@ -1,0 +1,14 @@
+import type { ProbeRequest, ProbeResult } from "../../api/network.ts";
+import { probeTcp } from "./tcp.ts";
+
+/** One probe, from the gateway's address, with kubelet's words. Never rejects. */
+export async function probe(request: ProbeRequest, sourceIP: string | undefined): Promise<ProbeResult> {
+  switch (request.type) {
+    case "tcp":
+      return await probeTcp(request, sourceIP);
+    case "http":
+      return await (await import("./http.ts")).probeHttp(request, sourceIP);
+    case "grpc":
+      return await (await import("./grpc.ts")).probeGrpc(request, sourceIP);
+  }
+}

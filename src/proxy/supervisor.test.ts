@@ -1,0 +1,60 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
+
+const named = (name: string) => listen((socket) => socket.end(name));
+
+test("a Service listens at its address while an endpoint is ready, and refuses otherwise", async () => {
+  await using net = await startSupervisor();
+  await using pod = await named("one");
+  const ip = nextAddress();
+  const service = (ready: boolean) => ({ name: "web", clusterIPs: [ip], ports: [port(8080, [{ ip: "127.0.0.1", port: pod.port, ready }])] });
+  net.publish(snapshot(1, service(false)));
+  await assert.rejects(exchange(ip, 8080), /ECONNREFUSED/);
+  net.publish(snapshot(2, service(true)));
+  assert.equal(await eventually(() => exchange(ip, 8080)), "one");
+  net.setReady("127.0.0.1", false);
+  await eventually(() => exchange(ip, 8080).then(() => false, (error: Error) => error.message === "ECONNREFUSED"));
+  net.setReady("127.0.0.1", true);
+  assert.equal(await eventually(() => exchange(ip, 8080)), "one");
+  net.setReady("127.0.0.1", undefined);
+  net.publish(snapshot(3));
+  await eventually(() => exchange(ip, 8080).then(() => false, (error: Error) => error.message === "ECONNREFUSED"));
+});
+
+test("a killed worker refuses nobody", async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.on("data", (data) => socket.end(data)));
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(8080, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  await eventually(() => exchange(ip, 8080, "x"));
+  const [own] = net.hostAddresses();
+  const hostPort = Number(own!.address!.split(":")[1]);
+  await eventually(() => exchange("127.0.0.1", hostPort, "x"));
+  let running = true;
+  const outcomes: Record<string, number> = {};
+  let worstMs = 0;
+  const load = async (address: string, number: number) => {
+    while (running) {
+      const began = performance.now();
+      const outcome = await exchange(address, number, "ping").then((text) => (text === "ping" ? "ok" : "short"), (error: Error) => error.message);
+      outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+      worstMs = Math.max(worstMs, performance.now() - began);
+    }
+  };
+  const loads = [load(ip, 8080), load(ip, 8080), load("127.0.0.1", hostPort), load("127.0.0.1", hostPort)];
+  for (let kill = 0; kill < 3; kill++) {
+    const [pid] = net.pids();
+    const before = outcomes["ok"] ?? 0;
+    await eventually(() => (outcomes["ok"] ?? 0) > before + 50);
+    process.kill(pid!, "SIGKILL");
+    await eventually(() => net.pids()[0] !== pid);
+  }
+  const before = outcomes["ok"] ?? 0;
+  await eventually(() => (outcomes["ok"] ?? 0) > before + 50);
+  running = false;
+  await Promise.all(loads);
+  assert.equal(outcomes["ECONNREFUSED"], undefined, JSON.stringify(outcomes));
+  assert.ok(worstMs < 2_000, `a client waited ${worstMs} ms`);
+  console.log(`# ${JSON.stringify(outcomes)}, worst wait ${worstMs.toFixed(0)} ms`);
+});

@@ -1,0 +1,202 @@
+import type { HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult } from "../api/network.ts";
+import type { Channel, RawHandle } from "../base/channel.ts";
+import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
+import type { Component } from "../base/lifecycle.ts";
+import type { Log } from "../base/log.ts";
+import { HostPlan } from "./host-listeners.ts";
+import { emptySnapshot, type Give, type WorkerInit } from "./messages.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+export interface NetSupervisorOptions {
+  network: NetworkNamespace;
+  /** How many `wherry-net` processes. */
+  workers: number;
+  log: Log;
+  /** Sticky numbers from last time; changed in place. */
+  ports?: Record<string, number>;
+  /** Told when a number was chosen, so that it is remembered. */
+  onPorts?: (ports: Record<string, number>) => void;
+  /** Any free port instead of the well-known ones. */
+  private?: boolean;
+}
+
+/** The data plane's side in `wherry`. */
+export interface NetSupervisor extends PodNetwork, Component {
+  /** A connection from the gateway's address into the pod network; nobody has read from it. Rejects as Go words it. */
+  dialPod(ip: string, port: number): Promise<RawHandle>;
+  /** A handle bound (not listening) inside the pod network, for the caller to keep or give away. */
+  listenInPodNetwork(ip: string, port: number): Promise<RawHandle>;
+  /** Called at once and at each change. */
+  onHostAddresses(listener: (addresses: HostAddress[]) => void): void;
+  pids(): number[];
+}
+
+/** How long a caller waits for a worker that is being restarted. */
+const workerWaitMs = 5_000;
+const dialTimeoutMs = 5_000;
+const probeAttempts = 3;
+
+export function createNetSupervisor(options: NetSupervisorOptions): NetSupervisor {
+  return new Supervisor(options);
+}
+
+class Supervisor implements NetSupervisor {
+  readonly name = "data plane";
+  readonly #options: NetSupervisorOptions;
+  readonly #plan: HostPlan;
+  readonly #numbers: Record<string, number>;
+  readonly #workers: WorkerProcess[];
+  readonly #overrides = new Map<string, boolean>();
+  readonly #listeners = new Set<(addresses: HostAddress[]) => void>();
+  #snapshot: NetSnapshot = emptySnapshot;
+  #lastAddresses = "[]";
+  #turn = 0;
+
+  constructor(options: NetSupervisorOptions) {
+    this.#options = options;
+    this.#numbers = options.ports ?? {};
+    this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
+    this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
+  }
+
+  async start(): Promise<void> {
+    this.#replan();
+    await Promise.all(this.#workers.map((worker) => worker.start()));
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.stop(deadline)));
+    this.#plan.close();
+  }
+
+  pids(): number[] {
+    return this.#workers.flatMap((worker) => worker.pid ?? []);
+  }
+
+  // — what the rest of Wherry asks —
+
+  publish(snapshot: NetSnapshot): void {
+    if (snapshot.revision < this.#snapshot.revision) return;
+    this.#snapshot = snapshot;
+    this.#replan();
+    for (const worker of this.#workers) {
+      worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#plan.listeners });
+      this.#giveMissing(worker);
+    }
+  }
+
+  setReady(ip: string, ready: boolean | undefined): void {
+    if (ready === undefined) this.#overrides.delete(ip);
+    else this.#overrides.set(ip, ready);
+    for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });
+  }
+
+  hostAddresses(): HostAddress[] {
+    return this.#plan.addresses;
+  }
+
+  onHostAddresses(listener: (addresses: HostAddress[]) => void): void {
+    this.#listeners.add(listener);
+    listener(this.#plan.addresses);
+  }
+
+  async probe(request: ProbeRequest): Promise<ProbeResult> {
+    for (let attempt = 1; ; attempt++) {
+      const channel = await this.#nextChannel();
+      try {
+        return (await channel.request<ProbeResult>("net/probe", request)).body;
+      } catch (error) {
+        // A worker that died says nothing about the pod.
+        if (attempt === probeAttempts) return { success: false, output: (error as Error).message };
+      }
+    }
+  }
+
+  async dialPod(ip: string, port: number): Promise<RawHandle> {
+    const { handle } = await (await this.#nextChannel()).request("net/dial", { ip, port, timeoutMs: dialTimeoutMs });
+    return handle!;
+  }
+
+  async listenInPodNetwork(ip: string, port: number): Promise<RawHandle> {
+    const { handle } = await (await this.#nextChannel()).request("net/listen", { ip, port });
+    return handle!;
+  }
+
+  #nextChannel(): Promise<Channel> {
+    for (let i = 0; i < this.#workers.length; i++) {
+      const channel = this.#workers[(this.#turn = (this.#turn + 1) % this.#workers.length)]!.channel;
+      if (channel) return Promise.resolve(channel);
+    }
+    return this.#workers[0]!.live(workerWaitMs);
+  }
+
+  // — what the workers ask —
+
+  #joined(worker: WorkerProcess, channel: Channel): void {
+    channel.on("net/keep", (key: string, handle) => {
+      worker.kept.get(key)?.handle.close();
+      worker.kept.set(key, { handle: handle as TcpHandle, listening: true });
+    });
+    channel.on("net/opened", (key: string) => {
+      const kept = worker.kept.get(key);
+      if (kept) kept.listening = true;
+    });
+    channel.on("net/release", (key: string) => {
+      worker.kept.get(key)?.handle.close();
+      worker.kept.delete(key);
+      // On the machine's side the port stays ours: bound anew, and refusing until the worker opens it again.
+      queueMicrotask(() => this.#give(worker, key));
+    });
+    channel.on("net/taken", (key: string) => {
+      if (this.#plan.move(key)) this.publish(this.#snapshot);
+    });
+    channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
+    const init: WorkerInit = {
+      index: worker.index,
+      workers: this.#workers.length,
+      mode: this.#options.network.mode,
+      gatewayIP: this.#options.network.gatewayIP,
+      dnsIP: this.#options.network.dnsIP,
+      snapshot: this.#snapshot,
+      overrides: [...this.#overrides],
+      hostListeners: this.#plan.listeners,
+      kept: [...worker.kept.keys()],
+    };
+    channel.notify("net/init", init);
+    for (const [key, { handle, listening }] of worker.kept) channel.notify("net/give", { key, listening } satisfies Give, handle);
+    this.#giveMissing(worker);
+  }
+
+  #giveMissing(worker: WorkerProcess): void {
+    for (const { key } of this.#plan.listeners) if (!worker.kept.has(key)) this.#give(worker, key);
+  }
+
+  /** Binds a host listener and hands the worker a copy; ours is never polled. */
+  #give(worker: WorkerProcess, key: string): void {
+    if (worker.kept.has(key)) return;
+    const handle = this.#plan.bind(key, this.#workers.length > 1);
+    if (!handle) return;
+    worker.kept.set(key, { handle, listening: false });
+    worker.channel?.notify("net/give", { key, listening: false } satisfies Give, handle);
+  }
+
+  /** Plain mode as root: workers are unprivileged, and Services like to listen on port 80. */
+  #bindForWorker({ protocol, ip, port }: { protocol: "TCP" | "UDP"; ip: string; port: number }): UdpHandle | TcpHandle {
+    if (this.#options.network.mode !== "plain" || !/^127\.(?!0\.)/.test(ip)) throw new Error(`${ip}:${port} is not bound on this side`);
+    const { handle, code } = protocol === "TCP" ? bindHandle(ip, port) : bindUdpHandle(ip, port);
+    if (!handle) throw new Error(`bind ${ip}:${port}: ${code}`);
+    return handle;
+  }
+
+  #replan(): void {
+    this.#plan.apply(this.#snapshot);
+    if (this.#plan.changed) {
+      this.#plan.changed = false;
+      this.#options.onPorts?.(this.#numbers);
+    }
+    const text = JSON.stringify(this.#plan.addresses);
+    if (text === this.#lastAddresses) return;
+    this.#lastAddresses = text;
+    for (const listener of this.#listeners) listener(this.#plan.addresses);
+  }
+}

@@ -1,0 +1,76 @@
+import type { Address, TcpHandle } from "../base/handles.ts";
+import { dial } from "./dial.ts";
+import { Pump, resetHandle } from "./pump.ts";
+import type { ServicePort } from "./service-table.ts";
+
+/** How long one endpoint may take to accept before the next is tried. */
+const connectTimeoutMs = 3_000;
+const attemptsMax = 5;
+const keepAliveSeconds = 30;
+
+/** Every connection this worker carries: bounded, and swept for peers that vanished. */
+export class Connections {
+  readonly #pumps = new Set<Pump>();
+  readonly #max: number;
+  readonly #sweeper: NodeJS.Timeout;
+  #dialling = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+    this.#sweeper = setInterval(() => this.#sweep(), keepAliveSeconds * 1000).unref();
+  }
+  get count(): number {
+    return this.#pumps.size + this.#dialling;
+  }
+
+  /** Connects `client` to one of the port's endpoints and pumps until both are done. */
+  serve(client: TcpHandle, service: ServicePort): void {
+    const endpoints = service.active;
+    if (endpoints.length === 0 || this.count >= this.#max) return resetHandle(client);
+    client.setNoDelay(true);
+    const clientIP = service.hasAffinity ? peerAddress(client) : "";
+    const nowMs = service.hasAffinity ? performance.now() : 0;
+    const first = service.choose(clientIP, nowMs);
+    const attempts = Math.min(attemptsMax, endpoints.length);
+    this.#dialling++;
+    let attempt = 0;
+    const next = () => {
+      const endpoint = endpoints[(first + attempt) % endpoints.length]!;
+      dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
+        if (handle) {
+          this.#dialling--;
+          service.remember(clientIP, endpoint, nowMs);
+          this.join(client, handle);
+        } else if (++attempt < attempts) {
+          next();
+        } else {
+          this.#dialling--;
+          resetHandle(client);
+        }
+      });
+    };
+    next();
+  }
+
+  join(client: TcpHandle, endpoint: TcpHandle): void {
+    endpoint.setNoDelay(true);
+    const pump = new Pump(client, endpoint, () => this.#pumps.delete(pump));
+    this.#pumps.add(pump);
+    pump.start();
+  }
+
+  /** Short connections, the most of all, never pay for keep-alive probes. */
+  #sweep(): void {
+    for (const pump of this.#pumps) pump.keepAlive(keepAliveSeconds);
+  }
+
+  close(): void {
+    clearInterval(this.#sweeper);
+    for (const pump of this.#pumps) pump.close(true);
+  }
+}
+
+export function peerAddress(handle: TcpHandle): string {
+  const out: Address = {};
+  return handle.getpeername(out) === 0 ? out.address! : "";
+}

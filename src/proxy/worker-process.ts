@@ -1,0 +1,137 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { join } from "node:path";
+import { Channel } from "../base/channel.ts";
+import type { TcpHandle, UdpHandle } from "../base/handles.ts";
+import type { Log } from "../base/log.ts";
+
+/** A listener's copy that `wherry` keeps, never polling it, for the worker's successor. */
+export interface Kept {
+  handle: TcpHandle | UdpHandle;
+  listening: boolean;
+}
+
+export interface WorkerProcessOptions {
+  index: number;
+  /** The command prefix that enters the pod network; may be empty. */
+  enter: readonly string[];
+  log: Log;
+  /** Registers handlers before the child can speak; called for each successor. */
+  joined(worker: WorkerProcess, channel: Channel): void;
+}
+
+const crashWindowMs = 10_000;
+const crashesBeforeBackoff = 3;
+const backoffMs = { base: 250, max: 5_000 };
+
+/**
+ * One place for a worker: its present process, or the wait for the next. After a crash the next is started at
+ * once; after three within ten seconds, with growing pauses.
+ */
+export class WorkerProcess {
+  readonly index: number;
+  readonly kept = new Map<string, Kept>();
+  readonly #options: WorkerProcessOptions;
+  #child: ChildProcess | undefined;
+  #channel: Channel | undefined;
+  #crashes: number[] = [];
+  #stopping = false;
+  #timer: NodeJS.Timeout | undefined;
+  /** Workers that wait for a live channel. */
+  #waiters: ((channel: Channel) => void)[] = [];
+
+  constructor(options: WorkerProcessOptions) {
+    this.index = options.index;
+    this.#options = options;
+  }
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+  /** Undefined while there is no process. */
+  get channel(): Channel | undefined {
+    return this.#channel;
+  }
+
+  /** Resolves when the process has said that it is there. */
+  start(): Promise<void> {
+    this.#spawn();
+    return new Promise((resolve) => this.#waiters.push(() => resolve()));
+  }
+
+  #spawn(): void {
+    const child = spawnWorker(this.#options.enter);
+    const channel = new Channel(child);
+    this.#child = child;
+    let over = false;
+    const ended = (reason: string) => {
+      if (over) return;
+      over = true;
+      if (this.#child === child) this.#channel = undefined;
+      this.#restart(reason);
+    };
+    child.once("error", (error) => ended(error.message));
+    child.once("exit", (code, signal) => ended(signal ?? `exit code ${code}`));
+    channel.on("net/started", () => {
+      this.#channel = channel;
+      this.#options.joined(this, channel);
+      for (const waiter of this.#waiters.splice(0)) waiter(channel);
+    });
+  }
+
+  #restart(reason: string): void {
+    if (this.#stopping) return;
+    const now = performance.now();
+    this.#crashes = [...this.#crashes.filter((at) => now - at < crashWindowMs), now];
+    const over = this.#crashes.length - crashesBeforeBackoff;
+    const waitMs = over < 0 ? 0 : Math.min(backoffMs.max, backoffMs.base * 2 ** over);
+    this.#options.log.error("a data-plane worker ended; the next one takes its listeners", { index: this.index, reason, waitMs });
+    if (waitMs === 0) this.#spawn();
+    else this.#timer = setTimeout(() => this.#spawn(), waitMs);
+  }
+
+  /** Resolves with a live channel, at the latest after `timeoutMs`; rejects otherwise. */
+  live(timeoutMs: number): Promise<Channel> {
+    if (this.#channel) return Promise.resolve(this.#channel);
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        reject(new Error("the data plane is not running"));
+      }, timeoutMs);
+      const waiter = (channel: Channel) => {
+        clearTimeout(timer);
+        resolve(channel);
+      };
+      this.#waiters.push(waiter);
+    });
+  }
+
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping = true;
+    clearTimeout(this.#timer);
+    for (const { handle } of this.kept.values()) handle.close();
+    this.kept.clear();
+    await endWorker(this.#child, deadline);
+  }
+}
+
+const workerFile = join(import.meta.dirname, "worker.ts");
+
+/** Starts a worker behind a prefix. nsenter and setpriv only exec, so the channel's descriptor reaches node. */
+export function spawnWorker(enter: readonly string[]): ChildProcess {
+  const [program = "", ...args] = [...enter, process.execPath, workerFile];
+  const env: NodeJS.ProcessEnv = {};
+  for (const name of ["PATH", "WHERRY_LOG", "LANG"]) if (process.env[name] !== undefined) env[name] = process.env[name];
+  // A session of its own: a terminal's Ctrl-C must reach only `wherry`.
+  return spawn(program, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true, env });
+}
+
+/** Closes the channel, upon which a worker ends; kills it at the deadline. */
+export async function endWorker(child: ChildProcess | undefined, deadline: AbortSignal): Promise<void> {
+  if (!child || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const kill = () => void child.kill("SIGKILL");
+  deadline.addEventListener("abort", kill, { once: true });
+  if (child.connected) child.disconnect();
+  if (deadline.aborted) kill();
+  await gone;
+  deadline.removeEventListener("abort", kill);
+}

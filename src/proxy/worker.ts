@@ -1,0 +1,45 @@
+import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../base/channel.ts";
+import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
+import { createLog } from "../base/log.ts";
+import type { NetSnapshot, ProbeRequest } from "../api/network.ts";
+import { dialTcp } from "./dial.ts";
+import type { Keeper } from "./listeners.ts";
+import type { Give, HostListener, WorkerInit } from "./messages.ts";
+import { Worker } from "./worker-core.ts";
+
+/**
+ * The entry of a `wherry-net` process: unprivileged, inside the pod network, told everything by `wherry` over the
+ * process channel. It ends when the channel does.
+ */
+const channel = new Channel(process as unknown as ChannelEndpoint);
+const log = createLog("net");
+process.once("disconnect", () => process.exit(0));
+// A terminal's Ctrl-C and a session's end are `wherry`'s business; it closes the channel when it is time.
+for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
+
+const keeper: Keeper = {
+  keep: (key, handle) => channel.notify("net/keep", key, handle),
+  opened: (key) => channel.notify("net/opened", key),
+  release: async (key) => void (await channel.request("net/release", key)),
+  bind: async (protocol, ip, port) => (await channel.request("net/bind", { protocol, ip, port })).handle as TcpHandle | UdpHandle | undefined,
+};
+const outside = {
+  dial: async (ip: string, port: number) => (await channel.request("net/dial-outside", { ip, port })).handle as TcpHandle,
+  resolve: async (name: string, type: string) => (await channel.request<unknown[]>("net/resolve-outside", { name, type })).body,
+};
+
+let worker: Worker | undefined;
+channel.on("net/init", (init: WorkerInit) => {
+  worker = new Worker(init, keeper, outside, log);
+});
+channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot; hostListeners: HostListener[] }) => worker?.apply(snapshot, hostListeners));
+channel.on("net/ready", ({ ip, ready }: { ip: string; ready: boolean | null }) => worker?.setReady(ip, ready ?? undefined));
+channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
+channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request, worker?.init.gatewayIP) }));
+channel.on("net/dial", async ({ ip, port, timeoutMs }: { ip: string; port: number; timeoutMs: number }) => ({ body: null, handle: await dialTcp(ip, port, timeoutMs) }));
+channel.on("net/listen", ({ ip, port }: { ip: string; port: number }) => {
+  const { handle, code } = bindHandle(ip, port);
+  if (!handle) throw new Error(`bind ${ip}:${port}: ${code}`);
+  return { body: null, handle };
+});
+channel.notify("net/started");
