@@ -11,6 +11,10 @@ export const limits = {
   objectBytesMax: 1.5 * 1024 * 1024,
   /** How many changes the watch window keeps. Older watches: 410 Expired. */
   watchWindowEvents: 20_000,
+  /** And how many bytes of objects. A change older than either: as above. */
+  watchWindowBytes: 64 * 1024 * 1024,
+  /** How much of the objects the store keeps parsed, counted in encoded bytes. The rest is parsed again when asked for. */
+  parsedObjectsBytes: 16 * 1024 * 1024,
   /** Events waiting for one watcher. More: the watcher is ended with 410 and lists anew. */
   watcherQueueEvents: 10_000,
   /** Bytes waiting for one watcher's socket. More: as above. */

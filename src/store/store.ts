@@ -1,7 +1,7 @@
 /**
  * The narrow waist below the API server: objects as bytes under keys, each write at the next revision.
- * Reads and watches see only what is durable. Implementations: `sqlite-store.ts` (the product) and
- * `faulty-store.ts` (simulations). Source of the shape: k8s.io/apiserver/pkg/storage/interfaces.go.
+ * Reads and watches see only what is durable. `sqlite-store.ts` opens the
+ * product's; `memory-store.ts` is the part it shares with simulations, which put a faulty journal below. Source of the shape: k8s.io/apiserver/pkg/storage/interfaces.go.
  */
 export interface Store {
   /** The last durable revision. */
@@ -24,7 +24,8 @@ export interface Store {
   /**
    * Writes if the key's present revision (0: absent) is `expected`, else throws KeyConflictError. Conflicts are
    * judged against writes already accepted, durable or not; the promise settles when the write is durable, with
-   * the entry whose `revision` is final. `encode` gets that revision and gives object and bytes.
+   * the entry whose `revision` is final, or fails with a StorageError when it could not be made so. `encode` gets
+   * that revision and gives object and bytes.
    */
   put(key: string, expected: number, encode: (revision: number) => Encoded): Promise<Entry>;
   /** Removes under the same condition. The watch event carries the last object, re-encoded with the delete's revision. */
@@ -36,7 +37,7 @@ export interface Store {
    */
   watch(prefix: string, fromRevision: number, watcher: Watcher): Watch;
 
-  /** Resolves when everything accepted so far is durable. */
+  /** Resolves when everything accepted so far is durable; fails when it was refused. */
   flush(): Promise<void>;
   close(): Promise<void>;
 }
@@ -100,4 +101,14 @@ export class RevisionCompactedError extends Error {
     this.oldest = oldest;
     this.current = current;
   }
+}
+
+/** A write could not be made durable; nothing of it was kept or seen. For clients: 500. */
+export class StorageError extends Error {
+  override name = "StorageError";
+}
+
+/** The disk is full. Reads go on, and writes are taken again as soon as there is room. For clients: 507. */
+export class StorageFullError extends StorageError {
+  override name = "StorageFullError";
 }
