@@ -13,6 +13,8 @@ export interface Image {
   /** Users the image knows: name → uid. */
   users: Readonly<Record<string, number>>;
   mounts: readonly Mount[];
+  /** Folders that the image wants kept and writable (VOLUME); each is a folder of the pod where no volume lies. */
+  volumes: readonly string[];
   stopSignal: NodeJS.Signals;
   /** What the user should know of how the image is run here; each becomes an Event. */
   notices: readonly { type: "Normal" | "Warning"; reason: string; message: string }[];

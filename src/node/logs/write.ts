@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { createWriteStream, mkdirSync, openSync, readdirSync, renameSync, rmSync, type WriteStream } from "node:fs";
+import { createWriteStream, mkdirSync, openSync, readdirSync, renameSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
@@ -22,12 +22,16 @@ export class LogWriter {
   #out: WriteStream;
   #bytes = 0;
   #rotations = 0;
+  readonly #restart: number;
   #failed = false;
   readonly #pumps: Promise<void>[] = [];
 
   constructor(dir: string, restart: number, clock: Clock, bounds: { bytesMax?: number; filesMax?: number } = {}) {
     mkdirSync(dir, { recursive: true, mode: 0o755 });
     this.path = join(dir, `${restart}.log`);
+    this.#restart = restart;
+    // What stays readable: this incarnation and the one before it.
+    for (const name of readdirSync(dir)) if (Number(/^(\d+)\./.exec(name)?.[1] ?? restart) < restart - 1) rmSync(join(dir, name), { force: true });
     this.#clock = clock;
     this.#bytesMax = bounds.bytesMax ?? limits.containerLogBytesMax;
     this.#filesMax = bounds.filesMax ?? limits.containerLogFilesMax;
@@ -102,12 +106,18 @@ export class LogWriter {
     for (const old of rotatedFiles(this.path).slice(0, -(this.#filesMax - 1) || undefined)) rmSync(old, { force: true });
   }
 
-  /** Resolves when all pumped streams have ended and what they said is in the file. */
+  /** Resolves when all pumped streams have ended and what they said is in the file; followers then stop. */
   async close(): Promise<void> {
     await Promise.all(this.#pumps);
-    if (this.#out.closed || this.#out.destroyed) return;
-    this.#out.end();
-    await once(this.#out, "close").catch(() => {});
+    if (!this.#out.closed && !this.#out.destroyed) {
+      this.#out.end();
+      await once(this.#out, "close").catch(() => {});
+    }
+    try {
+      writeFileSync(join(this.path, "..", endMarker(this.#restart)), "");
+    } catch {
+      // The pod's folder is gone already, or the disk is full: followers notice the next incarnation.
+    }
   }
 
   /** The end of the log without its prefixes, for termination messages. */
@@ -132,6 +142,9 @@ export class LogWriter {
 }
 
 const newline = Buffer.from("\n");
+
+/** The file whose presence says that an incarnation's log is complete. */
+export const endMarker = (restart: number) => `${restart}.end`;
 
 /** Files that were rotated away from `path`, oldest first. */
 export function rotatedFiles(path: string): string[] {

@@ -97,6 +97,12 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
     if (same >= 0) mounts.splice(same, 1);
     mounts.push(found);
   }
+  for (const target of image.volumes) {
+    // A volume of the pod at, above or below the place takes the image's part.
+    if (!mounts.some((mount) => mount.target === target || mount.target.startsWith(`${target}/`) || target.startsWith(`${mount.target}/`))) mounts.push(await volumes.anonymous(container.name, target));
+  }
+  // Parents before what lies in them.
+  mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
   const memoryBytes = quantityValue(container.resources?.limits?.["memory"]);
   const cpu = quantityValue(container.resources?.limits?.["cpu"]);
   return {

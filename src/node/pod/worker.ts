@@ -12,6 +12,7 @@ import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/
 import { PodVolumes } from "../volumes/volumes.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
 import { type ContainerRecord, containersOf, newRecord, recordsOf } from "./record.ts";
+import { type References, referencesOf } from "./references.ts";
 import { ContainerRunner, type RunnerHost } from "./runner.ts";
 import { podSandboxSpec, refusalOf, specifyContainer } from "./specify.ts";
 import { isPodReady, podStatus } from "./status.ts";
@@ -91,6 +92,11 @@ export class PodWorker implements RunnerHost {
   update(pod: Pod): void {
     const before = this.pod;
     this.pod = pod;
+    const { labels, annotations } = before.metadata;
+    if (JSON.stringify([labels, annotations]) !== JSON.stringify([pod.metadata.labels, pod.metadata.annotations])) {
+      this.#volumes.update(pod);
+      if (this.#sandboxStage === "ready") void this.#volumes.refresh();
+    }
     // Conditions of others (readiness gates) come from the object, ours from what we last said.
     const ours = (this.#status.conditions ?? []) as Condition[];
     const foreign = ((pod.status?.conditions ?? []) as Condition[]).filter(({ type }) => !ours.some((condition) => condition.type === type) || !ownConditions.has(type));
@@ -127,6 +133,11 @@ export class PodWorker implements RunnerHost {
   kill(): void {
     for (const runner of this.runners.values()) void runner.stop({ graceMs: 0, message: "", hooks: false });
   }
+
+  get references(): References {
+    return (this.#references ??= referencesOf(this.pod));
+  }
+  #references: References | undefined;
 
   /** A ConfigMap, Secret, claim or artifact changed that this pod may wait for or show. */
   referenceChanged(): void {

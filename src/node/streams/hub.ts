@@ -14,8 +14,9 @@ export class OutputHub {
   }
   /** The program ended; later listeners belong to the next one. */
   end(exitCode: number): void {
-    for (const listener of [...this.#listeners]) listener.end(exitCode);
+    const listeners = [...this.#listeners];
     this.#listeners.clear();
+    for (const listener of listeners) listener.end(exitCode);
   }
 }
 

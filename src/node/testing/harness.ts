@@ -13,7 +13,7 @@ import { PodWorker } from "../pod/worker.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
 import { MemoryClient } from "./memory-client.ts";
 
-export const plainImage: Image = { id: "wherry://test", entrypoint: ["serve"], cmd: [], env: {}, workingDir: "/", user: "1000", users: {}, mounts: [], stopSignal: "SIGTERM", notices: [] };
+export const plainImage: Image = { id: "wherry://test", entrypoint: ["serve"], cmd: [], env: {}, workingDir: "/", user: "1000", users: {}, mounts: [], volumes: [], stopSignal: "SIGTERM", notices: [] };
 
 /** An agent's surroundings in memory, and one pod at a time in it. */
 export class NodeHarness implements AsyncDisposable {

@@ -119,7 +119,7 @@ export class PodVolumes {
     const opened = await openBelow(root, below, { create: type === "DirectoryOrCreate" }).catch((error: NodeJS.ErrnoException) => {
       throw error.code === "ENOENT" ? new Error(`hostPath type check failed: ${path} does not exist`) : error;
     });
-    const wanted = /^Directory/.test(type) ? "directory" : /^File/.test(type) ? "file" : type === "" ? undefined : "unsupported";
+    const wanted = type.startsWith("Directory") ? "directory" : type.startsWith("File") ? "file" : type === "" ? undefined : "unsupported";
     if (wanted === "unsupported") throw new Error(`hostPath type ${type} is not supported here`);
     if (wanted && (wanted === "directory") !== opened.isDirectory) throw new Error(`hostPath type check failed: ${path} is not a ${wanted}`);
     return { path: opened.path, generated: false, readOnly: false, owned: false, identity: opened.identity };
@@ -154,6 +154,15 @@ export class PodVolumes {
     } catch (error) {
       throw new ContainerError("CreateContainerConfigError", `failed to prepare subPath for volumeMount ${JSON.stringify(mount.name)} of pod ${formatPod(this.#pod)}: ${(error as Error).message}`);
     }
+  }
+
+  /** A folder for what an image declares as VOLUME; lives as long as the pod. */
+  async anonymous(container: string, target: string): Promise<Mount> {
+    const path = join(this.#dir, `.image-${container}`, target.replaceAll("/", "_"));
+    await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    await makeFolder(path, 0o777, this.#owner);
+    if (this.#owner !== undefined) await giveTree(path, this.#owner);
+    return { kind: "bind", source: path, target, readOnly: false };
   }
 
   get #payloadInput() {

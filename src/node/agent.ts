@@ -1,0 +1,211 @@
+import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { join } from "node:path";
+import { artifactsConfigMap } from "../api/artifacts.ts";
+import type { Client } from "../api/client.ts";
+import { Informer, type InformerOptions } from "../api/informer.ts";
+import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
+import type { PodNetwork } from "../api/network.ts";
+import { nodeName, resources, systemNamespace } from "../api/resources.ts";
+import { StatusError } from "../api/status.ts";
+import type { ConfigMap, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Component } from "../base/lifecycle.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import { socketPath } from "../base/socket-path.ts";
+import type { NodeContext, Objects } from "./context.ts";
+import { createEventSink } from "./event-sink.ts";
+import { MachineImages } from "./images/store.ts";
+import { PodWorker } from "./pod/worker.ts";
+import { NodeRegistration } from "./registration.ts";
+import type { Sandbox } from "./sandbox/sandbox.ts";
+import { StreamServer } from "./streams/server.ts";
+import { UidAllocator } from "./uids.ts";
+
+export interface AgentOptions {
+  client: Client;
+  sandbox: Sandbox;
+  network: Pick<PodNetwork, "probe" | "setReady">;
+  dataDir: string;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Folders below which hostPath volumes may lie: those given to `up`. */
+  hostPathRoots: readonly string[];
+  /** Wherry's own version, shown as the container runtime's. */
+  version?: string;
+}
+
+export interface Agent extends Component {
+  /**
+   * Ends all programs; the pods stay in the API and run again at the next start. `fast` skips preStop hooks;
+   * `graceful` gives each pod its full grace. At the deadline what is left is killed.
+   */
+  stop(deadline: AbortSignal, how?: "fast" | "graceful"): Promise<void>;
+}
+
+/** The node agent: runs the pods that are bound to this node, and says how they are. */
+export function createAgent(options: AgentOptions): Agent {
+  return new NodeAgent(options);
+}
+
+class NodeAgent implements Agent {
+  readonly name = "agent";
+  readonly #options: AgentOptions;
+  readonly #ctx: NodeContext;
+  readonly #workers = new Map<string, PodWorker>();
+  readonly #pods: Informer<Pod>;
+  readonly #services: Informer<Service>;
+  readonly #configMaps: Informer<ConfigMap>;
+  readonly #secrets: Informer<Secret>;
+  readonly #claims: Informer<PersistentVolumeClaim>;
+  readonly #images: MachineImages;
+  readonly #uids: UidAllocator;
+  readonly #registration: NodeRegistration;
+  readonly #streams: StreamServer;
+  #stopping = false;
+
+  constructor(options: AgentOptions) {
+    this.#options = options;
+    const { client, clock, random, log, dataDir } = options;
+    const informer = <T extends KubeObject>(resource: GroupVersionResource, more: Partial<InformerOptions<T>> = {}) => new Informer<T>({ client, clock, random, log, resource, ...more });
+    this.#pods = informer(resources.pods, { fieldSelector: `spec.nodeName=${nodeName}` });
+    this.#services = informer(resources.services);
+    this.#configMaps = informer(resources.configMaps);
+    this.#secrets = informer(resources.secrets);
+    this.#claims = informer(resources.persistentVolumeClaims);
+    this.#images = new MachineImages(dataDir);
+    this.#uids = new UidAllocator({ client, clock, log });
+    this.#ctx = {
+      client,
+      sandbox: options.sandbox,
+      network: options.network,
+      clock,
+      log,
+      objects: this.#objects(),
+      images: this.#images,
+      uids: this.#uids,
+      dataDir,
+      hostIP: hostAddress(),
+      hostPathRoots: options.hostPathRoots,
+      root: process.getuid?.() === 0,
+      event: createEventSink(options),
+    };
+    this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
+    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage() }, log);
+  }
+
+  async start(): Promise<void> {
+    mkdirSync(join(this.#options.dataDir, "pods"), { recursive: true, mode: 0o700 });
+    this.#configMaps.onChange((key, object, old) => this.#referenceChanged("configmaps", key, object, old));
+    this.#secrets.onChange((key, object, old) => this.#referenceChanged("secrets", key, object, old));
+    this.#claims.onChange((key, object, old) => this.#referenceChanged("persistentvolumeclaims", key, object, old));
+    // Pods come last: what they refer to is known by then.
+    const references = [this.#services, this.#configMaps, this.#secrets, this.#claims];
+    for (const informer of references) informer.start();
+    await Promise.all([this.#streams.start(), this.#registration.start(), ...references.map((informer) => informer.synced)]);
+    this.#pods.start();
+    await this.#pods.synced;
+    const live = new Set(this.#pods.list().map(({ metadata }) => metadata.uid));
+    await this.#uids.load(live);
+    this.#removeForgotten(live);
+    this.#pods.onChange((_key, pod, old) => this.#podChanged(pod, old));
+  }
+
+  async stop(deadline: AbortSignal, how: "fast" | "graceful" = "fast"): Promise<void> {
+    if (this.#stopping) return;
+    this.#stopping = true;
+    this.#registration.stop();
+    const ended = Promise.all([...this.#workers.values()].map((worker) => worker.shutdown(how === "fast" ? "fast" : "drain")));
+    await Promise.race([ended, whenAborted(deadline)]);
+    for (const worker of this.#workers.values()) worker.kill();
+    // A killed program is gone in milliseconds; the sandbox ends what is not.
+    await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 250).unref())]);
+    await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
+  }
+
+  #podChanged(pod: Pod | undefined, old: Pod | undefined): void {
+    if (this.#stopping) return;
+    if (!pod) return this.#workers.get(old!.metadata.uid)?.remove();
+    const known = this.#workers.get(pod.metadata.uid);
+    if (known) return known.update(pod);
+    const worker = new PodWorker(this.#ctx, pod);
+    this.#workers.set(worker.uid, worker);
+    void worker.ended.then(() => this.#workers.delete(worker.uid));
+    worker.start();
+  }
+
+  #referenceChanged(kind: "configmaps" | "secrets" | "persistentvolumeclaims", key: string, object: KubeObject | undefined, old: KubeObject | undefined): void {
+    const { namespace, name } = (object ?? old)!.metadata;
+    if (key === `${systemNamespace}/${artifactsConfigMap}`) {
+      this.#images.link(object as ConfigMap | undefined);
+      for (const worker of this.#workers.values()) worker.referenceChanged();
+      return;
+    }
+    for (const worker of this.#workers.values()) {
+      if (worker.pod.metadata.namespace === namespace && worker.references[kind].has(name)) worker.referenceChanged();
+    }
+  }
+
+  #objects(): Objects {
+    const { client } = this.#options;
+    const read = async <T>(resource: GroupVersionResource, namespace: string | undefined, name: string): Promise<T | undefined> => {
+      try {
+        return await client.get<T>(resource, namespace, name);
+      } catch (error) {
+        if (error instanceof StatusError && error.code === 404) return undefined;
+        throw error;
+      }
+    };
+    return {
+      // Every pod has this one, and it changes never: the cache will do.
+      configMap: async (namespace, name) => (name === "kube-root-ca.crt" ? this.#configMaps.get(`${namespace}/${name}`) : undefined) ?? (await read<ConfigMap>(resources.configMaps, namespace, name)),
+      secret: (namespace, name) => read(resources.secrets, namespace, name),
+      claim: (namespace, name) => read(resources.persistentVolumeClaims, namespace, name),
+      volume: (name) => read(resources.persistentVolumes, undefined, name),
+      services: (namespace) => this.#services.inNamespace(namespace),
+    };
+  }
+
+  #find(key: { namespace: string; name: string; uid: string } | undefined, container: string) {
+    const worker = key && (this.#workers.get(key.uid) ?? [...this.#workers.values()].find(({ pod }) => key.uid === "" && pod.metadata.namespace === key.namespace && pod.metadata.name === key.name));
+    return { pod: worker !== undefined, runner: worker?.runners.get(container) };
+  }
+
+  /** CPU and memory of every running container, by pod. */
+  async #usage(): Promise<unknown> {
+    const nowMs = this.#options.clock.now();
+    return await Promise.all(
+      [...this.#workers.values()].map(async ({ pod, runners }) => ({
+        namespace: pod.metadata.namespace,
+        name: pod.metadata.name,
+        uid: pod.metadata.uid,
+        containers: (
+          await Promise.all(
+            [...runners.values()].map(async (runner) => {
+              const usage = await runner.process?.usage().catch(() => undefined);
+              return usage && { name: runner.container.name, atMs: nowMs, ...usage };
+            }),
+          )
+        ).filter((usage) => usage !== undefined),
+      })),
+    );
+  }
+
+  /** Folders of pods that were deleted while Wherry was not running. */
+  #removeForgotten(live: ReadonlySet<string>): void {
+    const folder = join(this.#options.dataDir, "pods");
+    for (const uid of readdirSync(folder)) if (!live.has(uid)) rmSync(join(folder, uid), { recursive: true, force: true });
+  }
+}
+
+/** The machine's first address that is not its own loopback, else that. */
+function hostAddress(): string {
+  for (const addresses of Object.values(networkInterfaces())) for (const { family, internal, address } of addresses ?? []) if (family === "IPv4" && !internal) return address;
+  return "127.0.0.1";
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
+}

@@ -1,0 +1,207 @@
+import { rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import type { Readable, Writable } from "node:stream";
+import { channels, encodeFrame, type ExecOptions, FrameReader, type PodKey, type StreamOptions } from "../../api/node.ts";
+import { badRequestError, internalError, StatusError, tooManyRequestsError } from "../../api/status.ts";
+import { limits } from "../../base/limits.ts";
+import type { Log } from "../../base/log.ts";
+import type { ContainerRunner } from "../pod/runner.ts";
+import { isRunning } from "../pod/record.ts";
+
+/** The first line on a connection of `agent.sock`. */
+export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" }) & { pod?: PodKey };
+/** The line that answers it; after `ok` follow frames, or `body` was everything. */
+export type StreamAnswer = { ok: true; body?: unknown } | { ok: false; status: ReturnType<StatusError["toStatus"]> };
+
+export interface StreamTargets {
+  /** The runner of a pod's container; undefined pod: not here. */
+  find(pod: PodKey, container: string): { pod: boolean; runner: ContainerRunner | undefined };
+  usage(): Promise<unknown>;
+}
+
+const requestBytesMax = 256 * 1024;
+
+/**
+ * The agent's side of exec and attach: one JSON line in, one out, then frames both ways. The agent never looks
+ * into what is streamed, and a slow side slows the other down: nothing is buffered without bound.
+ */
+export class StreamServer {
+  readonly #path: string;
+  readonly #targets: StreamTargets;
+  readonly #log: Log;
+  readonly #sockets = new Set<Socket>();
+  #server: Server | undefined;
+
+  constructor(path: string, targets: StreamTargets, log: Log) {
+    this.#path = path;
+    this.#targets = targets;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    rmSync(this.#path, { force: true });
+    // Half-open: a client that has sent its last input still wants the output.
+    const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    this.#server = server;
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(this.#path, resolve);
+    });
+    server.unref();
+  }
+  async stop(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    await new Promise<void>((resolve) => (this.#server ? this.#server.close(() => resolve()) : resolve()));
+  }
+
+  #accept(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once("close", () => this.#sockets.delete(socket));
+    socket.on("error", () => socket.destroy());
+    let line = Buffer.alloc(0);
+    const read = (chunk: Buffer) => {
+      line = Buffer.concat([line, chunk]);
+      const end = line.indexOf(10);
+      if (end < 0) return void (line.length > requestBytesMax && socket.destroy());
+      socket.off("data", read);
+      socket.pause();
+      if (line.length > end + 1) socket.unshift(line.subarray(end + 1));
+      void this.#serve(socket, line.subarray(0, end).toString("utf8"));
+    };
+    socket.on("data", read);
+  }
+
+  async #serve(socket: Socket, text: string): Promise<void> {
+    const answer = (line: StreamAnswer) => void socket.write(`${JSON.stringify(line)}\n`);
+    try {
+      if (this.#sockets.size > limits.streamsMax) throw tooManyRequestsError("too many open streams", 1);
+      const request = JSON.parse(text) as StreamRequest;
+      if (request.op === "usage") {
+        answer({ ok: true, body: await this.#targets.usage() });
+        socket.end();
+        return;
+      }
+      if (request.op !== "exec" && request.op !== "attach") throw badRequestError(`unknown operation ${JSON.stringify((request as { op?: unknown }).op)}`);
+      const { container } = request.options;
+      const found = this.#targets.find(request.pod!, container);
+      const runner = found.runner;
+      if (!runner?.process || !isRunning(runner.record)) throw new StatusError(404, "NotFound", found.pod ? `container not found (${JSON.stringify(container)})` : "pod does not exist");
+      if (request.op === "exec") await execute(socket, runner, request.options, () => answer({ ok: true }));
+      else attach(socket, runner, request.options, () => answer({ ok: true }));
+    } catch (error) {
+      const status = error instanceof StatusError ? error : internalError((error as Error).message);
+      if (!(error instanceof StatusError)) this.#log.debug("stream refused", { error });
+      answer({ ok: false, status: status.toStatus() });
+      socket.end();
+    }
+  }
+}
+
+async function execute(socket: Socket, runner: ContainerRunner, options: ExecOptions, accepted: () => void): Promise<void> {
+  const child = await runner.process!.exec({ argv: options.command, stdin: options.stdin, tty: options.tty });
+  accepted();
+  // The client is gone: so is who would read the answer.
+  socket.once("close", () => child.kill());
+  receive(socket, { stdin: options.stdin ? child.stdin : undefined, resize: (columns, rows) => child.resize(columns, rows), endStdin: true });
+  const outputs: Promise<void>[] = [];
+  if (options.stdout || options.tty) outputs.push(send(socket, channels.stdout, child.stdout));
+  else child.stdout.resume();
+  if (options.stderr && !options.tty && child.stderr !== child.stdout) outputs.push(send(socket, channels.stderr, child.stderr));
+  else if (child.stderr !== child.stdout) child.stderr.resume();
+  const exitCode = await child.exited;
+  // A program in the background may keep the pipes: what the command itself said has arrived shortly.
+  await Promise.race([Promise.all(outputs), new Promise((resolve) => setTimeout(resolve, 500).unref())]);
+  finish(socket, exitStatus(exitCode));
+}
+
+function attach(socket: Socket, runner: ContainerRunner, options: StreamOptions, accepted: () => void): void {
+  const process = runner.process!;
+  accepted();
+  let paused = 0;
+  const leave = runner.output.add({
+    data: (stream, chunk) => {
+      if (!(stream === "stdout" ? options.stdout : options.stderr)) return;
+      // Others share this output: who cannot keep up is let go.
+      if (socket.writableLength > 1 << 20 && ++paused > 0) return void socket.destroy();
+      for (const piece of slices(chunk)) socket.write(encodeFrame(stream === "stdout" ? channels.stdout : channels.stderr, piece));
+    },
+    end: () => finish(socket, { metadata: {}, status: "Success" }),
+  });
+  socket.once("close", () => {
+    leave();
+    if (options.stdin && runner.container.stdinOnce) process.stdin?.end();
+  });
+  receive(socket, { stdin: options.stdin ? process.stdin : undefined, resize: (columns, rows) => process.resize(columns, rows), endStdin: runner.container.stdinOnce ?? false });
+}
+
+/** Frames from the client: input, end of input, window size. */
+function receive(socket: Socket, to: { stdin: Writable | undefined; resize(columns: number, rows: number): void; endStdin: boolean }): void {
+  to.stdin?.on("error", () => {});
+  const end = () => void (to.endStdin && to.stdin && !to.stdin.writableEnded && to.stdin.end());
+  const reader = new FrameReader((channel, payload) => {
+    if (channel === channels.stdin) {
+      if (!to.stdin || to.stdin.writableEnded || payload.length === 0) return;
+      if (to.stdin.write(Buffer.from(payload))) return;
+      socket.pause();
+      to.stdin.once("drain", () => socket.resume());
+    } else if (channel === channels.close && payload[0] === channels.stdin) end();
+    else if (channel === channels.resize) {
+      try {
+        const { Width, Height } = JSON.parse(payload.toString("utf8")) as { Width: number; Height: number };
+        if (Width > 0 && Height > 0) to.resize(Math.min(Width, 65535), Math.min(Height, 65535));
+      } catch {
+        // No size we understand: the window stays as it is.
+      }
+    }
+  });
+  socket.on("data", (chunk) => {
+    try {
+      reader.push(chunk as Buffer);
+    } catch {
+      socket.destroy();
+    }
+  });
+  socket.once("end", end);
+  socket.resume();
+}
+
+async function send(socket: Socket, channel: number, stream: Readable): Promise<void> {
+  try {
+    for await (const chunk of stream) {
+      for (const piece of slices(chunk as Buffer)) {
+        if (socket.destroyed) return;
+        if (!socket.write(encodeFrame(channel, piece))) await new Promise<void>((resolve) => {
+          const go = () => {
+            socket.off("drain", go);
+            socket.off("close", go);
+            resolve();
+          };
+          socket.once("drain", go);
+          socket.once("close", go);
+        });
+      }
+    }
+  } catch {
+    // The pipe broke with its program.
+  }
+}
+
+function* slices(chunk: Buffer): Generator<Buffer> {
+  for (let at = 0; at < chunk.length; at += 32 * 1024) yield chunk.subarray(at, at + 32 * 1024);
+}
+
+function finish(socket: Socket, status: object): void {
+  if (!socket.destroyed) socket.end(encodeFrame(channels.status, Buffer.from(JSON.stringify(status))));
+}
+
+/** How a command ended, as remotecommand v4 and later say it. */
+export function exitStatus(exitCode: number): object {
+  if (exitCode === 0) return { metadata: {}, status: "Success" };
+  return {
+    metadata: {},
+    status: "Failure",
+    message: `command terminated with non-zero exit code: exit status ${exitCode}`,
+    reason: "NonZeroExitCode",
+    details: { causes: [{ reason: "ExitCode", message: String(exitCode) }] },
+  };
+}

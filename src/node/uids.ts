@@ -1,0 +1,111 @@
+import { resources, systemNamespace } from "../api/resources.ts";
+import { controllerOf } from "../api/meta.ts";
+import { StatusError } from "../api/status.ts";
+import type { ConfigMap, Pod } from "../api/types.ts";
+import { Backoff } from "../base/backoff.ts";
+import { delay } from "../base/clock.ts";
+import type { NodeContext, Uids } from "./context.ts";
+
+/** The uids that the pod network's user namespace maps; the first is the data plane's. */
+const range = { first: 100_100, last: 165_500 } as const;
+const configMapName = "wherry-uids";
+
+/**
+ * One uid of the machine for each pod, sticky per namespace, workload and place in it, so that the next pod of a
+ * StatefulSet's ordinal (or of a Deployment's one replica) finds its volume its own. Kept in ConfigMap
+ * `wherry-uids` of `wherry-system`: place → "uid holder"; losing it costs a chown, nothing else.
+ */
+export class UidAllocator implements Uids {
+  readonly #ctx: Pick<NodeContext, "client" | "clock" | "log">;
+  readonly #places = new Map<string, { uid: number; holder: string }>();
+  #saving = false;
+  #dirty = false;
+
+  constructor(ctx: Pick<NodeContext, "client" | "clock" | "log">) {
+    this.#ctx = ctx;
+  }
+
+  /** Reads what was given out before; pods that are gone no longer hold their places. */
+  async load(livePods: ReadonlySet<string>): Promise<void> {
+    const saved = await this.#ctx.client.get<ConfigMap>(resources.configMaps, systemNamespace, configMapName).catch((error: unknown) => {
+      if (error instanceof StatusError && error.code === 404) return undefined;
+      throw error;
+    });
+    for (const [place, text] of Object.entries(saved?.data ?? {})) {
+      const [uid = "", holder = ""] = text.split(" ");
+      if (Number(uid) >= range.first && Number(uid) <= range.last) this.#places.set(place, { uid: Number(uid), holder: livePods.has(holder) ? holder : "" });
+    }
+  }
+
+  acquire(pod: Pod): number {
+    const holder = pod.metadata.uid;
+    const { workload, ordinal } = placeOf(pod);
+    for (const [place, entry] of this.#places) if (entry.holder === holder && place.startsWith(`${workload}.`)) return entry.uid;
+    for (let slot = ordinal ?? 0; ; slot++) {
+      const place = `${workload}.${slot}`;
+      const entry = this.#places.get(place);
+      // A StatefulSet's ordinal is its own even while the one before is still ending; they share the volume too.
+      if (entry && entry.holder !== "" && ordinal === undefined) continue;
+      const uid = entry?.uid ?? this.#freeUid();
+      this.#places.set(place, { uid, holder });
+      this.#save();
+      return uid;
+    }
+  }
+
+  release(pod: Pod): void {
+    for (const entry of this.#places.values()) if (entry.holder === pod.metadata.uid) entry.holder = "";
+    this.#save();
+  }
+
+  #freeUid(): number {
+    const taken = new Set([...this.#places.values()].map(({ uid }) => uid));
+    for (let uid = range.first; uid <= range.last; uid++) if (!taken.has(uid)) return uid;
+    // Every uid was given out once: a place that nobody holds gives up its own.
+    for (const [place, { uid, holder }] of this.#places) {
+      if (holder !== "") continue;
+      this.#places.delete(place);
+      return uid;
+    }
+    throw new Error("no uid is free for another pod");
+  }
+
+  #save(): void {
+    this.#dirty = true;
+    if (!this.#saving) void this.#write();
+  }
+  async #write(): Promise<void> {
+    const retry = new Backoff(200, 10_000);
+    this.#saving = true;
+    while (this.#dirty) {
+      this.#dirty = false;
+      const object = {
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: configMapName, namespace: systemNamespace },
+        data: Object.fromEntries([...this.#places].map(([place, { uid, holder }]) => [place, `${uid} ${holder}`.trim()])),
+      };
+      try {
+        await this.#ctx.client.update(resources.configMaps, systemNamespace, configMapName, object).catch(async (error: unknown) => {
+          if (!(error instanceof StatusError) || error.code !== 404) throw error;
+          await this.#ctx.client.create(resources.configMaps, systemNamespace, object);
+        });
+      } catch (error) {
+        this.#ctx.log.debug("uids not saved", { error });
+        this.#dirty = true;
+        await delay(this.#ctx.clock, retry.next());
+      }
+    }
+    this.#saving = false;
+  }
+}
+
+/** Which workload a pod belongs to, and its ordinal if it has one. Keys of a ConfigMap: no "/". */
+export function placeOf(pod: Pod): { workload: string; ordinal: number | undefined } {
+  const { namespace, name, labels } = pod.metadata;
+  const owner = controllerOf(pod);
+  const hash = labels?.["pod-template-hash"];
+  const base = !owner ? name : owner.kind === "ReplicaSet" && hash && owner.name.endsWith(`-${hash}`) ? owner.name.slice(0, -hash.length - 1) : owner.name;
+  const ordinal = owner?.kind === "StatefulSet" ? /-(\d+)$/.exec(name)?.[1] : undefined;
+  return { workload: `${namespace}.${owner?.kind ?? "Pod"}.${base}`.slice(0, 240), ordinal: ordinal === undefined ? undefined : Number(ordinal) };
+}
