@@ -73,14 +73,10 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     let stdin: Writable | undefined;
     let stdinFd: number | "ignore" = "ignore";
     if (spec.stdin || spec.tty) {
-      const { read, write } = await runtime.fifos.open(owner);
-      // The program's end must block; the pipe's flag belongs to this opening of it, so it is opened anew.
-      const blocking = openSync(`/proc/self/fd/${read}`, fsConstants.O_RDONLY);
-      closeSync(read);
-      opened.push(blocking);
-      stdinFd = blocking;
-      stdin = new Socket({ fd: write, readable: false, writable: true });
-      stdin.on("error", () => {});
+      const input = await runtime.fifos.input(owner);
+      opened.push(input.fd);
+      stdinFd = input.fd;
+      stdin = input.stream;
     }
     const isFirst = "link" in shared;
     const cgroup = runtime.cgroups && new Cgroup(runtime.cgroups, `${pod.uid}.${spec.name}.${process.pid}.${container.serial}`, { memoryBytes: spec.limits.memoryBytes, pidsMax: spec.limits.pidsMax ?? processesMaxDefault });

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { closeSync, constants as fsConstants, openSync } from "node:fs";
-import { Socket } from "node:net";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { joinPrefix } from "./cgroups.ts";
@@ -29,12 +28,10 @@ export async function execInContainer(container: IsolatedContainer, init: Proces
     let stdin: Writable | undefined;
     let stdinFd: number | "ignore" = "ignore";
     if (spec.stdin || spec.tty) {
-      const { read, write } = await runtime.fifos.open(owner);
-      stdinFd = openSync(`/proc/self/fd/${read}`, fsConstants.O_RDONLY);
-      closeSync(read);
-      opened.push(stdinFd);
-      stdin = new Socket({ fd: write, readable: false, writable: true });
-      stdin.on("error", () => {});
+      const input = await runtime.fifos.input(owner);
+      opened.push(input.fd);
+      stdinFd = input.fd;
+      stdin = input.stream;
     }
     if (!isAlive(init)) throw new SandboxRefusal("ContainerNotRunning", "the container is not running");
     const env = { ...container.podEnv, ...spec.env, ...(spec.tty && !container.podEnv["TERM"] && !spec.env?.["TERM"] ? { TERM: "xterm" } : {}) };

@@ -34,19 +34,29 @@ export class FifoPool {
     })().finally(() => (this.#making = undefined));
     return this.#making;
   }
-  /** Both ends of a new pipe. `owner` may open it again through /dev/stdout; close `write` once the program has it. */
-  async open(owner: number | undefined): Promise<{ read: number; write: number }> {
+  async #take(): Promise<string> {
     while (this.#ready.length === 0) await this.#make();
     const path = this.#ready.pop()!;
-    // Refill early, so that a start rarely waits; a failure shows at the next open.
+    // Refill early, so that a start rarely waits; a failure shows at the next one.
     if (this.#ready.length < FifoPool.batch / 4) this.#make().catch(() => {});
-    const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    return path;
+  }
+  /** Opens `path` non-blocking here and blocking for the program; `owner` may open it again through /dev/stdout. */
+  #open(path: string, program: "reads" | "writes", owner: number | undefined): { ours: number; theirs: number } {
+    const opened: number[] = [];
     try {
-      const write = openSync(path, constants.O_WRONLY);
+      // A reader must come first, and a non-blocking one opens without a writer.
+      const reader = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+      opened.push(reader);
+      const writer = openSync(path, constants.O_WRONLY | (program === "reads" ? constants.O_NONBLOCK : 0));
+      opened.push(writer);
       if (owner !== undefined) chownSync(path, owner, owner);
-      return { read, write };
+      if (program === "writes") return { ours: reader, theirs: writer };
+      const theirs = openSync(path, constants.O_RDONLY);
+      closeSync(reader);
+      return { ours: writer, theirs };
     } catch (error) {
-      closeSync(read);
+      for (const fd of opened) closeSync(fd);
       throw error;
     } finally {
       unlinkSync(path);
@@ -54,10 +64,18 @@ export class FifoPool {
   }
   /** A pipe whose reading end is a stream here; `fd` goes to the program and must be closed afterwards. */
   async output(owner: number | undefined): Promise<{ stream: Socket; fd: number }> {
-    const { read, write } = await this.open(owner);
-    const stream = new Socket({ fd: read, readable: true, writable: false });
-    // A reader that went away must not take the agent down.
-    stream.on("error", () => {});
-    return { stream, fd: write };
+    const { ours, theirs } = this.#open(await this.#take(), "writes", owner);
+    return { stream: quiet(new Socket({ fd: ours, readable: true, writable: false })), fd: theirs };
   }
+  /** A pipe whose writing end is a stream here; `fd` goes to the program and must be closed afterwards. */
+  async input(owner: number | undefined): Promise<{ stream: Socket; fd: number }> {
+    const { ours, theirs } = this.#open(await this.#take(), "reads", owner);
+    return { stream: quiet(new Socket({ fd: ours, readable: false, writable: true })), fd: theirs };
+  }
+}
+
+/** A program that went away must not take the agent down; its end is told by its exit. */
+function quiet(socket: Socket): Socket {
+  socket.on("error", () => {});
+  return socket;
 }

@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
 import { chmodSync, mkdirSync, realpathSync } from "node:fs";
 import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { systemClock, type Clock } from "../../base/clock.ts";
 import { WherryError } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { openCgroups } from "./cgroups.ts";
 import { run } from "./command.ts";
 import { IsolatedSandbox } from "./isolated.ts";
-import { isolatedFindings, probeIsolation } from "./probe.ts";
-import type { Sandbox } from "./sandbox.ts";
+import { PlainSandbox } from "./plain.ts";
+import { isolatedFindings, plainFindings, probeIsolation } from "./probe.ts";
+import type { Finding, Sandbox } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 
 export interface SandboxOptions {
@@ -25,6 +27,8 @@ export interface SandboxOptions {
   without?: readonly string[];
   /** False: no control groups though they could be used. */
   cgroups?: boolean;
+  /** Plain mode's preload for Node programs; the bundled one unless given. */
+  preload?: string;
 }
 
 /** The sandbox this machine allows, probed by really running it. Throws when `isolated` was demanded and is impossible. */
@@ -47,5 +51,10 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     return new IsolatedSandbox({ dataDir, id, tools, cgroups, findings: [probe.finding, ...isolatedFindings(tools, cgroups, reason, hasSeccomp)], programs, clock, log });
   }
   if (isolation === "isolated") throw new WherryError("PLATFORM_UNSUPPORTED", `--isolation=isolated is impossible here. ${probe!.finding.message}${probe!.finding.remedy ? ` Remedy: ${probe!.finding.remedy}` : ""}`);
-  throw new WherryError("PLATFORM_UNSUPPORTED", "plain mode is not there yet");
+  const { root: cgroups } = options.cgroups === false || !isRoot ? { root: undefined } : await openCgroups(`wherry-${id}`);
+  const reason: Finding = probe?.finding ?? { id: "namespaces", enforced: false, message: "Pods run as plain processes, because --isolation=plain was given.", remedy: "wherry up --isolation=auto" };
+  return new PlainSandbox({ dataDir, id, isRoot, cgroups, findings: [reason, ...plainFindings(isRoot, cgroups)], programs, preload: options.preload ?? bundledPreload, clock, log });
 }
+
+/** Made by tools/bundle-preload.mjs; shipped in the published package. */
+const bundledPreload = fileURLToPath(new URL("../../../.cache/preload.cjs", import.meta.url));

@@ -74,3 +74,18 @@ export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, 
       : { id: "terminal", enforced: false, message: "Terminals (kubectl exec -t) are refused.", remedy: "apt-get install bsdutils coreutils" },
   ];
 }
+
+/** Findings of plain mode, beyond the reason why there are no namespaces. */
+export function plainFindings(isRoot: boolean, cgroups: CgroupRoot | undefined): Finding[] {
+  const controllers = cgroups?.controllers ?? {};
+  return [
+    { id: "pod-network", enforced: false, message: "Pods share this machine's network: Node programs get a loopback address of their own, others must be told one (HOST); any program here may reach any pod.", remedy: "" },
+    { id: "mounts", enforced: false, message: "Pods see this machine's files; mount paths are rewritten in commands and environment, and a pod that needs them literally is refused.", remedy: "" },
+    { id: "memory-limits", enforced: controllers.memory !== undefined, message: controllers.memory ? `Memory limits are kept by cgroup v${cgroups!.version}.` : "Memory limits are watched, not enforced.", remedy: "" },
+    { id: "cpu-limits", enforced: controllers.cpu !== undefined, message: controllers.cpu ? `CPU limits are kept by cgroup v${cgroups!.version}.` : "CPU limits are not enforced.", remedy: "" },
+    { id: "seccomp", enforced: false, message: "No seccomp filter.", remedy: "" },
+    isRoot
+      ? { id: "own-uid", enforced: true, message: "Each pod has a user id of its own on this machine.", remedy: "" }
+      : { id: "own-uid", enforced: false, message: "Pods run as you and can read what you can read; kubectl exec is refused but for `kill 1`.", remedy: "Run Wherry as root, or allow user namespaces." },
+  ];
+}

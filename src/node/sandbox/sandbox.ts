@@ -60,6 +60,8 @@ export interface ContainerSpec {
   gid: number;
   userName: string;
   homeDir: string;
+  /** The pod names this user itself (runAsUser). Plain mode, which may have one user only, then refuses; an image's USER it ignores. */
+  explicitUser?: boolean;
   mounts: readonly Mount[];
   readOnlyRoot: boolean;
   limits: { memoryBytes?: number; cpuMillis?: number; pidsMax?: number };
@@ -115,6 +117,8 @@ export interface ExecSpec {
   env?: Readonly<Record<string, string>>;
   stdin: boolean;
   tty: boolean;
+  /** A hook or probe written in the manifest, not a client's wish: plain mode runs it as a child, and refuses others. */
+  fromManifest?: boolean;
 }
 export interface ExecProcess {
   readonly stdin: Writable | undefined;

@@ -1,0 +1,172 @@
+import { chmodSync, chownSync, constants, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { NetworkNamespace } from "../../api/network.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { AddressPool } from "./addresses.ts";
+import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
+import { findProgram } from "./command.ts";
+import { FifoPool } from "./fifos.ts";
+import { Leftovers, sandboxVariable } from "./leftovers.ts";
+import { MemoryWatchdog } from "./memory-watchdog.ts";
+import { PlainContainer, type PlainRuntime, startPlainContainer } from "./plain-container.ts";
+import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
+
+export const plainAddresses = { gateway: "127.97.0.1", dns: "127.96.0.10", api: "127.96.0.1" } as const;
+
+export interface PlainOptions {
+  dataDir: string;
+  id: string;
+  isRoot: boolean;
+  cgroups: CgroupRoot | undefined;
+  findings: readonly Finding[];
+  programs: Readonly<Record<string, string>>;
+  /** The bundled preload for Node programs. */
+  preload: string;
+  clock: Clock;
+  log: Log;
+}
+
+/**
+ * Pods as ordinary processes of this machine, for machines without namespaces: Node programs get a loopback address of
+ * their own by the preload, others only their environment. What is not enforced is in `findings`.
+ */
+export class PlainSandbox implements Sandbox {
+  readonly mode = "plain";
+  readonly findings: readonly Finding[];
+  readonly network: NetworkNamespace = { mode: "plain", enter: [], gatewayIP: plainAddresses.gateway, dnsIP: plainAddresses.dns, apiServiceIP: plainAddresses.api };
+  readonly #options: PlainOptions;
+  readonly #addresses = new AddressPool("127.97");
+  readonly #pods = new Set<PlainPod>();
+  readonly #leftovers: Leftovers;
+  #runtime: PlainRuntime | undefined;
+
+  constructor(options: PlainOptions) {
+    this.#options = options;
+    this.findings = options.findings;
+    this.#leftovers = new Leftovers(join(options.dataDir, "sandbox", "processes"), options.id, options.log);
+  }
+
+  async start(): Promise<void> {
+    const { dataDir, programs, isRoot } = this.#options;
+    this.#leftovers.start();
+    const dir = join(dataDir, "sandbox");
+    const bin = join(dir, "base", "plain-bin");
+    rmSync(bin, { recursive: true, force: true });
+    mkdirSync(bin, { recursive: true });
+    for (const [name, path] of Object.entries(programs)) {
+      // Pods have other uids where Wherry is root, and could not reach a program below /root.
+      if (isRoot && !isReachable(realpathSync(path))) copyFileSync(path, join(bin, name), constants.COPYFILE_FICLONE);
+      else symlinkSync(path, join(bin, name));
+    }
+    const preload = join(dir, "base", "preload.cjs");
+    if (!existsSync(this.#options.preload)) throw new Error(`${this.#options.preload} is missing: run node tools/bundle-preload.mjs`);
+    copyFileSync(this.#options.preload, preload);
+    if (isRoot) openForPods(dataDir);
+    const fifos = new FifoPool(join(dir, "pipes"), findProgram("mkfifo") ?? "mkfifo");
+    await fifos.start();
+    const watchdog = new MemoryWatchdog(this.#options.clock);
+    this.#runtime = {
+      isRoot, bin, fifos, clock: this.#options.clock, cgroups: this.#options.cgroups, preload,
+      setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, privilegedPortOffset: mayBindLowPorts(isRoot) ? 0 : 40_000,
+      record: this.#leftovers.record.bind(this.#leftovers), watchMemory: (container, limit) => watchdog.watch(container, limit),
+    };
+  }
+  async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
+    if (!this.#runtime) throw new Error("the sandbox has not been started");
+    const pod = new PlainPod(this.#runtime, spec, this.#addresses.take(), () => {
+      this.#pods.delete(pod);
+      this.#addresses.give(pod.ip);
+    });
+    this.#pods.add(pod);
+    return pod;
+  }
+  async stop(_deadline: AbortSignal): Promise<void> {
+    await Promise.all([...this.#pods].map((pod) => pod.remove()));
+    if (this.#options.cgroups) closeCgroups(this.#options.cgroups);
+    this.#runtime = undefined;
+  }
+}
+
+class PlainPod implements PodSandbox {
+  readonly ip: string;
+  readonly #runtime: PlainRuntime;
+  readonly #spec: PodSandboxSpec;
+  readonly #onRemoved: () => void;
+  readonly #containers = new Set<PlainContainer>();
+  #starts = 0;
+  #removed: Promise<void> | undefined;
+
+  constructor(runtime: PlainRuntime, spec: PodSandboxSpec, ip: string, onRemoved: () => void) {
+    this.#runtime = runtime;
+    this.#spec = spec;
+    this.ip = ip;
+    this.#onRemoved = onRemoved;
+  }
+  async startContainer(spec: ContainerSpec): Promise<ContainerProcess> {
+    if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
+    const root = join(this.#spec.dir, "sandbox", `${spec.name}.${this.#starts++}`);
+    rmSync(root, { recursive: true, force: true });
+    mkdirSync(root, { recursive: true });
+    if (this.#runtime.isRoot) for (const folder of [this.#spec.dir, join(this.#spec.dir, "sandbox")]) chmodSync(folder, 0o711);
+    const container = await startPlainContainer(this.#runtime, this.#spec, this.ip, spec, root).catch((error: unknown) => {
+      rmSync(root, { recursive: true, force: true });
+      throw error;
+    });
+    this.#containers.add(container);
+    void container.exited.then(() => this.#containers.delete(container));
+    if (this.#removed) container.kill();
+    return container;
+  }
+  remove(): Promise<void> {
+    this.#removed ??= (async () => {
+      for (const container of this.#containers) container.kill();
+      await Promise.all([...this.#containers].map((container) => container.exited));
+      rmSync(join(this.#spec.dir, "sandbox"), { recursive: true, force: true });
+      this.#onRemoved();
+    })();
+    return this.#removed;
+  }
+}
+
+/**
+ * Pods have uids of their own and must reach their folders below the data directory: it may be passed through, not listed,
+ * and everything in it that is not theirs is closed.
+ */
+function openForPods(dataDir: string): void {
+  const passable = new Set(["pods", "volumes", "images", "sandbox"]);
+  for (const name of readdirSync(dataDir)) {
+    const path = join(dataDir, name);
+    const stat = lstatSync(path);
+    if (stat.isSymbolicLink()) continue;
+    chmodSync(path, passable.has(name) ? 0o711 : stat.mode & 0o7700);
+  }
+  for (const name of passable) {
+    mkdirSync(join(dataDir, name), { recursive: true });
+    chmodSync(join(dataDir, name), 0o711);
+  }
+  chmodSync(join(dataDir, "sandbox", "base"), 0o711);
+  chmodSync(dataDir, 0o711);
+}
+
+/** Whether everybody may pass through the folders above `path`. */
+function isReachable(path: string): boolean {
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) return false;
+    if (folder === "/") return true;
+  }
+}
+
+/** Gives a folder and what lies in it to a pod's uid, links themselves and not what they point to. */
+export function giveTree(path: string, uid: number): void {
+  const stat = lstatSync(path);
+  if (stat.isSymbolicLink()) return;
+  chownSync(path, uid, uid);
+  if (stat.isDirectory()) for (const name of readdirSync(path)) giveTree(join(path, name), uid);
+}
+
+function mayBindLowPorts(isRoot: boolean): boolean {
+  if (isRoot) return true;
+  const setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+  return existsSync(setting) && Number(readFileSync(setting, "latin1")) <= 53;
+}

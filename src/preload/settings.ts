@@ -1,0 +1,29 @@
+/** What the sandbox tells a Node program of a pod, by environment. All absent: the preload does nothing. */
+export interface Settings {
+  /** The pod's loopback address, 127.97.x.y. */
+  podIP: string;
+  /** Where names are resolved: an address and a port. */
+  dns: { address: string; port: number };
+  searches: readonly string[];
+  ndots: number;
+  /** Added to Service ports below 1024 where Wherry may not bind those. 0: they are as written. */
+  privilegedPortOffset: number;
+  /** Extra names, from hostAliases: name → address. */
+  hosts: Readonly<Record<string, string>>;
+  /** The variables that a child process must have again. */
+  environment: Readonly<Record<string, string>>;
+}
+
+export const settingsVariable = "WHERRY_POD";
+
+/** Reads the settings; undefined outside a pod or when they make no sense. */
+export function readSettings(environment: Readonly<Record<string, string | undefined>>): Settings | undefined {
+  const text = environment[settingsVariable];
+  if (!text) return undefined;
+  try {
+    const settings = JSON.parse(text) as Omit<Settings, "environment">;
+    return { ...settings, environment: { [settingsVariable]: text, NODE_OPTIONS: environment["NODE_OPTIONS"] ?? "" } };
+  } catch {
+    return undefined;
+  }
+}
