@@ -182,7 +182,7 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     let revision: string;
     do {
       const list = await this.#options.client.list<T>(this.resource, { ...this.#scope(), ...(page && { continue: page }) });
-      for (const item of list.items) items.push(item);
+      for (const item of list.items) items.push(typed(item, list));
       revision = list.metadata.resourceVersion;
       page = list.metadata.continue;
     } while (page);
@@ -242,6 +242,12 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
       this.#log.error("a handler failed", { key, error });
     }
   }
+}
+
+/** Items of a list come without kind and apiVersion; Events and owner references need them. */
+function typed<T>(item: T, list: { apiVersion: string; kind: string }): T {
+  if ((item as { kind?: string }).kind || !list.kind?.endsWith("List") || list.kind === "List") return item;
+  return { apiVersion: list.apiVersion, kind: list.kind.slice(0, -"List".length), ...item };
 }
 
 function file<T>(index: { values: IndexFunction<T>; entries: Map<string, Map<string, T>> }, key: string, object: T | undefined, old: T | undefined): void {
