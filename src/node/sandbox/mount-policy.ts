@@ -2,7 +2,7 @@ import { posix } from "node:path";
 import { SandboxRefusal } from "./sandbox.ts";
 
 /** Folders of the image that a pod may cover although they lie below a protected one. */
-const allowed = ["/usr/local/share", "/usr/local/etc", "/usr/share", "/dev/shm"];
+const allowed = ["/usr/local/share", "/usr/local/etc", "/usr/share", "/dev/shm", "/dev/termination-log"];
 
 /**
  * Between leaving the host's files and dropping the last capability, the start sequence runs setpriv, unshare and a
