@@ -1,0 +1,157 @@
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { dirname } from "node:path";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
+import { crc32 } from "node:zlib";
+import type { JournalRecord } from "./journal.ts";
+
+/** SQLite's primary result codes that mean something to us. Source: sqlite.org/rescode.html. */
+export const sqlite = { busy: 5, locked: 6, readonly: 8, ioError: 10, corrupt: 11, full: 13, cantOpen: 14, notADatabase: 26 } as const;
+export const primaryCode = (error: unknown): number => ((error as { errcode?: number }).errcode ?? 0) & 0xff;
+
+/** The file's content is not what we wrote. */
+export class DamagedError extends Error {}
+
+/** "Wher" as a number in the file's header: another program's database is not ours to write to. */
+const applicationId = 0x57686572;
+const formatVersion = 1;
+/** Pages in the write-ahead log at which a commit also moves them to the database: SQLite's default is 1000, which costs p99. */
+const checkpointPages = 4000;
+/** A checkpoint while nobody writes is worth it from here on; at 4000 pages (16 MB) one happens in any case. */
+const idleCheckpointBytes = 4 * 1024 * 1024;
+/** The previous api process may have been killed a moment ago and still be on its way out. */
+const busyTimeoutMs = 5000;
+
+/**
+ * The one table of objects and the last revision, in the thread that blocks on the disk. An integer rowid with a
+ * unique key beside it: with the key as primary key the large rows would double the file.
+ */
+export class Database {
+  readonly #db: DatabaseSync;
+  readonly #file: string;
+  readonly #put: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #setRevision: StatementSync;
+  #bytesSinceCheckpoint = 0;
+
+  /** Opens, or makes, the database. Throws DamagedError and SQLite's errors. */
+  constructor(file: string) {
+    this.#file = file;
+    if (!existsSync(file)) create(file);
+    // Closing in order empties the log and removes it.
+    const unclean = (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
+    this.#db = open(file);
+    try {
+      this.#check(unclean);
+      this.#put = this.#db.prepare("INSERT INTO objects (key, revision, sum, value) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, sum = excluded.sum, value = excluded.value");
+      this.#delete = this.#db.prepare("DELETE FROM objects WHERE key = ?");
+      this.#setRevision = this.#db.prepare("UPDATE state SET revision = ?");
+    } catch (error) {
+      this.#db.close();
+      throw error;
+    }
+  }
+
+  #check(thoroughly: boolean): void {
+    const number = (pragma: string): number => Object.values(this.#db.prepare(`PRAGMA ${pragma}`).get()!)[0] as number;
+    // We never leave an empty file behind (see create): one without our mark has lost its content, or is not ours.
+    if (number("application_id") !== applicationId) throw new DamagedError("it is not a database of Wherry, or has lost its beginning");
+    const version = number("user_version");
+    if (version > formatVersion) throw new DamagedError(`a newer Wherry has written it (format ${version}, this one knows ${formatVersion})`);
+    if (!thoroughly) return;
+    const [first] = this.#db.prepare("PRAGMA quick_check(1)").all() as { quick_check: string }[];
+    if (first?.quick_check !== "ok") throw new DamagedError(first?.quick_check ?? "its check gives no answer");
+  }
+
+  get revision(): number {
+    const row = this.#db.prepare("SELECT revision FROM state").get() as { revision: number } | undefined;
+    if (!row) throw new DamagedError("its last revision is missing");
+    return row.revision;
+  }
+
+  /** All objects in the order of their keys. Throws DamagedError at the first whose bytes are not those that were written. */
+  *objects(): Generator<JournalRecord> {
+    for (const row of this.#db.prepare("SELECT key, revision, sum, value FROM objects ORDER BY key").iterate()) {
+      const { key, revision, sum, value } = row as { key: string; revision: number; sum: number; value: Uint8Array };
+      if (sumOf(key, value) !== sum) throw new DamagedError(`${key} at revision ${revision} does not match its checksum`);
+      yield { type: "put", key, revision, bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) };
+    }
+  }
+
+  /** Runs `work` as one transaction: all of it is durable on return, or none of it is there. */
+  transaction(work: () => void): void {
+    this.#db.exec("BEGIN IMMEDIATE");
+    try {
+      work();
+      this.#db.exec("COMMIT");
+    } catch (error) {
+      // Some errors (a full disk among them) have ended the transaction already.
+      try {
+        this.#db.exec("ROLLBACK");
+      } catch {}
+      throw error;
+    }
+  }
+
+  write({ type, key, revision, bytes }: JournalRecord): void {
+    if (type === "put") this.#put.run(key, revision, sumOf(key, bytes), bytes);
+    else this.#delete.run(key);
+    this.#bytesSinceCheckpoint += bytes.length;
+  }
+
+  setRevision(revision: number): void {
+    this.#setRevision.run(revision);
+  }
+
+  /** Moves the log into the database when there is enough of it. Failure is no harm: the log stays. */
+  checkpointWhenWorthIt(): void {
+    if (this.#bytesSinceCheckpoint < idleCheckpointBytes) return;
+    this.#bytesSinceCheckpoint = 0;
+    try {
+      this.#db.exec("PRAGMA wal_checkpoint(PASSIVE)");
+    } catch {}
+  }
+
+  close(): void {
+    this.#db.close();
+    rmSync(`${this.#file}.new`, { force: true });
+  }
+}
+
+function open(file: string): DatabaseSync {
+  const db = new DatabaseSync(file, { timeout: busyTimeoutMs });
+  try {
+    // Exclusive before the first read of a WAL database: no shared-memory file, and nobody else gets in.
+    db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}; PRAGMA journal_size_limit = ${16 * 1024 * 1024}; PRAGMA trusted_schema = OFF`);
+    return db;
+  } catch (error) {
+    db.close();
+    throw error;
+  }
+}
+
+/** Made beside its place and renamed when whole, so that a crash in here leaves no file that is neither empty nor ours. */
+function create(file: string): void {
+  const draft = `${file}.new`;
+  for (const rest of [draft, `${draft}-wal`, `${draft}-journal`]) rmSync(rest, { force: true });
+  const db = open(draft);
+  try {
+    db.exec(`
+      BEGIN;
+      PRAGMA application_id = ${applicationId};
+      PRAGMA user_version = ${formatVersion};
+      CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL, sum INTEGER NOT NULL, value BLOB NOT NULL) STRICT;
+      CREATE TABLE state (revision INTEGER NOT NULL) STRICT;
+      INSERT INTO state VALUES (0);
+      COMMIT;
+    `);
+  } finally {
+    db.close();
+  }
+  renameSync(draft, file);
+  const folder = openSync(dirname(file), "r");
+  fsyncSync(folder);
+  closeSync(folder);
+}
+
+/** SQLite keeps no checksum of its pages: a flipped byte in a value would be handed out as it is. */
+const sumOf = (key: string, value: Uint8Array): number => crc32(value, crc32(key));

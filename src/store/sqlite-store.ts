@@ -1,0 +1,165 @@
+import { accessSync, constants, statSync } from "node:fs";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { type ErrorCode, WherryError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import type { Journal, JournalRecord, Recovered } from "./journal.ts";
+import { createMemoryStore } from "./memory-store.ts";
+import type { FailureReason, FromWorker, ToWorker } from "./sqlite-worker.ts";
+import { StorageError, StorageFullError, type Store } from "./store.ts";
+import { pack, unpack } from "./wire.ts";
+
+export interface SqliteStoreOptions {
+  dataDir: string;
+  log: Log;
+  clock?: Clock;
+  /**
+   * Told when the store's thread is gone and nothing can be written any more. Memory and disk may disagree about
+   * the last batch then, so the process must end and start anew. Default: throws where nobody catches.
+   */
+  onFatal?: (error: Error) => void;
+}
+
+/**
+ * Opens the store of a data directory: objects in memory, each write durable in `store.db` before it is answered.
+ * Throws WherryError: DATA_DIR_UNREADABLE, DATA_DIR_DAMAGED, DATA_DIR_LOCKED, DISK_FULL.
+ */
+export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
+  const { dataDir, log, clock = systemClock } = options;
+  const began = clock.monotonicMs();
+  assertUsable(dataDir);
+  const journal = new SqliteJournal(join(dataDir, "store.db"), options.onFatal ?? throwUncaught);
+  const recovered = await journal.load();
+  const store = createMemoryStore({ journal, recovered, log });
+  log.info("the store is loaded", { objects: store.count(""), revision: store.revision, tookMs: Math.round(clock.monotonicMs() - began) });
+  return store;
+}
+
+function assertUsable(dataDir: string): void {
+  try {
+    if (!statSync(dataDir).isDirectory()) throw new Error("it is not a folder");
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new WherryError("DATA_DIR_UNREADABLE", `the data directory ${dataDir} cannot be used: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+function throwUncaught(error: Error): void {
+  setImmediate(() => {
+    throw error;
+  });
+}
+
+const failures: Record<FailureReason, { code: ErrorCode; what: string }> = {
+  damaged: { code: "DATA_DIR_DAMAGED", what: "is damaged" },
+  locked: { code: "DATA_DIR_LOCKED", what: "is open in another process" },
+  unreadable: { code: "DATA_DIR_UNREADABLE", what: "cannot be opened" },
+  full: { code: "DISK_FULL", what: "cannot be opened because the disk is full" },
+};
+
+interface Appended {
+  readonly revision: number;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
+/** The journal in the thread of `sqlite-worker.ts`. */
+class SqliteJournal implements Journal {
+  readonly #file: string;
+  readonly #worker: Worker;
+  readonly #onFatal: (error: Error) => void;
+  /** Given to the thread and not answered, in order. */
+  #appended: Appended[] = [];
+  /** Counted up at every refusal: what was on its way then is refused as well. */
+  #epoch = 0;
+  #gone: Error | undefined;
+  #closed: (() => void) | undefined;
+  #loading: { parts: ArrayBuffer[]; resolve(recovered: Recovered): void; reject(error: Error): void } | undefined;
+
+  constructor(file: string, onFatal: (error: Error) => void) {
+    this.#file = file;
+    this.#onFatal = onFatal;
+    this.#worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url), { name: "wherry-store", workerData: { file }, execArgv: [] });
+    this.#worker.on("message", (message: FromWorker) => this.#receive(message));
+    this.#worker.on("error", (error) => this.#end(error as Error));
+    this.#worker.on("exit", (code) => this.#end(new Error(`the store's thread ended with code ${code}`)));
+  }
+
+  load(): Promise<Recovered> {
+    return new Promise((resolve, reject) => void (this.#loading = { parts: [], resolve, reject }));
+  }
+
+  append(batch: readonly JournalRecord[]): Promise<void> {
+    if (this.#gone) return Promise.reject(new StorageError(this.#gone.message));
+    const revision = batch.at(-1)!.revision;
+    const records = pack(batch);
+    this.#tell({ type: "append", epoch: this.#epoch, revision, records }, [records]);
+    return new Promise((resolve, reject) => void this.#appended.push({ revision, resolve, reject }));
+  }
+
+  close(): Promise<void> {
+    if (this.#gone) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#closed = resolve;
+      this.#tell({ type: "close" });
+    });
+  }
+
+  #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+    this.#worker.postMessage(message, transfer);
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.type) {
+      case "part":
+        this.#loading!.parts.push(message.records);
+        break;
+      case "loaded": {
+        const { parts, resolve } = this.#loading!;
+        this.#loading = undefined;
+        // Views into the parts: no copy at start. A part lives on as long as one of its objects is unchanged.
+        resolve({ revision: message.revision, objects: { *[Symbol.iterator]() { for (const part of parts) yield* unpack(part); } } });
+        break;
+      }
+      case "failed": {
+        const { code, what } = failures[message.reason];
+        // The thread ends by itself now; that is no fault beside this one.
+        this.#gone = new WherryError(code, `${this.#file} ${what}: ${message.message}`);
+        this.#loading!.reject(this.#gone);
+        this.#loading = undefined;
+        break;
+      }
+      case "durable": {
+        const count = this.#appended.findLastIndex((batch) => batch.revision <= message.revision) + 1;
+        for (const batch of this.#appended.splice(0, count)) batch.resolve();
+        break;
+      }
+      case "refused": {
+        this.#epoch = message.epoch + 1;
+        const Kind = message.full ? StorageFullError : StorageError;
+        this.#rejectAll(new Kind(message.full ? `the disk of ${this.#file} is full` : `${this.#file} could not be written: ${message.message}`));
+        break;
+      }
+      case "closed":
+        this.#closed!();
+        break;
+    }
+  }
+
+  #rejectAll(error: Error): void {
+    const appended = this.#appended;
+    this.#appended = [];
+    for (const batch of appended) batch.reject(error);
+  }
+
+  /** The thread is gone: as asked, after a failed start, or by a fault of its own. */
+  #end(error: Error): void {
+    if (this.#gone) return;
+    this.#gone = error;
+    this.#loading?.reject(error);
+    this.#rejectAll(new StorageError(error.message));
+    if (this.#closed) return;
+    this.#onFatal(error);
+  }
+}

@@ -1,0 +1,112 @@
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { DamagedError, Database, primaryCode, sqlite } from "./database.ts";
+import type { JournalRecord } from "./journal.ts";
+import { pack, unpack } from "./wire.ts";
+
+/**
+ * The thread that waits for the disk, so that the event loop need not.
+ *
+ *   thread → store: part … part, loaded | failed      then   durable | refused …   closed
+ *   store → thread: append (a packed batch) …   close
+ */
+export type FromWorker =
+  | { type: "part"; records: ArrayBuffer }
+  | { type: "loaded"; revision: number }
+  | { type: "failed"; reason: FailureReason; message: string }
+  /** All up to this revision. */
+  | { type: "durable"; revision: number }
+  /** Everything appended in this epoch that was not reported as durable. */
+  | { type: "refused"; epoch: number; full: boolean; message: string }
+  | { type: "closed" };
+export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "close" };
+export type FailureReason = "damaged" | "locked" | "unreadable" | "full";
+
+const partBytes = 4 * 1024 * 1024;
+/** A transaction takes in what has arrived, but not without end: the first writer waits for the last. */
+const transactionBytesMax = 8 * 1024 * 1024;
+const idleMs = 500;
+
+const port = parentPort!;
+const say = (message: FromWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+
+function load(database: Database): void {
+  let records: JournalRecord[] = [];
+  let bytes = 0;
+  const send = () => {
+    const part = pack(records);
+    say({ type: "part", records: part }, [part]);
+    records = [];
+    bytes = 0;
+  };
+  for (const record of database.objects()) {
+    records.push(record);
+    bytes += record.bytes.length;
+    if (bytes >= partBytes) send();
+  }
+  if (records.length > 0) send();
+  say({ type: "loaded", revision: database.revision });
+}
+
+function serve(database: Database): void {
+  /** Appends of this epoch and older build upon something that was refused. */
+  let refusedEpoch = -1;
+  let idle: NodeJS.Timeout | undefined;
+
+  const commit = (first: ToWorker): void => {
+    let message: ToWorker | undefined = first;
+    let revision: number | undefined;
+    let epoch = -1;
+    try {
+      database.transaction(() => {
+        let bytes = 0;
+        for (; message?.type === "append"; message = bytes < transactionBytesMax ? (receiveMessageOnPort(port)?.message as ToWorker | undefined) : undefined) {
+          if (message.epoch <= refusedEpoch) continue;
+          ({ epoch, revision } = message);
+          bytes += message.records.byteLength;
+          for (const record of unpack(message.records)) database.write(record);
+        }
+        if (revision !== undefined) database.setRevision(revision);
+      });
+      if (revision !== undefined) say({ type: "durable", revision });
+    } catch (error) {
+      refusedEpoch = Math.max(refusedEpoch, epoch);
+      say({ type: "refused", epoch: refusedEpoch, full: primaryCode(error) === sqlite.full, message: (error as Error).message });
+    }
+    if (message?.type === "close") close();
+  };
+
+  const close = (): void => {
+    clearTimeout(idle);
+    database.close();
+    say({ type: "closed" });
+    port.close();
+  };
+
+  port.on("message", (message: ToWorker) => {
+    if (message.type === "close") return close();
+    commit(message);
+    idle ??= setTimeout(() => database.checkpointWhenWorthIt(), idleMs);
+    idle.refresh();
+  });
+}
+
+function reasonOf(error: unknown): FailureReason {
+  const code = primaryCode(error);
+  if (error instanceof DamagedError || code === sqlite.corrupt || code === sqlite.notADatabase) return "damaged";
+  if (code === sqlite.busy || code === sqlite.locked) return "locked";
+  if (code === sqlite.full || (error as NodeJS.ErrnoException).code === "ENOSPC") return "full";
+  return "unreadable";
+}
+
+try {
+  const database = new Database((workerData as { file: string }).file);
+  try {
+    load(database);
+  } catch (error) {
+    database.close();
+    throw error;
+  }
+  serve(database);
+} catch (error) {
+  say({ type: "failed", reason: reasonOf(error), message: (error as Error).message });
+}
