@@ -1,0 +1,22 @@
+import { type FieldError, required } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import { controllerOf, type KubeObject } from "../../meta.ts";
+import { immutable, notNegative } from "../../validation/checks.ts";
+import { ageOf, integer, name, text } from "../columns.ts";
+
+const validate = (object: KubeObject): FieldError[] => [...(object.data === undefined || object.data === null ? [required("data", "data is mandatory")] : []), ...notNegative("revision", object.revision)];
+
+/** "StatefulSet.apps/web" as "statefulset.apps/web". */
+function controllerName(object: KubeObject): string {
+  const owner = controllerOf(object);
+  if (!owner) return "<none>";
+  const [group, version] = owner.apiVersion.split("/");
+  return `${owner.kind.toLowerCase()}${version === undefined ? "" : `.${group}`}/${owner.name}`;
+}
+
+/** Source: k8s.io/kubernetes/pkg/apis/apps/validation/validation.go. */
+export const controllerRevision: Strategy = {
+  validate,
+  validateUpdate: (object, old) => [...validate(object), ...immutable("data", object.data, old.data)],
+  columns: [name, text("Controller", controllerName), integer("Revision", (object) => object.revision), ageOf],
+};

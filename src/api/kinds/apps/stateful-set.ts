@@ -1,0 +1,111 @@
+import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import { checked, notNegative, semanticEqual } from "../../validation/checks.ts";
+import { dns1123Subdomain } from "../../validation/names.ts";
+import { isEmptySelector, selectorMatches } from "../../validation/selector.ts";
+import { ageOf, containers, name, text } from "../columns.ts";
+import { defaultClaimSpec } from "../core/claim-spec.ts";
+import { defaultPodTemplate } from "../core/pod/defaults.ts";
+import { validatePodTemplate } from "../core/pod/spec.ts";
+import { mismatchText, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelector } from "../workload.ts";
+
+function validateSpec(spec: any): FieldError[] {
+  const errors: FieldError[] = [];
+  if (!["OrderedReady", "Parallel"].includes(spec.podManagementPolicy)) errors.push(invalid("spec.podManagementPolicy", spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
+  errors.push(...validateUpdateStrategy("spec.updateStrategy", spec.updateStrategy));
+  for (const field of ["whenDeleted", "whenScaled"]) {
+    const policy = spec.persistentVolumeClaimRetentionPolicy?.[field];
+    if (policy !== undefined && !["Retain", "Delete"].includes(policy)) errors.push(notSupported(`spec.persistentVolumeClaimRetentionPolicy.${field}`, policy, ["Delete", "Retain"]));
+  }
+  errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
+  errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));
+  if (spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Subdomain));
+  errors.push(...validateSelector("spec", spec, "empty selector is invalid for statefulset"), ...validateTemplate("spec.template", spec));
+  const restartPolicy = spec.template?.spec?.restartPolicy;
+  if (restartPolicy !== "Always") errors.push(notSupported("spec.template.spec.restartPolicy", restartPolicy, ["Always"]));
+  const deadline = spec.template?.spec?.activeDeadlineSeconds;
+  if (deadline !== undefined) errors.push(forbidden("spec.template.spec.activeDeadlineSeconds", "activeDeadlineSeconds in StatefulSet is not Supported"));
+  return errors;
+}
+
+/** Volumes that the claim templates will bring are there for mounts; a template's own volume of that name gives way. */
+function validateTemplate(path: string, spec: any): FieldError[] {
+  const template = spec.template;
+  const labels = template.metadata?.labels;
+  const errors = !isEmptySelector(spec.selector) && !selectorMatches(spec.selector, labels) ? [invalid(`${path}.metadata.labels`, labels ?? null, mismatchText)] : [];
+  const claims: any[] = spec.volumeClaimTemplates ?? [];
+  const own: any[] = (template.spec?.volumes ?? []).filter((volume: any) => !claims.some((claim) => claim.metadata?.name === volume.name));
+  const volumes = [...own, ...claims.map((claim) => ({ name: claim.metadata?.name, persistentVolumeClaim: { claimName: claim.metadata?.name } }))];
+  return [...errors, ...validatePodTemplate(path, { ...template, spec: { ...template.spec, volumes } })];
+}
+
+function validateUpdateStrategy(path: string, strategy: any): FieldError[] {
+  const { type, rollingUpdate } = strategy;
+  if (!type) return [required(path)];
+  if (type === "OnDelete") return rollingUpdate === undefined ? [] : [invalid(`${path}.rollingUpdate`, rollingUpdate, "only allowed for updateStrategy 'RollingUpdate'")];
+  if (type !== "RollingUpdate") return [invalid(path, strategy, "must be 'RollingUpdate' or 'OnDelete'")];
+  if (!rollingUpdate) return [];
+  const at = `${path}.rollingUpdate`;
+  const errors = notNegative(`${at}.partition`, rollingUpdate.partition);
+  const { maxUnavailable } = rollingUpdate;
+  if (maxUnavailable !== undefined) {
+    errors.push(...validateIntOrPercent(`${at}.maxUnavailable`, maxUnavailable));
+    if (maxUnavailable === 0 || maxUnavailable === "0%") errors.push(invalid(`${at}.maxUnavailable`, maxUnavailable, "cannot be 0"));
+    errors.push(...validateAtMostHundred(`${at}.maxUnavailable`, maxUnavailable));
+  }
+  return errors;
+}
+
+const updatable = ["replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit", "persistentVolumeClaimRetentionPolicy", "minReadySeconds"];
+
+/** Source: k8s.io/kubernetes/pkg/apis/apps/{v1/defaults.go,validation/validation.go}. */
+export const statefulSet: Strategy = {
+  hasStatus: true,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    spec.podManagementPolicy ||= "OrderedReady";
+    const strategy = (spec.updateStrategy ??= {});
+    if (!strategy.type) {
+      strategy.type = "RollingUpdate";
+      strategy.rollingUpdate ??= {};
+    }
+    if (strategy.type === "RollingUpdate" && strategy.rollingUpdate) strategy.rollingUpdate.partition ??= 0;
+    const retention = (spec.persistentVolumeClaimRetentionPolicy ??= {});
+    retention.whenDeleted ||= "Retain";
+    retention.whenScaled ||= "Retain";
+    spec.replicas ??= 1;
+    spec.revisionHistoryLimit ??= 10;
+    defaultPodTemplate((spec.template ??= {}));
+    for (const claim of spec.volumeClaimTemplates ?? []) {
+      claim.apiVersion ||= "v1";
+      claim.kind ||= "PersistentVolumeClaim";
+      claim.metadata ??= {};
+      defaultClaimSpec((claim.spec ??= {}));
+      claim.status ??= {};
+      claim.status.phase ||= "Pending";
+    }
+  },
+  prepareForCreate(object) {
+    // Go writes these even when they are zero.
+    object.status = { replicas: 0, availableReplicas: 0 };
+  },
+  validate: (object) => validateSpec(object.spec),
+  validateUpdate(object, old) {
+    const errors = validateSpec(object.spec);
+    const rest = { ...object.spec };
+    for (const field of updatable) rest[field] = old.spec[field];
+    if (!semanticEqual(rest, old.spec)) {
+      const list = updatable.map((field) => `'${field}'`);
+      errors.push(forbidden("spec", `updates to statefulset spec for fields other than ${list.slice(0, -1).join(", ")} and ${list.at(-1)} are forbidden`));
+    }
+    return errors;
+  },
+  validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]), ...validateCollisionCount(object.status, old.status)],
+  warnings(object, old) {
+    const warnings = templateWarnings(object, old);
+    if ((object.spec.revisionHistoryLimit ?? 0) < 0) warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended");
+    return warnings;
+  },
+  scale: replicasScale,
+  columns: [name, text("Ready", ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec?.replicas ?? 0}`), ageOf, ...containers()],
+};

@@ -1,0 +1,33 @@
+import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import { parseQuantity } from "../../quantity.ts";
+import { each, oneOfOptional, positiveText } from "../../validation/checks.ts";
+import { nameIsDnsSubdomain } from "../../validation/names.ts";
+import { validateLabelSelector } from "../../validation/selector.ts";
+
+/** The part of a PersistentVolumeClaim that pods' ephemeral volumes and StatefulSets' templates hold too. */
+export function defaultClaimSpec(spec: any): void {
+  spec.volumeMode ??= "Filesystem";
+  spec.resources ??= {};
+}
+
+export const accessModes = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"] as const;
+
+export function validateAccessModes(path: string, modes: string[] | undefined, requiredText: string): FieldError[] {
+  if ((modes ?? []).length === 0) return [required(path, requiredText)];
+  // Upstream names the list, not the entry.
+  const errors = each(path, modes, (mode) => (accessModes.includes(mode as never) ? [] : [notSupported(path, mode, accessModes)]));
+  if (modes!.length > 1 && modes!.includes("ReadWriteOncePod")) errors.push({ type: "FieldValueForbidden", field: path, body: "Forbidden: may not use ReadWriteOncePod with other access modes" });
+  return errors;
+}
+
+/** Source: ValidatePersistentVolumeClaimSpec in k8s.io/kubernetes/pkg/apis/core/validation/validation.go. */
+export function validateClaimSpec(path: string, spec: any): FieldError[] {
+  const errors = validateAccessModes(`${path}.accessModes`, spec.accessModes, "at least 1 access mode is required");
+  errors.push(...validateLabelSelector(spec.selector, `${path}.selector`));
+  const storage = spec.resources?.requests?.storage;
+  const storagePath = `${path}.resources[storage]`;
+  if (storage === undefined) errors.push(required(storagePath));
+  else if (parseQuantity(String(storage)).amount <= 0n) errors.push(invalid(storagePath, String(storage), positiveText));
+  if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid(`${path}.storageClassName`, spec.storageClassName, text)));
+  return [...errors, ...oneOfOptional(`${path}.volumeMode`, spec.volumeMode, ["Block", "Filesystem"])];
+}

@@ -1,0 +1,65 @@
+import { forbidden, type FieldError } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { each } from "../../validation/checks.ts";
+import { podColumns, podRowConditions } from "./pod/columns.ts";
+import { validateImageSpaces } from "./pod/containers.ts";
+import { defaultPod, mirrorServiceAccount } from "./pod/defaults.ts";
+import { qosClass } from "./pod/qos.ts";
+import { validatePodAnnotations, validatePodSpec } from "./pod/spec.ts";
+import { validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
+import { podSpecWarnings } from "./pod/warnings.ts";
+
+/** What holds for every write of a pod, first or later. */
+function validatePod(pod: KubeObject): FieldError[] {
+  const errors = [...validatePodAnnotations("metadata.annotations", pod.metadata.annotations), ...validatePodSpec("spec", pod.spec, { isPod: true })];
+  if (!pod.spec.serviceAccountName) {
+    errors.push(
+      ...each("spec.volumes", pod.spec.volumes, (volume, at) =>
+        each(`${at}.projected.sources`, volume.projected?.sources, (source, sourceAt) => (source.serviceAccountToken ? [forbidden(`${sourceAt}.serviceAccountToken`, "must not be specified when serviceAccountName is not set")] : [])),
+      ),
+    );
+  }
+  for (const list of ["containers", "initContainers"]) errors.push(...each(`spec.${list}`, pod.spec[list], (container, at) => validateImageSpaces(at, container)));
+  return errors;
+}
+
+/** Source: k8s.io/kubernetes/pkg/registry/core/pod/strategy.go. */
+export const pod: Strategy = {
+  hasStatus: true,
+  defaults: defaultPod,
+  prepareForCreate(object) {
+    // Admission may have named the ServiceAccount since the defaults were set.
+    mirrorServiceAccount(object.spec);
+    object.status = { phase: "Pending", qosClass: qosClass(object) };
+  },
+  prepareForUpdate: (object) => mirrorServiceAccount(object.spec),
+  validate(object) {
+    const errors = validatePod(object);
+    if ((object.spec.ephemeralContainers ?? []).length > 0) errors.push(forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    if (object.spec.nodeName && (object.spec.schedulingGates ?? []).length > 0) errors.push(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"));
+    return errors;
+  },
+  validateUpdate: (object, old) => [...validatePod(object), ...validatePodUpdate(object, old)],
+  validateStatusUpdate: validatePodStatusUpdate,
+  warnings: (object, old) => podSpecWarnings("spec", object.spec, object.metadata.labels, old?.spec),
+  gracePeriodSeconds(object) {
+    // Nobody runs it, or it has run: nothing to wait for.
+    if (!object.spec.nodeName || object.status?.phase === "Succeeded" || object.status?.phase === "Failed") return 0;
+    const seconds = object.spec.terminationGracePeriodSeconds ?? 30;
+    return seconds < 0 ? 1 : seconds;
+  },
+  columns: podColumns,
+  rowConditions: podRowConditions,
+  selectableFields: ({ spec, status }) => ({
+    "spec.nodeName": spec?.nodeName ?? "",
+    "spec.restartPolicy": spec?.restartPolicy ?? "",
+    "spec.schedulerName": spec?.schedulerName ?? "",
+    "spec.serviceAccountName": spec?.serviceAccountName ?? "",
+    "spec.hostNetwork": String(spec?.hostNetwork ?? false),
+    "status.phase": status?.phase ?? "",
+    "status.podIP": status?.podIPs?.[0]?.ip ?? status?.podIP ?? "",
+    "status.podIPs": status?.podIPs?.[0]?.ip ?? status?.podIP ?? "",
+    "status.nominatedNodeName": status?.nominatedNodeName ?? "",
+  }),
+};

@@ -1,0 +1,65 @@
+import { duplicate, type FieldError, invalid, notFound, required } from "../../../field.ts";
+import { compareQuantity, parseQuantity, type Quantity } from "../../../quantity.ts";
+import { checked, each, notNegativeText } from "../../../validation/checks.ts";
+import { qualifiedName } from "../../../validation/names.ts";
+
+/**
+ * Requests and limits. Quantities were parsed and made canonical before (a nonsense quantity never gets here).
+ * Source: k8s.io/kubernetes/pkg/apis/core/validation/validation.go.
+ */
+const standard = ["cpu", "memory", "ephemeral-storage"];
+const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
+const isNative = (name: string): boolean => !name.includes("/") || name.split("/")[0]!.endsWith("kubernetes.io");
+const isWhole = ({ amount, exponent }: Quantity): boolean => exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
+
+export function validateResources(path: string, resources: any, claims: ReadonlySet<string> = new Set()): FieldError[] {
+  if (!resources) return [];
+  const errors: FieldError[] = [];
+  const limits: Record<string, string> = resources.limits ?? {};
+  const requests: Record<string, string> = resources.requests ?? {};
+  for (const [name, quantity] of Object.entries(limits)) errors.push(...validateContainerResource(`${path}.limits[${name}]`, name, quantity));
+  for (const [name, quantity] of Object.entries(requests)) {
+    errors.push(...validateContainerResource(`${path}.requests[${name}]`, name, quantity));
+    const limit = limits[name];
+    // Memory and CPU may be overcommitted; devices and huge pages may not.
+    const overcommit = isNative(name) && !isHugePages(name);
+    if (limit !== undefined) {
+      const order = compareQuantity(parseQuantity(String(quantity)), parseQuantity(String(limit)));
+      if (!overcommit && order !== 0) errors.push(invalid(`${path}.requests`, String(quantity), `must be equal to ${name} limit of ${limit}`));
+      else if (order > 0) errors.push(invalid(`${path}.requests`, String(quantity), `must be less than or equal to ${name} limit of ${limit}`));
+    } else if (!overcommit) errors.push(required(`${path}.limits`, "Limit must be set for non overcommitable resources"));
+  }
+  const all = [...Object.keys(limits), ...Object.keys(requests)];
+  if (all.some(isHugePages) && !all.includes("cpu") && !all.includes("memory")) errors.push({ type: "FieldValueForbidden", field: path, body: "Forbidden: HugePages require cpu or memory" });
+  const seen = new Set<string>();
+  return [
+    ...errors,
+    ...each(`${path}.claims`, resources.claims, (claim: { name?: string }, at) => {
+      const name = claim.name ?? "";
+      if (name === "") return [required(at)];
+      if (seen.has(name)) return [duplicate(at, name)];
+      seen.add(name);
+      return claims.has(name) ? [] : [notFound(at, name)];
+    }),
+  ];
+}
+
+function validateContainerResource(path: string, name: string, text: string): FieldError[] {
+  const errors = checked(path, name, qualifiedName);
+  if (errors.length === 0 && !name.includes("/") && !standard.includes(name) && !isHugePages(name)) {
+    const known = ["pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || /^(requests|limits)\./.test(name);
+    if (!known) errors.push(invalid(path, name, "must be a standard resource type or fully qualified"));
+    errors.push(invalid(path, name, "must be a standard resource for containers"));
+  } else if (errors.length === 0 && name.includes("/") && isNative(name) === false && name.startsWith("requests.")) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
+  return [...errors, ...validateQuantityOf(path, name, text)];
+}
+
+/** Not negative, and whole for what cannot be divided. */
+export function validateQuantityOf(path: string, name: string, text: string): FieldError[] {
+  const quantity = parseQuantity(String(text));
+  const errors: FieldError[] = [];
+  if (quantity.amount < 0n) errors.push(invalid(path, String(text), notNegativeText));
+  const divisible = [...standard, "storage"].includes(name.replace(/^(requests|limits)\./, ""));
+  if (!divisible && !isWhole(quantity)) errors.push(invalid(path, String(text), "must be an integer"));
+  return errors;
+}

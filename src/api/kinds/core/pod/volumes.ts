@@ -1,0 +1,165 @@
+import { duplicate, type FieldError, forbidden, invalid, notSupported, required } from "../../../field.ts";
+import { parseQuantity } from "../../../quantity.ts";
+import { checked, each } from "../../../validation/checks.ts";
+import { configMapKey, dns1123Label } from "../../../validation/names.ts";
+import { validateClaimSpec } from "../claim-spec.ts";
+import { validateFieldRef, validateResourceFieldRef } from "./downward.ts";
+
+// Shapes were proved by the schema; `any` stands for "as the schema says".
+type Draft = any;
+
+/** The volumes that containers may mount, by name. */
+export type VolumeSources = ReadonlyMap<string, Draft>;
+
+/**
+ * Volumes of a pod. A volume with an error is not in `sources`, so that mounts of it are reported as well, as
+ * upstream does. Source: k8s.io/kubernetes/pkg/apis/core/validation/validation.go.
+ */
+export function validateVolumes(path: string, volumes: Draft[] | undefined): { errors: FieldError[]; sources: VolumeSources } {
+  const sources = new Map<string, Draft>();
+  const errors = each(path, volumes, (volume, at) => {
+    const found = validateVolumeSource(at, volume);
+    if (!volume.name) found.push(required(`${at}.name`));
+    else found.push(...checked(`${at}.name`, volume.name, dns1123Label));
+    if (sources.has(volume.name)) found.push(duplicate(`${at}.name`, volume.name));
+    if (found.length === 0) sources.set(volume.name, volume);
+    return found;
+  });
+  return { errors, sources };
+}
+
+const fileModeText = "must be a number between 0 and 0777 (octal), both inclusive";
+const validateMode = (path: string, mode: number | undefined): FieldError[] => (mode === undefined || (mode >= 0 && mode <= 0o777) ? [] : [invalid(path, mode, fileModeText)]);
+
+export const backsteps = (path: string): boolean => path.split("/").includes("..");
+
+/** A path below a volume. */
+export function localPath(path: string, value: string): FieldError[] {
+  const errors: FieldError[] = [];
+  if (value.startsWith("/")) errors.push(invalid(path, value, "must be a relative path"));
+  if (backsteps(value)) errors.push(invalid(path, value, "must not contain '..'"));
+  return errors;
+}
+
+/** As {@link localPath}; names that start with ".." are the node's own (they switch versions atomically). */
+function projectedPath(path: string, value: string): FieldError[] {
+  const errors = localPath(path, value);
+  if (value.startsWith("..") && !value.startsWith("../")) errors.push(invalid(path, value, "must not start with '..'"));
+  return errors;
+}
+
+function validateVolumeSource(path: string, volume: Draft): FieldError[] {
+  const given = Object.keys(volume).filter((field) => field !== "name" && volume[field] !== undefined && volume[field] !== null);
+  if (given.length === 0) return [required(path, "must specify a volume type")];
+  const [first, ...rest] = given as [string, ...string[]];
+  const check = volumeChecks[first] ?? persistentSourceChecks[first];
+  return [...(check?.(`${path}.${first}`, volume[first]) ?? []), ...rest.map((field) => forbidden(`${path}.${field}`, "may not specify more than 1 volume type"))];
+}
+
+type SourceCheck = (path: string, source: Draft) => FieldError[];
+
+const validateItems = (path: string, items: Draft[] | undefined): FieldError[] =>
+  each(path, items, (item, at) => {
+    const errors: FieldError[] = item.key ? checked(`${at}.key`, item.key, configMapKey) : [required(`${at}.key`)];
+    errors.push(...(item.path ? projectedPath(`${at}.path`, item.path) : [required(`${at}.path`)]));
+    return [...errors, ...validateMode(`${at}.mode`, item.mode)];
+  });
+
+const downwardFields = ["metadata.name", "metadata.namespace", "metadata.uid", "metadata.annotations", "metadata.labels"];
+
+const validateDownwardItem = (at: string, item: Draft): FieldError[] => {
+  const errors: FieldError[] = item.path ? projectedPath(`${at}.path`, item.path) : [required(`${at}.path`)];
+  if (item.fieldRef) {
+    errors.push(...validateFieldRef(`${at}.fieldRef`, item.fieldRef, downwardFields));
+    if (item.resourceFieldRef) errors.push(invalid(at, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously"));
+  } else if (item.resourceFieldRef) errors.push(...validateResourceFieldRef(`${at}.resourceFieldRef`, item.resourceFieldRef, true));
+  else errors.push(required(at, "one of fieldRef and resourceFieldRef is required"));
+  return [...errors, ...validateMode(`${at}.mode`, item.mode)];
+};
+
+const needs =
+  (...fields: string[]): SourceCheck =>
+  (path, source) =>
+    fields.filter((field) => !source[field]).map((field) => required(`${path}.${field}`));
+
+const hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+
+/** Sources that PersistentVolumes can have too. */
+export const persistentSourceChecks: Record<string, SourceCheck> = {
+  hostPath: (path, source) => {
+    if (!source.path) return [required(`${path}.path`)];
+    const errors = backsteps(source.path) ? [invalid(`${path}.path`, source.path, "must not contain '..'")] : [];
+    return source.type === undefined || hostPathTypes.includes(source.type) ? errors : [...errors, notSupported(`${path}.type`, source.type, hostPathTypes)];
+  },
+  nfs: (path, source) => [...needs("server", "path")(path, source), ...(source.path && !source.path.startsWith("/") ? [invalid(`${path}.path`, source.path, "must be an absolute path")] : [])],
+  local: (path, source) => (!source.path ? [required(`${path}.path`)] : backsteps(source.path) ? [invalid(`${path}.path`, source.path, "must not contain '..'")] : []),
+  csi: needs("driver"),
+  iscsi: needs("targetPortal", "iqn"),
+  cephfs: needs("monitors"),
+  rbd: needs("monitors", "image"),
+  glusterfs: needs("endpoints", "path"),
+  flexVolume: needs("driver"),
+  awsElasticBlockStore: needs("volumeID"),
+  gcePersistentDisk: needs("pdName"),
+  azureDisk: needs("diskName", "diskURI"),
+  azureFile: needs("secretName", "shareName"),
+  vsphereVolume: needs("volumePath"),
+  cinder: needs("volumeID"),
+  portworxVolume: needs("volumeID"),
+  quobyte: needs("registry", "volume"),
+  storageos: needs("volumeName"),
+  scaleIO: needs("gateway", "system", "volumeName"),
+};
+
+const volumeChecks: Record<string, SourceCheck> = {
+  emptyDir: (path, source) => (source.sizeLimit !== undefined && parseQuantity(String(source.sizeLimit)).amount < 0n ? [forbidden(`${path}.sizeLimit`, "SizeLimit field must be a valid resource quantity")] : []),
+  secret: (path, source) => [...needs("secretName")(path, source), ...validateMode(`${path}.defaultMode`, source.defaultMode), ...validateItems(`${path}.items`, source.items)],
+  configMap: (path, source) => [...needs("name")(path, source), ...validateMode(`${path}.defaultMode`, source.defaultMode), ...validateItems(`${path}.items`, source.items)],
+  downwardAPI: (path, source) => [...validateMode(`${path}.defaultMode`, source.defaultMode), ...each(`${path}.items`, source.items, (item, at) => validateDownwardItem(at, item))],
+  persistentVolumeClaim: needs("claimName"),
+  projected: (path, source) => [...validateMode(`${path}.defaultMode`, source.defaultMode), ...validateProjections(path, source.sources)],
+  gitRepo: (path, source) => [...needs("repository")(path, source), ...projectedPath(`${path}.directory`, source.directory ?? "")],
+  ephemeral: (path, source) => {
+    if (!source.volumeClaimTemplate) return [required(`${path}.volumeClaimTemplate`)];
+    return validateClaimSpec(`${path}.volumeClaimTemplate.spec`, source.volumeClaimTemplate.spec ?? {});
+  },
+  image: (path, source) => {
+    const errors = needs("reference")(path, source);
+    const policies = ["Always", "IfNotPresent", "Never"];
+    return policies.includes(source.pullPolicy) ? errors : [...errors, notSupported(`${path}.pullPolicy`, source.pullPolicy, policies)];
+  },
+};
+
+function validateProjections(path: string, sources: Draft[] | undefined): FieldError[] {
+  const taken = new Set<string>();
+  /** Two projections may not write one file. */
+  const claim = (sourcePath: string, files: Draft[] | undefined): FieldError[] =>
+    (files ?? []).flatMap(({ path: file }) => {
+      if (!file) return [];
+      if (taken.has(file)) return [invalid(sourcePath, file, "conflicting duplicate paths")];
+      taken.add(file);
+      return [];
+    });
+  return each(`${path}.sources`, sources, (source, at) => {
+    const given = Object.keys(source).filter((field) => source[field]);
+    const errors: FieldError[] = given.slice(1).map((field) => forbidden(`${at}.${field}`, "may not specify more than 1 volume type"));
+    if (given.length === 0) return [required(at, "must specify one of: `configMap`, `secret`, `downwardAPI`, `serviceAccountToken`, `clusterTrustBundle`")];
+    const { secret, configMap, downwardAPI, serviceAccountToken } = source;
+    for (const [field, projection] of [["secret", secret], ["configMap", configMap]] as const) {
+      if (!projection) continue;
+      if (!projection.name) errors.push(required(`${at}.${field}.name`));
+      errors.push(...validateItems(`${at}.${field}.items`, projection.items), ...claim(at, projection.items));
+    }
+    if (downwardAPI) errors.push(...each(`${at}.downwardAPI.items`, downwardAPI.items, (item, itemAt) => validateDownwardItem(itemAt, item)), ...claim(at, downwardAPI.items));
+    if (serviceAccountToken) {
+      const tokenPath = `${at}.serviceAccountToken`;
+      const seconds = serviceAccountToken.expirationSeconds;
+      if (seconds < 600) errors.push(invalid(`${tokenPath}.expirationSeconds`, seconds, "may not specify a duration less than 10 minutes"));
+      if (seconds > 2 ** 32) errors.push(invalid(`${tokenPath}.expirationSeconds`, seconds, "may not specify a duration larger than 2^32 seconds"));
+      if (!serviceAccountToken.path) errors.push(required(`${tokenPath}.path`));
+      else errors.push(...projectedPath(`${tokenPath}.path`, serviceAccountToken.path));
+      errors.push(...claim(at, [serviceAccountToken]));
+    }
+    return errors;
+  });
+}

@@ -1,0 +1,69 @@
+import { type FieldError, forbidden, invalid, notSupported, required } from "../field.ts";
+import type { KubeObject } from "../meta.ts";
+import { notNegative } from "../validation/checks.ts";
+import { percent } from "../validation/names.ts";
+import { formatSelector, isEmptySelector, type LabelSelector, selectorMatches, validateLabelSelector } from "../validation/selector.ts";
+import { podSpecWarnings } from "./core/pod/warnings.ts";
+import { validatePodTemplate } from "./core/pod/spec.ts";
+
+/** What Deployments, ReplicaSets, StatefulSets, DaemonSets and their like have in common. */
+
+/** `spec.selector` and whether it fits the template. `emptyText` is what upstream says of a selector without terms. */
+export function validateSelector(path: string, spec: any, emptyText: string): FieldError[] {
+  if (!spec.selector) return [required(`${path}.selector`)];
+  const errors = validateLabelSelector(spec.selector, `${path}.selector`);
+  if (isEmptySelector(spec.selector)) errors.push(invalid(`${path}.selector`, spec.selector, emptyText));
+  return errors;
+}
+
+export const mismatchText = "`selector` does not match template `labels`";
+
+/** The template of something that keeps its pods running for ever. `owner` is named in one of the texts. */
+export function validateRunningTemplate(path: string, template: any, selector: LabelSelector | undefined, owner: string): FieldError[] {
+  if (!template) return [required(path)];
+  const errors: FieldError[] = [];
+  const labels = template.metadata?.labels;
+  if (!isEmptySelector(selector) && !selectorMatches(selector, labels)) errors.push(invalid(`${path}.metadata.labels`, labels ?? null, mismatchText));
+  errors.push(...validatePodTemplate(path, template));
+  const policy = template.spec?.restartPolicy;
+  if (policy !== "Always") errors.push(notSupported(`${path}.spec.restartPolicy`, policy, ["Always"]));
+  if (template.spec?.activeDeadlineSeconds !== undefined) errors.push(forbidden(`${path}.spec.activeDeadlineSeconds`, `activeDeadlineSeconds in ${owner} is not Supported`));
+  return errors;
+}
+
+type IntOrPercent = number | string | undefined;
+
+/** A whole number of pods that is not negative, or a share of them. */
+export function validateIntOrPercent(path: string, value: IntOrPercent): FieldError[] {
+  if (typeof value === "string") return percent(value).map((text) => invalid(path, value, text));
+  return notNegative(path, value);
+}
+export const validateAtMostHundred = (path: string, value: IntOrPercent): FieldError[] => (typeof value === "string" && /^\d+%$/.test(value) && Number.parseInt(value, 10) > 100 ? [invalid(path, value, "must not be greater than 100%")] : []);
+export const isZero = (value: IntOrPercent): boolean => (typeof value === "string" ? Number.parseInt(value, 10) === 0 : (value ?? 0) === 0);
+
+/** Counts of a status must not contradict each other. Each of `parts` may be at most `status.replicas`. */
+export function validateReplicaCounts(status: any, parts: readonly string[]): FieldError[] {
+  const counts = ["replicas", ...parts];
+  const errors = counts.flatMap((field) => notNegative(`status.${field}`, status?.[field]));
+  for (const field of parts) if ((status?.[field] ?? 0) > (status?.replicas ?? 0)) errors.push(invalid(`status.${field}`, status[field], "cannot be greater than status.replicas"));
+  if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas, "cannot be greater than readyReplicas"));
+  return errors;
+}
+
+export function validateCollisionCount(status: any, old: any): FieldError[] {
+  return (status?.collisionCount ?? 0) < (old?.collisionCount ?? 0) ? [invalid("status.collisionCount", status?.collisionCount ?? 0, "cannot be decremented")] : [];
+}
+
+export const templateWarnings = (object: KubeObject, old?: KubeObject): string[] => podSpecWarnings("spec.template.spec", object.spec.template?.spec, object.spec.template?.metadata?.labels, old?.spec.template?.spec);
+
+/** Where /scale reads and writes, for kinds with a label selector. */
+export const replicasScale = {
+  specReplicasPath: ".spec.replicas",
+  statusReplicasPath: ".status.replicas",
+  labelSelector: (object: KubeObject): string => formatSelector(object.spec.selector),
+};
+
+/** Clears what only the server says. */
+export const clearStatus = (object: KubeObject): void => {
+  object.status = {};
+};
