@@ -57,7 +57,7 @@ export class FanOut {
         state.phase = "idle";
         if (state.waiting > 0) this.#mark(state);
       },
-      close: () => this.#remove(state),
+      close: () => this.#remove(state, "closed"),
     };
   }
 
@@ -75,7 +75,7 @@ export class FanOut {
   }
 
   closeAll(): void {
-    for (const group of this.#groups.values()) for (const state of group) this.#remove(state);
+    for (const group of this.#groups.values()) for (const state of group) this.#remove(state, "closed");
   }
 
   #enqueue(state: WatchState, event: StoreEvent, before: number): void {
@@ -132,7 +132,8 @@ export class FanOut {
       this.#log.error("a watcher failed and is ended", { prefix: state.prefix, error });
       return this.#end(state, error as Error);
     }
-    if ((state.phase as Phase) === "closed") return;
+    // It may have been closed in there.
+    if ((state.phase as Phase) !== "idle") return;
     if (more === false) {
       state.phase = "paused";
       this.#paused.add(state);
@@ -140,14 +141,16 @@ export class FanOut {
   }
 
   #end(state: WatchState, error: Error = new RevisionCompactedError(state.cursor, this.#window.compacted, this.#revision)): void {
-    if (state.phase === "closed") return;
-    this.#remove(state);
-    // Never from inside the write that was one too many.
-    this.#defer(() => state.watcher.onEnd(error));
+    if (state.phase === "closed" || state.phase === "ended") return;
+    this.#remove(state, "ended");
+    // Never from inside the write that was one too many, and not to one that has closed meanwhile.
+    this.#defer(() => {
+      if (state.phase === "ended") state.watcher.onEnd(error);
+    });
   }
 
-  #remove(state: WatchState): void {
-    state.phase = "closed";
+  #remove(state: WatchState, phase: "ended" | "closed"): void {
+    state.phase = phase;
     this.#dirty.delete(state);
     this.#paused.delete(state);
     const group = this.#groups.get(state.prefix);
@@ -156,7 +159,7 @@ export class FanOut {
   }
 }
 
-type Phase = "idle" | "dirty" | "paused" | "closed";
+type Phase = "idle" | "dirty" | "paused" | "ended" | "closed";
 
 interface WatchState {
   readonly prefix: string;
