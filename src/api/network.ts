@@ -25,8 +25,13 @@ export interface ServiceSnapshot {
   /** Seconds of ClientIP affinity; 0 for none. */
   affinitySeconds: number;
   ports: ServicePortSnapshot[];
-  /** Named endpoints of a headless Service's pods: A records `hostname.svc.ns.svc.cluster.local`. */
-  hostnames: { hostname: string; ip: string; ready: boolean }[];
+  /** Somebody else listens at its address (the API server): it has names, and no listener. */
+  reserved?: boolean;
+  /**
+   * All endpoints of a headless Service: A records of `svc.ns.svc.cluster.local` and of `hostname.svc.ns.svc…`.
+   * An endpoint without a hostname goes by its address with dashes, as CoreDNS has it.
+   */
+  hostnames: { hostname: string; ip: string; ready: boolean; terminating?: boolean }[];
 }
 
 export interface ServicePortSnapshot {
@@ -37,7 +42,10 @@ export interface ServicePortSnapshot {
   nodePort?: number;
   /** From `appProtocol` or the port's name ("http", "http-web", "grpc"): what the front door may route by name. */
   appProtocol?: string;
-  /** All endpoints, ready or not: readiness may change by a probe before the next snapshot. */
+  /**
+   * All endpoints, ready or not: readiness may change by a probe before the next snapshot. `ready` is the pod's
+   * own (an EndpointSlice's "serving"); a terminating one gets connections only when no other is ready.
+   */
   endpoints: { ip: string; port: number; ready: boolean; terminating: boolean }[];
 }
 

@@ -81,7 +81,7 @@ export class HostPlan {
     const addresses: HostAddress[] = [];
     const door = this.#place("front-door", "127.0.0.1", this.#preferred("front-door", frontDoorPort), true, { type: "front-door" });
     for (const service of snapshot.services) {
-      if (service.headless || service.type === "ExternalName") continue;
+      if (service.headless || service.reserved || service.type === "ExternalName") continue;
       const httpPort = frontDoorPortOf(service);
       for (const port of service.ports) {
         const at = this.#addressesOf(service, port);

@@ -27,6 +27,8 @@ export interface ListenerSpec {
 /** How the slots reach `wherry`. */
 export interface Keeper {
   keep(key: string, handle: TcpHandle | UdpHandle): void;
+  /** A given address turned out to be in use by another program: wherry finds another, or says so. */
+  taken(key: string): void;
   /** A given handle is listened on now. */
   opened(key: string): void;
   /** Resolves when the copy in `wherry` is closed. */
@@ -54,9 +56,12 @@ export class Listeners {
   readonly #expected: Set<string>;
   readonly #keeper: Keeper;
   readonly #mode: "isolated" | "plain";
+  readonly #reusePort: boolean;
   readonly #log: Log;
 
-  constructor(keeper: Keeper, mode: "isolated" | "plain", kept: readonly string[], log: Log) {
+  constructor(keeper: Keeper, { mode, kept, workers }: { mode: "isolated" | "plain"; kept: readonly string[]; workers: number }, log: Log) {
+    // Several workers listen side by side on one address, and the kernel shares the connections out.
+    this.#reusePort = workers > 1;
     this.#keeper = keeper;
     this.#mode = mode;
     this.#expected = new Set(kept);
@@ -121,7 +126,7 @@ export class Listeners {
   }
 
   async #bind(key: string, slot: Slot, spec: ListenerSpec): Promise<void> {
-    const bind = spec.protocol === "TCP" ? bindHandle : bindUdpHandle;
+    const bind = spec.protocol === "TCP" ? (ip: string, port: number) => bindHandle(ip, port, { reusePort: this.#reusePort }) : bindUdpHandle;
     let { handle, code } = bind(spec.ip, spec.port) as { handle?: TcpHandle | UdpHandle; code?: string };
     if (code === "EACCES" && this.#mode === "plain") {
       slot.busy = true;
@@ -155,8 +160,12 @@ export class Listeners {
     if (status !== 0) {
       this.#log.warn("a listener cannot be opened; it is tried again", { key, status });
       // Another program has taken the port since it was bound.
+      slot.spec = { ...spec, open: false };
       slot.listening = true;
-      void this.#release(key, slot).then(() => setTimeout(() => this.#settle(key, slot), bindRetryMs).unref());
+      void this.#release(key, slot).then(() => {
+        if (spec.given) return this.#keeper.taken(key);
+        setTimeout(() => this.setOpen(key, true), bindRetryMs).unref();
+      });
       return;
     }
     slot.stop = () => handle.close();

@@ -1,11 +1,12 @@
 import type { HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult } from "../api/network.ts";
-import type { Channel, RawHandle } from "../base/channel.ts";
+import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import { HostPlan } from "./host-listeners.ts";
-import { emptySnapshot, type Give, type WorkerInit } from "./messages.ts";
-import { WorkerProcess } from "./worker-process.ts";
+import { emptySnapshot, type Give, type HostListener, type WorkerInit } from "./messages.ts";
+import { createOutside, type Outside } from "./outside.ts";
+import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
 
 export interface NetSupervisorOptions {
   network: NetworkNamespace;
@@ -18,6 +19,10 @@ export interface NetSupervisorOptions {
   onPorts?: (ports: Record<string, number>) => void;
   /** Any free port instead of the well-known ones. */
   private?: boolean;
+  /** Ports at which pods may dial the outside, where the network has a way out. */
+  egressPorts?: readonly number[];
+  /** The way out; another one in tests. */
+  outside?: Outside;
 }
 
 /** The data plane's side in `wherry`. */
@@ -51,9 +56,13 @@ class Supervisor implements NetSupervisor {
   #snapshot: NetSnapshot = emptySnapshot;
   #lastAddresses = "[]";
   #turn = 0;
+  readonly #outside: Outside;
+  /** Bound in the namespace behind the default route; the first worker serves them. */
+  readonly #egress = new Map<string, { port: number; handle: TcpHandle }>();
 
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
+    this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
     this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
@@ -61,12 +70,42 @@ class Supervisor implements NetSupervisor {
 
   async start(): Promise<void> {
     this.#replan();
-    await Promise.all(this.#workers.map((worker) => worker.start()));
+    await Promise.all([...this.#workers.map((worker) => worker.start()), this.#openEgress()]);
+  }
+
+  /**
+   * A socket stays in the namespace it was made in: a helper that lives for a moment binds the listeners there, and
+   * a worker elsewhere serves them.
+   */
+  async #openEgress(): Promise<void> {
+    const { enterEgress } = this.#options.network;
+    if (!enterEgress) return;
+    const child = spawnWorker(enterEgress);
+    const channel = new Channel(child);
+    const failed = new Promise<never>((_, reject) => child.once("error", reject).once("exit", () => reject(new Error("the helper ended early"))));
+    failed.catch(() => {});
+    try {
+      for (const port of this.#options.egressPorts ?? [80, 443]) {
+        const { handle } = await Promise.race([channel.request("net/listen", { ip: "0.0.0.0", port }), failed]);
+        this.#egress.set(`egress/${port}`, { port, handle: handle as TcpHandle });
+      }
+    } catch (error) {
+      this.#options.log.error("pods cannot reach the outside: the listeners of the way out were not made", { error: (error as Error).message });
+    } finally {
+      await endWorker(child, AbortSignal.timeout(1_000));
+    }
+    this.publish(this.#snapshot);
+  }
+
+  #hostListeners(): HostListener[] {
+    return [...this.#plan.listeners, ...[...this.#egress].map(([key, { port }]): HostListener => ({ key, serves: { type: "egress", port } }))];
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop(deadline)));
     this.#plan.close();
+    for (const { handle } of this.#egress.values()) handle.close();
+    this.#egress.clear();
   }
 
   pids(): number[] {
@@ -80,7 +119,7 @@ class Supervisor implements NetSupervisor {
     this.#snapshot = snapshot;
     this.#replan();
     for (const worker of this.#workers) {
-      worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#plan.listeners });
+      worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#hostListeners() });
       this.#giveMissing(worker);
     }
   }
@@ -151,6 +190,8 @@ class Supervisor implements NetSupervisor {
       if (this.#plan.move(key)) this.publish(this.#snapshot);
     });
     channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
+    channel.on("net/dial-outside", async ({ ip, port }: { ip: string; port: number }) => ({ body: null, handle: await this.#outside.dial(ip, port) }));
+    channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
     const init: WorkerInit = {
       index: worker.index,
       workers: this.#workers.length,
@@ -159,7 +200,7 @@ class Supervisor implements NetSupervisor {
       dnsIP: this.#options.network.dnsIP,
       snapshot: this.#snapshot,
       overrides: [...this.#overrides],
-      hostListeners: this.#plan.listeners,
+      hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],
     };
     channel.notify("net/init", init);
@@ -168,6 +209,7 @@ class Supervisor implements NetSupervisor {
   }
 
   #giveMissing(worker: WorkerProcess): void {
+    if (worker.index === 0) for (const key of this.#egress.keys()) if (!worker.kept.has(key)) this.#giveEgress(worker, key);
     for (const { key } of this.#plan.listeners) if (!worker.kept.has(key)) this.#give(worker, key);
   }
 
@@ -178,6 +220,12 @@ class Supervisor implements NetSupervisor {
     if (!handle) return;
     worker.kept.set(key, { handle, listening: false });
     worker.channel?.notify("net/give", { key, listening: false } satisfies Give, handle);
+  }
+
+  #giveEgress(worker: WorkerProcess, key: string): void {
+    const { handle } = this.#egress.get(key)!;
+    worker.kept.set(key, { handle, listening: true });
+    worker.channel?.notify("net/give", { key, listening: true } satisfies Give, handle);
   }
 
   /** Plain mode as root: workers are unprivileged, and Services like to listen on port 80. */

@@ -74,3 +74,7 @@ export function peerAddress(handle: TcpHandle): string {
   const out: Address = {};
   return handle.getpeername(out) === 0 ? out.address! : "";
 }
+export function localAddress(handle: TcpHandle): string {
+  const out: Address = {};
+  return handle.getsockname(out) === 0 ? out.address! : "";
+}

@@ -3,18 +3,25 @@ import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import { hash } from "../policy/balance.ts";
+import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
+import type { FrontDoor } from "./front-door.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import type { HostListener, WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
-import { Connections } from "./tcp-service.ts";
+import { Connections, localAddress } from "./tcp-service.ts";
+import { resetHandle } from "./pump.ts";
+import type { UdpService } from "./udp-service.ts";
 
 /** What a worker asks of `wherry`, which alone lives outside the pod network. */
 export interface Outside {
   dial(ip: string, port: number): Promise<TcpHandle>;
-  resolve(name: string, type: string): Promise<unknown[]>;
+  resolve(name: string, type: string): Promise<OutsideAnswer>;
 }
 
 const connectionsMax = 20_000;
+/** Connections of pods to the outside that are being made at one time. */
+const egressDiallingMax = 128;
+const dnsPort = 53;
 
 /** One `wherry-net` worker: the snapshot's listeners, kept in step with endpoints as they come and go. */
 export class Worker {
@@ -23,15 +30,32 @@ export class Worker {
   readonly #listeners: Listeners;
   readonly #connections = new Connections(connectionsMax);
   #hostListeners: HostListener[];
+  readonly #outside: Outside;
+  readonly #log: Log;
+  /** Loaded after the TCP listeners are served: connections wait in the kernel for the time that loading takes. */
+  #dns: DnsServer | undefined;
+  #udp: typeof UdpService | undefined;
+  #frontDoor: Promise<FrontDoor> | undefined;
+  #egressDialling = 0;
   /** Listener keys by the Service port they lead to. */
   #keysOf = new Map<ServicePort, string[]>();
 
-  constructor(init: WorkerInit, keeper: Keeper, _outside: Outside, log: Log) {
+  constructor(init: WorkerInit, keeper: Keeper, outside: Outside, log: Log) {
     this.init = init;
+    this.#outside = outside;
+    this.#log = log;
     this.#hostListeners = init.hostListeners;
     this.#table = new ServiceTable(init.snapshot, systemRandom);
     for (const [ip, ready] of init.overrides) this.#table.setReady(ip, ready);
-    this.#listeners = new Listeners(keeper, init.mode, init.kept, log);
+    this.#listeners = new Listeners(keeper, init, log);
+    this.#want();
+    void this.#load();
+  }
+
+  async #load(): Promise<void> {
+    const [{ Zone }, { DnsServer }, { UdpService }] = await Promise.all([import("./dns/zone.ts"), import("./dns/server.ts"), import("./udp-service.ts")]);
+    this.#udp = UdpService;
+    if (this.init.index === 0) this.#dns = new DnsServer(new Zone(this.#table), (name, type) => this.#outside.resolve(name, type), this.#log.child("dns"));
     this.#want();
   }
 
@@ -54,22 +78,69 @@ export class Worker {
   #want(): void {
     const specs = new Map<string, ListenerSpec>();
     this.#keysOf = new Map();
-    const add = (key: string, port: ServicePort, spec: Pick<ListenerSpec, "protocol" | "ip" | "port" | "given">) => {
-      if (spec.protocol === "UDP") return;
-      specs.set(key, { ...spec, open: port.active.length > 0, accept: (client) => this.#connections.serve(client, port) });
-      this.#keysOf.set(port, [...(this.#keysOf.get(port) ?? []), key]);
-    };
     for (const port of this.#table.ports.values()) {
-      const { protocol } = port.port;
-      // Datagrams of one client must meet one worker; connections may meet any.
-      if (protocol === "UDP" && hash(port.key) % this.init.workers !== this.init.index) continue;
-      for (const ip of port.service.clusterIPs) add(`${protocol.toLowerCase()}/${ip}:${port.port.port}`, port, { protocol, ip, port: port.port.port, given: false });
+      if (port.service.reserved) continue;
+      const { protocol, port: number } = port.port;
+      for (const ip of port.service.clusterIPs) this.#serve(specs, `${protocol.toLowerCase()}/${ip}:${number}`, port, { protocol, ip, port: number, given: false });
     }
     for (const { key, serves } of this.#hostListeners) {
-      if (serves.type !== "service") continue;
-      const port = this.#table.ports.get(servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port));
-      if (port) add(key, port, { protocol: serves.protocol, ip: "", port: 0, given: true });
+      const given = { protocol: "TCP", ip: "", port: 0, given: true } as const;
+      if (serves.type === "front-door") {
+        specs.set(key, { ...given, open: true, accept: (client) => void this.#door().then((door) => door.accept(client)) });
+      } else if (serves.type === "egress") {
+        specs.set(key, { ...given, open: true, accept: (client) => this.#egress(client, serves.port) });
+      } else {
+        const port = this.#table.ports.get(servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port));
+        if (port) this.#serve(specs, key, port, { ...given, protocol: serves.protocol });
+      }
+    }
+    const dns = this.#dns;
+    if (dns) {
+      const at = { ip: this.init.dnsIP, port: dnsPort, given: false, open: true };
+      specs.set(`udp/${at.ip}:${at.port}`, { ...at, protocol: "UDP", receive: (handle) => dns.receive(handle) });
+      specs.set(`tcp/${at.ip}:${at.port}`, { ...at, protocol: "TCP", accept: (client) => dns.accept(client) });
+    } else if (this.init.index === 0) {
+      // Kept handles of an earlier worker must not be given back before the name server is loaded.
+      for (const protocol of ["TCP", "UDP"] as const) specs.set(`${protocol.toLowerCase()}/${this.init.dnsIP}:${dnsPort}`, { protocol, ip: this.init.dnsIP, port: dnsPort, given: false, open: false });
     }
     this.#listeners.want(specs);
+  }
+
+  #serve(specs: Map<string, ListenerSpec>, key: string, port: ServicePort, at: Pick<ListenerSpec, "protocol" | "ip" | "port" | "given">): void {
+    const open = port.active.length > 0;
+    if (at.protocol === "TCP") {
+      specs.set(key, { ...at, open, accept: (client) => this.#connections.serve(client, port) });
+    } else {
+      // Datagrams of one client must meet one worker; connections may meet any.
+      if (hash(port.key) % this.init.workers !== this.init.index) return;
+      const Udp = this.#udp;
+      specs.set(key, { ...at, open: open && Udp !== undefined, receive: (handle) => new Udp!(port, this.#log).receive(handle) });
+    }
+    const keys = this.#keysOf.get(port);
+    if (keys) keys.push(key);
+    else this.#keysOf.set(port, [key]);
+  }
+
+  #door(): Promise<FrontDoor> {
+    return (this.#frontDoor ??= import("./front-door.ts").then(({ FrontDoor }) => new FrontDoor(this.#table)));
+  }
+
+  /** A pod dialled the outside: the address it meant is the one that its connection was accepted at. */
+  #egress(client: TcpHandle, port: number): void {
+    const ip = localAddress(client);
+    if (ip === "" || this.#egressDialling >= egressDiallingMax) return resetHandle(client);
+    this.#egressDialling++;
+    this.#outside.dial(ip, port).then(
+      (handle) => {
+        this.#egressDialling--;
+        client.setNoDelay(true);
+        this.#connections.join(client, handle);
+      },
+      (error: Error) => {
+        this.#egressDialling--;
+        this.#log.debug("a connection to the outside was refused", { ip, port, error: error.message });
+        resetHandle(client);
+      },
+    );
   }
 }

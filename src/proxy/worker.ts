@@ -3,6 +3,7 @@ import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { createLog } from "../base/log.ts";
 import type { NetSnapshot, ProbeRequest } from "../api/network.ts";
 import { dialTcp } from "./dial.ts";
+import type { OutsideAnswer } from "./dns/server.ts";
 import type { Keeper } from "./listeners.ts";
 import type { Give, HostListener, WorkerInit } from "./messages.ts";
 import { Worker } from "./worker-core.ts";
@@ -19,13 +20,14 @@ for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {})
 
 const keeper: Keeper = {
   keep: (key, handle) => channel.notify("net/keep", key, handle),
+  taken: (key) => channel.notify("net/taken", key),
   opened: (key) => channel.notify("net/opened", key),
   release: async (key) => void (await channel.request("net/release", key)),
   bind: async (protocol, ip, port) => (await channel.request("net/bind", { protocol, ip, port })).handle as TcpHandle | UdpHandle | undefined,
 };
 const outside = {
   dial: async (ip: string, port: number) => (await channel.request("net/dial-outside", { ip, port })).handle as TcpHandle,
-  resolve: async (name: string, type: string) => (await channel.request<unknown[]>("net/resolve-outside", { name, type })).body,
+  resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
 };
 
 let worker: Worker | undefined;
