@@ -14,6 +14,7 @@ export interface Target {
 }
 
 const outputBytesMax = 10 * 1024;
+const lastWordsMs = 250;
 
 /** Asks a probe's question once. Rejects when the question could not be put (not: when the answer was no). */
 export async function askProbe(probe: Action, timeoutMs: number, target: Target): Promise<ProbeOutcome> {
@@ -56,6 +57,7 @@ export async function runInContainer(argv: readonly string[], timeoutMs: number,
   };
   child.stdout.on("data", collect);
   child.stderr.on("data", collect);
+  const read = [child.stdout, child.stderr].map((stream) => new Promise<void>((resolve) => stream.once("close", resolve).once("end", resolve)));
   const timeout = new AbortController();
   try {
     const exitCode = await Promise.race([child.exited, delay(clock, timeoutMs, timeout.signal).then(() => "timeout" as const)]);
@@ -63,6 +65,8 @@ export async function runInContainer(argv: readonly string[], timeoutMs: number,
       child.kill();
       return { exitCode: -1, output: output.toString("utf8"), timedOut: true };
     }
+    // What it said last may still be on its way; a child it left behind may hold the pipe for ever.
+    await Promise.race([Promise.all(read), delay(clock, lastWordsMs, timeout.signal)]);
     return { exitCode, output: output.toString("utf8"), timedOut: false };
   } finally {
     timeout.abort();

@@ -45,6 +45,11 @@ export class FakeSandbox implements Sandbox {
   }
 }
 
+export interface ExecAnswer {
+  exitCode: number;
+  output?: string;
+}
+
 export class FakeProcess implements ContainerProcess {
   readonly spec: ContainerSpec;
   readonly pid: number;
@@ -56,7 +61,7 @@ export class FakeProcess implements ContainerProcess {
   /** What the program does with signals it is sent; scripted processes only. Default: ends with 128+n. */
   onSignal: (signal: NodeJS.Signals) => void = (signal) => this.exit(128 + constants.signals[signal]);
   /** Answers exec; scripted processes only. */
-  onExec: (argv: readonly string[]) => { exitCode: number; output?: string } | Promise<never> = () => ({ exitCode: 0 });
+  onExec: (argv: readonly string[]) => ExecAnswer | Promise<ExecAnswer> = () => ({ exitCode: 0 });
   cpuLimited = false;
   #exit: (exit: ContainerExit) => void = () => {};
   readonly #child: ChildProcess | undefined;

@@ -86,19 +86,24 @@ export class NodeHarness implements AsyncDisposable {
   /** Lets everything that can happen without time passing happen. Files take real turns of the loop. */
   async settle(): Promise<void> {
     for (let quiet = 0, seen = -1; quiet < 12; ) {
+      this.clock.advance(0);
       await new Promise((resolve) => setTimeout(resolve, 1));
       const now = this.client.writes.length + this.events.length + this.sandbox.started.length * 1000;
       quiet = now === seen ? quiet + 1 : 0;
       seen = now;
     }
   }
+  /** Moves time from timer to timer, letting each one's consequences happen before the next. */
   async advance(ms: number): Promise<void> {
-    // In small steps, so that what one timer starts can set the next.
-    const step = Math.max(1, Math.min(ms, 1000));
-    for (let left = ms; left > 0; left -= step) {
-      this.clock.advance(Math.min(step, left));
-      await new Promise((resolve) => setImmediate(resolve));
+    await this.settle();
+    const endMs = this.clock.now() + ms;
+    for (;;) {
+      const dueMs = this.clock.nextDueMs();
+      if (dueMs === undefined || dueMs > endMs) break;
+      this.clock.advance(Math.max(0, dueMs - this.clock.now()));
+      for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
     }
+    this.clock.advance(endMs - this.clock.now());
     await this.settle();
   }
   /** Waits (in real time) until something is true; for real processes. */
