@@ -13,6 +13,8 @@ export interface Kind extends Strategy {
   readonly kind: string;
   /** Plural, as in URLs: "deployments". */
   readonly resource: string;
+  /** Absent: the kind's name with "List". */
+  readonly listKind?: string;
   readonly singular: string;
   readonly shortNames: readonly string[];
   readonly categories: readonly string[];
@@ -37,6 +39,8 @@ export interface Subresource {
   readonly group?: string;
   readonly version?: string;
   readonly verbs: readonly Verb[];
+  /** Query parameters of connect verbs and of log: name → type. */
+  readonly parameters?: Readonly<Record<string, "string" | "boolean" | "integer">>;
 }
 
 /**

@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Subresource, Verb } from "../kind.ts";
-import { apiVersionOf } from "../meta.ts";
 import type { ProtobufField, Schema } from "../schema.ts";
 
 /**
@@ -25,12 +24,8 @@ export interface ResourceTable {
   readonly categories: readonly string[];
   readonly scope: "Namespaced" | "Cluster";
   readonly verbs: readonly Verb[];
-  readonly subresources: readonly SubresourceTable[];
+  readonly subresources: readonly Subresource[];
   readonly schema: Schema;
-}
-export interface SubresourceTable extends Subresource {
-  /** Query parameters of connect verbs and of log: name → type. */
-  readonly parameters?: Readonly<Record<string, "string" | "boolean" | "integer">>;
 }
 
 interface Index {
@@ -41,7 +36,7 @@ interface IndexEntry {
   kind: string;
   namespaced: boolean;
   verbs: Verb[];
-  subresources?: SubresourceTable[];
+  subresources?: Subresource[];
 }
 type FieldFacts = [type: string, protobuf: number | string, attributes?: Attributes];
 interface Attributes extends Pick<Schema, "patchStrategy" | "patchMergeKey" | "listType" | "listMapKeys" | "mapType" | "enum" | "default"> {
@@ -313,9 +308,4 @@ class AttributedDefinition implements Schema {
   get protobuf(): Readonly<Record<string, ProtobufField>> {
     return this.#definition.protobuf;
   }
-}
-
-/** "apps/v1 Deployment": how a kind is named in messages and maps. */
-export function kindName(group: string, version: string, kind: string): string {
-  return `${apiVersionOf(group, version)} ${kind}`;
 }
