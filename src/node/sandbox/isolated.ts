@@ -7,6 +7,7 @@ import { AddressPool } from "./addresses.ts";
 import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
 import { systemPath } from "./command.ts";
 import { type ContainerRuntime, type IsolatedContainer, type NetworkPlan, type SharedNamespaces, startContainer } from "./container.ts";
+import { closeLeakedFds } from "./fds.ts";
 import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
@@ -55,6 +56,8 @@ export class IsolatedSandbox implements Sandbox {
   async start(): Promise<void> {
     const { tools, clock, dataDir } = this.#options;
     const dir = join(dataDir, "sandbox");
+    const leaked = closeLeakedFds();
+    if (leaked.length > 0) this.#options.log.info("closed descriptors left open by whoever started Wherry", { count: leaked.length });
     this.#leftovers.start();
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const env = { PATH: systemPath, LC_ALL: "C", [sandboxVariable]: this.#options.id };

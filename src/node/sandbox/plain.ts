@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import { AddressPool } from "./addresses.ts";
 import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
 import { findProgram } from "./command.ts";
+import { closeLeakedFds } from "./fds.ts";
 import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
@@ -49,6 +50,8 @@ export class PlainSandbox implements Sandbox {
 
   async start(): Promise<void> {
     const { dataDir, programs, isRoot } = this.#options;
+    const leaked = closeLeakedFds();
+    if (leaked.length > 0) this.#options.log.info("closed descriptors left open by whoever started Wherry", { count: leaked.length });
     this.#leftovers.start();
     const dir = join(dataDir, "sandbox");
     const bin = join(dir, "base", "plain-bin");
