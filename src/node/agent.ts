@@ -3,6 +3,7 @@ import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { artifactsConfigMap } from "../api/artifacts.ts";
 import type { Client } from "../api/client.ts";
+import { createEventRecorder, type EventRecorder } from "../api/events.ts";
 import { Informer, type InformerOptions } from "../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import type { PodNetwork } from "../api/network.ts";
@@ -15,7 +16,6 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { socketPath } from "../base/socket-path.ts";
 import type { NodeContext, Objects } from "./context.ts";
-import { createEventSink } from "./event-sink.ts";
 import { MachineImages } from "./images/store.ts";
 import { PodWorker } from "./pod/worker.ts";
 import { NodeRegistration } from "./registration.ts";
@@ -64,6 +64,7 @@ class NodeAgent implements Agent {
   readonly #uids: UidAllocator;
   readonly #registration: NodeRegistration;
   readonly #streams: StreamServer;
+  readonly #events: EventRecorder;
   #stopping = false;
 
   constructor(options: AgentOptions) {
@@ -75,6 +76,7 @@ class NodeAgent implements Agent {
     this.#configMaps = informer(resources.configMaps);
     this.#secrets = informer(resources.secrets);
     this.#claims = informer(resources.persistentVolumeClaims);
+    this.#events = createEventRecorder(client, { component: "kubelet", host: nodeName, clock, random, log });
     this.#images = new MachineImages(dataDir);
     this.#uids = new UidAllocator({ client, clock, log });
     this.#ctx = {
@@ -90,7 +92,7 @@ class NodeAgent implements Agent {
       hostIP: hostAddress(),
       hostPathRoots: options.hostPathRoots,
       root: process.getuid?.() === 0,
-      event: createEventSink(options),
+      event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
     this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
     this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage() }, log);
@@ -122,6 +124,7 @@ class NodeAgent implements Agent {
     for (const worker of this.#workers.values()) worker.kill();
     // A killed program is gone in milliseconds; the sandbox ends what is not.
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 250).unref())]);
+    this.#events.stop();
     await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
   }
 
@@ -198,6 +201,12 @@ class NodeAgent implements Agent {
     const folder = join(this.#options.dataDir, "pods");
     for (const uid of readdirSync(folder)) if (!live.has(uid)) rmSync(join(folder, uid), { recursive: true, force: true });
   }
+}
+
+/** How Events name a container: "spec.containers{app}". */
+function fieldPathOf(pod: Pod, container: string): string {
+  const isInit = pod.spec?.initContainers?.some(({ name }) => name === container) ?? false;
+  return `spec.${isInit ? "initContainers" : "containers"}{${container}}`;
 }
 
 /** The machine's first address that is not its own loopback, else that. */

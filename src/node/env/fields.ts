@@ -1,7 +1,7 @@
+import { quantityMilliValue } from "../../api/quantity.ts";
 import { nodeName } from "../../api/resources.ts";
 import type { Container, Pod } from "../../api/types.ts";
 import { ContainerError } from "../context.ts";
-import { quantityValue } from "../quantity.ts";
 
 /**
  * The value of a downward API field (`metadata.labels['app']`, `status.podIP`, …).
@@ -49,9 +49,8 @@ export function formatMap(map: Record<string, string> | undefined): string {
  */
 export function resourceValue(container: Container, resource: string, divisor: string | number | undefined, machine: { cpu: number; memoryBytes: number }): string {
   const [kind, name] = resource.split(".") as ["limits" | "requests", string];
-  const own = quantityValue(container.resources?.[kind]?.[name]);
-  const value = own ?? (kind === "limits" ? (name === "cpu" ? machine.cpu : name === "memory" ? machine.memoryBytes : 0) : 0);
-  const unit = quantityValue(divisor === "0" ? "1" : divisor) || 1;
-  // Quotients of decimal fractions miss whole numbers by a hair: 0.25 / 0.001 must be 250.
-  return String(Math.ceil(Number((value / unit).toFixed(6))));
+  const own = container.resources?.[kind]?.[name];
+  const whole = kind === "limits" ? (name === "cpu" ? machine.cpu : name === "memory" ? machine.memoryBytes : 0) : 0;
+  const unit = divisor === undefined || quantityMilliValue(String(divisor)) === 0 ? "1" : String(divisor);
+  return String(Math.ceil(quantityMilliValue(String(own ?? whole)) / quantityMilliValue(unit)));
 }

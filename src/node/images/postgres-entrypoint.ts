@@ -25,9 +25,12 @@ case "\${1:-}" in -*) set -- postgres "$@" ;; esac
 if [ "\${1:-}" != postgres ]; then exec "$@"; fi
 case " $* " in *" --help "*|*" -? "*|*" --version "*|*" -V "*|*" --describe-config "*) exec "$@" ;; esac
 
+listen="*"
 sockets=/var/run/postgresql
 mkdir -p "$sockets" 2>/dev/null || true
 [ -w "$sockets" ] || sockets=/tmp
+# Without namespaces other databases share port 5432 and /tmp with this one.
+if [ -n "\${WHERRY_POD:-}" ]; then listen="$HOST"; sockets=$(mktemp -d "\${TMPDIR:-/tmp}/pg.XXXXXX"); fi
 mkdir -p "$PGDATA"
 chmod 700 "$PGDATA"
 
@@ -103,5 +106,5 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
 fi
 unset POSTGRES_PASSWORD PGPASSWORD || true
 shift
-exec postgres -D "$PGDATA" -c "listen_addresses=*" -c "unix_socket_directories=$sockets" "$@"
+exec postgres -D "$PGDATA" -c "listen_addresses=$listen" -c "unix_socket_directories=$sockets" "$@"
 `;

@@ -50,7 +50,7 @@ export function resolvePort(port: number | string, container: Container): number
 
 /** Runs a command beside the container's program; output (both streams) is cut at 10 KiB. */
 export async function runInContainer(argv: readonly string[], timeoutMs: number, { process, clock }: Target): Promise<{ exitCode: number; output: string; timedOut: boolean }> {
-  const child = await process.exec({ argv, stdin: false, tty: false });
+  const child = await process.exec({ argv, stdin: false, tty: false, fromManifest: true });
   let output = Buffer.alloc(0);
   const collect = (chunk: Buffer) => {
     if (output.length < outputBytesMax) output = Buffer.concat([output, chunk.subarray(0, outputBytesMax - output.length)]);

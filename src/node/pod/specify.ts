@@ -1,4 +1,5 @@
 import { availableParallelism, totalmem } from "node:os";
+import { quantityMilliValue, quantityValue } from "../../api/quantity.ts";
 import { systemNamespace } from "../../api/resources.ts";
 import type { Container, Pod } from "../../api/types.ts";
 import { ContainerError, type NodeContext } from "../context.ts";
@@ -6,7 +7,6 @@ import { buildEnvironment } from "../env/build.ts";
 import { expand } from "../env/expand.ts";
 import type { Image } from "../images/image.ts";
 import { containerUser } from "../images/user.ts";
-import { quantityValue } from "../quantity.ts";
 import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 
@@ -103,17 +103,17 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   }
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
-  const memoryBytes = quantityValue(container.resources?.limits?.["memory"]);
-  const cpu = quantityValue(container.resources?.limits?.["cpu"]);
+  const { memory, cpu } = container.resources?.limits ?? {};
   return {
     name: container.name,
     argv,
     env,
     workingDir: container.workingDir || image.workingDir || "/",
     ...user,
+    explicitUser: (container.securityContext?.runAsUser ?? pod.spec!.securityContext?.runAsUser) !== undefined,
     mounts,
     readOnlyRoot: container.securityContext?.readOnlyRootFilesystem ?? false,
-    limits: { ...(memoryBytes && { memoryBytes: Math.floor(memoryBytes) }), ...(cpu && { cpuMillis: Math.max(1, Math.round(cpu * 1000)) }) },
+    limits: { ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) },
     stdin: container.stdin ?? false,
     tty: container.tty ?? false,
   };

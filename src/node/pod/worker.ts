@@ -8,6 +8,7 @@ import { Backoff } from "../../base/backoff.ts";
 import { delay, type Timer } from "../../base/clock.ts";
 import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import type { Image } from "../images/image.ts";
+import { parseReference } from "../images/reference.ts";
 import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
 import { PodVolumes } from "../volumes/volumes.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
@@ -59,7 +60,7 @@ export class PodWorker implements RunnerHost {
     this.pod = pod;
     this.uid = pod.metadata.uid;
     this.dir = join(ctx.dataDir, "pods", this.uid);
-    this.hostUid = ctx.uids.acquire(pod);
+    this.hostUid = needsAccount(ctx, pod) ? nobody : ctx.uids.acquire(pod);
     this.#startTime = timestamp(ctx.clock.now());
     this.#records = recordsOf(pod, ctx.clock.now());
     this.#status = pod.status ?? {};
@@ -337,6 +338,13 @@ export class PodWorker implements RunnerHost {
 }
 
 const ownConditions = new Set(["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]);
+
+const nobody = 65534;
+
+/** initdb wants its uid to have a name, which without namespaces only the machine's own accounts have. */
+function needsAccount(ctx: NodeContext, pod: Pod): boolean {
+  return ctx.root && ctx.sandbox.mode === "plain" && containersOf(pod.spec!).some(({ container }) => parseReference(container.image ?? "")?.familiar === "postgres");
+}
 
 /** Removes a pod's folder. Its volumes hold whatever the pod made; links in them are removed, not followed. */
 function removeTree(dir: string): void {

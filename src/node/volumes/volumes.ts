@@ -1,11 +1,11 @@
 import { existsSync, realpathSync } from "node:fs";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
+import { quantityValue } from "../../api/quantity.ts";
 import type { Container, PersistentVolume, Pod, Volume } from "../../api/types.ts";
 import type { Timer } from "../../base/clock.ts";
 import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import { expand } from "../env/expand.ts";
-import { quantityValue } from "../quantity.ts";
 import type { Mount } from "../sandbox/sandbox.ts";
 import { writePayload } from "./atomic.ts";
 import { giveTree, makeFolder, openBelow } from "./open.ts";
@@ -72,9 +72,10 @@ export class PodVolumes {
       return { path, generated: true, readOnly: true, owned: false };
     }
     if (volume.emptyDir) {
-      const size = quantityValue(volume.emptyDir.sizeLimit);
+      const { sizeLimit } = volume.emptyDir;
+      const size = sizeLimit === undefined ? 0 : quantityValue(String(sizeLimit));
       // Memory is a mount of one container; where several share the volume, a folder does what they need.
-      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size && { sizeBytes: size }) };
+      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size > 0 && { sizeBytes: size }) };
       await makeFolder(path, 0o777, this.#owner);
       if (this.#owner !== undefined) await giveTree(path, this.#owner);
       return { path, generated: false, readOnly: false, owned: true };
