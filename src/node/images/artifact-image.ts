@@ -15,6 +15,10 @@ export function artifactImage(artifact: Artifact, asked: string): Image {
   if (artifact.skippedRun.length > 0) {
     notices.push({ type: "Normal", reason: "RunSkipped", message: `Not executed, its results are looked for in ${artifact.context}: ${artifact.skippedRun.map((line) => `RUN ${line}`).join("; ")}`.slice(0, 1000) });
   }
+  // Where Wherry is root, pods are other users of the machine.
+  if (process.getuid?.() === 0 && ((statSync(artifact.context, { throwIfNoEntry: false })?.mode ?? 0) & 0o005) !== 0o005) {
+    notices.push({ type: "Warning", reason: "FolderUnreadable", message: `Pods run as users of their own and cannot read ${artifact.context}: chmod -R o+rX ${artifact.context}` });
+  }
   return {
     id: `wherry://${artifact.image}@sha256:${createHash("sha256").update(JSON.stringify(artifact)).digest("hex")}`,
     entrypoint: artifact.entrypoint,
