@@ -198,3 +198,62 @@ test("volumes: subPath, secret modes, downward API, hostPath below the given roo
   assert.equal((await exec("volumes", ["cat", "/work/a/b/file"])).out, "kept\n");
   await remove("volumes");
 });
+
+test("postgres: the official image's contract, data that outlives pod and agent", async () => {
+  const path = join(dataDir, "volumes", "pv-data");
+  await client.create(resources.persistentVolumes, undefined, { apiVersion: "v1", kind: "PersistentVolume", metadata: { name: "pv-data" }, spec: { hostPath: { path } } });
+  await client.create(resources.persistentVolumeClaims, "default", { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "data" }, spec: { volumeName: "pv-data" }, status: { phase: "Bound" } });
+  await client.create(resources.configMaps, "default", { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "init" }, data: { "01.sql": "CREATE TABLE boat (name text);\nINSERT INTO boat VALUES ('wherry');\n", "02.sh": "echo shell saw $POSTGRES_DB\n" } });
+  const single = `SELECT name FROM boat`;
+  const spec = {
+    volumes: [{ name: "data", persistentVolumeClaim: { claimName: "data" } }, { name: "init", configMap: { name: "init" } }],
+    containers: [
+      {
+        name: "c",
+        image: "postgres:15",
+        env: [{ name: "POSTGRES_USER", value: "shop" }, { name: "POSTGRES_PASSWORD", value: "secret" }, { name: "POSTGRES_DB", value: "ecommerce" }],
+        volumeMounts: [{ name: "data", mountPath: "/var/lib/postgresql/data" }, { name: "init", mountPath: "/docker-entrypoint-initdb.d" }],
+        readinessProbe: { exec: { command: ["sh", "-c", "exec 3<>/dev/null; $WHERRY_POSTGRES/native/bin/pg_ctl status"] }, periodSeconds: 1 },
+      },
+    ],
+  };
+  const log = async () => await read(await logs.logs(keyOf("db"), logOptions));
+  await run("db", spec);
+  for (let i = 0; i < 1000 && !/database system is ready to accept connections/.test((await log().catch(() => "")).split("init process complete")[1] ?? ""); i++) await sleep(20);
+  assert.match(await log(), /running .*01\.sql[\s\S]*shell saw ecommerce[\s\S]*init process complete/);
+  await ready("db");
+  await remove("db");
+
+  // The same data under a new pod (another uid of the machine) and a new agent.
+  await agent.stop(AbortSignal.timeout(2000));
+  await startAgent();
+  await run("db", { ...spec, containers: [{ ...spec.containers[0], command: ["sh", "-c", `export LD_LIBRARY_PATH=$WHERRY_POSTGRES/native/lib:$WHERRY_POSTGRES/start/lib; echo "${single}" | $WHERRY_POSTGRES/native/bin/postgres --single -D $PGDATA ecommerce`] }], restartPolicy: "Never" });
+  await until(() => ["Succeeded", "Failed"].includes(podOf("db")?.status?.phase ?? ""), () => JSON.stringify(podOf("db")?.status));
+  assert.match(await log(), /name = "wherry"/);
+  await remove("db");
+});
+
+test("a new agent runs the pods again that the last one left, as the same objects", async () => {
+  await run("stays", { containers: [{ name: "c", image: "busybox", command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"] }] });
+  await ready("stays");
+  const { uid } = podOf("stays")!.metadata;
+  const began = performance.now();
+  await agent.stop(AbortSignal.timeout(700));
+  assert.ok(performance.now() - began < 1500);
+  assert.equal(isReady("stays"), true, "a stop writes nothing: the next start tells what became of the pods");
+  await startAgent();
+  await until(() => podOf("stays")?.status?.containerStatuses?.[0]?.restartCount === 1 && isReady("stays"), () => JSON.stringify(podOf("stays")?.status));
+  assert.equal(podOf("stays")!.metadata.uid, uid);
+  assert.equal(podOf("stays")!.status!.containerStatuses![0]!.lastState!.terminated!.reason, "Unknown");
+  await remove("stays");
+});
+
+test("the node says what it is", async () => {
+  const node = await client.get(resources.nodes, undefined, "wherry");
+  assert.equal(node["status"].conditions.find(({ type }: { type: string }) => type === "Ready").status, "True");
+  assert.equal(node["status"].nodeInfo.kubeletVersion, "v1.35.0");
+  assert.match(node["status"].nodeInfo.containerRuntimeVersion, /^wherry:\/\//);
+  assert.ok(Number(node["status"].capacity.cpu) >= 1);
+  const lease = await client.get(resources.leases, "kube-node-lease", "wherry");
+  assert.match(lease["spec"].renewTime, /^\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z$/);
+});
