@@ -4,7 +4,7 @@ import type { EventSubject } from "../api/events.ts";
 
 /**
  * What a plan wants done, as data. Actions of a list run one after the other; the first that fails ends the list,
- * and the key is tried again. `then` and `orElse` run after the write and see its outcome; an `orElse` does not
+ * and the key is tried again. `after` and `orElse` run after the write and see its outcome; an `orElse` does not
  * make up for the failure.
  */
 export type Action =
@@ -19,19 +19,21 @@ export type Action =
   | { do: "event"; about: EventSubject; type: "Normal" | "Warning"; reason: string; message: string }
   /** At the same time, in growing slices (1, 2, 4, …) when `slowStart`, so that a refusal is met once and not a hundred times. */
   | { do: "batch"; actions: Action[]; slowStart?: boolean; orElse?: (error: Error) => Action[] }
-  /** Runs `then` only if the server (not the cache) has nothing of these resources in the namespace. */
-  | { do: "ifEmpty"; namespace: string; resources: readonly GroupVersionResource[]; then: Action[] }
+  /** Runs `actions` only if the server (not the cache) has nothing of these resources in the namespace. */
+  | { do: "ifEmpty"; namespace: string; resources: readonly GroupVersionResource[]; actions: Action[] }
   /** Anything that is no object, such as a folder to remove. */
   | { do: "call"; name: string; run: () => Promise<void> };
 
 export interface Outcome {
-  then?: (result: KubeObject) => Action[];
+  after?: (result: KubeObject) => Action[];
   orElse?: (error: Error) => Action[];
 }
 
 /** An object that exists, as read from a cache, perhaps with changed fields. Loose, so that typed kinds fit. */
 export interface Existing {
   metadata: { name: string; namespace?: string; uid: string; resourceVersion: string; deletionTimestamp?: string };
+  spec?: unknown;
+  status?: unknown;
 }
 /** An object to be created. */
 export interface Draft {

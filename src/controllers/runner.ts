@@ -274,7 +274,7 @@ export class Runner {
           const { items } = await this.#options.client.list(resource, { namespace: action.namespace, limit: 1 });
           if (items.length > 0) return this.#queue.addAfter(key, 1_000);
         }
-        return this.#run(key, action.then);
+        return this.#run(key, action.actions);
       }
       case "status": {
         const nowMs = this.#options.clock.monotonicMs();
@@ -294,7 +294,7 @@ export class Runner {
       throw error;
     }
     this.#expect(key, action.resource, result, action.do === "create" && !action.subresource ? undefined : (action.object as Existing), action.do === "delete");
-    if (action.then) await this.#run(key, action.then(result!));
+    if (action.after) await this.#run(key, action.after(result!));
   }
 
   #write(action: Extract<Action, { resource: GroupVersionResource }>): Promise<KubeObject> {

@@ -1,0 +1,54 @@
+import { type LabelSelector, selectorMatches } from "../api/validation/selector.ts";
+import type { GroupVersionResource, ObjectMeta, OwnerReference } from "../api/meta.ts";
+import type { Action } from "./action.ts";
+import type { Cache } from "./cache.ts";
+
+/**
+ * Which children belong to an owner: those it controls and selects. Others that it selects and nobody controls are
+ * adopted; those it controls and no longer selects are released.
+ * Source: k8s.io/kubernetes/pkg/controller/controller_ref_manager.go.
+ */
+export interface Claim<T> {
+  claimed: T[];
+  actions: Action[];
+}
+
+interface Child {
+  metadata: ObjectMeta;
+}
+
+export function claimChildren<T extends Child>(
+  cache: Cache,
+  resource: GroupVersionResource,
+  owner: { metadata: ObjectMeta; spec?: { selector?: LabelSelector | undefined } | undefined },
+  reference: OwnerReference,
+  adoptable: (child: T) => boolean = () => true,
+): Claim<T> {
+  const claimed: T[] = [];
+  const actions: Action[] = [];
+  const ownerGoes = owner.metadata.deletionTimestamp !== undefined;
+  const fits = (child: T): boolean => selectorMatches(owner.spec?.selector, child.metadata.labels) && adoptable(child);
+  for (const child of cache.ownedBy<T>(resource, owner.metadata.uid)) {
+    if (fits(child)) claimed.push(child);
+    else if (!ownerGoes && !child.metadata.deletionTimestamp) {
+      const ownerReferences = (child.metadata.ownerReferences ?? []).filter(({ uid }) => uid !== owner.metadata.uid);
+      actions.push(ownersPatch(resource, child, ownerReferences));
+    }
+  }
+  if (!ownerGoes) {
+    for (const child of cache.orphansIn<T>(resource, owner.metadata.namespace!)) {
+      if (child.metadata.deletionTimestamp || !fits(child)) continue;
+      actions.push(ownersPatch(resource, child, [...(child.metadata.ownerReferences ?? []), reference]));
+    }
+  }
+  return { claimed: claimed.sort(byName), actions };
+}
+
+/** Guarded by the child's revision: two owners that adopt at the same time must not both succeed. */
+function ownersPatch(resource: GroupVersionResource, child: Child, ownerReferences: OwnerReference[]): Action {
+  const { uid, resourceVersion } = child.metadata;
+  return { do: "patch", resource, object: child, patch: { metadata: { uid, resourceVersion, ownerReferences: ownerReferences.length > 0 ? ownerReferences : null } } };
+}
+
+/** Caches come in no order that means anything; plans must not depend on it. */
+export const byName = (a: Child, b: Child): number => (a.metadata.name < b.metadata.name ? -1 : a.metadata.name > b.metadata.name ? 1 : 0);
