@@ -54,6 +54,7 @@ interface Operation {
   "x-kubernetes-action"?: string;
   "x-kubernetes-group-version-kind"?: { group: string; version: string; kind: string };
   parameters?: { in: string; name: string; schema: { type: string } }[];
+  responses?: Record<string, { content?: Record<string, { schema?: { $ref?: string } }> }>;
 }
 interface Document {
   paths: Record<string, Record<string, Operation> & { parameters?: Operation["parameters"] }>;
@@ -119,7 +120,7 @@ export function generateTables(folder: string): Tables {
     const properties = schema.properties ?? {};
     const simple = name.slice(owner.length + 1);
     const item = properties.items?.items;
-    if (simple.endsWith("List") && kinds && item) return JSON.stringify({ list: typeOf(item, owner) });
+    if (simple.endsWith("List") && kinds && item) return JSON.stringify({ kind: kinds[0]!.group, list: typeOf(item, owner) });
 
     const head: Record<string, unknown> = {};
     if (kinds) head.kind = kinds.length > 1 ? "every" : kinds[0]!.group;
@@ -226,6 +227,7 @@ function resourcesOf(document: Document, base: string, group: string, version: s
     kind: string;
     namespaced: boolean;
     verbs: Set<string>;
+    returnsDeleted?: boolean;
     subresources: Map<string, { name: string; kind: string; group?: string; version?: string; verbs: Set<string>; parameters?: Record<string, string> }>;
   }
   const entries = new Map<string, Entry>();
@@ -247,6 +249,7 @@ function resourcesOf(document: Document, base: string, group: string, version: s
         entry.kind = kind.kind;
         const verb = { post: "create", put: "update", watchlist: "watch" }[action] ?? action;
         if (isWatch === (verb === "watch")) entry.verbs.add(verb);
+        if (verb === "delete" && !operation.responses?.["200"]?.content?.["application/json"]?.schema?.$ref?.endsWith(".Status")) entry.returnsDeleted = true;
         continue;
       }
       let sub = entry.subresources.get(subresource);

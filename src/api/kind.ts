@@ -22,6 +22,8 @@ export interface Kind extends Strategy {
   readonly verbs: readonly Verb[];
   /** "status", "scale", "log", "exec", "eviction", …: as listed in discovery, with their own kind and verbs. */
   readonly subresources: readonly Subresource[];
+  /** DELETE answers with the object (pods, claims, …) instead of a Status, also when it is gone at once. */
+  readonly returnsDeleted?: boolean;
   readonly schema: Schema;
   /**
    * Where objects live when this version is a view of another (autoscaling/v1 of autoscaling/v2,

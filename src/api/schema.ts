@@ -13,6 +13,8 @@ export interface Schema {
   readonly format?: string;
   /** The definition this node came from, such as "io.k8s.api.core.v1.PodSpec". */
   readonly name?: string;
+  /** The definition itself, when this node is a field that refers to it and says more, such as a patch strategy. */
+  readonly base?: Schema;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly additionalProperties?: Schema;
   readonly items?: Schema;

@@ -21,6 +21,7 @@ test("builtinResources() names what discovery needs", () => {
     scope: "Namespaced",
     verbs: ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
     subresources: ["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "proxy", "resize", "status"],
+    returnsDeleted: true,
     schema: undefined,
   });
   assert.equal(find("", "namespaces").scope, "Cluster");

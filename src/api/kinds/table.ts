@@ -8,7 +8,7 @@ import type { ProtobufField, Schema } from "../schema.ts";
  *
  * `index.json` lists groups, versions, resources and subresources and is read at once; the other files hold the
  * definitions of one Go package each ("core.v1" is io.k8s.api.core.v1) and are read when one of them is first
- * walked. A definition is `{kind?, required?, mapType?, fields}` or `{list: item}`; a field is
+ * walked. A definition is `{kind?, required?, mapType?, fields}` or `{kind, list: item}`; a field is
  * `[type, protobuf number or path, attributes?]`. A type is a scalar (`int32`, `quantity`, …), a definition
  * (`PodSpec`, or `core.v1.PodSpec` from another package), `[]` or `map:` and a type; `*` in front says that Go
  * has a pointer there, `/PullPolicy` behind it is the name of Go's type.
@@ -25,6 +25,7 @@ export interface ResourceTable {
   readonly scope: "Namespaced" | "Cluster";
   readonly verbs: readonly Verb[];
   readonly subresources: readonly Subresource[];
+  readonly returnsDeleted: boolean;
   readonly schema: Schema;
 }
 
@@ -36,6 +37,7 @@ interface IndexEntry {
   kind: string;
   namespaced: boolean;
   verbs: Verb[];
+  returnsDeleted?: boolean;
   subresources?: Subresource[];
 }
 type FieldFacts = [type: string, protobuf: number | string, attributes?: Attributes];
@@ -116,7 +118,7 @@ export function builtinResources(): readonly ResourceTable[] {
   const list: ResourceTable[] = [];
   for (const { group, versions } of readTable<Index>("index").groups) {
     for (const { version, resources: entries } of versions) {
-      for (const { resource, kind, namespaced, verbs, subresources } of entries) {
+      for (const { resource, kind, namespaced, verbs, returnsDeleted, subresources } of entries) {
         const qualified = group === "" ? resource : `${resource}.${group}`;
         list.push({
           group,
@@ -130,6 +132,7 @@ export function builtinResources(): readonly ResourceTable[] {
           scope: namespaced ? "Namespaced" : "Cluster",
           verbs,
           subresources: subresources ?? [],
+          returnsDeleted: returnsDeleted ?? false,
           get schema() {
             return builtinSchema(group, version, kind)!;
           },
@@ -148,17 +151,16 @@ export function builtinResources(): readonly ResourceTable[] {
 export function builtinSchema(group: string, version: string, kind: string): Schema | undefined {
   const key = `${group === "" ? "core" : group.split(".")[0]}.${version}`;
   const found = definitionIn(key, kind);
-  if (found?.facts.kind === group || found?.facts.list !== undefined) return found.schema;
+  if (found?.facts.kind === group) return found.schema;
   const meta = definitionIn("meta.v1", kind);
   return meta?.facts.kind === "every" || (meta && (group === "" || group === "meta.k8s.io") && version === "v1") ? meta.schema : undefined;
 }
 
-/** A definition by its full name ("io.k8s.api.core.v1.PodSpec"), with the group of its kind if it is one. */
-export function builtinDefinition(name: string): { schema: Schema; kind?: string; list?: Schema } | undefined {
-  const at = name.lastIndexOf(".");
-  const found = definitionIn(name.slice(0, at).split(".").slice(-2).join("."), name.slice(at + 1));
-  if (!found) return undefined;
-  return { schema: found.schema, ...(found.facts.kind !== undefined && { kind: found.facts.kind }), ...(found.facts.list !== undefined && { list: found.schema.properties!.items!.items! }) };
+/** The kind that a definition ("io.k8s.api.core.v1.Pod") is, with the group "every" for those of each group; undefined when it is none. */
+export function kindOfDefinition(name: string): { group: string; version: string; kind: string } | undefined {
+  const [kind, version, packageName] = name.split(".").toReversed() as [string, string, string];
+  const group = definitionIn(`${packageName}.${version}`, kind)?.facts.kind;
+  return group === undefined ? undefined : { group, version, kind };
 }
 
 const packages = new Map<string, Package | undefined>();
@@ -209,7 +211,7 @@ class Definition implements Schema {
   constructor(key: string, name: string, facts: DefinitionFacts) {
     this.#key = key;
     this.name = name;
-    this.#facts = facts.list === undefined ? facts : { required: ["items"], fields: { items: [`[]${facts.list}`, 2], metadata: ["meta.v1.ListMeta", 1] }, kind: facts.kind ?? "" };
+    this.#facts = facts.list === undefined ? facts : { required: ["items"], fields: { items: [`[]${facts.list}`, 2], metadata: ["meta.v1.ListMeta", 1] }, kind: facts.kind! };
     this.required = this.#facts.required;
     this.mapType = facts.mapType;
   }
@@ -284,28 +286,28 @@ function nodeOfType(type: string, key: string): Schema {
 /** A field that refers to a definition and says more of it, such as its patch strategy. */
 class AttributedDefinition implements Schema {
   readonly type = "object";
-  readonly #definition: Definition;
+  readonly base: Definition;
   readonly patchStrategy: string | undefined;
   readonly patchMergeKey: string | undefined;
   readonly mapType: "atomic" | "granular" | undefined;
   readonly default: unknown;
   constructor(definition: Definition, attributes: Attributes) {
-    this.#definition = definition;
+    this.base = definition;
     this.patchStrategy = attributes.patchStrategy;
     this.patchMergeKey = attributes.patchMergeKey;
     this.mapType = attributes.mapType ?? definition.mapType;
     this.default = attributes.default;
   }
   get name(): string {
-    return this.#definition.name;
+    return this.base.name;
   }
   get required(): readonly string[] | undefined {
-    return this.#definition.required;
+    return this.base.required;
   }
   get properties(): Readonly<Record<string, Schema>> {
-    return this.#definition.properties;
+    return this.base.properties;
   }
   get protobuf(): Readonly<Record<string, ProtobufField>> {
-    return this.#definition.protobuf;
+    return this.base.protobuf;
   }
 }

@@ -1,0 +1,166 @@
+import { createHash } from "node:crypto";
+import type { Kind } from "../../api/kind.ts";
+import type { KindRegistry } from "../../api/registry.ts";
+import { kubernetesVersion } from "../../api/resources.ts";
+import { encodeGnostic } from "./gnostic.ts";
+import { type Operation, operationsOf } from "./operations.ts";
+import { type Describe, type Json, SchemaWriter } from "./schemas.ts";
+
+/**
+ * The OpenAPI documents of whatever the registry serves at the moment: version 3 as an index and a document per
+ * group and version, version 2 as one document in JSON and in protobuf. Documents are made when first asked for
+ * and kept until the kinds they speak of change, so that a new CustomResourceDefinition costs one small document.
+ */
+export interface OpenApi {
+  /** `GET /openapi/v3` */
+  index(): OpenApiDocument;
+  /** `GET /openapi/v3/<path>`, path being "api/v1" or "apis/apps/v1". */
+  document(path: string): OpenApiDocument | undefined;
+  /** `GET /openapi/v2` */
+  v2(): OpenApiDocument;
+  /** The same as {@link openApiV2ContentType}: gnostic's protobuf form, which kubectl up to 1.29 and Argo CD ask for. */
+  v2Protobuf(): OpenApiDocument;
+}
+
+export interface OpenApiDocument {
+  readonly contentType: string;
+  readonly body: Buffer;
+  /** Upper-case hexadecimal; the `hash` parameter of the index's addresses. A document asked for by its hash never changes. */
+  readonly hash: string;
+  /** The hash in quotes, as the header wants it. */
+  readonly etag: string;
+}
+
+export const openApiV2ContentType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+
+interface GroupVersion {
+  readonly path: string;
+  readonly group: string;
+  readonly version: string;
+  readonly kinds: Kind[];
+}
+
+/** `describe` gives the words of definitions and fields, if there are any to give. */
+export function createOpenApi(registry: KindRegistry, describe: Describe = () => undefined): OpenApi {
+  const documents = new Map<string, { kinds: readonly Kind[]; generation: string; document: OpenApiDocument }>();
+  const whole = new Map<string, { generation: number; document: OpenApiDocument }>();
+
+  function once(name: string, make: () => OpenApiDocument): OpenApiDocument {
+    const kept = whole.get(name);
+    if (kept?.generation === registry.generation) return kept.document;
+    const made = { generation: registry.generation, document: make() };
+    whole.set(name, made);
+    return made.document;
+  }
+
+  function groupVersions(): GroupVersion[] {
+    const found = new Map<string, GroupVersion>();
+    for (const kind of registry.all()) {
+      const path = kind.group === "" ? `api/${kind.version}` : `apis/${kind.group}/${kind.version}`;
+      if (!found.has(path)) found.set(path, { path, group: kind.group, version: kind.version, kinds: [] });
+      found.get(path)!.kinds.push(kind);
+    }
+    return [...found.values()];
+  }
+
+  function documentOf(groupVersion: GroupVersion, all: readonly GroupVersion[]): OpenApiDocument {
+    const kept = documents.get(groupVersion.path);
+    // DeleteOptions names every group and version, so those count as well.
+    const generation = all.map(({ path }) => path).join();
+    if (kept?.generation === generation && kept.kinds.length === groupVersion.kinds.length && kept.kinds.every((kind, index) => kind === groupVersion.kinds[index])) return kept.document;
+    const document = jsonDocument(version3(groupVersion, all, describe));
+    documents.set(groupVersion.path, { kinds: groupVersion.kinds, generation, document });
+    return document;
+  }
+
+  return {
+    index: () =>
+      once("index", () => {
+        const all = groupVersions();
+        for (const path of documents.keys()) if (!all.some((groupVersion) => groupVersion.path === path)) documents.delete(path);
+        return jsonDocument({ paths: Object.fromEntries(all.map((groupVersion) => [groupVersion.path, { serverRelativeURL: `/openapi/v3/${groupVersion.path}?hash=${documentOf(groupVersion, all).hash}` }])) });
+      }),
+    document: (path) => {
+      const all = groupVersions();
+      const groupVersion = all.find((candidate) => candidate.path === path);
+      return groupVersion && documentOf(groupVersion, all);
+    },
+    v2: () => once("v2", () => jsonDocument(version2(groupVersions(), describe))),
+    v2Protobuf: () => once("v2Protobuf", () => documentFrom(encodeGnostic(version2(groupVersions(), describe)), openApiV2ContentType)),
+  };
+}
+
+function documentFrom(body: Buffer, contentType: string): OpenApiDocument {
+  const hash = createHash("sha256").update(body).digest("hex").toUpperCase();
+  return { contentType, body, hash, etag: `"${hash}"` };
+}
+const jsonDocument = (json: Json): OpenApiDocument => documentFrom(Buffer.from(JSON.stringify(json)), "application/json");
+
+const info = { title: "Kubernetes", version: kubernetesVersion };
+const bearerToken = { description: "Bearer Token authentication", in: "header", name: "authorization", type: "apiKey" };
+
+function version3({ path, group, version, kinds }: GroupVersion, all: readonly GroupVersion[], describe: Describe): Json {
+  const writer = new SchemaWriter("v3", all, describe);
+  const paths = pathsOf(operationsOf(`/${path}`, group, version, kinds, writer), operation3, (name, place, type) => ({ in: place, name, ...(place === "path" && { required: true }), schema: { type, uniqueItems: true } }));
+  return { openapi: "3.0.0", info, paths, components: { schemas: writer.definitions(), securitySchemes: { BearerToken: bearerToken } } };
+}
+
+function version2(all: readonly GroupVersion[], describe: Describe): Json {
+  const writer = new SchemaWriter("v2", all, describe);
+  const operations = all.flatMap(({ path, group, version, kinds }) => operationsOf(`/${path}`, group, version, kinds, writer));
+  const paths = pathsOf(operations, operation2, (name, place, type) => ({ in: place, name, ...(place === "path" && { required: true }), type, uniqueItems: true }));
+  return { swagger: "2.0", info, paths, definitions: writer.definitions(), securityDefinitions: { BearerToken: bearerToken }, security: [{ BearerToken: [] }] };
+}
+
+type Parameter = (name: string, place: "path" | "query", type: string) => Json;
+
+function pathsOf(operations: readonly Operation[], write: (operation: Operation, parameter: Parameter) => Json, parameter: Parameter): Json {
+  const paths: Record<string, Json> = {};
+  for (const operation of operations) {
+    const item = (paths[operation.path] ??= {});
+    item[operation.method] = write(operation, parameter);
+    if (operation.kind && !item.parameters) {
+      item.parameters = [...[...operation.path.matchAll(/\{(\w+)\}/g)].map((match) => parameter(match[1]!, "path", "string")), ...(operation.action === "connect" ? [] : [parameter("pretty", "query", "string")])];
+    }
+  }
+  return Object.fromEntries(Object.entries(paths).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+const descriptions: Record<string, string> = { 200: "OK", 201: "Created", 202: "Accepted" };
+const extensionsOf = ({ action, kind }: Operation): Json => ({
+  ...(action !== undefined && { "x-kubernetes-action": action }),
+  ...(kind && { "x-kubernetes-group-version-kind": { group: kind.group, kind: kind.kind, version: kind.version } }),
+});
+const queryOf = (operation: Operation, parameter: Parameter): Json[] => Object.entries(operation.query).map(([name, type]) => parameter(name, "query", type));
+
+function operation3(operation: Operation, parameter: Parameter): Json {
+  const { body } = operation;
+  return {
+    operationId: operation.operationId,
+    ...(Object.keys(operation.query).length > 0 && { parameters: queryOf(operation, parameter) }),
+    ...(body && { requestBody: { content: Object.fromEntries(body.contentTypes.map((type) => [type, { schema: body.schema }])), ...(body.required && { required: true }) } }),
+    responses: {
+      ...Object.fromEntries(Object.entries(operation.answers).map(([code, schema]) => [code, { description: descriptions[code], content: Object.fromEntries(operation.produces.map((type) => [type, { schema: schema ?? { type: "string" } }])) }])),
+      401: { description: "Unauthorized" },
+    },
+    tags: [operation.tag],
+    ...extensionsOf(operation),
+  };
+}
+
+function operation2(operation: Operation, parameter: Parameter): Json {
+  const { body } = operation;
+  return {
+    operationId: operation.operationId,
+    consumes: body?.contentTypes ?? ["*/*"],
+    produces: operation.produces,
+    schemes: ["https"],
+    ...((body || Object.keys(operation.query).length > 0) && { parameters: [...(body ? [{ in: "body", name: "body", ...(body.required && { required: true }), schema: body.schema }] : []), ...queryOf(operation, parameter)] }),
+    responses: {
+      ...Object.fromEntries(Object.entries(operation.answers).map(([code, schema]) => [code, { description: descriptions[code], schema: schema ?? { type: "string" } }])),
+      401: { description: "Unauthorized" },
+    },
+    tags: [operation.tag],
+    ...extensionsOf(operation),
+  };
+}
