@@ -1,0 +1,72 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { freePort } from "./postgres.ts";
+
+const root = dirname(import.meta.dirname);
+
+export interface Service {
+  url: string;
+  process: ChildProcess;
+  log(): string;
+  /** Resident memory in MB. */
+  rss(): number;
+  stop(): Promise<{ code: number | null }>;
+}
+
+/** Starts a service as its Dockerfile does, on a free loopback port. Resolves at once; see `ready`. */
+export async function startService(name: string, env: Record<string, string>): Promise<Service> {
+  const port = await freePort();
+  const [, ...args] = JSON.parse(/^CMD (.*)$/m.exec(readFileSync(join(root, name === "gateway" ? "Dockerfile.gateway" : "Dockerfile.service"), "utf8"))![1]!) as string[];
+  const child = spawn(process.execPath, args, { cwd: join(root, "cmd", name), env: { PATH: process.env["PATH"], HOST: "127.0.0.1", PORT: String(port), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => void (log += chunk.toString()));
+  return {
+    url: `http://127.0.0.1:${port}`,
+    process: child,
+    log: () => log,
+    rss: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) / 1024,
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) {
+        const gone = once(child, "exit");
+        child.kill("SIGTERM");
+        await gone;
+      }
+      return { code: child.exitCode };
+    },
+  };
+}
+
+/** Asks until the answer is as wanted; the last answer is in the error otherwise. */
+export async function until<T>(ask: () => Promise<T>, wanted: (answer: T) => boolean, withinMs = 20_000): Promise<T> {
+  const end = performance.now() + withinMs;
+  let last: unknown;
+  while (performance.now() < end) {
+    try {
+      const answer = await ask();
+      if (wanted(answer)) return answer;
+      last = answer;
+    } catch (error) {
+      last = (error as Error).message;
+    }
+    await delay(20);
+  }
+  throw new Error(`not within ${withinMs} ms; last: ${JSON.stringify(last)}`);
+}
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  // oxlint-disable-next-line no-explicit-any
+  body: any;
+}
+
+export async function call(method: string, url: string, body?: unknown): Promise<Answer> {
+  const response = await fetch(url, { method, ...(body !== undefined && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text };
+}
+export const get = (url: string): Promise<Answer> => call("GET", url);
+export const ready = (service: Service): Promise<Answer> => until(() => get(`${service.url}/ready`), ({ status }) => status === 200);
