@@ -31,11 +31,11 @@ test("a killed worker refuses nobody", async () => {
   const [own] = net.hostAddresses();
   const hostPort = Number(own!.address!.split(":")[1]);
   await eventually(() => exchange("127.0.0.1", hostPort, "x"));
-  let running = true;
+  const running = new AbortController();
   const outcomes: Record<string, number> = {};
   let worstMs = 0;
   const load = async (address: string, number: number) => {
-    while (running) {
+    while (!running.signal.aborted) {
       const began = performance.now();
       const outcome = await exchange(address, number, "ping").then((text) => (text === "ping" ? "ok" : "short"), (error: Error) => error.message);
       outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
@@ -52,7 +52,7 @@ test("a killed worker refuses nobody", async () => {
   }
   const before = outcomes["ok"] ?? 0;
   await eventually(() => (outcomes["ok"] ?? 0) > before + 50);
-  running = false;
+  running.abort();
   await Promise.all(loads);
   assert.equal(outcomes["ECONNREFUSED"], undefined, JSON.stringify(outcomes));
   assert.ok(worstMs < 2_000, `a client waited ${worstMs} ms`);

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import { HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, type Give, type HostListener, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
+import { workerProgram, type WorkerProgram } from "./program.ts";
 import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
 
 export interface NetSupervisorOptions {
@@ -57,15 +58,17 @@ class Supervisor implements NetSupervisor {
   #lastAddresses = "[]";
   #turn = 0;
   readonly #outside: Outside;
+  readonly #program: WorkerProgram;
   /** Bound in the namespace behind the default route; the first worker serves them. */
   readonly #egress = new Map<string, { port: number; handle: TcpHandle }>();
 
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
+    this.#program = workerProgram(options.network.enter);
     this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
-    this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
+    this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, program: this.#program, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
   }
 
   async start(): Promise<void> {
@@ -80,7 +83,7 @@ class Supervisor implements NetSupervisor {
   async #openEgress(): Promise<void> {
     const { enterEgress } = this.#options.network;
     if (!enterEgress) return;
-    const child = spawnWorker(enterEgress);
+    const child = spawnWorker(enterEgress, this.#program);
     const channel = new Channel(child);
     const failed = new Promise<never>((_, reject) => child.once("error", reject).once("exit", () => reject(new Error("the helper ended early"))));
     failed.catch(() => {});
@@ -104,6 +107,7 @@ class Supervisor implements NetSupervisor {
   async stop(deadline: AbortSignal): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop(deadline)));
     this.#plan.close();
+    this.#program.dispose();
     for (const { handle } of this.#egress.values()) handle.close();
     this.#egress.clear();
   }

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { join } from "node:path";
 import { Channel } from "../base/channel.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
+import type { WorkerProgram } from "./program.ts";
 
 /** A listener's copy that `wherry` keeps, never polling it, for the worker's successor. */
 export interface Kept {
@@ -14,6 +14,7 @@ export interface WorkerProcessOptions {
   index: number;
   /** The command prefix that enters the pod network; may be empty. */
   enter: readonly string[];
+  program: WorkerProgram;
   log: Log;
   /** Registers handlers before the child can speak; called for each successor. */
   joined(worker: WorkerProcess, channel: Channel): void;
@@ -58,7 +59,7 @@ export class WorkerProcess {
   }
 
   #spawn(): void {
-    const child = spawnWorker(this.#options.enter);
+    const child = spawnWorker(this.#options.enter, this.#options.program);
     const channel = new Channel(child);
     this.#child = child;
     let over = false;
@@ -82,7 +83,7 @@ export class WorkerProcess {
     const now = performance.now();
     this.#crashes = [...this.#crashes.filter((at) => now - at < crashWindowMs), now];
     const over = this.#crashes.length - crashesBeforeBackoff;
-    const waitMs = over < 0 ? 0 : Math.min(backoffMs.max, backoffMs.base * 2 ** over);
+    const waitMs = over <= 0 ? 0 : Math.min(backoffMs.max, backoffMs.base * 2 ** (over - 1));
     this.#options.log.error("a data-plane worker ended; the next one takes its listeners", { index: this.index, reason, waitMs });
     if (waitMs === 0) this.#spawn();
     else this.#timer = setTimeout(() => this.#spawn(), waitMs);
@@ -113,15 +114,13 @@ export class WorkerProcess {
   }
 }
 
-const workerFile = join(import.meta.dirname, "worker.ts");
-
 /** Starts a worker behind a prefix. nsenter and setpriv only exec, so the channel's descriptor reaches node. */
-export function spawnWorker(enter: readonly string[]): ChildProcess {
-  const [program = "", ...args] = [...enter, process.execPath, workerFile];
-  const env: NodeJS.ProcessEnv = {};
+export function spawnWorker(enter: readonly string[], program: WorkerProgram): ChildProcess {
+  const [command = "", ...args] = [...enter, program.node, program.file];
+  const env: NodeJS.ProcessEnv = { ...program.env };
   for (const name of ["PATH", "WHERRY_LOG", "LANG"]) if (process.env[name] !== undefined) env[name] = process.env[name];
   // A session of its own: a terminal's Ctrl-C must reach only `wherry`.
-  return spawn(program, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true, env });
+  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", ...(program.nodeFd === undefined ? [] : [program.nodeFd])], detached: true, env });
 }
 
 /** Closes the channel, upon which a worker ends; kills it at the deadline. */

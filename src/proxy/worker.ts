@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../base/channel.ts";
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { createLog } from "../base/log.ts";
@@ -45,3 +46,5 @@ channel.on("net/listen", ({ ip, port }: { ip: string; port: number }) => {
   return { body: null, handle };
 });
 channel.notify("net/started");
+// A worker that is killed writes nothing at its end, so its compile cache is written early.
+setTimeout(flushCompileCache, 2_000).unref();
