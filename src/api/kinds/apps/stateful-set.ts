@@ -69,7 +69,11 @@ export const statefulSet: Strategy = {
       strategy.type = "RollingUpdate";
       strategy.rollingUpdate ??= {};
     }
-    if (strategy.type === "RollingUpdate" && strategy.rollingUpdate) strategy.rollingUpdate.partition ??= 0;
+    if (strategy.type === "RollingUpdate" && strategy.rollingUpdate) {
+      strategy.rollingUpdate.partition ??= 0;
+      // Its feature is on by default since 1.35.
+      strategy.rollingUpdate.maxUnavailable ??= 1;
+    }
     const retention = (spec.persistentVolumeClaimRetentionPolicy ??= {});
     retention.whenDeleted ||= "Retain";
     retention.whenScaled ||= "Retain";

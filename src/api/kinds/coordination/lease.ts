@@ -1,0 +1,20 @@
+import { type FieldError, invalid } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { notNegative } from "../../validation/checks.ts";
+import { ageOf, name, text } from "../columns.ts";
+
+function validate({ spec }: KubeObject): FieldError[] {
+  const seconds = spec?.leaseDurationSeconds;
+  return [...(seconds !== undefined && seconds <= 0 ? [invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")] : []), ...notNegative("spec.leaseTransitions", spec?.leaseTransitions)];
+}
+
+/** Source: k8s.io/kubernetes/pkg/apis/coordination/validation/validation.go. */
+export const lease: Strategy = {
+  defaults(object) {
+    object.spec ??= {};
+  },
+  validate,
+  validateUpdate: validate,
+  columns: [name, text("Holder", ({ spec }) => spec?.holderIdentity), ageOf],
+};

@@ -1,0 +1,74 @@
+import { duplicate, type FieldError, forbidden } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { validateCIDR } from "../../validation/address.ts";
+import { each, semanticEqual } from "../../validation/checks.ts";
+import { ageOf, name, text, wide } from "../columns.ts";
+import { validateQuantityOf } from "./pod/resources.ts";
+import { validateTaints } from "./pod/scheduling.ts";
+
+function validate({ spec, status }: KubeObject): FieldError[] {
+  const errors = validateTaints("metadata.taints", spec?.taints);
+  for (const field of ["capacity", "allocatable"]) for (const [resource, quantity] of Object.entries(status?.[field] ?? {})) errors.push(...validateQuantityOf(`status.${field}.${resource}`, resource, String(quantity)));
+  return [...errors, ...each("spec.podCIDRs", spec?.podCIDRs, (range: string, at) => validateCIDR(at, range))];
+}
+
+function validateUpdate(node: KubeObject, old: KubeObject): FieldError[] {
+  const errors = validate(node);
+  const seen = new Set<string>();
+  errors.push(
+    ...each("status.addresses", node.status?.addresses, (address: any, at) => {
+      const key = `${address.type} ${address.address}`;
+      const found = seen.has(key) ? [duplicate(at, address)] : [];
+      seen.add(key);
+      return found;
+    }),
+  );
+  if ((old.spec?.podCIDRs ?? []).length > 0 && !semanticEqual(node.spec?.podCIDRs, old.spec.podCIDRs)) errors.push(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'));
+  if (old.spec?.providerID && node.spec?.providerID !== old.spec.providerID) errors.push(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'));
+  return errors;
+}
+
+function statusOf({ spec, status }: KubeObject): string {
+  const ready = (status?.conditions ?? []).find((condition: { type: string }) => condition.type === "Ready");
+  const word = ready ? (ready.status === "True" ? "Ready" : "NotReady") : "Unknown";
+  return spec?.unschedulable === true ? `${word},SchedulingDisabled` : word;
+}
+
+function roles({ metadata }: KubeObject): string {
+  const prefix = "node-role.kubernetes.io/";
+  const found = Object.entries(metadata.labels ?? {}).flatMap(([key, value]) => (key.startsWith(prefix) && key !== prefix ? [key.slice(prefix.length)] : key === "kubernetes.io/role" && value !== "" ? [value] : []));
+  return [...new Set(found)].sort().join(",");
+}
+
+const address = (type: string) => ({ status }: KubeObject): string | undefined => (status?.addresses ?? []).find((entry: { type: string }) => entry.type === type)?.address;
+const info = (field: string) => ({ status }: KubeObject): string | undefined => status?.nodeInfo?.[field];
+
+/** Source: k8s.io/kubernetes/pkg/{apis/core/validation/validation.go,registry/core/node/strategy.go}. */
+export const node: Strategy = {
+  hasStatus: true,
+  defaults(object) {
+    object.spec ??= {};
+    if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
+  },
+  // Unlike everything else, a node may bring its status with it.
+  prepareForCreate(object) {
+    object.status ??= {};
+  },
+  validate,
+  validateUpdate,
+  validateStatusUpdate: validateUpdate,
+  columns: [
+    name,
+    text("Status", statusOf),
+    text("Roles", roles, "<none>"),
+    ageOf,
+    text("Version", info("kubeletVersion")),
+    wide(text("Internal-IP", address("InternalIP"), "<none>")),
+    wide(text("External-IP", address("ExternalIP"), "<none>")),
+    wide(text("OS-Image", info("osImage"), "<unknown>")),
+    wide(text("Kernel-Version", info("kernelVersion"), "<unknown>")),
+    wide(text("Container-Runtime", info("containerRuntimeVersion"), "<unknown>")),
+  ],
+  selectableFields: ({ spec }) => ({ "spec.unschedulable": String(spec?.unschedulable ?? false) }),
+};

@@ -1,0 +1,51 @@
+import { type FieldError, forbidden } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { compareQuantity, parseQuantity } from "../../quantity.ts";
+import { immutable, semanticEqual } from "../../validation/checks.ts";
+import { differences } from "../../validation/differences.ts";
+import { accessModesText, ageOf, name, text, wide } from "../columns.ts";
+import { defaultClaimSpec, validateClaimSpec } from "./claim-spec.ts";
+
+const storageClassAnnotation = "volume.beta.kubernetes.io/storage-class";
+export const storageClassOf = ({ metadata, spec }: KubeObject): string => metadata.annotations?.[storageClassAnnotation] ?? spec?.storageClassName ?? "";
+/** A binder may still be at work on the way out. */
+export const phaseOf = ({ metadata, status }: KubeObject): string => (metadata.deletionTimestamp ? "Terminating" : (status?.phase ?? ""));
+
+function validateUpdate(claim: KubeObject, old: KubeObject): FieldError[] {
+  const errors = validateClaimSpec("spec", claim.spec);
+  const rest = { ...claim.spec, resources: { ...claim.spec.resources } };
+  // A volume is found once; afterwards a bound claim may ask for more room or another class of attributes.
+  if (!old.spec.volumeName) rest.volumeName = old.spec.volumeName;
+  if (old.spec.storageClassName === undefined && claim.spec.storageClassName !== undefined) rest.storageClassName = undefined;
+  if (claim.status?.phase === "Bound") {
+    if (rest.resources.requests) rest.resources.requests = { ...rest.resources.requests, storage: old.spec.resources?.requests?.storage };
+    if (rest.volumeAttributesClassName !== undefined) rest.volumeAttributesClassName = old.spec.volumeAttributesClassName;
+  }
+  if (!semanticEqual(rest, old.spec)) errors.push(forbidden("spec", `spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n${differences(old.spec, rest)}`));
+  const [size, oldSize, given] = [claim.spec.resources?.requests?.storage, old.spec.resources?.requests?.storage, old.status?.capacity?.storage].map((quantity) => parseQuantity(String(quantity ?? "0")));
+  if (compareQuantity(size!, oldSize!) < 0 && compareQuantity(size!, given!) <= 0) errors.push(forbidden("spec.resources.requests.storage", "field can not be less than status.capacity"));
+  return [...errors, ...immutable("volumeMode", claim.spec.volumeMode, old.spec.volumeMode)];
+}
+
+/** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
+export const persistentVolumeClaim: Strategy = {
+  hasStatus: true,
+  defaults: (object) => defaultClaimSpec((object.spec ??= {})),
+  prepareForCreate(object) {
+    object.status = { phase: "Pending" };
+  },
+  validate: (object) => validateClaimSpec("spec", object.spec),
+  validateUpdate,
+  columns: [
+    name,
+    text("Status", phaseOf),
+    text("Volume", ({ spec }) => spec?.volumeName),
+    text("Capacity", ({ spec, status }) => (spec?.volumeName ? String(status?.capacity?.storage ?? "0") : "")),
+    text("Access Modes", ({ spec, status }) => (spec?.volumeName ? accessModesText(status?.accessModes) : "")),
+    text("StorageClass", storageClassOf),
+    text("VolumeAttributesClass", ({ spec }) => spec?.volumeAttributesClassName, "<unset>"),
+    ageOf,
+    wide(text("VolumeMode", ({ spec }) => spec?.volumeMode, "<unset>")),
+  ],
+};

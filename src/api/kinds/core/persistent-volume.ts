@@ -1,0 +1,69 @@
+import { type FieldError, forbidden, invalid, required } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { parseQuantity } from "../../quantity.ts";
+import { immutable, oneOfOptional, positiveText, semanticEqual } from "../../validation/checks.ts";
+import { differences } from "../../validation/differences.ts";
+import { nameIsDnsSubdomain } from "../../validation/names.ts";
+import { accessModesText, ageOf, name, text, wide } from "../columns.ts";
+import { validateAccessModes } from "./claim-spec.ts";
+import { phaseOf, storageClassOf } from "./persistent-volume-claim.ts";
+import { defaultVolumeSource } from "./pod/defaults.ts";
+import { validateNodeSelector } from "./pod/scheduling.ts";
+import { persistentSourceChecks } from "./pod/volumes.ts";
+
+const sources = [...Object.keys(persistentSourceChecks), "fc", "flocker", "photonPersistentDisk"];
+const sourceOf = (spec: any): Record<string, unknown> => Object.fromEntries(sources.filter((field) => spec[field]).map((field) => [field, spec[field]]));
+
+function validate({ spec }: KubeObject): FieldError[] {
+  const errors = validateAccessModes("spec.accessModes", spec.accessModes, "");
+  const capacity = spec.capacity ?? {};
+  if (Object.keys(capacity).length === 0) errors.push(required("spec.capacity"));
+  else if (capacity.storage === undefined || Object.keys(capacity).length > 1) errors.push({ type: "FieldValueNotSupported", field: "spec.capacity", body: `Unsupported value: ${JSON.stringify(capacity)}: supported values: "storage"` });
+  else if (parseQuantity(String(capacity.storage)).amount <= 0n) errors.push(invalid("spec.capacity[storage]", String(capacity.storage), positiveText));
+  errors.push(...oneOfOptional("spec.persistentVolumeReclaimPolicy", spec.persistentVolumeReclaimPolicy, ["Delete", "Recycle", "Retain"]));
+  if (spec.nodeAffinity?.required) errors.push(...validateNodeSelector("spec.nodeAffinity.required", spec.nodeAffinity.required));
+  else if (spec.local) errors.push(required("spec.nodeAffinity", "Local volume requires node affinity"));
+  const [first, ...rest] = Object.keys(sourceOf(spec));
+  if (first === undefined) errors.push(required("spec", "must specify a volume type"));
+  else errors.push(...(persistentSourceChecks[first]?.(`spec.${first}`, spec[first]) ?? []), ...rest.map((field) => forbidden(`spec.${field}`, "may not specify more than 1 volume type")));
+  if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
+  if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid("spec.storageClassName", spec.storageClassName, text)));
+  return [...errors, ...oneOfOptional("spec.volumeMode", spec.volumeMode, ["Block", "Filesystem"])];
+}
+
+/** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
+export const persistentVolume: Strategy = {
+  hasStatus: true,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    spec.persistentVolumeReclaimPolicy ||= "Retain";
+    spec.volumeMode ??= "Filesystem";
+    defaultVolumeSource(spec);
+  },
+  prepareForCreate(object) {
+    object.status = { phase: "Pending" };
+  },
+  validate,
+  validateUpdate(object, old) {
+    const errors = validate(object);
+    const [source, oldSource] = [sourceOf(object.spec), sourceOf(old.spec)];
+    if (!semanticEqual(source, oldSource)) errors.push(forbidden("spec.persistentvolumesource", `spec.persistentvolumesource is immutable after creation\n${differences(oldSource, source)}`));
+    errors.push(...immutable("volumeMode", object.spec.volumeMode, old.spec.volumeMode));
+    if (old.spec.nodeAffinity !== undefined) errors.push(...immutable("nodeAffinity", object.spec.nodeAffinity, old.spec.nodeAffinity));
+    return errors;
+  },
+  columns: [
+    name,
+    text("Capacity", ({ spec }) => String(spec?.capacity?.storage ?? "0")),
+    text("Access Modes", ({ spec }) => accessModesText(spec?.accessModes)),
+    text("Reclaim Policy", ({ spec }) => spec?.persistentVolumeReclaimPolicy),
+    text("Status", phaseOf),
+    text("Claim", ({ spec }) => (spec?.claimRef ? `${spec.claimRef.namespace ?? ""}/${spec.claimRef.name ?? ""}` : "")),
+    text("StorageClass", storageClassOf),
+    text("VolumeAttributesClass", ({ spec }) => spec?.volumeAttributesClassName, "<unset>"),
+    text("Reason", ({ status }) => status?.reason),
+    ageOf,
+    wide(text("VolumeMode", ({ spec }) => spec?.volumeMode, "<unset>")),
+  ],
+};

@@ -1,0 +1,90 @@
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { ageOf, labelsText, loadBalancerText, name, text, wide } from "../columns.ts";
+import { nameIsDns1035Label } from "../../validation/names.ts";
+import { externallyAccessible, fillFromOld, forgetWhatTypeNeedsNoMore, normalizeClusterIPs } from "./service/lifecycle.ts";
+import { validateService, validateServiceStatus, validateServiceUpdate } from "./service/validate.ts";
+
+function externalIP({ spec, status }: KubeObject): string {
+  const external: string[] = spec?.externalIPs ?? [];
+  switch (spec?.type) {
+    case "LoadBalancer": {
+      const given = loadBalancerText(status);
+      return [...(given === "" ? [] : [given]), ...external].join(",") || "<pending>";
+    }
+    case "ExternalName":
+      return spec.externalName ?? "";
+    case "ClusterIP":
+    case "NodePort":
+      return external.join(",") || "<none>";
+    default:
+      return "<unknown>";
+  }
+}
+
+const ports = ({ spec }: KubeObject): string => (spec?.ports ?? []).map((port: any) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol}`).join(",");
+
+/**
+ * Addresses and node ports are given out by the API server's allocators: before validation of a new Service, and
+ * after `prepareForUpdate` of one that exists.
+ * Source: k8s.io/kubernetes/pkg/{apis/core/v1/defaults.go,registry/core/service}.
+ */
+export const service: Strategy = {
+  hasStatus: true,
+  validateName: nameIsDns1035Label,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    spec.sessionAffinity ||= "None";
+    if (spec.sessionAffinity === "None") delete spec.sessionAffinityConfig;
+    if (spec.sessionAffinity === "ClientIP" && spec.sessionAffinityConfig?.clientIP?.timeoutSeconds === undefined) spec.sessionAffinityConfig = { clientIP: { timeoutSeconds: 10_800 } };
+    spec.type ||= "ClusterIP";
+    for (const port of spec.ports ?? []) {
+      port.protocol ||= "TCP";
+      port.targetPort ||= port.port;
+    }
+    if (externallyAccessible(spec)) spec.externalTrafficPolicy ||= "Cluster";
+    if (["ClusterIP", "NodePort", "LoadBalancer"].includes(spec.type)) spec.internalTrafficPolicy ??= "Cluster";
+    if (spec.type === "LoadBalancer") {
+      spec.allocateLoadBalancerNodePorts ??= true;
+      for (const ingress of object.status?.loadBalancer?.ingress ?? []) if (ingress.ip) ingress.ipMode ??= "VIP";
+    }
+  },
+  prepareForCreate(object) {
+    object.status = { loadBalancer: {} };
+    normalizeClusterIPs(object.spec);
+    if (object.spec.type !== "ExternalName") {
+      // The pod network speaks IPv4 alone.
+      object.spec.ipFamilyPolicy ??= "SingleStack";
+      object.spec.ipFamilies ??= ["IPv4"];
+    }
+  },
+  prepareForUpdate(object, old) {
+    normalizeClusterIPs(object.spec, old.spec);
+    fillFromOld(object.spec, old.spec);
+    forgetWhatTypeNeedsNoMore(object.spec, old.spec);
+    if (object.spec.type !== "ExternalName") {
+      object.spec.ipFamilyPolicy ??= old.spec.ipFamilyPolicy ?? "SingleStack";
+      object.spec.ipFamilies ??= old.spec.ipFamilies ?? ["IPv4"];
+    }
+  },
+  validate: validateService,
+  validateUpdate: validateServiceUpdate,
+  validateStatusUpdate: validateServiceStatus,
+  warnings({ spec }, old) {
+    const warnings: string[] = [];
+    if (spec.externalIPs?.length > 0 && spec.type === "ExternalName" && !(old?.spec.externalIPs?.length > 0)) warnings.push(`spec.externalIPs is ignored when spec.type is "ExternalName"`);
+    if (spec.externalName && spec.type !== "ExternalName" && !old?.spec.externalName) warnings.push(`spec.externalName is ignored when spec.type is not "ExternalName"`);
+    if (spec.type === "ExternalName" && spec.selector && !old?.spec.selector && Object.keys(spec.selector).length > 0) warnings.push(`spec.selector is ignored when spec.type is "ExternalName"`);
+    return warnings;
+  },
+  columns: [
+    name,
+    text("Type", ({ spec }) => spec?.type),
+    text("Cluster-IP", ({ spec }) => spec?.clusterIPs?.[0] ?? spec?.clusterIP, "<none>"),
+    text("External-IP", externalIP),
+    text("Port(s)", ports, "<none>"),
+    ageOf,
+    wide(text("Selector", ({ spec }) => labelsText(spec?.selector))),
+  ],
+  selectableFields: ({ spec }) => ({ "spec.clusterIP": spec?.clusterIP ?? "", "spec.type": spec?.type ?? "" }),
+};

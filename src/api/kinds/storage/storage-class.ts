@@ -1,0 +1,37 @@
+import { type FieldError, forbidden } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { checked, immutable, oneOf, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { qualifiedName } from "../../validation/names.ts";
+import { required } from "../../field.ts";
+import { ageOf, flag, name, text } from "../columns.ts";
+
+const isDefault = ({ metadata }: KubeObject): boolean => ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].some((key) => metadata.annotations?.[key] === "true");
+
+const validate = (object: KubeObject): FieldError[] => [
+  ...(object.provisioner ? checked("provisioner", object.provisioner.toLowerCase(), qualifiedName) : [required("provisioner")]),
+  ...oneOfOptional("reclaimPolicy", object.reclaimPolicy, ["Delete", "Retain"]),
+  ...oneOf("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
+];
+
+/** Source: k8s.io/kubernetes/pkg/apis/storage/{v1/defaults.go,validation/validation.go}. */
+export const storageClass: Strategy = {
+  defaults(object) {
+    object.reclaimPolicy ??= "Delete";
+    object.volumeBindingMode ??= "Immediate";
+  },
+  validate,
+  validateUpdate: (object, old) => [
+    ...validate(object),
+    ...["parameters", "provisioner", "reclaimPolicy"].filter((field) => !semanticEqual(object[field], old[field])).map((field) => forbidden(field, `updates to ${field} are forbidden.`)),
+    ...immutable("volumeBindingMode", object.volumeBindingMode, old.volumeBindingMode),
+  ],
+  columns: [
+    { ...name, cell: (object) => (isDefault(object) ? `${object.metadata.name} (default)` : object.metadata.name) },
+    text("Provisioner", ({ provisioner }) => provisioner),
+    text("ReclaimPolicy", ({ reclaimPolicy }) => reclaimPolicy, "Delete"),
+    text("VolumeBindingMode", ({ volumeBindingMode }) => volumeBindingMode, "<unset>"),
+    flag("AllowVolumeExpansion", ({ allowVolumeExpansion }) => allowVolumeExpansion),
+    ageOf,
+  ],
+};
