@@ -11,8 +11,8 @@ export interface Service {
   url: string;
   process: ChildProcess;
   log(): string;
-  /** Resident memory in MB. */
-  rss(): number;
+  /** Memory in MB: all that is resident, and the part of it that is not pages of files, shared with every Node. */
+  memory(): { resident: number; anonymous: number };
   stop(): Promise<{ code: number | null }>;
 }
 
@@ -27,7 +27,11 @@ export async function startService(name: string, env: Record<string, string>): P
     url: `http://127.0.0.1:${port}`,
     process: child,
     log: () => log,
-    rss: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, "utf8"))?.[1]) / 1024,
+    memory() {
+      const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
+      const megabytes = (field: string) => Math.round(Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(status)?.[1]) / 1024);
+      return { resident: megabytes("VmRSS"), anonymous: megabytes("RssAnon") };
+    },
     async stop() {
       if (child.exitCode === null && child.signalCode === null) {
         const gone = once(child, "exit");
