@@ -1,4 +1,4 @@
-import { connect, constants } from "node:http2";
+import { type ClientHttp2Session, connect, constants } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import type { ProbeRequest, ProbeResult } from "../../api/network.ts";
 import { errorTextOf } from "./http.ts";
@@ -17,54 +17,62 @@ const grpcDeadlineExceeded = 4;
 export function probeGrpc({ ip, port, timeoutMs, service }: GrpcProbe, sourceIP?: string): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const authority = `${ip}:${port}`;
-    const session = connect(`http://${authority}`, { createConnection: () => connectTcp({ host: ip, port, ...(sourceIP ? { localAddress: sourceIP } : {}) }), settings: { enablePush: false } });
-    let connected = false;
+    const socket = connectTcp({ host: ip, port, ...(sourceIP ? { localAddress: sourceIP } : {}) });
+    let session: ClientHttp2Session | undefined;
     const settle = (success: boolean, output: string) => {
       clearTimeout(timer);
-      session.destroy();
+      session?.destroy();
+      socket.destroy();
       resolve({ success, output });
     };
-    const timer = setTimeout(() => settle(false, connected ? `timeout: health rpc did not complete within ${durationText(timeoutMs)}` : `timeout: failed to connect service ${JSON.stringify(authority)} within ${durationText(timeoutMs)}: context deadline exceeded`), timeoutMs);
-    session.once("connect", () => (connected = true));
-    session.on("error", (error: NodeJS.ErrnoException) => settle(false, connected ? `error: health rpc probe failed: ${error.message}` : `error: failed to connect service at ${JSON.stringify(authority)}: ${errorTextOf(error, ip, port)}`));
-
-    const stream = session.request({
-      ":method": "POST",
-      ":path": "/grpc.health.v1.Health/Check",
-      "content-type": "application/grpc",
-      te: "trailers",
-      "user-agent": "kube-probe/1.35",
-      "grpc-timeout": `${timeoutMs}m`,
+    const within = durationText(timeoutMs);
+    const timer = setTimeout(() => settle(false, session ? `timeout: health rpc did not complete within ${within}` : `timeout: failed to connect service ${JSON.stringify(authority)} within ${within}: context deadline exceeded`), timeoutMs);
+    socket.on("error", (error) => settle(false, session ? `error: health rpc probe failed: ${error.message}` : `error: failed to connect service at ${JSON.stringify(authority)}: ${errorTextOf(error, ip, port)}`));
+    socket.once("connect", () => {
+      session = connect(`http://${authority}`, { createConnection: () => socket, settings: { enablePush: false } });
+      session.on("error", (error) => settle(false, `error: health rpc probe failed: ${error.message}`));
+      check(session, service, timeoutMs, settle);
     });
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    let status: number | undefined;
-    let message = "";
-    const readStatus = (headers: Record<string, unknown>) => {
-      if (headers["grpc-status"] === undefined) return;
-      status = Number(headers["grpc-status"]);
-      message = safeDecode(String(headers["grpc-message"] ?? ""));
-    };
-    stream.on("response", (headers) => {
-      readStatus(headers);
-      if (headers[":status"] !== 200 && status === undefined) settle(false, `error: health rpc probe failed: rpc error: code = Unknown desc = unexpected HTTP status code received from server: ${headers[":status"]}`);
-    });
-    stream.on("trailers", readStatus);
-    stream.on("data", (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes > answerBytesMax) stream.close(constants.NGHTTP2_CANCEL);
-      else chunks.push(chunk);
-    });
-    stream.on("error", (error) => settle(false, `error: health rpc probe failed: ${error.message}`));
-    stream.on("end", () => {
-      if (status === 12) return settle(false, 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ' + message);
-      if (status === grpcDeadlineExceeded) return settle(false, `timeout: health rpc did not complete within ${durationText(timeoutMs)}`);
-      if (status !== 0) return settle(false, `error: health rpc probe failed: rpc error: code = ${codeName(status)} desc = ${message}`);
-      const serving = readServingStatus(Buffer.concat(chunks));
-      settle(serving === 1, serving === 1 ? "service healthy" : `service unhealthy (responded with ${JSON.stringify(statusNames[serving] ?? String(serving))})`);
-    });
-    stream.end(encodeCheck(service));
   });
+}
+
+function check(session: ClientHttp2Session, service: string, timeoutMs: number, settle: (success: boolean, output: string) => void): void {
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/grpc.health.v1.Health/Check",
+    "content-type": "application/grpc",
+    te: "trailers",
+    "user-agent": "kube-probe/1.35",
+    "grpc-timeout": `${timeoutMs}m`,
+  });
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  let status: number | undefined;
+  let message = "";
+  const readStatus = (headers: Record<string, unknown>) => {
+    if (headers["grpc-status"] === undefined) return;
+    status = Number(headers["grpc-status"]);
+    message = safeDecode(String(headers["grpc-message"] ?? ""));
+  };
+  stream.on("response", (headers) => {
+    readStatus(headers);
+    if (headers[":status"] !== 200 && status === undefined) settle(false, `error: health rpc probe failed: rpc error: code = Unknown desc = unexpected HTTP status code received from server: ${headers[":status"]}`);
+  });
+  stream.on("trailers", readStatus);
+  stream.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > answerBytesMax) stream.close(constants.NGHTTP2_CANCEL);
+    else chunks.push(chunk);
+  });
+  stream.on("error", (error) => settle(false, `error: health rpc probe failed: ${error.message}`));
+  stream.on("end", () => {
+    if (status === 12) return settle(false, 'error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ' + message);
+    if (status === grpcDeadlineExceeded) return settle(false, `timeout: health rpc did not complete within ${durationText(timeoutMs)}`);
+    if (status !== 0) return settle(false, `error: health rpc probe failed: rpc error: code = ${codeName(status)} desc = ${message}`);
+    const serving = readServingStatus(Buffer.concat(chunks));
+    settle(serving === 1, serving === 1 ? "service healthy" : `service unhealthy (responded with ${JSON.stringify(statusNames[serving] ?? String(serving))})`);
+  });
+  stream.end(encodeCheck(service));
 }
 
 /** HealthCheckRequest { string service = 1; } in a gRPC frame. */
