@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { test } from "node:test";
+import { silentLog } from "../base/log.ts";
+import { HostPlan } from "./host-listeners.ts";
+import { eventually, exchange, listen, port, snapshot, startSupervisor } from "./testing/network.ts";
+
+const plan = (numbers: Record<string, number> = {}) => new HostPlan({ numbers, private: true, log: silentLog });
+const endpoint = { ip: "127.0.0.1", port: 9 };
+
+test("addresses that are promised, by kind of Service", () => {
+  const numbers: Record<string, number> = {};
+  const hosts = plan(numbers);
+  hosts.apply(
+    snapshot(
+      1,
+      { name: "web", namespace: "shop", clusterIPs: ["10.96.0.5"], ports: [port(80, [endpoint], { name: "web", appProtocol: "http" })] },
+      { name: "db", namespace: "shop", clusterIPs: ["10.96.0.6"], ports: [port(5432, [endpoint])] },
+      { name: "edge", namespace: "shop", type: "LoadBalancer", clusterIPs: ["10.96.0.7"], ports: [port(21080, [endpoint], { nodePort: 30_987 }), port(8080, [endpoint], { name: "dev" })] },
+      { name: "kubernetes", clusterIPs: ["10.96.0.1"], reserved: true, ports: [port(443, [endpoint])] },
+      { name: "peers", headless: true, ports: [port(1, [endpoint])] },
+      { name: "far", type: "ExternalName", externalName: "x.example" },
+    ),
+  );
+  const [web, db, edge, dev, ...rest] = hosts.addresses;
+  assert.deepEqual(rest, []);
+  assert.equal(web!.url, `http://web.shop.localhost:${numbers["front-door"]}`);
+  assert.equal(web!.address, `127.0.0.1:${numbers["shop/web/80"]}`);
+  assert.equal(db!.url, `tcp://127.0.0.1:${numbers["shop/db/5432"]}`);
+  assert.deepEqual([edge!.url, edge!.loadBalancerIP, edge!.nodePort], ["tcp://127.98.0.1:21080", "127.98.0.1", 30_987]);
+  // 8080 is where people's own programs listen.
+  assert.equal(dev!.loadBalancerIP, "127.0.0.1");
+  assert.ok(!hosts.listeners.some(({ key }) => key.endsWith(":8080")));
+  hosts.close();
+});
+
+test("ports are the same the next time, unless another program has taken one", async () => {
+  const numbers: Record<string, number> = {};
+  const world = snapshot(1, { name: "db", clusterIPs: ["10.96.0.6"], ports: [port(5432, [endpoint])] });
+  const first = plan(numbers);
+  first.apply(world);
+  const before = first.addresses;
+  assert.equal(first.changed, true);
+  first.close();
+  const second = plan(numbers);
+  second.apply(world);
+  assert.deepEqual(second.addresses, before);
+  assert.equal(second.changed, false);
+  second.close();
+  const foreign = createServer().listen(numbers["default/db/5432"], "127.0.0.1");
+  await once(foreign, "listening");
+  const third = plan(numbers);
+  third.apply(world);
+  assert.notDeepEqual(third.addresses, before);
+  assert.equal(third.changed, true);
+  third.close();
+  foreign.close();
+});
+
+test("the host reaches a Service while it has endpoints, by its own port and its NodePort", async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.end("pod"));
+  const free = createServer().listen(0, "127.0.0.1");
+  await once(free, "listening");
+  const nodePort = (free.address() as { port: number }).port;
+  free.close();
+  await once(free, "close");
+  let revision = 0;
+  const publish = (ready: boolean) => net.publish(snapshot(++revision, { name: "db", type: "NodePort", clusterIPs: [], ports: [port(5432, [{ ip: "127.0.0.1", port: pod.port, ready }], { nodePort })] }));
+  const refused = (number: number) => eventually(() => exchange("127.0.0.1", number).then(() => false, (error: Error) => error.message === "ECONNREFUSED"));
+  publish(true);
+  const own = Number(net.hostAddresses()[0]!.address!.split(":")[1]);
+  for (const number of [own, nodePort]) assert.equal(await eventually(() => exchange("127.0.0.1", number)), "pod");
+  publish(false);
+  for (const number of [own, nodePort]) await refused(number);
+  publish(true);
+  for (const number of [own, nodePort]) assert.equal(await eventually(() => exchange("127.0.0.1", number)), "pod");
+  net.publish(snapshot(++revision));
+  for (const number of [own, nodePort]) await refused(number);
+  assert.deepEqual(net.hostAddresses(), []);
+});
