@@ -8,7 +8,8 @@ import type { EventSubject } from "../api/events.ts";
  * make up for the failure.
  */
 export type Action =
-  | ({ do: "create"; resource: GroupVersionResource; object: Draft; subresource?: string } & Outcome)
+  /** With `subresource`, `of` is the object that the server changes by it. */
+  | ({ do: "create"; resource: GroupVersionResource; object: Draft; subresource?: string; of?: Existing } & Outcome)
   /** Replaces; fails with a conflict when the object has moved on from `object.metadata.resourceVersion`. */
   | ({ do: "update"; resource: GroupVersionResource; object: Existing; subresource?: string } & Outcome)
   /** Writes the status, at most once per key in 30 ms: left out when too early, since the key then comes again. */

@@ -96,7 +96,7 @@ export function compact<T extends object>(status: T): T {
   const kept = Object.entries(status).filter(([key, value]) => key === "replicas" || key === "terminatingReplicas" || (value !== 0 && value !== undefined && value !== "" && !(Array.isArray(value) && value.length === 0)));
   return Object.fromEntries(kept) as T;
 }
-export const sameStatus = (next: object, old: object | undefined): boolean => stableJson(next) === stableJson(compact(old ?? {}));
+export const sameStatus = (next: object, old: object | undefined): boolean => stableJson(compact(next)) === stableJson(compact(old ?? {}));
 
 /** An orphan wakes those who may want to adopt it. */
 function selectingReplicaSets(pod: Pod, cache: Cache): string[] {

@@ -240,7 +240,7 @@ export class Runner {
     if (!watched) return;
     const informer = this.#options.informers.for(resource);
     const { kind, metadata } = (result ?? {}) as Partial<KubeObject>;
-    const revision = kind === "Status" || deleted ? 0 : Number(metadata?.resourceVersion ?? 0);
+    const revision = kind === "Status" || kind === "Binding" || deleted ? 0 : Number(metadata?.resourceVersion ?? 0);
     let fulfilled: () => boolean;
     if (revision > 0) {
       fulfilled = () => informer.revision >= revision;
@@ -293,7 +293,7 @@ export class Runner {
       if (action.orElse) await this.#run(key, action.orElse(error as Error));
       throw error;
     }
-    this.#expect(key, action.resource, result, action.do === "create" && !action.subresource ? undefined : (action.object as Existing), action.do === "delete");
+    this.#expect(key, action.resource, result, action.do === "create" ? action.of : action.object, action.do === "delete");
     if (action.after) await this.#run(key, action.after(result!));
   }
 

@@ -1,0 +1,144 @@
+import { type Condition, timestamp } from "../../api/meta.ts";
+import { resources } from "../../api/resources.ts";
+import type { Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from "../../api/types.ts";
+import type { Action, Plan } from "../action.ts";
+import type { Cache } from "../cache.ts";
+import { byName } from "../claim.ts";
+import { isFinished } from "../pods.ts";
+import type { Controller } from "../runner.ts";
+import { type Candidate, nodeSelectorMatches, refusalOf } from "./filters.ts";
+import { add, podRequests } from "./resources.ts";
+
+/**
+ * Gives pods to nodes. One plan looks at everything that waits, in the order of priority and age, and counts what it
+ * has just placed: so a hundred pods are one plan and one batch of bindings, and nothing is placed twice.
+ * Source: k8s.io/kubernetes/pkg/scheduler/schedule_one.go.
+ */
+export const schedulerName = "default-scheduler";
+const everything = "pods";
+export const schedulerController: Controller = {
+  name: schedulerName,
+  watches: [resources.pods, resources.nodes, resources.persistentVolumeClaims].map((resource) => ({ resource, keys: () => [everything] })),
+  reads: [resources.namespaces, resources.persistentVolumes, resources.storageClasses],
+  plan: ({ cache, nowMs }) => planScheduling(cache, nowMs),
+};
+
+export function planScheduling(cache: Cache, nowMs: number): Plan {
+  const pods = cache.list<Pod>(resources.pods);
+  const waiting = pods.filter((pod) => !pod.spec?.nodeName && !pod.metadata.deletionTimestamp && !isFinished(pod) && (pod.spec?.schedulerName ?? schedulerName) === schedulerName);
+  if (waiting.length === 0) return { actions: [] };
+  const candidates = cache
+    .list<Node>(resources.nodes)
+    .sort(byName)
+    .map((node) => {
+      const placed = pods.filter((pod) => pod.spec?.nodeName === node.metadata.name && !isFinished(pod));
+      return { node, pods: placed, used: placed.reduce((used, pod) => add(used, podRequests(pod)), new Map()), namespaces: (name: string) => cache.get<Namespace>(resources.namespaces, name) };
+    });
+  const order = (a: Pod, b: Pod): number => (b.spec?.priority ?? 0) - (a.spec?.priority ?? 0) || Date.parse(a.metadata.creationTimestamp) - Date.parse(b.metadata.creationTimestamp) || byName(a, b);
+  const bindings: Action[] = [];
+  const others: Action[] = [];
+  for (const pod of waiting.sort(order)) {
+    if ((pod.spec?.schedulingGates ?? []).length > 0) {
+      others.push(...unscheduled(pod, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates", nowMs));
+      continue;
+    }
+    const outcome = place(pod, candidates, cache);
+    if ("refused" in outcome) others.push(...unscheduled(pod, "Unschedulable", outcome.refused, nowMs));
+    else if (outcome.claims.length > 0) others.push(...outcome.claims);
+    else if (!outcome.waits) {
+      outcome.candidate.pods.push(pod);
+      add(outcome.candidate.used, podRequests(pod));
+      bindings.push(bind(pod, outcome.candidate.node));
+    }
+  }
+  // All at once, and a refused one does not hold up the rest: they are looked at again together.
+  return { actions: [{ do: "batch", actions: [...others, ...bindings] }] };
+}
+
+type MutableCandidate = Candidate & { pods: Pod[] };
+type Outcome = { refused: string } | { candidate: MutableCandidate; claims: Action[]; waits: boolean };
+
+function place(pod: Pod, candidates: readonly MutableCandidate[], cache: Cache): Outcome {
+  const total = candidates.length;
+  if (total === 0) return { refused: "no nodes available to schedule pods" };
+  const storage = claimsOf(pod, cache);
+  if ("error" in storage) return { refused: refusalText(total, [storage.error], false, 0) };
+  const reasons: string[] = [];
+  let resolvable = 0;
+  for (const candidate of candidates) {
+    const refusal = refusalOf(pod, candidate) ?? volumeRefusal(storage.volumes, candidate.node);
+    if (refusal) {
+      reasons.push(...refusal.reasons);
+      resolvable += Number(refusal.resolvable);
+      continue;
+    }
+    // The provisioner waits to hear where the first consumer goes; the pod then waits for its volume.
+    const claims = storage.unbound.filter((claim) => claim.metadata.annotations?.[selectedNodeAnnotation] !== candidate.node.metadata.name).map(
+      (claim): Action => ({ do: "patch", resource: resources.persistentVolumeClaims, object: claim, patch: { metadata: { annotations: { [selectedNodeAnnotation]: candidate.node.metadata.name } } } }),
+    );
+    return { candidate, claims, waits: storage.unbound.length > 0 };
+  }
+  return { refused: refusalText(total, reasons, true, resolvable) };
+}
+
+/** `0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: …` */
+export function refusalText(total: number, reasons: readonly string[], counted: boolean, resolvable: number): string {
+  const counts = new Map<string, number>();
+  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  const list = counted ? [...counts].map(([reason, count]) => `${count} ${reason}`).sort() : [...reasons];
+  const helpless = total - resolvable;
+  const preemption = [...(resolvable > 0 ? [`${resolvable} No preemption victims found for incoming pod`] : []), ...(helpless > 0 ? [`${helpless} Preemption is not helpful for scheduling`] : [])].sort();
+  return `0/${total} nodes are available: ${list.join(", ")}. no new claims to deallocate, preemption: 0/${total} nodes are available: ${preemption.join(", ")}.`;
+}
+
+export const selectedNodeAnnotation = "volume.kubernetes.io/selected-node";
+
+function claimsOf(pod: Pod, cache: Cache): { error: string } | { unbound: PersistentVolumeClaim[]; volumes: PersistentVolume[] } {
+  const unbound: PersistentVolumeClaim[] = [];
+  const volumes: PersistentVolume[] = [];
+  for (const volume of pod.spec?.volumes ?? []) {
+    const name = volume.persistentVolumeClaim?.claimName ?? (volume.ephemeral ? `${pod.metadata.name}-${volume.name}` : undefined);
+    if (name === undefined) continue;
+    const claim = cache.get<PersistentVolumeClaim>(resources.persistentVolumeClaims, `${pod.metadata.namespace}/${name}`);
+    if (!claim) return { error: `persistentvolumeclaim "${name}" not found` };
+    if (claim.metadata.deletionTimestamp) return { error: `persistentvolumeclaim "${name}" is being deleted` };
+    if (claim.spec?.volumeName && claim.status?.phase === "Bound") {
+      const bound = cache.get<PersistentVolume>(resources.persistentVolumes, claim.spec.volumeName);
+      if (!bound) return { error: `persistentvolume "${claim.spec.volumeName}" not found` };
+      volumes.push(bound);
+      continue;
+    }
+    const storageClass = cache.get<StorageClass>(resources.storageClasses, claim.spec?.storageClassName ?? "");
+    if (storageClass?.volumeBindingMode !== "WaitForFirstConsumer") return { error: "pod has unbound immediate PersistentVolumeClaims" };
+    unbound.push(claim);
+  }
+  return { unbound, volumes };
+}
+
+function volumeRefusal(volumes: readonly PersistentVolume[], node: Node): { reasons: string[]; resolvable: boolean } | undefined {
+  const elsewhere = volumes.some((volume) => volume.spec?.nodeAffinity?.required && !nodeSelectorMatches(node, volume.spec.nodeAffinity.required.nodeSelectorTerms as never));
+  return elsewhere ? { reasons: ["node(s) didn't match PersistentVolume's node affinity"], resolvable: false } : undefined;
+}
+
+function bind(pod: Pod, node: Node): Action {
+  const { name, namespace, uid } = pod.metadata;
+  return {
+    do: "create",
+    subresource: "binding",
+    resource: resources.pods,
+    object: { apiVersion: "v1", kind: "Binding", metadata: { name, namespace: namespace!, uid }, target: { apiVersion: "v1", kind: "Node", name: node.metadata.name } },
+    of: pod,
+    after: () => [{ do: "event", about: pod, type: "Normal", reason: "Scheduled", message: `Successfully assigned ${namespace}/${name} to ${node.metadata.name}` }],
+  };
+}
+
+/** Says why, once for each reason: the condition is the memory of what was said. */
+function unscheduled(pod: Pod, reason: string, message: string, nowMs: number): Action[] {
+  const old = ((pod.status?.conditions ?? []) as Condition[]).find((condition) => condition.type === "PodScheduled");
+  if (old?.status === "False" && old.reason === reason && old.message === message) return [];
+  const lastTransitionTime = old?.status === "False" && old.lastTransitionTime ? old.lastTransitionTime : timestamp(nowMs);
+  const condition = { type: "PodScheduled", status: "False", reason, message, lastTransitionTime, ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }) };
+  const actions: Action[] = [{ do: "patch", subresource: "status", type: "strategic", resource: resources.pods, object: pod, patch: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } } }];
+  if (reason === "Unschedulable") actions.push({ do: "event", about: pod, type: "Warning", reason: "FailedScheduling", message });
+  return actions;
+}

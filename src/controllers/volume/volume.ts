@@ -1,0 +1,71 @@
+import { resources } from "../../api/resources.ts";
+import type { PersistentVolume, PersistentVolumeClaim, Pod } from "../../api/types.ts";
+import type { Action, Plan } from "../action.ts";
+import type { Cache } from "../cache.ts";
+import { isFinished } from "../pods.ts";
+import { type Controller, controller } from "../runner.ts";
+import { provisionedByAnnotation, provisionerName, volumeProtection } from "./claim.ts";
+
+/**
+ * The phase of a volume, and what becomes of it when its claim is gone.
+ * `removeFolder` deletes what a volume of our own provisioner holds.
+ */
+export function volumeController(removeFolder: (volumeName: string) => Promise<void>): Controller {
+  return controller<PersistentVolume>({
+    name: "persistentvolume-controller",
+    for: resources.persistentVolumes,
+    watches: [
+      {
+        resource: resources.persistentVolumeClaims,
+        keys: (claim: PersistentVolumeClaim, cache) => (claim.spec?.volumeName ? [claim.spec.volumeName] : cache.list<PersistentVolume>(resources.persistentVolumes).filter(({ spec }) => spec?.claimRef?.name === claim.metadata.name && spec.claimRef.namespace === claim.metadata.namespace).map(({ metadata }) => metadata.name)),
+      },
+    ],
+    plan: ({ object, cache }) => planVolume(object, cache, removeFolder),
+  });
+}
+
+export function planVolume(volume: PersistentVolume, cache: Cache, removeFolder: (volumeName: string) => Promise<void>): Plan {
+  const { name, finalizers = [], deletionTimestamp, annotations } = volume.metadata;
+  const owner = volume.spec?.claimRef;
+  const claim = owner && cache.get<PersistentVolumeClaim>(resources.persistentVolumeClaims, `${owner.namespace}/${owner.name}`);
+  const owned = claim !== undefined && owner?.uid === claim.metadata.uid;
+  // Created by a claim that the cache does not show yet? A claim is in the store before anything bears its uid.
+  const phase = !owner || !owner.uid ? "Available" : owned ? "Bound" : "Released";
+  const actions: Action[] = [];
+  if (!deletionTimestamp && !finalizers.includes(volumeProtection)) return { actions: [setFinalizers(resources.persistentVolumes, volume, [...finalizers, volumeProtection])] };
+  if (deletionTimestamp) {
+    if (phase === "Bound" || !finalizers.includes(volumeProtection)) return { actions };
+    return { actions: [setFinalizers(resources.persistentVolumes, volume, finalizers.filter((finalizer) => finalizer !== volumeProtection))] };
+  }
+  if (volume.status?.phase !== phase) actions.push({ do: "status", resource: resources.persistentVolumes, object: { ...volume, status: { ...volume.status, phase } } });
+  if (phase === "Released" && volume.spec?.persistentVolumeReclaimPolicy === "Delete") {
+    if (annotations?.[provisionedByAnnotation] === provisionerName) {
+      actions.push({ do: "call", name: "remove the volume's folder", run: () => removeFolder(name) }, { do: "delete", resource: resources.persistentVolumes, object: volume });
+    } else if (volume.status?.phase !== "Failed") {
+      actions.push({ do: "event", about: volume, type: "Warning", reason: "VolumeFailedDelete", message: "error getting deleter volume plugin for volume: no deletable volume plugin matched" });
+    }
+  }
+  return { actions };
+}
+
+const claimProtection = "kubernetes.io/pvc-protection";
+
+/** A claim that a pod uses stays until the pod is through. Source: k8s.io/kubernetes/pkg/controller/volume/pvcprotection. */
+export const claimProtectionController = controller<PersistentVolumeClaim>({
+  name: "persistentvolumeclaim-protection-controller",
+  for: resources.persistentVolumeClaims,
+  watches: [{ resource: resources.pods, keys: (pod: Pod) => claimNames(pod).map((name) => `${pod.metadata.namespace}/${name}`) }],
+  plan: ({ object, cache }) => {
+    const { finalizers = [], deletionTimestamp, namespace, name } = object.metadata;
+    const has = finalizers.includes(claimProtection);
+    if (!deletionTimestamp) return { actions: has ? [] : [setFinalizers(resources.persistentVolumeClaims, object, [...finalizers, claimProtection])] };
+    const used = cache.inNamespace<Pod>(resources.pods, namespace!).some((pod) => pod.spec?.nodeName && !isFinished(pod) && claimNames(pod).includes(name));
+    return { actions: has && !used ? [setFinalizers(resources.persistentVolumeClaims, object, finalizers.filter((finalizer) => finalizer !== claimProtection))] : [] };
+  },
+});
+
+const claimNames = (pod: Pod): string[] => (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => (persistentVolumeClaim ? [persistentVolumeClaim.claimName] : []));
+
+function setFinalizers(resource: typeof resources.persistentVolumes | typeof resources.persistentVolumeClaims, object: PersistentVolume | PersistentVolumeClaim, finalizers: string[]): Action {
+  return { do: "update", resource, object: { ...object, metadata: { ...object.metadata, finalizers } } };
+}
