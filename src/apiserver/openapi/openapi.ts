@@ -18,7 +18,7 @@ export interface OpenApi {
   document(path: string): OpenApiDocument | undefined;
   /** `GET /openapi/v2` */
   v2(): OpenApiDocument;
-  /** The same as {@link openApiV2ContentType}: gnostic's protobuf form, which kubectl up to 1.29 and Argo CD ask for. */
+  /** The same in gnostic's protobuf form ({@link openApiV2ProtobufTypes}), which kubectl up to 1.29 and Argo CD ask for. */
   v2Protobuf(): OpenApiDocument;
 }
 
@@ -31,7 +31,11 @@ export interface OpenApiDocument {
   readonly etag: string;
 }
 
-export const openApiV2ContentType = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/**
+ * What clients ask for to get the protobuf form. Older ones ask with "@", which is no legal media type: answered
+ * with it, Go's mime package fails, so the answer is always of the second type.
+ */
+export const openApiV2ProtobufTypes = ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"] as const;
 
 interface GroupVersion {
   readonly path: string;
@@ -86,7 +90,7 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = () =>
       return groupVersion && documentOf(groupVersion, all);
     },
     v2: () => once("v2", () => jsonDocument(version2(groupVersions(), describe))),
-    v2Protobuf: () => once("v2Protobuf", () => documentFrom(encodeGnostic(version2(groupVersions(), describe)), openApiV2ContentType)),
+    v2Protobuf: () => once("v2Protobuf", () => documentFrom(encodeGnostic(version2(groupVersions(), describe)), openApiV2ProtobufTypes[1])),
   };
 }
 

@@ -132,7 +132,8 @@ export class SchemaWriter {
     const description = definition === undefined ? undefined : this.#describe(definition, field);
     const added: Json = {
       ...(description !== undefined && { description }),
-      ...(schema.default !== undefined ? { default: schema.default } : embedded && { default: {} }),
+      // Version 2 never had them.
+      ...(this.#dialect === "v3" && (schema.default !== undefined ? { default: schema.default } : embedded && { default: {} })),
       ...(schema.patchMergeKey !== undefined && { "x-kubernetes-patch-merge-key": schema.patchMergeKey }),
       ...(schema.patchStrategy !== undefined && { "x-kubernetes-patch-strategy": schema.patchStrategy }),
       ...(schema.base && schema.mapType !== schema.base.mapType && { "x-kubernetes-map-type": schema.mapType }),
@@ -160,11 +161,11 @@ export class SchemaWriter {
       ...(format !== undefined && { format }),
       ...(schema.enum && { enum: schema.enum }),
       ...(schema.nullable && this.#dialect === "v3" && { nullable: true }),
-      ...(schema.items && { items: this.#field(schema.items, undefined, undefined, this.#dialect === "v3" && schema.items.name !== undefined) }),
-      ...(schema.additionalProperties && { additionalProperties: this.#field(schema.additionalProperties, undefined, undefined, this.#dialect === "v3" && schema.additionalProperties.name !== undefined) }),
+      ...(schema.items && { items: this.#field(schema.items, undefined, undefined, schema.items.name !== undefined) }),
+      ...(schema.additionalProperties && { additionalProperties: this.#field(schema.additionalProperties, undefined, undefined, schema.additionalProperties.name !== undefined) }),
       ...(schema.properties && Object.keys(schema.properties).length > 0 && {
         properties: Object.fromEntries(
-          Object.entries(schema.properties).map(([name, property]) => [name, this.#field(property, definition, name, this.#dialect === "v3" && property.name !== undefined && schema.protobuf?.[name]?.pointer === false)]),
+          Object.entries(schema.properties).map(([name, property]) => [name, this.#field(property, definition, name, property.name !== undefined && schema.protobuf?.[name]?.pointer === false)]),
         ),
       }),
       ...(schema.required && schema.required.length > 0 && { required: schema.required }),

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Kind } from "../../api/kind.ts";
+import { createBuiltinRegistry } from "../../api/registry.ts";
+import { createOpenApi, type OpenApiDocument } from "./openapi.ts";
+
+const widget = (properties: Kind["schema"]["properties"]): Kind => ({
+  group: "stable.example.com",
+  version: "v1",
+  kind: "Widget",
+  resource: "widgets",
+  singular: "widget",
+  shortNames: [],
+  categories: [],
+  scope: "Namespaced",
+  verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
+  subresources: [{ name: "status", kind: "Widget", verbs: ["get", "patch", "update"] }],
+  schema: { type: "object", properties: { spec: { type: "object", ...(properties && { properties }) } } },
+});
+interface Parsed {
+  paths: Record<string, Record<string, Record<string, unknown>>>;
+  components: { schemas: Record<string, Record<string, unknown>> };
+  definitions: Record<string, unknown>;
+}
+const parse = (document: OpenApiDocument | undefined) => JSON.parse(document!.body.toString()) as Parsed;
+
+test("documents are made once and remade when their kinds change", () => {
+  const registry = createBuiltinRegistry([]);
+  const openApi = createOpenApi(registry);
+  const index = openApi.index();
+  const apps = openApi.document("apis/apps/v1")!;
+  assert.equal(openApi.index(), index);
+  assert.equal(openApi.document("apis/apps/v1"), apps);
+  assert.equal(openApi.v2(), openApi.v2());
+  assert.equal(apps.etag, `"${apps.hash}"`);
+  assert.ok(index.body.toString().includes(`"/openapi/v3/apis/apps/v1?hash=${apps.hash}"`));
+  assert.equal(openApi.document("apis/apps/v9"), undefined);
+  assert.equal(createOpenApi(createBuiltinRegistry([])).document("apis/apps/v1")!.hash, apps.hash, "another start makes the same bytes");
+
+  registry.add(widget({ size: { type: "integer" } }));
+  const first = openApi.document("apis/stable.example.com/v1")!;
+  assert.notEqual(openApi.index().hash, index.hash);
+  const other = openApi.document("apis/apps/v1");
+  registry.add(widget({ colour: { type: "string" } }));
+  assert.notEqual(openApi.document("apis/stable.example.com/v1")!.hash, first.hash);
+  assert.equal(openApi.document("apis/apps/v1"), other, "a changed custom resource costs no built-in document");
+  registry.remove("stable.example.com", "v1", "widgets");
+  assert.equal(openApi.document("apis/stable.example.com/v1"), undefined);
+  assert.equal(openApi.index().hash, index.hash);
+});
+
+test("custom resources are published in both versions", () => {
+  const registry = createBuiltinRegistry([]);
+  registry.add(widget({ size: { type: "integer", minimum: 1, default: 3 }, any: { type: "object", preserveUnknownFields: true }, port: { format: "int-or-string" } }));
+  const openApi = createOpenApi(registry);
+  const { paths, components } = parse(openApi.document("apis/stable.example.com/v1"));
+  const schema = components.schemas["com.example.stable.v1.Widget"]!;
+  assert.deepEqual(schema["x-kubernetes-group-version-kind"], [{ group: "stable.example.com", kind: "Widget", version: "v1" }]);
+  assert.deepEqual((schema.properties as Record<string, { properties: unknown }>).spec!.properties, {
+    size: { default: 3, type: "integer", minimum: 1 },
+    any: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+    port: { $ref: "#/components/schemas/io.k8s.apimachinery.pkg.util.intstr.IntOrString" },
+  });
+  assert.ok(components.schemas["com.example.stable.v1.WidgetList"]);
+  const patch = paths["/apis/stable.example.com/v1/namespaces/{namespace}/widgets/{name}"]!.patch!;
+  // Without this parameter kubectl validates on its own side.
+  assert.ok((patch.parameters as { name: string }[]).some(({ name }) => name === "fieldValidation"));
+  assert.deepEqual(Object.keys((patch.requestBody as { content: object }).content), ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]);
+  assert.equal(patch.operationId, "patchStableExampleComV1NamespacedWidget");
+  assert.ok(paths["/apis/stable.example.com/v1/namespaces/{namespace}/widgets/{name}/status"]);
+  assert.ok(parse(openApi.v2()).definitions["com.example.stable.v1.Widget"]);
+});
+
+test("words are shown where somebody has them", () => {
+  const openApi = createOpenApi(createBuiltinRegistry([]), (definition, field) => (definition === "io.k8s.api.apps.v1.DeploymentSpec" ? (field === "replicas" ? "How many." : field === undefined ? "What is wanted." : undefined) : undefined));
+  const schema = parse(openApi.document("apis/apps/v1")).components.schemas["io.k8s.api.apps.v1.DeploymentSpec"]!;
+  assert.equal(schema.description, "What is wanted.");
+  assert.equal((schema.properties as Record<string, { description?: string }>).replicas!.description, "How many.");
+});

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Kind } from "../../src/api/kind.ts";
+import { find, needs } from "../needs.ts";
+import { startDocumentsServer } from "./documents-server.ts";
+
+const widget: Kind = {
+  group: "example.com",
+  version: "v1",
+  kind: "Widget",
+  resource: "widgets",
+  singular: "widget",
+  shortNames: [],
+  categories: [],
+  scope: "Namespaced",
+  verbs: ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+  subresources: [{ name: "scale", kind: "Scale", group: "autoscaling", version: "v1", verbs: ["get", "patch", "update"] }],
+  schema: { type: "object", properties: { spec: { type: "object", required: ["size"], properties: { size: { type: "integer", minimum: 1 }, parts: { type: "array", items: { type: "object", properties: { name: { type: "string" } } } } } } } },
+};
+
+// 1.27 and 1.28 read version 2 in protobuf before anything else, the later ones version 3.
+for (const minor of ["1.27", "1.28", "1.29", "1.31", "1.33"]) {
+  test(`kubectl ${minor} explains our kinds`, async (t) => {
+    if (!needs(t, `kubectl.${minor}`)) return;
+    const program = find(`kubectl.${minor}`)!;
+    await using server = await startDocumentsServer((body) => JSON.parse(body.toString()), [widget]);
+    const explain = async (...args: string[]): Promise<string> => {
+      const { stdout, stderr, code } = await server.kubectl(program, "explain", ...args);
+      assert.equal(code, 0, stderr);
+      return stdout.replace(/[ \t]+/g, " ");
+    };
+    assert.match(await explain("deployment.spec.strategy"), /GROUP: apps\nKIND: Deployment\nVERSION: v1\n\nFIELD: strategy <DeploymentStrategy>[^]*rollingUpdate <RollingUpdateDeployment>[^]*type <string>/);
+    assert.match(await explain("pod.spec.containers.resources"), /limits <map\[string\]Quantity>/);
+    assert.match(await explain("widget.spec"), /GROUP: example.com\nKIND: Widget[^]*parts <\[\]Object>[^]*size <integer> -required-/);
+    assert.match(await explain("hpa.spec.metrics"), /VERSION: v2[^]*FIELD: metrics <\[\]MetricSpec>/);
+    if (minor === "1.27" || minor === "1.28") assert.match(await explain("deployment.spec", "--output=plaintext-openapiv2"), /RESOURCE: spec <Object>[^]*minReadySeconds <integer>/);
+  });
+}
