@@ -1,0 +1,144 @@
+import type { Client, DeleteOptions, ListOptions, PatchType, WatchOptions } from "../api/client.ts";
+import type { Kind } from "../api/kind.ts";
+import type { KubeObject } from "../api/meta.ts";
+import type { KindRegistry } from "../api/registry.ts";
+import { conflictError, methodNotSupportedError, notFoundError } from "../api/status.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import type { Entry, Store } from "../store/store.ts";
+import { admissionSteps } from "./admission/index.ts";
+import { createClient } from "./client.ts";
+import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
+import { create } from "./rest/create.ts";
+import { type Deleted, remove } from "./rest/delete.ts";
+import { objectOf } from "./rest/keys.ts";
+import { applied, patch } from "./rest/patch.ts";
+import { bind, evict } from "./rest/pods.ts";
+import { filterOf, list, type Listed, read } from "./rest/read.ts";
+import { scaleOf, withScale } from "./rest/scale.ts";
+import { change, rewrite, update } from "./rest/update.ts";
+import { openWatch, type OpenWatch, type WatchSink } from "./rest/watch.ts";
+
+export interface ApiOptions {
+  store: Store;
+  registry: KindRegistry;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Signs service-account tokens; without it, the token subresource is not served. */
+  issueToken?: (serviceAccount: KubeObject, request: unknown) => Promise<object>;
+}
+
+/** Kinds that are only ever answered, never stored (SubjectAccessReview and its family). */
+export type VirtualCreate = (kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext) => Promise<object> | object;
+
+/**
+ * The API without HTTP: every verb for every kind, one code path. The HTTP face and the in-process client are two
+ * doors to it. Reads give entries (bytes as stored), writes give objects.
+ */
+export class Api {
+  readonly store: Store;
+  readonly registry: KindRegistry;
+  readonly clock: Clock;
+  readonly log: Log;
+  readonly virtual = new Map<string, VirtualCreate>();
+  readonly #rest: RestDependencies;
+  issueToken: ApiOptions["issueToken"];
+
+  constructor(options: ApiOptions) {
+    this.store = options.store;
+    this.registry = options.registry;
+    this.clock = options.clock;
+    this.log = options.log;
+    this.issueToken = options.issueToken;
+    this.#rest = { ...options, admission: new Admission(admissionSteps(options)) };
+  }
+
+  /** The in-process client; objects it gives are shared and frozen. */
+  client(identity: Identity, userAgent = identity.name): Client {
+    return createClient(this, identity, userAgent);
+  }
+
+  get(kind: Kind, namespace: string | undefined, name: string): Entry {
+    return read(this.store, kind, namespace, name);
+  }
+  getSubresource(kind: Kind, namespace: string | undefined, name: string, subresource: string): object {
+    const object = objectOf(kind, this.get(kind, namespace, name));
+    return subresource === "scale" && kind.scale ? scaleOf(kind, object) : object;
+  }
+  list(kind: Kind, options: ListOptions): Listed {
+    return list(this.store, kind, options);
+  }
+  watch(kind: Kind, options: WatchOptions, sink: WatchSink): OpenWatch {
+    return openWatch(this.store, kind, options, sink);
+  }
+
+  async create(kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, options: { name?: string; subresource?: string; shared?: boolean } = {}): Promise<object> {
+    const { name, subresource } = options;
+    if (subresource === undefined) {
+      const virtual = this.virtual.get(`${kind.resource}.${kind.group}`);
+      return virtual ? virtual(kind, namespace, body, context) : create(this.#rest, kind, namespace, body, context, options.shared);
+    }
+    switch (`${kind.resource}/${subresource}`) {
+      case "pods/binding":
+        return bind(this.#rest, kind, namespace!, name!, body, context);
+      case "pods/eviction":
+        return evict(this.#rest, kind, this.registry.byResource("policy", "v1", "poddisruptionbudgets"), namespace!, name!, body, context);
+      case "serviceaccounts/token":
+        if (this.issueToken) return this.issueToken(objectOf(kind, this.get(kind, namespace, name!)), body);
+    }
+    throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "create");
+  }
+
+  update(kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, options: { subresource?: string; shared?: boolean } = {}): Promise<object> {
+    const { subresource } = options;
+    if (subresource === undefined || subresource === "status") return update(this.#rest, kind, namespace, name, body, context, subresource, options.shared);
+    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body, context));
+    if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
+      const finalizers = (body as { spec?: { finalizers?: string[] } }).spec?.finalizers ?? [];
+      return rewrite(this.#rest, kind, undefined, name, context.dryRun, (old) => ({ ...old, spec: { ...(old["spec"] as object), finalizers } }));
+    }
+    throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "update");
+  }
+
+  patch(kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, options: { subresource?: string } = {}): Promise<object> {
+    const { subresource } = options;
+    if (subresource === undefined || subresource === "status") return patch(this.#rest, kind, namespace, name, type, body, context, subresource);
+    if (subresource === "scale" && kind.scale) {
+      const schema = this.registry.byResource("autoscaling", "v1", "horizontalpodautoscalers")?.schema ?? {};
+      return this.#scale(kind, namespace, name, context, (old) => {
+        const scale = applied({ schema }, scaleOf(kind, old), type === "strategic" ? "merge" : type, body) as KubeObject;
+        const named = (body as { metadata?: { resourceVersion?: string } })?.metadata?.resourceVersion;
+        return withScale(kind, old, { ...scale, metadata: { ...scale.metadata, resourceVersion: named ?? "" } }, context);
+      });
+    }
+    throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "patch");
+  }
+
+  delete(kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
+    return remove(this.#rest, kind, namespace, name, options, context);
+  }
+
+  /** One deletion each for what the selectors choose; gives the objects as the list showed them. */
+  async deleteCollection(kind: Kind, options: ListOptions, deletion: DeleteOptions, context: WriteContext): Promise<KubeObject[]> {
+    filterOf(kind, options);
+    const objects = this.list(kind, options).entries.map((entry) => objectOf(kind, entry));
+    for (const object of objects) {
+      await this.delete(kind, object.metadata.namespace, object.metadata.name, { ...deletion, preconditions: { uid: object.metadata.uid } }, context).catch((error: unknown) => {
+        // Somebody else was faster: that is what was wanted.
+        const { code } = error as { code?: number };
+        if (code !== notFoundError(kind, "").code && code !== conflictError(kind, "").code) throw error;
+      });
+    }
+    return objects;
+  }
+
+  async #scale(kind: Kind, namespace: string | undefined, name: string, context: WriteContext, next: (old: KubeObject) => KubeObject): Promise<object> {
+    return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, next));
+  }
+}
+
+export function createApi(options: ApiOptions): Api {
+  return new Api(options);
+}

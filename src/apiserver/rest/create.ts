@@ -1,0 +1,94 @@
+import { randomUUID } from "node:crypto";
+import { randomSuffix } from "../../base/random.ts";
+import type { Kind } from "../../api/kind.ts";
+import { type KubeObject, timestamp } from "../../api/meta.ts";
+import { alreadyExistsError, badRequestError, invalidError, requestTooLargeError, StatusError } from "../../api/status.ts";
+import { validateObjectMeta } from "../../api/validation/metadata.ts";
+import { limits } from "../../base/limits.ts";
+import { deepFreeze } from "../../store/entry.ts";
+import { type Encoded, type Entry, KeyConflictError } from "../../store/store.ts";
+import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
+import { decode } from "./decode.ts";
+import { countsGenerations } from "./generation.ts";
+import { keyOf, objectOf } from "./keys.ts";
+import { withManager } from "./managed-fields.ts";
+
+// names.SimpleNameGenerator: the prefix is cut so that the whole is a DNS label, and a taken name is tried anew.
+const generatedPrefixMax = 58;
+const generatedAttempts = 8;
+
+/** Source of the order: k8s.io/apiserver/pkg/registry/rest/create.go. */
+export async function create(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, shared = false): Promise<KubeObject> {
+  const object = decode(kind, body, context, shared);
+  const { metadata } = object;
+  placeIn(kind, object, namespace);
+  if (metadata.resourceVersion) throw badRequestError("resourceVersion should not be set on objects to be created");
+  const generated = !metadata.name && metadata.generateName;
+  for (let attempt = 1; ; attempt++) {
+    if (generated) metadata.name = metadata.generateName!.slice(0, generatedPrefixMax) + randomSuffix(dependencies.random, 5);
+    try {
+      return objectOf(kind, await createOnce(dependencies, kind, object, context));
+    } catch (error) {
+      if (!generated || attempt >= generatedAttempts || !(error instanceof StatusError) || error.reason !== "AlreadyExists") throw error;
+    }
+  }
+}
+
+/** The namespace of the URL and that of the body must agree; an absent one is filled in. */
+export function placeIn(kind: Kind, object: KubeObject, namespace: string | undefined): void {
+  const { metadata } = object;
+  if (kind.scope === "Cluster") return;
+  if (metadata.namespace && namespace !== undefined && metadata.namespace !== namespace) throw badRequestError(`the namespace of the provided object does not match the namespace sent on the request`);
+  if (namespace !== undefined) metadata.namespace = namespace;
+}
+
+async function createOnce(dependencies: RestDependencies, kind: Kind, draft: KubeObject, context: WriteContext): Promise<Entry> {
+  const { store, clock, admission } = dependencies;
+  // Each attempt starts from the client's object: what admission adds belongs to the attempt.
+  const object = JSON.parse(JSON.stringify(draft)) as KubeObject;
+  const { metadata } = object;
+  kind.defaults?.(object);
+  const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old: undefined };
+  await admission.mutate(request);
+  try {
+    kind.defaults?.(object);
+    if (kind.hasStatus) delete object["status"];
+    kind.prepareForCreate?.(object);
+    for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
+    metadata.uid = randomUUID();
+    metadata.creationTimestamp = timestamp(clock.now());
+    if (countsGenerations(kind)) metadata.generation = 1;
+    delete metadata.managedFields;
+    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
+    if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
+    context.warnings.push(...(kind.warnings?.(object) ?? []));
+    await admission.validate(request);
+    withManager(kind, object, undefined, context.fieldManager, undefined, clock.now());
+    const key = keyOf(kind, metadata.namespace, metadata.name);
+    if (context.dryRun) {
+      if (store.get(key)) throw alreadyExistsError(kind, metadata.name);
+      return dryEntry(key, object);
+    }
+    return await store.put(key, 0, encoder(kind, object));
+  } catch (error) {
+    admission.release(request);
+    if (error instanceof KeyConflictError) throw alreadyExistsError(kind, metadata.name);
+    throw error;
+  }
+}
+
+/** Encodes for the store, in the stored version, with the revision that the write gets. */
+export function encoder(kind: Kind, object: KubeObject): (revision: number) => Encoded {
+  return (revision) => {
+    const withRevision = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
+    const stored = kind.storedAs ? kind.storedAs.toStored(withRevision) : withRevision;
+    const bytes = Buffer.from(JSON.stringify(stored));
+    if (bytes.length > limits.objectBytesMax) throw requestTooLargeError(`etcdserver: request is too large: the object has ${bytes.length} bytes, at most ${limits.objectBytesMax} are stored`);
+    return { bytes, object: deepFreeze(stored) };
+  };
+}
+
+/** What a dry run answers: the object as it would have been stored, without a revision. */
+export function dryEntry(key: string, object: KubeObject): Entry {
+  return { key, revision: 0, bytes: Buffer.from(JSON.stringify(object)), object };
+}

@@ -1,0 +1,28 @@
+import type { Kind } from "../../api/kind.ts";
+import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
+import { badRequestError } from "../../api/status.ts";
+import { DecodeError, strictDecodingError, walk } from "../../api/walker.ts";
+import type { WriteContext } from "./context.ts";
+
+/**
+ * A body as an object of the kind: types checked, values canonical, unknown fields judged by fieldValidation.
+ * A missing apiVersion or kind is taken from the URL, as some clients rely on.
+ */
+export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean): KubeObject {
+  const apiVersion = apiVersionOf(kind.group, kind.version);
+  if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequestError(`the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`);
+  const given = body as { apiVersion?: unknown; kind?: unknown };
+  if (given.kind !== undefined && given.kind !== "" && given.kind !== kind.kind) throw badRequestError(`${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion ?? apiVersion).split("/").at(-1))} cannot be handled as a ${kind.kind}: converting (${String(given.apiVersion ?? "")}.${String(given.kind)}) to (${apiVersion}.${kind.kind}): unknown conversion`);
+  if (given.apiVersion !== undefined && given.apiVersion !== "" && given.apiVersion !== apiVersion) throw badRequestError(`the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`);
+  try {
+    const { value, unknownFields } = walk(kind.schema, body as Record<string, unknown>, { shared });
+    const problems = [...unknownFields, ...(context.duplicates ?? [])];
+    if (problems.length > 0 && context.fieldValidation === "Strict") throw strictDecodingError(kind.version, kind.kind, problems);
+    if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
+    const { apiVersion: _, kind: __, metadata, ...rest } = value;
+    return { kind: kind.kind, apiVersion, metadata: { ...((metadata as object | undefined) ?? {}) } as KubeObject["metadata"], ...rest };
+  } catch (error) {
+    if (error instanceof DecodeError) throw error.toStatusError(kind.version, kind.kind);
+    throw error;
+  }
+}

@@ -1,0 +1,98 @@
+import type { DeleteOptions } from "../../api/client.ts";
+import type { Kind } from "../../api/kind.ts";
+import { type KubeObject, timestamp } from "../../api/meta.ts";
+import { conflictError, invalidError, notFoundError, StatusError } from "../../api/status.ts";
+import { notSupported } from "../../api/field.ts";
+import { KeyConflictError } from "../../store/store.ts";
+import type { RestDependencies, WriteContext } from "./context.ts";
+import { encoder } from "./create.ts";
+import { keyOf, objectOf } from "./keys.ts";
+
+export interface Deleted {
+  /** The object as it was last, or as it stands with its deletionTimestamp. */
+  object: KubeObject;
+  /** False: finalizers or a grace period keep it for now. */
+  gone: boolean;
+}
+
+const policies = ["Background", "Foreground", "Orphan"];
+
+/** Source of the rules: k8s.io/apiserver/pkg/registry/rest/delete.go and generic/registry/store.go. */
+export async function remove(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
+  const { store, clock, admission } = dependencies;
+  if (options.propagationPolicy !== undefined && !policies.includes(options.propagationPolicy)) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("propagationPolicy", options.propagationPolicy, policies)]);
+  const key = keyOf(kind, namespace, name);
+  for (;;) {
+    const entry = store.get(key);
+    if (!entry) throw notFoundError(kind, name);
+    const old = objectOf(kind, entry);
+    checkPreconditions(kind, old, options);
+    await admission.validate({ operation: "DELETE", kind, subresource: undefined, namespace, name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object: undefined, old });
+
+    const finalizers = finalizersFor(kind, old, options);
+    const graceSeconds = graceOf(kind, old, options);
+    const stays = finalizers.length > 0 || graceSeconds > 0 || holdsContent(kind, old);
+    const isMarked = old.metadata.deletionTimestamp !== undefined;
+    const object: KubeObject = { ...old, metadata: { ...old.metadata } };
+    if (finalizers.length > 0) object.metadata.finalizers = finalizers;
+    else delete object.metadata.finalizers;
+    if (stays) {
+      const shorter = isMarked && graceSeconds < (old.metadata.deletionGracePeriodSeconds ?? 0);
+      if (isMarked && !shorter && sameList(finalizers, old.metadata.finalizers ?? [])) return { object: old, gone: false };
+      if (!isMarked || shorter) {
+        const began = isMarked ? Date.parse(old.metadata.deletionTimestamp!) - (old.metadata.deletionGracePeriodSeconds ?? 0) * 1000 : clock.now();
+        object.metadata.deletionTimestamp = timestamp(began + graceSeconds * 1000);
+        object.metadata.deletionGracePeriodSeconds = graceSeconds;
+        if (object.metadata.generation !== undefined) object.metadata.generation++;
+        if (isNamespace(kind)) object["status"] = { ...(old["status"] as object), phase: "Terminating" };
+      }
+    }
+    if (context.dryRun) return { object, gone: !stays };
+    try {
+      const written = stays ? await store.put(key, entry.revision, encoder(kind, object)) : await store.delete(key, entry.revision, encoder(kind, object));
+      return { object: objectOf(kind, written), gone: !stays };
+    } catch (error) {
+      if (!(error instanceof KeyConflictError)) throw error;
+      await store.flush();
+    }
+  }
+}
+
+function checkPreconditions(kind: Kind, old: KubeObject, { preconditions }: DeleteOptions): void {
+  const { uid, resourceVersion } = preconditions ?? {};
+  const of = { group: "", resource: kind.kind };
+  const name = old.metadata.name;
+  if (uid !== undefined && uid !== old.metadata.uid) throw conflictError(of, name, `the UID in the precondition (${uid}) does not match the UID in record (${old.metadata.uid}). The object might have been deleted and then recreated`);
+  if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion) throw conflictError(of, name, `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`);
+}
+
+/** Foreground and Orphan are finalizers that the garbage collector works off; each choice undoes the other. */
+function finalizersFor(kind: Kind, old: KubeObject, { propagationPolicy }: DeleteOptions): string[] {
+  const present = old.metadata.finalizers ?? [];
+  if (propagationPolicy === undefined || isNamespace(kind)) return [...present];
+  const kept = present.filter((finalizer) => finalizer !== "foregroundDeletion" && finalizer !== "orphan");
+  if (propagationPolicy === "Foreground") return [...kept, "foregroundDeletion"];
+  if (propagationPolicy === "Orphan") return [...kept, "orphan"];
+  return kept;
+}
+
+const isNamespace = (kind: Kind): boolean => kind.resource === "namespaces" && kind.group === "";
+/** A namespace stays until its controller has emptied it and taken "kubernetes" out of spec.finalizers. */
+export const holdsContent = (kind: Kind, object: KubeObject): boolean => isNamespace(kind) && ((object["spec"] as { finalizers?: string[] } | undefined)?.finalizers?.length ?? 0) > 0;
+
+function graceOf(kind: Kind, old: KubeObject, { gracePeriodSeconds }: DeleteOptions): number {
+  if (!kind.gracePeriodSeconds) return 0;
+  const own = kind.gracePeriodSeconds(old);
+  // Zero by nature (never scheduled, or ended) stays zero; an explicit wish may be any other number.
+  return own === 0 ? 0 : Math.max(0, gracePeriodSeconds ?? own);
+}
+
+const sameList = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((item, index) => item === b[index]);
+
+/** `Status` of a deletion that is complete, as upstream answers for all kinds but pods. */
+export function deletedStatus(kind: Kind, object: KubeObject): object {
+  return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details: { name: object.metadata.name, ...(kind.group !== "" && { group: kind.group }), kind: kind.resource, uid: object.metadata.uid } };
+}
+
+/** Not served for this kind. */
+export const notDeletable = (kind: Kind): StatusError => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", { kind: kind.resource });

@@ -1,0 +1,23 @@
+import type { Kind } from "../../api/kind.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import { semanticEqual } from "../../api/validation/checks.ts";
+
+// Kinds whose strategies count generations upstream, beside every custom resource.
+const counted = new Set([
+  "deployments.apps", "replicasets.apps", "statefulsets.apps", "daemonsets.apps", "jobs.batch", "cronjobs.batch", "replicationcontrollers.", "pods.",
+  "ingresses.networking.k8s.io", "networkpolicies.networking.k8s.io", "poddisruptionbudgets.policy", "endpointslices.discovery.k8s.io", "customresourcedefinitions.apiextensions.k8s.io",
+  "mutatingwebhookconfigurations.admissionregistration.k8s.io", "validatingwebhookconfigurations.admissionregistration.k8s.io", "validatingadmissionpolicies.admissionregistration.k8s.io",
+  "validatingadmissionpolicybindings.admissionregistration.k8s.io", "flowschemas.flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+  "priorityclasses.scheduling.k8s.io", "runtimeclasses.node.k8s.io", "ingressclasses.networking.k8s.io", "resourceclaims.resource.k8s.io", "resourceslices.resource.k8s.io",
+]);
+
+export const countsGenerations = (kind: Kind): boolean => counted.has(`${kind.resource}.${kind.group}`);
+
+/** Whether anything but metadata and status differs: what raises the generation. */
+export function specDiffers(object: KubeObject, old: KubeObject): boolean {
+  for (const field of new Set([...Object.keys(object), ...Object.keys(old)])) {
+    if (field === "metadata" || field === "status" || field === "apiVersion" || field === "kind") continue;
+    if (!semanticEqual(object[field], old[field])) return true;
+  }
+  return false;
+}

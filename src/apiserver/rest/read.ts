@@ -1,0 +1,159 @@
+import type { ListOptions } from "../../api/client.ts";
+import type { Kind } from "../../api/kind.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import { type FieldSelector, parseFieldSelector, parseLabelSelector, type Selector, SelectorError } from "../../api/selectors.ts";
+import { badRequestError, expiredError, invalidError, notFoundError, StatusError, tooLargeRevisionError } from "../../api/status.ts";
+import { forbidden, invalid } from "../../api/field.ts";
+import { limits } from "../../base/limits.ts";
+import { type Entry, RevisionCompactedError, type Store } from "../../store/store.ts";
+import { keyOf, objectOf, prefixOf } from "./keys.ts";
+
+export function read(store: Store, kind: Kind, namespace: string | undefined, name: string): Entry {
+  const entry = store.get(keyOf(kind, namespace, name));
+  if (!entry) throw notFoundError(kind, name);
+  return entry;
+}
+
+/** Which objects a list or watch is about. `fields` is null when every object passes. */
+export interface Filter {
+  labels: Selector | null;
+  fields: FieldSelector | null;
+}
+
+export function filterOf(kind: Kind, options: Pick<ListOptions, "labelSelector" | "fieldSelector">): Filter {
+  try {
+    const labels = options.labelSelector ? parseLabelSelector(options.labelSelector) : null;
+    const fields = options.fieldSelector ? parseFieldSelector(options.fieldSelector) : null;
+    if (fields) checkFields(kind, fields);
+    return { labels, fields };
+  } catch (error) {
+    if (error instanceof SelectorError) throw badRequestError(`${error.message.startsWith("unable to parse") ? "" : "unable to parse requirement: "}${error.message}`);
+    throw error;
+  }
+}
+
+function checkFields(kind: Kind, selector: FieldSelector): void {
+  for (const { field } of selector.terms) {
+    if (field === "metadata.name" || field === "metadata.namespace") continue;
+    if (!kind.selectableFields) throw badRequestError(`${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`);
+    // The labels a kind knows are those it gives for any object, even an empty one.
+    if (!(field in kind.selectableFields({ apiVersion: "", kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(`field label not supported: ${field}`);
+  }
+}
+
+export function passes(kind: Kind, filter: Filter, object: KubeObject): boolean {
+  if (filter.labels && !filter.labels.matches(object.metadata.labels)) return false;
+  if (!filter.fields) return true;
+  return filter.fields.matches({ "metadata.name": object.metadata.name, "metadata.namespace": object.metadata.namespace ?? "", ...kind.selectableFields?.(object) });
+}
+
+export interface Listed {
+  entries: Entry[];
+  revision: number;
+  continue?: string;
+  remainingItemCount?: number;
+}
+
+/** An opaque continue token: where the next page starts, and the revision that all pages show. */
+interface Token {
+  v: "meta.k8s.io/v1";
+  rv: number;
+  start: string;
+}
+
+/** Source of the rules: k8s.io/apimachinery/pkg/apis/meta/internalversion/validation, apiserver/pkg/storage/continue.go. */
+export function list(store: Store, kind: Kind, options: ListOptions): Listed {
+  checkListOptions(options);
+  const filter = filterOf(kind, options);
+  const prefix = prefixOf(kind, kind.scope === "Namespaced" ? options.namespace : undefined);
+  const limit = Math.min(options.limit && options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY, options.limit ? limits.listPageMax : Number.POSITIVE_INFINITY);
+  const asked = revisionOf(options.resourceVersion);
+  if (asked !== undefined && asked > store.revision) throw tooLargeRevisionError(asked, store.revision);
+
+  const token = options.continue ? parseToken(options.continue, prefix) : undefined;
+  const exact = token ? token.rv : options.resourceVersionMatch === "Exact" ? asked! : undefined;
+  const revision = exact !== undefined && exact > 0 ? exact : store.revision;
+
+  // A list by name is a get.
+  const name = filter.fields?.exactValue("metadata.name");
+  if (name !== undefined && exact === undefined && (kind.scope === "Cluster" || options.namespace !== undefined)) {
+    const entry = store.get(keyOf(kind, options.namespace, name));
+    return { entries: entry && passes(kind, filter, objectOf(kind, entry)) ? [entry] : [], revision };
+  }
+
+  const selects = filter.labels !== null || filter.fields !== null;
+  // limit with resourceVersion "0" is answered whole, as the watch cache does.
+  const pageSize = asked === 0 && !token ? Number.POSITIVE_INFINITY : limit;
+  const entries: Entry[] = [];
+  let startKey = token?.start;
+  let more = false;
+  try {
+    for (;;) {
+      const wanted = pageSize === Number.POSITIVE_INFINITY ? undefined : pageSize - entries.length + 1;
+      const range = { ...(startKey !== undefined && { startKey }), ...(wanted !== undefined && { limit: selects ? Math.max(wanted, 500) : wanted }) };
+      const batch = exact === undefined || revision === store.revision ? store.range(prefix, range) : store.rangeAt(prefix, revision, range);
+      let taken = 0;
+      for (const entry of batch) {
+        if (entries.length >= pageSize) break;
+        taken++;
+        if (!selects || passes(kind, filter, objectOf(kind, entry))) entries.push(entry);
+      }
+      more = taken < batch.length;
+      if (more || wanted === undefined || batch.length < range.limit!) {
+        if (more) startKey = batch[taken]!.key;
+        break;
+      }
+      startKey = `${batch.at(-1)!.key}\0`;
+    }
+  } catch (error) {
+    if (!(error instanceof RevisionCompactedError)) throw error;
+    if (!token) throw expiredError(`The resourceVersion for the provided list is too old.`);
+    // A way on for clients that can live with a torn list: from the same place, at today's revision.
+    throw expiredError("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.", { continue: formatToken({ v: "meta.k8s.io/v1", rv: 0, start: token.start }, prefix) });
+  }
+  if (!more) return { entries, revision };
+  return {
+    entries,
+    revision,
+    continue: formatToken({ v: "meta.k8s.io/v1", rv: revision, start: startKey! }, prefix),
+    ...(!selects && { remainingItemCount: store.count(prefix, startKey) }),
+  };
+}
+
+/** "" and undefined: none; "0": any; else the number. Throws 400. */
+export function revisionOf(text: string | undefined): number | undefined {
+  if (text === undefined || text === "") return undefined;
+  if (!/^\d{1,15}$/.test(text)) throw badRequestError(`invalid resource version ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
+  return Number(text);
+}
+
+function checkListOptions(options: ListOptions): void {
+  const { resourceVersion, resourceVersionMatch, continue: token } = options;
+  const of = { group: "meta.k8s.io", kind: "ListOptions" };
+  if (resourceVersionMatch === undefined) {
+    if (token && resourceVersion && resourceVersion !== "0") throw badRequestError("specifying resource version is not allowed when using continue");
+    return;
+  }
+  if (token) throw invalidError(of, "", [forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")]);
+  if (!["Exact", "NotOlderThan"].includes(resourceVersionMatch)) throw new StatusError(422, "Invalid", `ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Unsupported value: ${JSON.stringify(resourceVersionMatch)}: supported values: "Exact", "NotOlderThan", ""`);
+  if (!resourceVersion) throw invalidError(of, "", [forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")]);
+  if (resourceVersionMatch === "Exact" && resourceVersion === "0") throw invalidError(of, "", [forbidden("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')]);
+}
+
+function formatToken(token: Token, prefix: string): string {
+  return Buffer.from(JSON.stringify({ ...token, start: token.start.slice(prefix.length) })).toString("base64url");
+}
+
+function parseToken(text: string, prefix: string): Token {
+  try {
+    const token = JSON.parse(Buffer.from(text, "base64url").toString()) as Token;
+    if (token.v !== "meta.k8s.io/v1" || !Number.isInteger(token.rv) || typeof token.start !== "string" || token.start === "" || token.start.includes("..")) throw new Error("shape");
+    return { ...token, start: prefix + token.start };
+  } catch {
+    throw badRequestError(`continue key is not valid: illegal base64 data or unexpected format`);
+  }
+}
+
+/** 422 for options that exclude each other on a watch. */
+export const watchListForbidden = (field: string, detail: string, value?: unknown): StatusError =>
+  invalidError({ group: "meta.k8s.io", kind: "ListOptions" }, "", [value === undefined ? forbidden(field, detail) : invalid(field, value, detail)]);

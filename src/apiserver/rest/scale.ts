@@ -1,0 +1,51 @@
+import type { Kind } from "../../api/kind.ts";
+import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
+import { badRequestError, invalidError } from "../../api/status.ts";
+import { invalid, required } from "../../api/field.ts";
+import type { WriteContext } from "./context.ts";
+
+/** The autoscaling/v1 Scale of an object: what /scale answers for every verb. */
+export function scaleOf(kind: Kind, object: KubeObject): KubeObject {
+  const { specReplicasPath, statusReplicasPath, labelSelector } = kind.scale!;
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
+  const replicas = at(object, specReplicasPath) ?? 0;
+  const selector = labelSelector(object);
+  return {
+    kind: "Scale",
+    apiVersion: "autoscaling/v1",
+    metadata: { name, ...(namespace !== undefined && { namespace }), uid, resourceVersion, creationTimestamp },
+    spec: replicas === 0 ? {} : { replicas },
+    status: { replicas: at(object, statusReplicasPath) ?? 0, ...(selector !== "" && { selector }) },
+  };
+}
+
+/** The object with the Scale's replicas in place: a private draft. */
+export function withScale(kind: Kind, old: KubeObject, scale: unknown, _context: WriteContext): KubeObject {
+  const given = scale as { metadata?: { name?: string; resourceVersion?: string; uid?: string }; spec?: { replicas?: unknown } } | null;
+  if (typeof given !== "object" || given === null) throw badRequestError("the body is no Scale object");
+  const replicas = given.spec?.replicas ?? 0;
+  if (typeof replicas !== "number" || !Number.isInteger(replicas)) throw badRequestError(`Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal ${typeof replicas} into Go struct field ScaleSpec.spec.replicas of type int32`);
+  const of = { group: "autoscaling", kind: "Scale" };
+  if (given.metadata?.name !== undefined && given.metadata.name === "") throw invalidError(of, "", [required("metadata.name")]);
+  if (replicas < 0) throw invalidError(of, old.metadata.name, [invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
+  const draft = JSON.parse(JSON.stringify(old)) as KubeObject;
+  setAt(draft, kind.scale!.specReplicasPath, replicas);
+  draft.metadata.resourceVersion = given.metadata?.resourceVersion ?? "";
+  return draft;
+}
+
+/** ".spec.replicas" */
+function at(object: KubeObject, path: string): number | undefined {
+  let value: unknown = object;
+  for (const part of path.replace(/^\./, "").split(".")) value = (value as Record<string, unknown> | undefined)?.[part];
+  return value as number | undefined;
+}
+
+function setAt(object: KubeObject, path: string, value: number): void {
+  const parts = path.replace(/^\./, "").split(".");
+  let holder = object as Record<string, unknown>;
+  for (const part of parts.slice(0, -1)) holder = (holder[part] ??= {}) as Record<string, unknown>;
+  holder[parts.at(-1)!] = value;
+}
+
+export const scaleVersion = apiVersionOf("autoscaling", "v1");

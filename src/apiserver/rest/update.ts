@@ -1,0 +1,122 @@
+import type { Kind } from "../../api/kind.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import { badRequestError, conflictError, invalidError, notFoundError } from "../../api/status.ts";
+import { semanticEqual } from "../../api/validation/checks.ts";
+import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
+import { type Entry, KeyConflictError } from "../../store/store.ts";
+import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
+import { dryEntry, encoder, placeIn } from "./create.ts";
+import { decode } from "./decode.ts";
+import { holdsContent } from "./delete.ts";
+import { countsGenerations, specDiffers } from "./generation.ts";
+import { keyOf, objectOf } from "./keys.ts";
+import { withManager } from "./managed-fields.ts";
+
+/** "status" writes only the status; undefined everything but. Others (binding, scale) are shaped by their own verbs. */
+export type UpdateTarget = "status" | undefined;
+
+// A patch without resourceVersion is tried again on the newest object this often. Source: handlers/patch.go.
+const conflictRetries = 5;
+
+/** Replaces. Source of the order: k8s.io/apiserver/pkg/registry/rest/update.go. */
+export async function update(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, target?: UpdateTarget, shared = false): Promise<KubeObject> {
+  const wanted = decode(kind, body, context, shared);
+  placeIn(kind, wanted, namespace);
+  if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
+  wanted.metadata.name = name;
+  return change(dependencies, kind, namespace, name, context, target, () => JSON.parse(JSON.stringify(wanted)) as KubeObject);
+}
+
+/**
+ * Reads, lets `next` make the new object of the old one, and writes under the condition that nobody was faster;
+ * otherwise again, unless the new object names the resourceVersion it was made from. `next` gives a private draft.
+ */
+export async function change(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, context: WriteContext, target: UpdateTarget, next: (old: KubeObject) => KubeObject): Promise<KubeObject> {
+  const { store } = dependencies;
+  const key = keyOf(kind, namespace, name);
+  for (let attempt = 0; ; attempt++) {
+    const entry = store.get(key);
+    if (!entry) throw notFoundError(kind, name);
+    const old = objectOf(kind, entry);
+    const object = next(old);
+    const named = object.metadata.resourceVersion;
+    if (named && named !== old.metadata.resourceVersion) throw conflictError(kind, name);
+    if (object.metadata.uid && object.metadata.uid !== old.metadata.uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${object.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
+    try {
+      return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target));
+    } catch (error) {
+      if (!(error instanceof KeyConflictError)) throw error;
+      if (named || attempt >= conflictRetries) throw conflictError(kind, name);
+      await store.flush(); // the faster write becomes visible
+    }
+  }
+}
+
+async function changeOnce(dependencies: RestDependencies, kind: Kind, key: string, entry: Entry, old: KubeObject, object: KubeObject, context: WriteContext, target: UpdateTarget): Promise<Entry> {
+  const { store, clock, admission } = dependencies;
+  const { metadata } = object;
+  for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"] as const) {
+    if (old.metadata[field] === undefined) delete (metadata as unknown as Record<string, unknown>)[field];
+    else (metadata as unknown as Record<string, unknown>)[field] = old.metadata[field];
+  }
+  metadata.resourceVersion = old.metadata.resourceVersion;
+  if (target === "status") {
+    const status = object["status"] as unknown;
+    for (const field of Object.keys(object)) delete object[field];
+    Object.assign(object, old, { metadata: { ...old.metadata, ...(metadata.finalizers && { finalizers: metadata.finalizers }) } }, status === undefined ? {} : { status });
+    if (status === undefined) delete object["status"];
+  } else if (kind.hasStatus) {
+    if (old["status"] === undefined) delete object["status"];
+    else object["status"] = old["status"] as unknown;
+  }
+  const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old };
+  if (target === undefined) {
+    kind.defaults?.(object);
+    await admission.mutate(request);
+    kind.defaults?.(object);
+    kind.prepareForUpdate?.(object, old);
+    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old) ? 1 : 0);
+  }
+  const errors =
+    target === "status"
+      ? (kind.validateStatusUpdate?.(object, old) ?? [])
+      : [...validateObjectMetaUpdate(object.metadata, old.metadata), ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+  if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
+  context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
+  await admission.validate(request);
+
+  // A write that changes nothing is no write: the revision stays, nobody is woken.
+  if (semanticEqual(object, old)) return entry;
+  withManager(kind, object, old, context.fieldManager, target, clock.now());
+  if (context.dryRun) return dryEntry(key, object);
+  try {
+    // The last finalizer gone from an object that is being deleted: it goes now.
+    if (old.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object)) return await store.delete(key, entry.revision, encoder(kind, object));
+    return await store.put(key, entry.revision, encoder(kind, object));
+  } catch (error) {
+    admission.release(request);
+    throw error;
+  }
+}
+
+/**
+ * A write of the server's own (binding, finalize): no admission and no validation, `next` knows what it does.
+ * Tried again until nobody was faster. `next` gives a private draft, which may share parts with the old object.
+ */
+export async function rewrite(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, dryRun: boolean, next: (old: KubeObject) => KubeObject): Promise<KubeObject> {
+  const { store } = dependencies;
+  const key = keyOf(kind, namespace, name);
+  for (;;) {
+    const entry = store.get(key);
+    if (!entry) throw notFoundError(kind, name);
+    const object = next(objectOf(kind, entry));
+    if (dryRun) return object;
+    const gone = object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object);
+    try {
+      return objectOf(kind, gone ? await store.delete(key, entry.revision, encoder(kind, object)) : await store.put(key, entry.revision, encoder(kind, object)));
+    } catch (error) {
+      if (!(error instanceof KeyConflictError)) throw error;
+      await store.flush();
+    }
+  }
+}
