@@ -1,0 +1,116 @@
+import type { KubeObject } from "../../meta.ts";
+
+/**
+ * `autoscaling/v1` knows one CPU target; metrics, behavior, conditions and current metrics of `v2` are carried
+ * in annotations of the v1 form, so that a client of either version loses nothing.
+ * Source: k8s.io/kubernetes/pkg/apis/autoscaling/v1/conversion.go.
+ */
+const annotations = {
+  metrics: "autoscaling.alpha.kubernetes.io/metrics",
+  behavior: "autoscaling.alpha.kubernetes.io/behavior",
+  conditions: "autoscaling.alpha.kubernetes.io/conditions",
+  currentMetrics: "autoscaling.alpha.kubernetes.io/current-metrics",
+} as const;
+
+const isCpuUtilization = (metric: any): boolean => metric.type === "Resource" && metric.resource?.name === "cpu" && metric.resource.target?.averageUtilization !== undefined;
+
+/** Inside the annotations, v1's own older spelling of a metric is used. */
+function metricToV1(metric: any): any {
+  const source = { ...metric };
+  for (const field of ["resource", "containerResource"]) {
+    if (!metric[field]) continue;
+    const { target, current, ...rest } = metric[field];
+    source[field] = target
+      ? { ...rest, ...(target.averageUtilization !== undefined && { targetAverageUtilization: target.averageUtilization }), ...(target.averageValue !== undefined && { targetAverageValue: target.averageValue }) }
+      : { ...rest, ...(current?.averageUtilization !== undefined && { currentAverageUtilization: current.averageUtilization }), currentAverageValue: current?.averageValue ?? "0" };
+  }
+  if (metric.pods) {
+    const { metric: of, target, current } = metric.pods;
+    source.pods = { metricName: of.name, ...(of.selector && { selector: of.selector }), ...(target ? { targetAverageValue: target.averageValue } : { currentAverageValue: current?.averageValue }) };
+  }
+  if (metric.object) {
+    const { metric: of, describedObject, target, current } = metric.object;
+    source.object = { target: describedObject, metricName: of.name, ...(of.selector && { selector: of.selector }), ...(target ? { targetValue: target.value, ...(target.averageValue !== undefined && { averageValue: target.averageValue }) } : { currentValue: current?.value, averageValue: current?.averageValue }) };
+  }
+  if (metric.external) {
+    const { metric: of, target, current } = metric.external;
+    source.external = { metricName: of.name, ...(of.selector && { metricSelector: of.selector }), ...(target ? { ...(target.value !== undefined && { targetValue: target.value }), ...(target.averageValue !== undefined && { targetAverageValue: target.averageValue }) } : { currentValue: current?.value, currentAverageValue: current?.averageValue }) };
+  }
+  return source;
+}
+
+const valueTarget = (value: unknown, average: unknown): any => (average !== undefined ? { type: "AverageValue", averageValue: average } : { type: "Value", value });
+
+function metricFromV1(metric: any): any {
+  const source = { ...metric };
+  for (const field of ["resource", "containerResource"]) {
+    if (!metric[field]) continue;
+    const { targetAverageUtilization, targetAverageValue, ...rest } = metric[field];
+    source[field] = { ...rest, target: targetAverageUtilization !== undefined ? { type: "Utilization", averageUtilization: targetAverageUtilization } : { type: "AverageValue", averageValue: targetAverageValue } };
+  }
+  if (metric.pods) source.pods = { metric: { name: metric.pods.metricName, ...(metric.pods.selector && { selector: metric.pods.selector }) }, target: { type: "AverageValue", averageValue: metric.pods.targetAverageValue } };
+  if (metric.object) {
+    const { metricName, selector, target, targetValue, averageValue } = metric.object;
+    source.object = { metric: { name: metricName, ...(selector && { selector }) }, describedObject: target, target: valueTarget(targetValue, averageValue) };
+  }
+  if (metric.external) {
+    const { metricName, metricSelector, targetValue, targetAverageValue } = metric.external;
+    source.external = { metric: { name: metricName, ...(metricSelector && { selector: metricSelector }) }, target: valueTarget(targetValue, targetAverageValue) };
+  }
+  return source;
+}
+
+/** A broken annotation is as good as none. */
+function parsed(text: string | undefined): any {
+  if (text === undefined) return undefined;
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+/** v1 as clients write it → v2 as it is stored. */
+export function hpaToStored(object: KubeObject): KubeObject {
+  const { targetCPUUtilizationPercentage, ...spec } = object.spec ?? {};
+  const { currentCPUUtilizationPercentage, ...status } = object.status ?? {};
+  const { [annotations.metrics]: metrics, [annotations.behavior]: behavior, [annotations.conditions]: conditions, [annotations.currentMetrics]: _current, ...others } = object.metadata.annotations ?? {};
+  const list = [
+    ...(targetCPUUtilizationPercentage === undefined ? [] : [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage } } }]),
+    ...(parsed(metrics) ?? []).map(metricFromV1),
+  ];
+  const parsedBehavior = parsed(behavior);
+  // The sums of v2's currentMetrics come from the controller, which writes v2; a v1 status write keeps only CPU.
+  const currentMetrics = currentCPUUtilizationPercentage === undefined ? undefined : [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: currentCPUUtilizationPercentage, averageValue: "0" } } }];
+  const { annotations: _annotations, ...metadata } = object.metadata;
+  return {
+    ...object,
+    apiVersion: "autoscaling/v2",
+    metadata: { ...metadata, ...(Object.keys(others).length > 0 && { annotations: others }) },
+    spec: { ...spec, ...(list.length > 0 && { metrics: list }), ...(parsedBehavior && { behavior: parsedBehavior }) },
+    ...(object.status && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsed(conditions) && { conditions: parsed(conditions) }) } }),
+  };
+}
+
+/** v2 as it is stored → v1 as clients of it read it. */
+export function hpaFromStored(object: KubeObject): KubeObject {
+  const { metrics = [], behavior, ...spec } = object.spec ?? {};
+  const { currentMetrics = [], conditions, ...status } = object.status ?? {};
+  const cpu = metrics.find(isCpuUtilization);
+  const others = metrics.filter((metric: any) => metric !== cpu).map(metricToV1);
+  const currentCpu = currentMetrics.find((metric: any) => metric.type === "Resource" && metric.resource?.name === "cpu" && metric.resource.current?.averageUtilization !== undefined);
+  const carried: Record<string, string> = {
+    ...(others.length > 0 && { [annotations.metrics]: JSON.stringify(others) }),
+    ...(behavior && { [annotations.behavior]: JSON.stringify(behavior) }),
+    ...((conditions ?? []).length > 0 && { [annotations.conditions]: JSON.stringify(conditions) }),
+    ...(currentMetrics.length > 0 && { [annotations.currentMetrics]: JSON.stringify(currentMetrics.map(metricToV1)) }),
+  };
+  const all = { ...object.metadata.annotations, ...carried };
+  return {
+    ...object,
+    apiVersion: "autoscaling/v1",
+    metadata: { ...object.metadata, ...(Object.keys(all).length > 0 && { annotations: all }) },
+    spec: { ...spec, ...(cpu && { targetCPUUtilizationPercentage: cpu.resource.target.averageUtilization }) },
+    ...(object.status && { status: { currentReplicas: 0, desiredReplicas: 0, ...status, ...(currentCpu && { currentCPUUtilizationPercentage: currentCpu.resource.current.averageUtilization }) } }),
+  };
+}

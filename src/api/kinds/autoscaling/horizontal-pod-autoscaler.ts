@@ -1,0 +1,155 @@
+import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import type { Column, Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { parseQuantity } from "../../quantity.ts";
+import { each, positive } from "../../validation/checks.ts";
+import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
+import { validateLabelSelector } from "../../validation/selector.ts";
+import { ageOf, integer, name, text } from "../columns.ts";
+import { hpaToStored } from "./conversion.ts";
+
+type Draft = any;
+
+/** Where each sort of metric keeps its fields. */
+const sourceField: Record<string, string> = { Resource: "resource", Pods: "pods", Object: "object", External: "external", ContainerResource: "containerResource" };
+
+function validateReference(path: string, reference: Draft): FieldError[] {
+  return ["kind", "name"].flatMap((field) => (reference?.[field] ? nameIsPathSegment(reference[field], false).map((text) => invalid(`${path}.${field}`, reference[field], text)) : [required(`${path}.${field}`)]));
+}
+
+function validateTarget(path: string, target: Draft, sorts: readonly string[]): FieldError[] {
+  const errors: FieldError[] = [];
+  if (!target?.type) errors.push(required(`${path}.type`, "must specify a metric target type"));
+  else if (!["Utilization", "Value", "AverageValue"].includes(target.type)) errors.push(invalid(`${path}.type`, target.type, "must be either Utilization, Value, or AverageValue"));
+  for (const field of ["value", "averageValue"]) if (target?.[field] !== undefined && parseQuantity(String(target[field])).amount <= 0n) errors.push(invalid(`${path}.${field}`, String(target[field]), "must be positive"));
+  if (target?.averageUtilization !== undefined && target.averageUtilization < 1) errors.push(invalid(`${path}.averageUtilization`, target.averageUtilization, "must be greater than 0"));
+  const field = (sort: string): string => (sort === "Utilization" ? "averageUtilization" : sort === "Value" ? "value" : "averageValue");
+  if (!sorts.some((sort) => target?.[field(sort)] !== undefined)) errors.push(required(`${path}.${field(sorts[0]!)}`, sorts.length === 1 ? "must specify a positive target averageValue" : sorts.includes("Utilization") ? "must set either a target raw value or a target utilization" : "must set either a target value for metric or a per-pod target"));
+  return errors;
+}
+
+function validateMetric(path: string, metric: Draft): FieldError[] {
+  const field = sourceField[metric.type];
+  if (!metric.type) return [required(`${path}.type`, "must specify a metric source type")];
+  if (field === undefined) return [notSupported(`${path}.type`, metric.type, Object.keys(sourceField))];
+  const source = metric[field];
+  if (!source) return [required(`${path}.${field}`, "must populate information for the given metric source")];
+  const at = `${path}.${field}`;
+  const errors: FieldError[] = [];
+  if (field === "resource" || field === "containerResource") {
+    if (!source.name) errors.push(required(`${at}.name`, "must specify a resource name"));
+    if (field === "containerResource" && !source.container) errors.push(required(`${at}.container`, "must specify a container name"));
+    if (source.target?.averageUtilization !== undefined && source.target?.averageValue !== undefined) errors.push({ type: "FieldValueForbidden", field: `${at}.target.averageValue`, body: "Forbidden: may not set both a target raw value and a target utilization" });
+    return [...errors, ...validateTarget(`${at}.target`, source.target, ["Utilization", "AverageValue"])];
+  }
+  if (!source.metric?.name) errors.push(required(`${at}.metric.name`, "must specify a metric name"));
+  errors.push(...validateLabelSelector(source.metric?.selector, `${at}.metric.selector`));
+  if (field === "object") errors.push(...validateReference(`${at}.describedObject`, source.describedObject));
+  return [...errors, ...validateTarget(`${at}.target`, source.target, field === "pods" ? ["AverageValue"] : ["Value", "AverageValue"])];
+}
+
+function validateScalingRules(path: string, rules: Draft): FieldError[] {
+  if (!rules) return [];
+  const errors: FieldError[] = [];
+  const seconds = rules.stabilizationWindowSeconds;
+  if (seconds !== undefined && (seconds < 0 || seconds > 3600)) errors.push(invalid(`${path}.stabilizationWindowSeconds`, seconds, seconds < 0 ? "must be greater than or equal to 0" : "must be less than or equal to 3600"));
+  if (rules.selectPolicy !== undefined && !["Max", "Min", "Disabled"].includes(rules.selectPolicy)) errors.push(notSupported(`${path}.selectPolicy`, rules.selectPolicy, ["Disabled", "Max", "Min"]));
+  if ((rules.policies ?? []).length === 0) errors.push(required(`${path}.policies`, "must specify at least one Policy"));
+  return [
+    ...errors,
+    ...each(`${path}.policies`, rules.policies, (policy, at) => [
+      ...(["Pods", "Percent"].includes(policy.type) ? [] : [notSupported(`${at}.type`, policy.type ?? "", ["Percent", "Pods"])]),
+      ...positive(`${at}.value`, policy.value ?? 0),
+      ...positive(`${at}.periodSeconds`, policy.periodSeconds ?? 0),
+      ...(policy.periodSeconds > 1800 ? [invalid(`${at}.periodSeconds`, policy.periodSeconds, "must be less than or equal to 1800")] : []),
+    ]),
+  ];
+}
+
+function validateV2({ spec }: KubeObject): FieldError[] {
+  const errors: FieldError[] = [];
+  const { minReplicas, maxReplicas = 0 } = spec;
+  if (minReplicas !== undefined && minReplicas < 1) errors.push(invalid("spec.minReplicas", minReplicas, "must be greater than or equal to 1"));
+  if (maxReplicas < 1) errors.push(invalid("spec.maxReplicas", maxReplicas, "must be greater than 0"));
+  if (minReplicas !== undefined && maxReplicas < minReplicas) errors.push(invalid("spec.maxReplicas", maxReplicas, "must be greater than or equal to `minReplicas`"));
+  errors.push(...validateReference("spec.scaleTargetRef", spec.scaleTargetRef));
+  errors.push(...each("spec.metrics", spec.metrics, (metric, at) => validateMetric(at, metric)));
+  return [...errors, ...validateScalingRules("spec.behavior.scaleUp", spec.behavior?.scaleUp), ...validateScalingRules("spec.behavior.scaleDown", spec.behavior?.scaleDown)];
+}
+
+const unknown = "<unknown>";
+
+/** "cpu: 10%/50%", "500m/1k (avg)": what is measured, and what is aimed at. */
+function targetText(metric: Draft, current: Draft): string {
+  const field = sourceField[metric.type];
+  const source = field === undefined ? undefined : metric[field];
+  if (!source) return unknown;
+  const now = current?.[field!]?.current ?? {};
+  const { target } = source;
+  const named = field === "resource" || field === "containerResource" ? `${source.name}: ` : "";
+  if (target?.averageUtilization !== undefined) return `${named}${now.averageUtilization === undefined ? unknown : `${now.averageUtilization}%`}/${target.averageUtilization}%`;
+  if (target?.averageValue !== undefined) return `${named}${now.averageValue ?? unknown}/${target.averageValue}${field === "object" || field === "external" ? " (avg)" : ""}`;
+  return `${now.value ?? unknown}/${target?.value ?? "<auto>"}`;
+}
+
+function targets({ spec, status }: KubeObject): string {
+  const metrics: Draft[] = spec?.metrics ?? [];
+  const shown = metrics.slice(0, 2).map((metric, index) => targetText(metric, status?.currentMetrics?.[index]));
+  return metrics.length > 2 ? `${shown.join(", ")} + ${metrics.length - 2} more...` : shown.join(", ");
+}
+
+const columns: Column[] = [
+  name,
+  text("Reference", ({ spec }) => `${spec?.scaleTargetRef?.kind ?? ""}/${spec?.scaleTargetRef?.name ?? ""}`),
+  text("Targets", targets, "<none>"),
+  { name: "MinPods", type: "string", cell: ({ spec }) => (spec?.minReplicas === undefined ? "<unset>" : String(spec.minReplicas)) },
+  integer("MaxPods", ({ spec }) => spec?.maxReplicas),
+  integer("Replicas", ({ status }) => status?.currentReplicas),
+  ageOf,
+];
+
+const anyScaleUp = () => ({ stabilizationWindowSeconds: 0, selectPolicy: "Max", policies: [{ type: "Pods", value: 4, periodSeconds: 15 }, { type: "Percent", value: 100, periodSeconds: 15 }] });
+const anyScaleDown = () => ({ selectPolicy: "Max", policies: [{ type: "Percent", value: 100, periodSeconds: 15 }] });
+
+/** Absent fields of `rules` filled in; nothing is taken from `rules` away. */
+const withDefaults = (rules: Draft, defaults: Draft): Draft => ({ ...defaults, ...rules, policies: (rules?.policies ?? []).length > 0 ? rules.policies : defaults.policies });
+
+const validateName = nameIsDnsSubdomain;
+
+/** Source: k8s.io/kubernetes/pkg/apis/autoscaling/{v2/defaults.go,validation/validation.go}. */
+export const horizontalPodAutoscaler: Strategy = {
+  hasStatus: true,
+  validateName,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    spec.minReplicas ??= 1;
+    if ((spec.metrics ?? []).length === 0) spec.metrics = [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } }];
+    if (spec.behavior) {
+      spec.behavior.scaleUp = withDefaults(spec.behavior.scaleUp, anyScaleUp());
+      spec.behavior.scaleDown = withDefaults(spec.behavior.scaleDown, anyScaleDown());
+    }
+  },
+  prepareForCreate(object) {
+    // Go writes this one even when it is zero.
+    object.status = { desiredReplicas: 0 };
+  },
+  validate: validateV2,
+  validateUpdate: validateV2,
+  columns,
+};
+
+/** The older view: one CPU target; everything else travels in annotations. */
+export const horizontalPodAutoscalerV1: Strategy = {
+  hasStatus: true,
+  validateName,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    spec.minReplicas ??= 1;
+  },
+  prepareForCreate(object) {
+    object.status = { currentReplicas: 0, desiredReplicas: 0 };
+  },
+  validate: (object) => validateV2(hpaToStored(object)),
+  validateUpdate: (object) => validateV2(hpaToStored(object)),
+  columns: columns.map((column) => ({ ...column, cell: (object, nowMs) => column.cell(object.apiVersion === "autoscaling/v1" ? hpaToStored(object) : object, nowMs) })),
+};

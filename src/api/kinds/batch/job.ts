@@ -1,0 +1,171 @@
+import { humanDuration } from "../../duration.ts";
+import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
+import { each, immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { selectorMatches, validateLabelSelector } from "../../validation/selector.ts";
+import { ageOf, containers, name, selector, text } from "../columns.ts";
+import { defaultPodTemplate } from "../core/pod/defaults.ts";
+import { validatePodTemplate } from "../core/pod/spec.ts";
+import { mismatchText, templateWarnings } from "../workload.ts";
+
+const uidLabel = "batch.kubernetes.io/controller-uid";
+const ownLabels = (object: KubeObject): Record<string, string> => ({
+  "controller-uid": object.metadata.uid,
+  [uidLabel]: object.metadata.uid,
+  "job-name": object.metadata.name,
+  "batch.kubernetes.io/job-name": object.metadata.name,
+});
+
+const int32Max = 2 ** 31 - 1;
+const indexedMax = 100_000;
+
+/** What a Job and a CronJob's template share; `path` is where the JobSpec stands. */
+export function validateJobSpec(path: string, spec: any): FieldError[] {
+  const errors: FieldError[] = [];
+  for (const field of ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"]) errors.push(...notNegative(`${path}.${field}`, spec[field]));
+  const indexed = spec.completionMode === "Indexed";
+  if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["Indexed", "NonIndexed"]));
+  if (indexed) {
+    if (spec.completions === undefined) errors.push(required(`${path}.completions`, "when completion mode is Indexed"));
+    if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
+  }
+  if (spec.backoffLimitPerIndex !== undefined && !indexed) errors.push(invalid(`${path}.backoffLimitPerIndex`, spec.backoffLimitPerIndex, "requires indexed completion mode"));
+  if (spec.maxFailedIndexes !== undefined && spec.backoffLimitPerIndex === undefined) errors.push(required(`${path}.backoffLimitPerIndex`, "when maxFailedIndexes is specified"));
+  const replacement = spec.podReplacementPolicy;
+  if (replacement !== undefined) {
+    errors.push(...oneOfOptional(`${path}.podReplacementPolicy`, replacement, ["Failed", "TerminatingOrFailed"]));
+    if (spec.podFailurePolicy && replacement === "TerminatingOrFailed") errors.push(notSupported(`${path}.podReplacementPolicy`, replacement, ["Failed"]));
+  }
+  errors.push(...validatePodTemplate(`${path}.template`, spec.template));
+  const at = `${path}.template.spec.restartPolicy`;
+  const policy = spec.template?.spec?.restartPolicy;
+  if (policy === undefined || policy === "Always") errors.push(required(at, 'valid values: "OnFailure", "Never"'));
+  else if (policy !== "OnFailure" && policy !== "Never") errors.push(notSupported(at, policy, ["OnFailure", "Never"]));
+  else if (spec.podFailurePolicy && policy !== "Never") errors.push(invalid(at, policy, `only "Never" is supported when podFailurePolicy is specified`));
+  return [...errors, ...validateFailurePolicy(`${path}.podFailurePolicy`, spec)];
+}
+
+function validateFailurePolicy(path: string, spec: any): FieldError[] {
+  if (!spec.podFailurePolicy) return [];
+  const names = new Set([...(spec.template?.spec?.containers ?? []), ...(spec.template?.spec?.initContainers ?? [])].map((container: any) => container.name));
+  return each(`${path}.rules`, spec.podFailurePolicy.rules, (rule, at) => {
+    const errors: FieldError[] = [];
+    const actions = ["Count", "FailIndex", "FailJob", "Ignore"];
+    if (!rule.action) errors.push(required(`${at}.action`, `valid values: ${actions.map((action) => JSON.stringify(action)).join(", ")}`));
+    else if (!actions.includes(rule.action)) errors.push(notSupported(`${at}.action`, rule.action, actions));
+    const conditions = (rule.onPodConditions ?? []).length > 0;
+    if (rule.onExitCodes && conditions) errors.push(invalid(at, "", "specifying both OnExitCodes and OnPodConditions is not supported"));
+    if (!rule.onExitCodes && !conditions) errors.push(invalid(at, "", "specifying one of OnExitCodes and OnPodConditions is required"));
+    const codes = rule.onExitCodes;
+    if (!codes) return errors;
+    if (!["In", "NotIn"].includes(codes.operator)) errors.push(notSupported(`${at}.onExitCodes.operator`, codes.operator ?? "", ["In", "NotIn"]));
+    if (codes.containerName !== undefined && !names.has(codes.containerName)) errors.push(invalid(`${at}.onExitCodes.containerName`, codes.containerName, "must be one of the container or initContainer names in the pod template"));
+    if ((codes.values ?? []).length === 0) errors.push(invalid(`${at}.onExitCodes.values`, codes.values ?? [], "at least one value is required"));
+    for (const [index, value] of ((codes.values ?? []) as number[]).entries()) if (codes.operator === "In" && value === 0) errors.push(invalid(`${at}.onExitCodes.values[${index}]`, value, "must not be 0 for the In operator"));
+    return errors;
+  });
+}
+
+function validate(object: KubeObject): FieldError[] {
+  const { spec } = object;
+  const errors: FieldError[] = [];
+  const labels = spec.template?.metadata?.labels;
+  if (!spec.selector) errors.push(required("spec.selector"));
+  else errors.push(...validateLabelSelector(spec.selector, "spec.selector"));
+  if (spec.manualSelector !== true && object.metadata.uid) {
+    for (const [key, value] of Object.entries(ownLabels(object))) {
+      const at = `spec.template.metadata.labels[${key}]`;
+      if (labels?.[key] === undefined) errors.push(required(at, `must be '${value}'`));
+      else if (labels[key] !== value) errors.push(invalid(at, labels, `must be '${value}'`));
+    }
+    const expected = { matchLabels: { [uidLabel]: object.metadata.uid } };
+    if (!semanticEqual(spec.selector, expected) && !semanticEqual(spec.selector, { matchLabels: { "controller-uid": object.metadata.uid } })) errors.push(invalid("spec.selector", spec.selector, "`selector` not auto-generated"));
+  }
+  errors.push(...validateJobSpec("spec", spec));
+  if (spec.selector && !selectorMatches(spec.selector, labels)) errors.push(invalid("spec.template.metadata.labels", labels ?? null, mismatchText));
+  return errors;
+}
+
+/** Until its first pod started, a suspended job's template may still be moved elsewhere. */
+const movable = (template: any): any => ({
+  ...template,
+  metadata: { ...template?.metadata, labels: undefined, annotations: undefined },
+  spec: { ...template?.spec, nodeSelector: undefined, tolerations: undefined, affinity: undefined, schedulingGates: undefined },
+});
+
+function validateUpdate(object: KubeObject, old: KubeObject): FieldError[] {
+  const { spec } = object;
+  const before = old.spec;
+  const errors = validate(object);
+  if (spec.completions !== before.completions) {
+    if (spec.completionMode !== "Indexed") errors.push(...immutable("spec.completions", spec.completions ?? null, before.completions));
+    else if (spec.completions !== spec.parallelism) errors.push(invalid("spec.completions", spec.completions, `can only be modified in tandem with spec.parallelism`));
+  }
+  errors.push(...immutable("spec.selector", spec.selector, before.selector));
+  const maybeMoved = before.suspend === true && !old.status?.startTime;
+  const same = maybeMoved ? semanticEqual(movable(spec.template), movable(before.template)) : semanticEqual(spec.template, before.template);
+  if (!same) errors.push(invalid("spec.template", spec.template, "field is immutable"));
+  for (const field of ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]) errors.push(...immutable(`spec.${field}`, spec[field] ?? null, before[field]));
+  return errors;
+}
+
+const conditionIs = ({ status }: KubeObject, type: string): boolean => (status?.conditions ?? []).some((condition: any) => condition.type === type && condition.status === "True");
+
+function statusOf(job: KubeObject): string {
+  if (conditionIs(job, "Complete")) return "Complete";
+  if (conditionIs(job, "Failed")) return "Failed";
+  if (job.metadata.deletionTimestamp) return "Terminating";
+  return ["Suspended", "FailureTarget", "SuccessCriteriaMet"].find((type) => conditionIs(job, type)) ?? "Running";
+}
+
+function completions({ spec, status }: KubeObject): string {
+  const done = status?.succeeded ?? 0;
+  if (spec?.completions !== undefined) return `${done}/${spec.completions}`;
+  return (spec?.parallelism ?? 0) > 1 ? `${done}/1 of ${spec.parallelism}` : `${done}/1`;
+}
+
+function duration({ status }: KubeObject, nowMs: number): string {
+  if (!status?.startTime) return "";
+  return humanDuration((status.completionTime ? Date.parse(status.completionTime) : nowMs) - Date.parse(status.startTime));
+}
+
+/** Source: k8s.io/kubernetes/pkg/{apis/batch/v1/defaults.go,apis/batch/validation,registry/batch/job/strategy.go}. */
+export const job: Strategy = {
+  hasStatus: true,
+  defaults(object) {
+    const spec = (object.spec ??= {});
+    if (spec.completions === undefined && spec.parallelism === undefined) spec.completions = 1;
+    spec.parallelism ??= 1;
+    spec.backoffLimit ??= spec.backoffLimitPerIndex === undefined ? 6 : int32Max;
+    const labels = spec.template?.metadata?.labels;
+    if (labels && Object.keys(object.metadata.labels ?? {}).length === 0) object.metadata.labels = { ...labels };
+    spec.completionMode ??= "NonIndexed";
+    spec.suspend ??= false;
+    for (const rule of spec.podFailurePolicy?.rules ?? []) for (const pattern of rule.onPodConditions ?? []) pattern.status ||= "True";
+    spec.manualSelector ??= false;
+    spec.podReplacementPolicy ??= spec.podFailurePolicy ? "Failed" : "TerminatingOrFailed";
+    defaultPodTemplate((spec.template ??= {}));
+  },
+  prepareForCreate(object) {
+    object.status = {};
+    const { spec } = object;
+    if (spec.manualSelector === true) return;
+    // Values that the client set stay, and are refused by validation when they contradict.
+    spec.template.metadata.labels = { ...ownLabels(object), ...spec.template.metadata.labels };
+    spec.selector = { ...spec.selector, matchLabels: { [uidLabel]: object.metadata.uid, ...spec.selector?.matchLabels } };
+  },
+  validate,
+  validateUpdate,
+  validateStatusUpdate(object, old) {
+    const { status } = object;
+    const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
+    const finished = (job: any): boolean => (job?.conditions ?? []).some((condition: any) => ["Complete", "Failed"].includes(condition.type) && condition.status === "True");
+    if (finished(old.status) && !finished(status)) errors.push(invalid("status.conditions", status?.conditions ?? [], "a finished job may not go on"));
+    if (status?.completionTime && !conditionIs(object, "Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
+    return errors;
+  },
+  warnings: templateWarnings,
+  columns: [name, text("Status", statusOf), text("Completions", completions), text("Duration", duration), ageOf, ...containers(), selector()],
+  selectableFields: ({ status }) => ({ "status.successful": String(status?.succeeded ?? 0) }),
+};
