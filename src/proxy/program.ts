@@ -1,4 +1,4 @@
-import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, closeSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 
@@ -18,7 +18,7 @@ export interface WorkerProgram {
   nodeFd: number | undefined;
   file: string;
   env: Readonly<Record<string, string>>;
-  /** Removes the copy. */
+  /** Removes the copy and closes the descriptor; once. */
   dispose(): void;
 }
 
@@ -38,7 +38,10 @@ export function workerProgram(enter: readonly string[], sources = sourceDir, exe
     nodeFd,
     file: join(copy ?? sources, "proxy", "worker.ts"),
     env: cache === undefined ? {} : { NODE_COMPILE_CACHE: cache, NODE_COMPILE_CACHE_PORTABLE: "1" },
-    dispose: () => copy !== undefined && rmSync(copy, { recursive: true, force: true }),
+    dispose() {
+      if (copy !== undefined) rmSync(copy, { recursive: true, force: true });
+      if (nodeFd !== undefined) closeSync(nodeFd);
+    },
   };
 }
 
