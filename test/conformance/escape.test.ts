@@ -91,7 +91,7 @@ function escapes(): void {
     await listen({ path: `\0${abstractSocket}` });
 
     const mirror = await harness.pod();
-    const answering = await mirror.startContainer(containerSpec(["node", "-e", `require("net").createServer((s) => s.end(s.remoteAddress)).listen(80, "0.0.0.0", () => console.log("ready"))`]));
+    const answering = await mirror.startContainer(containerSpec(["node", "-e", `require("net").createServer((s) => s.on("error", () => {}).end(s.remoteAddress)).listen(80, "0.0.0.0", () => console.log("ready"))`]));
     await said(answering.stdout, "ready");
     const other = await harness.pod();
     const pod = await harness.pod();

@@ -85,7 +85,7 @@ export class IsolatedSandbox implements Sandbox {
 
   async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
     if (!this.#runtime) throw new Error("the sandbox has not been started");
-    const pod = new IsolatedPod(this.#runtime, spec, this.#addresses.take(), () => `v${(this.#links++).toString(36)}`, () => {
+    const pod = new IsolatedPod(this.#runtime, spec, this.#addresses.take(), () => `pod${this.#links++}`, () => {
       this.#pods.delete(pod);
       this.#addresses.give(pod.ip);
     });
@@ -131,7 +131,7 @@ class IsolatedPod implements PodSandbox {
     while (!this.#shared && this.#making) await this.#making.catch(() => {});
     if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
     if (this.#shared) return this.#start(spec, this.#shared);
-    // A link name is never used twice: the kernel frees a dead namespace's links late.
+    // A link name is never used twice: the kernel frees a dead namespace's links late. (And it must be no word of ip's, as "vf" is.)
     const first = this.#start(spec, { link: (this.#link = this.#nextLink()), ip: this.ip });
     this.#making = first.finally(() => (this.#making = undefined));
     this.#making.catch(() => {});

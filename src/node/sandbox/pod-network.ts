@@ -194,8 +194,9 @@ class IpStream {
   #closed(child: ChildProcess): void {
     if (this.#child !== child) return;
     this.#child = undefined;
+    const said = this.#text.trim();
     this.#text = "";
-    for (const request of this.#waiting.splice(0)) request.reject(new Error("ip ended unexpectedly"));
+    for (const request of this.#waiting.splice(0)) request.reject(new Error(`ip ended unexpectedly: ${said}`));
   }
   send(lines: readonly string[]): Promise<void> {
     if (this.#stopped) return Promise.reject(new Error("the pod network is stopped"));
