@@ -11,7 +11,7 @@ import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
 import { readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
-import { awaitsSignal, descendantsOf, identify, namespacedBelow, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { childrenOf, descendantsOf, identify, namespacedBelow, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import type { Tools } from "./tools.ts";
@@ -275,10 +275,13 @@ export class IsolatedContainer implements ContainerProcess {
     if (signal === "SIGKILL") return this.kill();
     this.#signalWhenHeard(this.#init, signal, 0);
   }
-  /** For a few milliseconds PID 1 is not yet the init, and the kernel drops what it does not handle. */
+  /**
+   * For a few milliseconds PID 1 is not yet the init, and the kernel drops what it does not handle. The init starts the
+   * program only when it is ready for signals, so a child is the sign.
+   */
   #signalWhenHeard(init: ProcessIdentity, signal: NodeJS.Signals, attempt: number): void {
     if (this.#ended) return;
-    if (attempt < 100 && !awaitsSignal(init.pid, constants.signals[signal])) this.runtime.clock.setTimer(5, () => this.#signalWhenHeard(init, signal, attempt + 1));
+    if (attempt < 100 && childrenOf(init.pid).length === 0) this.runtime.clock.setTimer(5, () => this.#signalWhenHeard(init, signal, attempt + 1));
     else signalProcess(init, signal);
   }
   /** SIGKILL to PID 1: the kernel takes everything in the container with it. */

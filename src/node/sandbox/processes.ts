@@ -83,17 +83,6 @@ export function signalProcess(target: ProcessIdentity, signal: NodeJS.Signals): 
   }
 }
 
-/** Whether `pid` would notice `signal`: as PID 1 of its namespace it loses what it neither catches nor blocks. */
-export function awaitsSignal(pid: number, number: number): boolean {
-  try {
-    const status = readFileSync(`/proc/${pid}/status`, "latin1");
-    const bit = 1n << BigInt(number - 1);
-    return ["SigCgt", "SigBlk"].some((name) => (BigInt(`0x${new RegExp(`^${name}:\\s*([0-9a-f]+)`, "m").exec(status)?.[1] ?? "0"}`) & bit) !== 0n);
-  } catch {
-    return false;
-  }
-}
-
 const ticksPerSecond = 100; // sysconf(_SC_CLK_TCK): 100 on every Linux that Node runs on.
 const pageBytes = 4096n;
 let pageSize: bigint | undefined;
