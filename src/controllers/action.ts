@@ -20,10 +20,10 @@ export type Action =
   | { do: "event"; about: EventSubject; type: "Normal" | "Warning"; reason: string; message: string }
   /** At the same time, in growing slices (1, 2, 4, …) when `slowStart`, so that a refusal is met once and not a hundred times. */
   | { do: "batch"; actions: Action[]; slowStart?: boolean; orElse?: (error: Error) => Action[] }
-  /** Runs `actions` only if the server (not the cache) has nothing of these resources in the namespace. */
-  | { do: "ifEmpty"; namespace: string; resources: readonly GroupVersionResource[]; actions: Action[] }
+  /** Runs `actions` only if the server (not the cache) has nothing of these resources in the namespace, or nothing with this uid. */
+  | { do: "ifAbsent"; namespace: string; resources: readonly GroupVersionResource[]; uid?: string; actions: Action[] }
   /** Anything that is no object, such as a folder to remove. */
-  | { do: "call"; name: string; run: () => Promise<void> };
+  | { do: "call"; run: () => Promise<void> };
 
 export interface Outcome {
   after?: (result: KubeObject) => Action[];

@@ -269,10 +269,10 @@ export class Runner {
         return action.run();
       case "batch":
         return this.#batch(key, action);
-      case "ifEmpty": {
+      case "ifAbsent": {
         for (const resource of action.resources) {
-          const { items } = await this.#options.client.list(resource, { namespace: action.namespace, limit: 1 });
-          if (items.length > 0) return this.#queue.addAfter(key, 1_000);
+          const { items } = await this.#options.client.list(resource, { namespace: action.namespace, ...(action.uid === undefined && { limit: 1 }) });
+          if (action.uid === undefined ? items.length > 0 : items.some((item) => item.metadata.uid === action.uid)) return this.#queue.addAfter(key, 1_000);
         }
         return this.#run(key, action.actions);
       }

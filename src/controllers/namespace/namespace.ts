@@ -34,7 +34,7 @@ export function planNamespace(namespace: Namespace, contents: readonly GroupVers
   const finalizers = namespace.spec!.finalizers!.filter((finalizer) => finalizer !== "kubernetes");
   // The cache may be a moment behind; nothing may be left behind in a namespace that is gone.
   const finalize: Action = { do: "update", subresource: "finalize", resource: resources.namespaces, object: { ...namespace, metadata: { ...namespace.metadata, resourceVersion: "" }, spec: { ...namespace.spec, finalizers } } };
-  actions.push({ do: "ifEmpty", namespace: name, resources: contents, actions: [finalize] });
+  actions.push({ do: "ifAbsent", namespace: name, resources: contents, actions: [finalize] });
   return { actions };
 }
 

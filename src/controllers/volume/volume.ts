@@ -40,7 +40,9 @@ export function planVolume(volume: PersistentVolume, cache: Cache, removeFolder:
   if (volume.status?.phase !== phase) actions.push({ do: "status", resource: resources.persistentVolumes, object: { ...volume, status: { ...volume.status, phase } } });
   if (phase === "Released" && volume.spec?.persistentVolumeReclaimPolicy === "Delete") {
     if (annotations?.[provisionedByAnnotation] === provisionerName) {
-      actions.push({ do: "call", name: "remove the volume's folder", run: () => removeFolder(name) }, { do: "delete", resource: resources.persistentVolumes, object: volume });
+      const reclaim: Action[] = [{ do: "call", run: () => removeFolder(name) }, { do: "delete", resource: resources.persistentVolumes, object: volume }];
+      // Data goes only when the server itself says that the claim is gone.
+      actions.push({ do: "ifAbsent", namespace: owner!.namespace!, resources: [resources.persistentVolumeClaims], uid: owner!.uid!, actions: reclaim });
     } else if (volume.status?.phase !== "Failed") {
       actions.push({ do: "event", about: volume, type: "Warning", reason: "VolumeFailedDelete", message: "error getting deleter volume plugin for volume: no deletable volume plugin matched" });
     }
@@ -67,5 +69,5 @@ export const claimProtectionController = controller<PersistentVolumeClaim>({
 const claimNames = (pod: Pod): string[] => (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => (persistentVolumeClaim ? [persistentVolumeClaim.claimName] : []));
 
 function setFinalizers(resource: typeof resources.persistentVolumes | typeof resources.persistentVolumeClaims, object: PersistentVolume | PersistentVolumeClaim, finalizers: string[]): Action {
-  return { do: "update", resource, object: { ...object, metadata: { ...object.metadata, finalizers } } };
+  return { do: "update", resource, object: { ...object, metadata: { ...object.metadata, finalizers } } as PersistentVolume };
 }
