@@ -284,6 +284,13 @@ export class Informers {
   all(): Informer<any>[] {
     return [...this.#informers.values()];
   }
+  /** Stops and forgets the informer of a resource that is no longer served. */
+  async drop(resource: GroupVersionResource): Promise<void> {
+    const name = `${resource.group}/${resource.resource}`;
+    const informer = this.#informers.get(name);
+    this.#informers.delete(name);
+    await informer?.stop();
+  }
   /** Starts every informer asked for so far and waits until all hold their first list. */
   async start(): Promise<void> {
     for (const informer of this.#informers.values()) informer.start();

@@ -1,0 +1,134 @@
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import type { Client } from "../api/client.ts";
+import { Informers } from "../api/informer.ts";
+import type { GroupVersionResource } from "../api/meta.ts";
+import type { Kind } from "../api/kind.ts";
+import type { KindRegistry } from "../api/registry.ts";
+import type { Clock } from "../base/clock.ts";
+import type { Component } from "../base/lifecycle.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+import { bootstrap } from "./bootstrap.ts";
+import { deploymentController } from "./deployment/plan.ts";
+import { eventExpiryController } from "./event-expiry.ts";
+import { GarbageCollector } from "./garbage/collector.ts";
+import { rootCaController, serviceAccountController } from "./namespace/defaults.ts";
+import { namespaceController } from "./namespace/namespace.ts";
+import { nodeController } from "./node/lifecycle.ts";
+import { podGarbageController } from "./node/pod-gc.ts";
+import { replicaSetController } from "./replicaset.ts";
+import { type Controller, Runner, type RunnerCounters } from "./runner.ts";
+import { schedulerController } from "./scheduler/scheduler.ts";
+import { endpointsController } from "./service/endpoints.ts";
+import { endpointSliceController } from "./service/endpointslice.ts";
+import { statefulSetController } from "./statefulset/plan.ts";
+import { claimController } from "./volume/claim.ts";
+import { claimProtectionController, volumeController } from "./volume/volume.ts";
+
+export interface ControllersOptions {
+  client: Client;
+  /** The kinds that are served: what a namespace may hold and the garbage collector must watch. */
+  registry: KindRegistry;
+  clock: Clock;
+  random: Random;
+  log: Log;
+  /** Where the folders of local volumes lie: one per volume, named as it is. */
+  volumesDir: string;
+  /** PEM, for the ConfigMap `kube-root-ca.crt` of every namespace. */
+  rootCa: string;
+}
+
+/** To add a controller: write one file, add one line. */
+function listControllers(options: ControllersOptions): Controller[] {
+  return [
+    deploymentController,
+    replicaSetController,
+    statefulSetController,
+    schedulerController,
+    endpointSliceController,
+    endpointsController,
+    serviceAccountController,
+    rootCaController(options.rootCa),
+    namespaceController(() => contentsOf(options.registry)),
+    claimController(options.volumesDir),
+    volumeController((name) => rm(join(options.volumesDir, name), { recursive: true, force: true })),
+    claimProtectionController,
+    nodeController,
+    podGarbageController,
+    eventExpiryController,
+  ];
+}
+
+export interface Controllers extends Component {
+  /** By controller: what it did, and how many keys wait. */
+  counters(): Record<string, RunnerCounters & { depth: number }>;
+}
+
+/** Creates what every cluster has, fills the caches, then runs all controllers until stopped. */
+export function startControllers(options: ControllersOptions): Controllers {
+  const { client, registry, clock, random } = options;
+  const log = options.log.child("controllers");
+  const informers = new Informers({ client, clock, random, log });
+  const runners = listControllers(options).map((definition) => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" }));
+  const kindOf = (apiVersion: string, name: string) => {
+    const [group, version] = apiVersion.includes("/") ? (apiVersion.split("/") as [string, string]) : ["", apiVersion];
+    const kind = registry.byKind(group, version, name);
+    return kind && { resource: resourceOf(kind), kind: kind.kind, namespaced: kind.scope === "Namespaced" };
+  };
+  const collector = new GarbageCollector({ client, informers, kindOf, clock, random, log: log.child("garbage-collector") });
+  const collected = new Map<string, GroupVersionResource>();
+  /** Kinds come and go with their CustomResourceDefinitions. */
+  const collect = (start: boolean) => {
+    const served = new Map(preferred(registry).filter(isCollected).map((kind) => [`${kind.group}/${kind.version}/${kind.resource}`, resourceOf(kind)]));
+    for (const [name, resource] of collected) {
+      if (served.has(name)) continue;
+      collected.delete(name);
+      collector.forget(resource);
+      void informers.drop(resource);
+    }
+    for (const [name, resource] of served) {
+      if (collected.has(name)) continue;
+      collected.set(name, resource);
+      collector.observe(resource);
+      if (start) informers.for(resource).start();
+    }
+  };
+  let unsubscribe = () => {};
+
+  return {
+    name: "controllers",
+    async start() {
+      await bootstrap(client);
+      collect(false);
+      await informers.start();
+      unsubscribe = registry.onChange(() => collect(true));
+      for (const runner of runners) runner.start();
+      collector.start();
+    },
+    async stop() {
+      unsubscribe();
+      await Promise.all([...runners.map((runner) => runner.stop()), collector.stop()]);
+      await informers.stop();
+    },
+    counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),
+  };
+}
+
+const resourceOf = ({ group, version, resource }: Kind): GroupVersionResource => ({ group, version, resource });
+
+/** Each stored resource once, in its preferred version; views of another resource hold nothing of their own. */
+function preferred(registry: KindRegistry): Kind[] {
+  const kinds = new Map<string, Kind>();
+  for (const kind of registry.all()) if (!kind.storedAs && !kinds.has(`${kind.group}/${kind.resource}`)) kinds.set(`${kind.group}/${kind.resource}`, kind);
+  return [...kinds.values()];
+}
+
+/** What can be listed, watched and deleted. Events own nothing and are owned by nothing; they would only cost. */
+const isCollected = (kind: Kind): boolean => !kind.storedAs && (["list", "watch", "delete"] as const).every((verb) => kind.verbs.includes(verb)) && kind.resource !== "events";
+
+/** Namespaced resources, for emptying a namespace; Events too. */
+const contentsOf = (registry: KindRegistry): GroupVersionResource[] =>
+  preferred(registry)
+    .filter((kind) => kind.scope === "Namespaced" && (isCollected(kind) || (kind.resource === "events" && kind.group === "")))
+    .map(resourceOf);
