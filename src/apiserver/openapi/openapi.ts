@@ -5,6 +5,7 @@ import { kubernetesVersion } from "../../api/resources.ts";
 import { encodeGnostic } from "./gnostic.ts";
 import { type Operation, operationsOf } from "./operations.ts";
 import { type Describe, type Json, SchemaWriter } from "./schemas.ts";
+import { describeFromTypings } from "./typings.ts";
 
 /**
  * The OpenAPI documents of whatever the registry serves at the moment: version 3 as an index and a document per
@@ -45,7 +46,7 @@ interface GroupVersion {
 }
 
 /** `describe` gives the words of definitions and fields, if there are any to give. */
-export function createOpenApi(registry: KindRegistry, describe: Describe = () => undefined): OpenApi {
+export function createOpenApi(registry: KindRegistry, describe: Describe = describeFromTypings()): OpenApi {
   const documents = new Map<string, { kinds: readonly Kind[]; generation: string; document: OpenApiDocument }>();
   const whole = new Map<string, { generation: number; document: OpenApiDocument }>();
 
