@@ -7,8 +7,8 @@
  */
 export const postgresEntrypoint = `#!/bin/sh
 set -eu
-bin="$WHERRY_POSTGRES/native/bin"
-export LD_LIBRARY_PATH="$WHERRY_POSTGRES/native/lib:$WHERRY_POSTGRES/start/lib"
+bin="$WHERRY_POSTGRES/bin"
+export LD_LIBRARY_PATH="$WHERRY_POSTGRES/lib:$WHERRY_POSTGRES_START/lib"
 export PATH="$bin:$PATH"
 
 # VAR from the file that VAR_FILE names, as for secrets.
@@ -30,7 +30,7 @@ sockets=/var/run/postgresql
 mkdir -p "$sockets" 2>/dev/null || true
 [ -w "$sockets" ] || sockets=/tmp
 # Without namespaces other databases share port 5432 and /tmp with this one.
-if [ -n "\${WHERRY_POD:-}" ]; then listen="$HOST"; sockets=$(mktemp -d "\${TMPDIR:-/tmp}/pg.XXXXXX"); fi
+if [ -n "\${WHERRY_POD:-}" ]; then listen="$HOST"; sockets=$(mktemp -d "\${TMPDIR:-/tmp}/pg.XXXXXX"); [ "\${#sockets}" -lt 80 ] || sockets=$(mktemp -d /tmp/pg.XXXXXX); fi
 mkdir -p "$PGDATA"
 chmod 700 "$PGDATA"
 
@@ -39,9 +39,9 @@ sql_name() { printf '%s' "$1" | sed 's/"/""/g'; }
 single() { postgres --single -j -D "$PGDATA" -c exit_on_error=on -c log_checkpoints=off "$1" >/dev/null; }
 
 init_scripts() {
-  [ -d /docker-entrypoint-initdb.d ] || return 0
+  [ -d "$WHERRY_INITDB" ] || return 0
   started=
-  for script in /docker-entrypoint-initdb.d/*; do
+  for script in "$WHERRY_INITDB"/*; do
     [ -e "$script" ] || continue
     if [ -z "$started" ] && command -v psql >/dev/null 2>&1; then
       PGUSER="\${PGUSER:-$POSTGRES_USER}" pg_ctl -D "$PGDATA" -o "-c listen_addresses= -c unix_socket_directories=$sockets -p 5432" -w start >/dev/null

@@ -25,13 +25,13 @@ export async function postgresImage(reference: ImageReference, dataDir: string):
     id: `wherry://postgres@${version}`,
     entrypoint: ["/bin/sh", `${home}/start/docker-entrypoint.sh`],
     cmd: ["postgres"],
-    env: { PGDATA: data, WHERRY_POSTGRES: home, PG_MAJOR: version.split(".")[0]!, PG_VERSION: version, LANG: "C.UTF-8" },
+    env: { PGDATA: data, WHERRY_POSTGRES: `${home}/native`, WHERRY_POSTGRES_START: `${home}/start`, WHERRY_INITDB: "/docker-entrypoint-initdb.d", PG_MAJOR: version.split(".")[0]!, PG_VERSION: version, LANG: "C.UTF-8" },
     workingDir: "/",
     user: "999",
     users: { postgres: 999 },
     mounts: [
       { kind: "bind", source: native, target: `${home}/native`, readOnly: true },
-      { kind: "bind", source: folder, target: `${home}/start`, readOnly: true },
+      { kind: "bind", source: join(folder, "start"), target: `${home}/start`, readOnly: true },
     ],
     volumes: [major >= 18 ? "/var/lib/postgresql" : data],
     // The fast shutdown: sessions are ended, nothing needs recovery.
@@ -58,13 +58,15 @@ const prepared = new Set<string>();
 
 function prepare(folder: string, native: string): void {
   if (prepared.has(folder)) return;
-  const lib = join(folder, "lib");
-  rmSync(lib, { recursive: true, force: true });
+  rmSync(folder, { recursive: true, force: true });
+  const lib = join(folder, "start", "lib");
   mkdirSync(lib, { recursive: true, mode: 0o755 });
+  // Seen from `start`, the server lies at the same relative place in a pod and, by this link, on the machine (plain mode).
+  symlinkSync(native, join(folder, "native"));
   const present = new Set(readdirSync(join(native, "lib")));
   for (const { source, target } of JSON.parse(readFileSync(join(native, "pg-symlinks.json"), "utf8")) as { source: string; target: string }[]) {
-    if (dirname(target) === "native/lib" && !present.has(basename(target))) symlinkSync(`${home}/native/lib/${basename(source)}`, join(lib, basename(target)));
+    if (dirname(target) === "native/lib" && !present.has(basename(target))) symlinkSync(`../../native/lib/${basename(source)}`, join(lib, basename(target)));
   }
-  writeFileSync(join(folder, "docker-entrypoint.sh"), postgresEntrypoint, { mode: 0o755 });
+  writeFileSync(join(folder, "start", "docker-entrypoint.sh"), postgresEntrypoint, { mode: 0o755 });
   prepared.add(folder);
 }

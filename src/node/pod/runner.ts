@@ -85,9 +85,12 @@ export class ContainerRunner {
       const sandbox = this.#host.sandbox;
       if (!sandbox) throw new ContainerError("CreateContainerError", "the pod's sandbox is gone");
       const incarnation = record.terminated || record.last ? record.restartCount + 1 : record.restartCount;
-      const mounts = [...spec.mounts, this.#terminationMount(container)];
+      const words = this.#terminationMount(container);
+      const mounts = [...spec.mounts, words];
+      // Without mounts a program must be told where its files really lie; naming the path is how.
+      const env = this.#ctx.sandbox.mode === "plain" ? { ...spec.env, WHERRY_TERMINATION_LOG: words.target } : spec.env;
       this.#event("Normal", "Created", `Created container: ${container.name}`);
-      const process = await sandbox.startContainer({ ...spec, mounts });
+      const process = await sandbox.startContainer({ ...spec, env, mounts });
       this.#began(process, image, incarnation);
     } catch (error) {
       this.#failedToStart(error);

@@ -7,6 +7,7 @@ import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { ContainerRunner } from "../pod/runner.ts";
 import { isRunning } from "../pod/record.ts";
+import { SandboxRefusal } from "../sandbox/sandbox.ts";
 
 /** The first line on a connection of `agent.sock`. */
 export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" }) & { pod?: PodKey };
@@ -89,8 +90,9 @@ export class StreamServer {
       if (request.op === "exec") await execute(socket, runner, request.options, () => answer({ ok: true }));
       else attach(socket, runner, request.options, () => answer({ ok: true }));
     } catch (error) {
-      const status = error instanceof StatusError ? error : internalError((error as Error).message);
-      if (!(error instanceof StatusError)) this.#log.debug("stream refused", { error });
+      const refused = error instanceof SandboxRefusal ? new StatusError(403, "Forbidden", error.message) : undefined;
+      const status = refused ?? (error instanceof StatusError ? error : internalError((error as Error).message));
+      if (status.code >= 500) this.#log.debug("stream refused", { error });
       answer({ ok: false, status: status.toStatus() });
       socket.end();
     }

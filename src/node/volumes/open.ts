@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { chown, type FileHandle, lchown, mkdir, open, readdir } from "node:fs/promises";
+import { type FileHandle, lchown, mkdir, open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 
 /** A path that was reached step by step, and what was found there. */
@@ -80,13 +80,14 @@ function ignoreMissing(error: NodeJS.ErrnoException): undefined {
   return undefined;
 }
 
-/** Makes a folder of the agent's own and gives it to the pod. */
+/** Makes a folder of the agent's own and gives it to the pod; what is there already keeps the mode its program gave it. */
 export async function makeFolder(path: string, mode: number, owner: number | undefined): Promise<void> {
-  await mkdir(path, { recursive: true, mode });
+  if ((await mkdir(path, { recursive: true, mode })) === undefined) return;
   const handle = await open(path, directory);
   try {
+    // The umask took its share.
     await handle.chmod(mode);
-    if (owner !== undefined && (await handle.stat()).uid !== owner) await chown(`/proc/self/fd/${handle.fd}`, owner, owner);
+    if (owner !== undefined) await handle.chown(owner, owner);
   } finally {
     await handle.close();
   }

@@ -101,10 +101,9 @@ export class PodVolumes {
     if (path === undefined) throw new Error(`persistentvolume ${JSON.stringify(volumeName)} names no folder of this machine (hostPath or local)`);
     const own = join(this.#ctx.dataDir, "volumes");
     if (!isBelow(own, path)) return await this.#hostPath(path, "");
-    await mkdir(path, { recursive: true, mode: 0o755 });
+    await makeFolder(path, 0o777, this.#owner);
     // Its last user may have been another uid; a database wants to own its files.
     if (this.#owner !== undefined) await giveTree(path, this.#owner);
-    else await makeFolder(path, 0o777, undefined);
     return { path, generated: false, readOnly, owned: true };
   }
 
