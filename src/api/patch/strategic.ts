@@ -101,8 +101,22 @@ function mergeOrdered(result: JsonObject, patch: JsonObject, field: string, orde
     merged = before;
   } else if (before === undefined) merged = cleaned(change) as unknown[];
   else merged = mergeValue(before, change, property) as unknown[];
-  if (strategyOf(property) === "merge") merged = inOrder(merged, order, before ?? [], key);
+  if (strategyOf(property) === "merge") merged = inOrder(merged, order, serverOrderOf(before ?? [], change ?? [], key), key);
   setOwn(result, field, merged);
+}
+
+/**
+ * The order of the server's elements, as upstream ends up with it: it merges in place, so that new elements stand
+ * where deleted ones left room. kubectl's users see the result as the order of containers.
+ */
+function serverOrderOf(before: readonly unknown[], change: readonly unknown[], key: string | undefined): readonly unknown[] {
+  const marks = change.filter((item) => isObject(item) && Object.hasOwn(item, directive)) as JsonObject[];
+  if (key === undefined || marks.length === 0 || marks.some((item) => item[directive] === "replace")) return before;
+  const deleted = placesOf(marks, key);
+  const remaining = before.filter((item) => !deleted.has(identityOf(item, key)));
+  const known = placesOf(remaining, key);
+  const added = change.filter((item) => !marks.includes(item as JsonObject) && !known.has(identityOf(item, key)));
+  return [...remaining, ...added].slice(0, before.length);
 }
 
 /** The patch's elements must come in the order of `$setElementOrder`, and be in it. */
