@@ -1,4 +1,4 @@
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, statSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, openSync, readSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { crc32 } from "node:zlib";
@@ -18,8 +18,6 @@ const formatVersion = 1;
 const checkpointPages = 4000;
 /** A checkpoint while nobody writes is worth it from here on; at 4000 pages (16 MB) one happens in any case. */
 const idleCheckpointBytes = 4 * 1024 * 1024;
-/** The previous api process may have been killed a moment ago and still be on its way out. */
-const busyTimeoutMs = 5000;
 
 /**
  * The one table of objects and the last revision, in the thread that blocks on the disk. An integer rowid with a
@@ -34,14 +32,15 @@ export class Database {
   #bytesSinceCheckpoint = 0;
 
   /** Opens, or makes, the database. Throws DamagedError and SQLite's errors. */
-  constructor(file: string) {
+  constructor(file: string, lockWaitMs: number) {
     this.#file = file;
-    if (!existsSync(file)) create(file);
+    if (existsSync(file)) checkHead(file);
+    else create(file);
     // Closing in order empties the log and removes it.
     const unclean = (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) > 0;
-    this.#db = open(file);
+    this.#db = open(file, lockWaitMs);
     try {
-      this.#check(unclean);
+      if (unclean) this.#checkPages();
       this.#put = this.#db.prepare("INSERT INTO objects (key, revision, sum, value) VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, sum = excluded.sum, value = excluded.value");
       this.#delete = this.#db.prepare("DELETE FROM objects WHERE key = ?");
       this.#setRevision = this.#db.prepare("UPDATE state SET revision = ?");
@@ -51,13 +50,8 @@ export class Database {
     }
   }
 
-  #check(thoroughly: boolean): void {
-    const number = (pragma: string): number => Object.values(this.#db.prepare(`PRAGMA ${pragma}`).get()!)[0] as number;
-    // We never leave an empty file behind (see create): one without our mark has lost its content, or is not ours.
-    if (number("application_id") !== applicationId) throw new DamagedError("it is not a database of Wherry, or has lost its beginning");
-    const version = number("user_version");
-    if (version > formatVersion) throw new DamagedError(`a newer Wherry has written it (format ${version}, this one knows ${formatVersion})`);
-    if (!thoroughly) return;
+  /** What the file's head does not show; worth its time after a crash only. */
+  #checkPages(): void {
     const [first] = this.#db.prepare("PRAGMA quick_check(1)").all() as { quick_check: string }[];
     if (first?.quick_check !== "ok") throw new DamagedError(first?.quick_check ?? "its check gives no answer");
   }
@@ -117,8 +111,26 @@ export class Database {
   }
 }
 
-function open(file: string): DatabaseSync {
-  const db = new DatabaseSync(file, { timeout: busyTimeoutMs });
+/**
+ * Looks at the file before SQLite does, which would take an empty one for a new database and turn a foreign one
+ * to its ways. Source of the offsets: sqlite.org/fileformat.html §1.3.
+ */
+function checkHead(file: string): void {
+  const head = Buffer.alloc(100);
+  const descriptor = openSync(file, "r");
+  try {
+    if (readSync(descriptor, head) < head.length) throw new DamagedError("it has lost its beginning");
+  } finally {
+    closeSync(descriptor);
+  }
+  if (head.toString("latin1", 0, 16) !== "SQLite format 3\0") throw new DamagedError("it is not a database");
+  if (head.readUInt32BE(68) !== applicationId) throw new DamagedError("it is not a database of Wherry");
+  const version = head.readUInt32BE(60);
+  if (version > formatVersion) throw new DamagedError(`a newer Wherry has written it (format ${version}, this one knows ${formatVersion})`);
+}
+
+function open(file: string, timeout: number): DatabaseSync {
+  const db = new DatabaseSync(file, { timeout });
   try {
     // Exclusive before the first read of a WAL database: no shared-memory file, and nobody else gets in.
     db.exec(`PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = ${checkpointPages}; PRAGMA journal_size_limit = ${16 * 1024 * 1024}; PRAGMA trusted_schema = OFF`);
@@ -133,7 +145,7 @@ function open(file: string): DatabaseSync {
 function create(file: string): void {
   const draft = `${file}.new`;
   for (const rest of [draft, `${draft}-wal`, `${draft}-journal`]) rmSync(rest, { force: true });
-  const db = open(draft);
+  const db = open(draft, 0);
   try {
     db.exec(`
       BEGIN;

@@ -6,7 +6,7 @@ import { type ErrorCode, WherryError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { Journal, JournalRecord, Recovered } from "./journal.ts";
 import { createMemoryStore } from "./memory-store.ts";
-import type { FailureReason, FromWorker, ToWorker } from "./sqlite-worker.ts";
+import type { FailureReason, FromWorker, StartWorker, ToWorker } from "./sqlite-worker.ts";
 import { StorageError, StorageFullError, type Store } from "./store.ts";
 import { pack, unpack } from "./wire.ts";
 
@@ -19,6 +19,8 @@ export interface SqliteStoreOptions {
    * the last batch then, so the process must end and start anew. Default: throws where nobody catches.
    */
   onFatal?: (error: Error) => void;
+  /** How long to wait for another process to let go of the file: one that was just killed may still be on its way out. */
+  lockWaitMs?: number;
 }
 
 /**
@@ -29,7 +31,7 @@ export async function openSqliteStore(options: SqliteStoreOptions): Promise<Stor
   const { dataDir, log, clock = systemClock } = options;
   const began = clock.monotonicMs();
   assertUsable(dataDir);
-  const journal = new SqliteJournal(join(dataDir, "store.db"), options.onFatal ?? throwUncaught);
+  const journal = new SqliteJournal({ file: join(dataDir, "store.db"), lockWaitMs: options.lockWaitMs ?? 5_000 }, options.onFatal ?? throwUncaught);
   const recovered = await journal.load();
   const store = createMemoryStore({ journal, recovered, log });
   log.info("the store is loaded", { objects: store.count(""), revision: store.revision, tookMs: Math.round(clock.monotonicMs() - began) });
@@ -77,10 +79,10 @@ class SqliteJournal implements Journal {
   #closed: (() => void) | undefined;
   #loading: { parts: ArrayBuffer[]; resolve(recovered: Recovered): void; reject(error: Error): void } | undefined;
 
-  constructor(file: string, onFatal: (error: Error) => void) {
-    this.#file = file;
+  constructor(start: StartWorker, onFatal: (error: Error) => void) {
+    this.#file = start.file;
     this.#onFatal = onFatal;
-    this.#worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url), { name: "wherry-store", workerData: { file }, execArgv: [] });
+    this.#worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url), { name: "wherry-store", workerData: start, execArgv: [] });
     this.#worker.on("message", (message: FromWorker) => this.#receive(message));
     this.#worker.on("error", (error) => this.#end(error as Error));
     this.#worker.on("exit", (code) => this.#end(new Error(`the store's thread ended with code ${code}`)));

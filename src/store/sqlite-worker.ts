@@ -19,6 +19,10 @@ export type FromWorker =
   | { type: "refused"; epoch: number; full: boolean; message: string }
   | { type: "closed" };
 export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "close" };
+export interface StartWorker {
+  file: string;
+  lockWaitMs: number;
+}
 export type FailureReason = "damaged" | "locked" | "unreadable" | "full";
 
 const partBytes = 4 * 1024 * 1024;
@@ -99,7 +103,8 @@ function reasonOf(error: unknown): FailureReason {
 }
 
 try {
-  const database = new Database((workerData as { file: string }).file);
+  const { file, lockWaitMs } = workerData as StartWorker;
+  const database = new Database(file, lockWaitMs);
   try {
     load(database);
   } catch (error) {
