@@ -47,12 +47,13 @@ export class KeyIndex {
   }
 
   count(prefix: string, startKey: string = prefix): number {
+    const end = afterPrefix(prefix);
+    if (startKey >= end) return 0;
     const [fromChunk, from] = this.#seek(startKey > prefix ? startKey : prefix);
-    const [toChunk, to] = this.#seek(afterPrefix(prefix));
+    const [toChunk, to] = this.#seek(end);
     let count = to - from;
     for (let c = fromChunk; c < toChunk; c++) count += this.#chunks[c]!.length;
-    // A startKey past the prefix's end begins behind its end.
-    return Math.max(0, count);
+    return count;
   }
 
   /** Chunk and place of the first key that is not below `key`; an end of chunk where a next chunk begins. */
