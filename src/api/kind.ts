@@ -53,10 +53,17 @@ export interface Subresource {
 export interface Strategy {
   /** 1. Defaults, as upstream's Go code sets them (schema defaults were set before). Must be idempotent. */
   readonly defaults?: (object: KubeObject) => void;
-  /** 2. Clears what a client may not set (status), sets what the server owns. `generation` is done for it. */
+  /**
+   * 2. Clears what a client may not set (status), sets what the server owns. `generation` is done for it; uid and
+   * creationTimestamp must be there before, since a Job's selector is made of its uid.
+   */
   readonly prepareForCreate?: (object: KubeObject) => void;
   readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
-  /** 3. Upstream's validation with upstream's texts; metadata was validated before. */
+  /**
+   * 3. Upstream's validation with upstream's texts; metadata was validated before. `validate` runs on every write
+   * of the main resource (an object that exists has a resourceVersion), `validateUpdate` adds what only a change
+   * can do wrong.
+   */
   readonly validate?: (object: KubeObject) => FieldError[];
   readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
   readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];

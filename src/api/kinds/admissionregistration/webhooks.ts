@@ -88,7 +88,6 @@ const webhookStrategy = (mutating: boolean): Strategy => {
       for (const webhook of object.webhooks ?? []) defaultWebhook(webhook, mutating);
     },
     validate,
-    validateUpdate: validate,
     columns: [name, integer("Webhooks", ({ webhooks }) => (webhooks ?? []).length), ageOf],
   };
 };
@@ -125,7 +124,6 @@ export const validatingAdmissionPolicy: Strategy = {
     object.status = {};
   },
   validate: validatePolicy,
-  validateUpdate: validatePolicy,
   columns: [
     name,
     integer("Validations", ({ spec }) => (spec?.validations ?? []).length),
@@ -149,7 +147,6 @@ export const validatingAdmissionPolicyBinding: Strategy = {
     defaultMatch((object.spec ??= {}).matchResources);
   },
   validate: validateBinding,
-  validateUpdate: validateBinding,
   columns: [
     name,
     text("PolicyName", ({ spec }) => spec?.policyName),

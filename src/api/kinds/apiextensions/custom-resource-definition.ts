@@ -67,7 +67,7 @@ export const customResourceDefinition: Strategy = {
   },
   validate,
   validateUpdate(object, old) {
-    const errors = validate(object);
+    const errors: FieldError[] = [];
     const established = (old.status?.conditions ?? []).some((condition: any) => condition.type === "Established" && condition.status === "True");
     errors.push(...immutable("spec.group", object.spec.group, old.spec.group), ...immutable("spec.names.plural", object.spec.names.plural, old.spec.names.plural));
     if (established) errors.push(...immutable("spec.scope", object.spec.scope, old.spec.scope), ...immutable("spec.names.kind", object.spec.names.kind, old.spec.names.kind));

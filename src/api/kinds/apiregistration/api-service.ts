@@ -29,6 +29,5 @@ export const apiService: Strategy = {
     object.status = {};
   },
   validate,
-  validateUpdate: validate,
   columns: [name, text("Service", ({ spec }) => (spec?.service ? `${spec.service.namespace}/${spec.service.name}` : ""), "Local"), text("Available", available), ageOf],
 };

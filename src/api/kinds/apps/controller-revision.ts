@@ -17,6 +17,6 @@ function controllerName(object: KubeObject): string {
 /** Source: k8s.io/kubernetes/pkg/apis/apps/validation/validation.go. */
 export const controllerRevision: Strategy = {
   validate,
-  validateUpdate: (object, old) => [...validate(object), ...immutable("data", object.data, old.data)],
+  validateUpdate: (object, old) => immutable("data", object.data, old.data),
   columns: [name, text("Controller", controllerName), integer("Revision", (object) => object.revision), ageOf],
 };

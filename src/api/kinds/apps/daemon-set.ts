@@ -52,7 +52,7 @@ export const daemonSet: Strategy = {
     setTemplateGeneration(object, semanticEqual(object.spec.template, old.spec.template) ? before : before + 1);
   },
   validate: (object) => validateSpec(object.spec),
-  validateUpdate: (object, old) => [...validateSpec(object.spec), ...immutable("spec.selector", object.spec.selector, old.spec.selector)],
+  validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: ({ status }, old) => [
     ...["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable", "numberUnavailable"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
     ...validateCollisionCount(status, old.status),

@@ -48,7 +48,7 @@ export const deployment: Strategy = {
   },
   prepareForCreate: clearStatus,
   validate: (object) => validateSpec(object.spec),
-  validateUpdate: (object, old) => [...validateSpec(object.spec), ...immutable("spec.selector", object.spec.selector, old.spec.selector)],
+  validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: (object, old) => [
     ...validateReplicaCounts(object.status, ["updatedReplicas", "readyReplicas", "availableReplicas"]),
     ...notNegative("status.unavailableReplicas", object.status?.unavailableReplicas),

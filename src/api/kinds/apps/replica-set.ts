@@ -36,7 +36,7 @@ export const replicaSet: Strategy = {
     object.status = { replicas: 0 };
   },
   validate: (object) => validateSpec(object.spec),
-  validateUpdate: (object, old) => [...validateSpec(object.spec), ...immutable("spec.selector", object.spec.selector, old.spec.selector)],
+  validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
   warnings: templateWarnings,
   scale: replicasScale,

@@ -95,14 +95,11 @@ export const statefulSet: Strategy = {
   },
   validate: (object) => validateSpec(object.spec),
   validateUpdate(object, old) {
-    const errors = validateSpec(object.spec);
     const rest = { ...object.spec };
     for (const field of updatable) rest[field] = old.spec[field];
-    if (!semanticEqual(rest, old.spec)) {
-      const list = updatable.map((field) => `'${field}'`);
-      errors.push(forbidden("spec", `updates to statefulset spec for fields other than ${list.slice(0, -1).join(", ")} and ${list.at(-1)} are forbidden`));
-    }
-    return errors;
+    if (semanticEqual(rest, old.spec)) return [];
+    const list = updatable.map((field) => `'${field}'`);
+    return [forbidden("spec", `updates to statefulset spec for fields other than ${list.slice(0, -1).join(", ")} and ${list.at(-1)} are forbidden`)];
   },
   validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]), ...validateCollisionCount(object.status, old.status)],
   warnings(object, old) {

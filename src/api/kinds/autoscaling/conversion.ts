@@ -79,6 +79,8 @@ export function hpaToStored(object: KubeObject): KubeObject {
     ...(targetCPUUtilizationPercentage === undefined ? [] : [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage } } }]),
     ...(parsed(metrics) ?? []).map(metricFromV1),
   ];
+  // Without any metric, v1 too means 80 % CPU, which only here can be told.
+  if (list.length === 0) list.push({ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } });
   const parsedBehavior = parsed(behavior);
   // The sums of v2's currentMetrics come from the controller, which writes v2; a v1 status write keeps only CPU.
   const currentMetrics = currentCPUUtilizationPercentage === undefined ? undefined : [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: currentCPUUtilizationPercentage, averageValue: "0" } } }];
@@ -87,7 +89,7 @@ export function hpaToStored(object: KubeObject): KubeObject {
     ...object,
     apiVersion: "autoscaling/v2",
     metadata: { ...metadata, ...(Object.keys(others).length > 0 && { annotations: others }) },
-    spec: { ...spec, ...(list.length > 0 && { metrics: list }), ...(parsedBehavior && { behavior: parsedBehavior }) },
+    spec: { ...spec, metrics: list, ...(parsedBehavior && { behavior: parsedBehavior }) },
     ...(object.status && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsed(conditions) && { conditions: parsed(conditions) }) } }),
   };
 }

@@ -134,7 +134,6 @@ export const horizontalPodAutoscaler: Strategy = {
     object.status = { desiredReplicas: 0 };
   },
   validate: validateV2,
-  validateUpdate: validateV2,
   columns,
 };
 
@@ -150,6 +149,5 @@ export const horizontalPodAutoscalerV1: Strategy = {
     object.status = { currentReplicas: 0, desiredReplicas: 0 };
   },
   validate: (object) => validateV2(hpaToStored(object)),
-  validateUpdate: (object) => validateV2(hpaToStored(object)),
   columns: columns.map((column) => ({ ...column, cell: (object, nowMs) => column.cell(object.apiVersion === "autoscaling/v1" ? hpaToStored(object) : object, nowMs) })),
 };

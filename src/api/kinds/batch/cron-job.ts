@@ -64,7 +64,6 @@ export const cronJob: Strategy = {
     object.status = {};
   },
   validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name) > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
-  validateUpdate: validate,
   warnings: (object, old) => podSpecWarnings("spec.jobTemplate.spec.template.spec", podSpec(object), object.spec.jobTemplate?.spec?.template?.metadata?.labels, old && podSpec(old)),
   columns: [
     name,

@@ -97,7 +97,7 @@ const movable = (template: any): any => ({
 function validateUpdate(object: KubeObject, old: KubeObject): FieldError[] {
   const { spec } = object;
   const before = old.spec;
-  const errors = validate(object);
+  const errors: FieldError[] = [];
   if (spec.completions !== before.completions) {
     if (spec.completionMode !== "Indexed") errors.push(...immutable("spec.completions", spec.completions ?? null, before.completions));
     else if (spec.completions !== spec.parallelism) errors.push(invalid("spec.completions", spec.completions, `can only be modified in tandem with spec.parallelism`));

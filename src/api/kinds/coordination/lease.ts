@@ -15,6 +15,5 @@ export const lease: Strategy = {
     object.spec ??= {};
   },
   validate,
-  validateUpdate: validate,
   columns: [name, text("Holder", ({ spec }) => spec?.holderIdentity), ageOf],
 };

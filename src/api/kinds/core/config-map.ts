@@ -32,12 +32,10 @@ function validate({ data = {}, binaryData = {} }: KubeObject): FieldError[] {
 export const configMap: Strategy = {
   validate,
   validateUpdate(object, old) {
-    const errors: FieldError[] = [];
-    if (old.immutable === true) {
-      if (object.immutable !== true) errors.push(forbidden("immutable", immutableWhenSet));
-      for (const field of ["data", "binaryData"]) if (!semanticEqual(object[field], old[field])) errors.push(forbidden(field, immutableWhenSet));
-    }
-    return [...errors, ...validate(object)];
+    if (old.immutable !== true) return [];
+    const errors: FieldError[] = object.immutable === true ? [] : [forbidden("immutable", immutableWhenSet)];
+    for (const field of ["data", "binaryData"]) if (!semanticEqual(object[field], old[field])) errors.push(forbidden(field, immutableWhenSet));
+    return errors;
   },
   columns: [name, integer("Data", ({ data, binaryData }) => Object.keys(data ?? {}).length + Object.keys(binaryData ?? {}).length), ageOf],
 };

@@ -59,10 +59,10 @@ const frozen = ["involvedObject", "reason", "message", "type", "source", "eventT
 function validateUpdate(given: KubeObject, before: KubeObject): FieldError[] {
   const event = stored(given);
   const old = stored(before);
-  if (given.apiVersion !== "events.k8s.io/v1" && !event.eventTime) return validate(given);
+  if (given.apiVersion !== "events.k8s.io/v1" && !event.eventTime) return [];
   // Only the series may go on.
   const names = new Map(given.apiVersion === "events.k8s.io/v1" ? renamed : []);
-  return [...validate(given), ...frozen.flatMap((field) => immutable(names.get(field) ?? field, event[field], old[field]))];
+  return frozen.flatMap((field) => immutable(names.get(field) ?? field, event[field], old[field]));
 }
 
 function target({ involvedObject }: KubeObject): string {

@@ -45,7 +45,7 @@ export const resourceQuota: Strategy = {
   validate: validateQuota,
   validateUpdate(object, old) {
     const sorted = ({ spec }: KubeObject): string[] => [...(spec?.scopes ?? [])].sort();
-    return [...validateQuota(object), ...(semanticEqual(sorted(object), sorted(old)) ? [] : [invalid("spec.scopes", object.spec?.scopes ?? [], immutableText)])];
+    return semanticEqual(sorted(object), sorted(old)) ? [] : [invalid("spec.scopes", object.spec?.scopes ?? [], immutableText)];
   },
   columns: [name, text("Request", quotaText(false)), text("Limit", quotaText(true)), ageOf],
 };
@@ -90,6 +90,5 @@ export const limitRange: Strategy = {
     }
   },
   validate: validateRange,
-  validateUpdate: validateRange,
   columns: [name, createdAt],
 };

@@ -14,7 +14,7 @@ function validate({ spec, status }: KubeObject): FieldError[] {
 }
 
 function validateUpdate(node: KubeObject, old: KubeObject): FieldError[] {
-  const errors = validate(node);
+  const errors: FieldError[] = [];
   const seen = new Set<string>();
   errors.push(
     ...each("status.addresses", node.status?.addresses, (address: any, at) => {
@@ -57,7 +57,7 @@ export const node: Strategy = {
   },
   validate,
   validateUpdate,
-  validateStatusUpdate: validateUpdate,
+  validateStatusUpdate: (object, old) => [...validate(object), ...validateUpdate(object, old)],
   columns: [
     name,
     text("Status", statusOf),

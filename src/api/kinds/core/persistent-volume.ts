@@ -46,7 +46,7 @@ export const persistentVolume: Strategy = {
   },
   validate,
   validateUpdate(object, old) {
-    const errors = validate(object);
+    const errors: FieldError[] = [];
     const [source, oldSource] = [sourceOf(object.spec), sourceOf(old.spec)];
     if (!semanticEqual(source, oldSource)) errors.push(forbidden("spec.persistentvolumesource", `spec.persistentvolumesource is immutable after creation\n${differences(oldSource, source)}`));
     errors.push(...immutable("volumeMode", object.spec.volumeMode, old.spec.volumeMode));

@@ -7,6 +7,5 @@ import { validatePodTemplate } from "./pod/spec.ts";
 export const podTemplate: Strategy = {
   defaults: (object) => defaultPodTemplate((object.template ??= {})),
   validate: (object) => validatePodTemplate("template", object.template),
-  validateUpdate: (object) => validatePodTemplate("template", object.template),
   columns: [name, ...containers((object) => object.template?.spec).map((column) => ({ ...column, priority: 0 as const })), text("Pod Labels", (object) => labelsText(object.template?.metadata?.labels)), ageOf],
 };

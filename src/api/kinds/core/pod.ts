@@ -36,11 +36,12 @@ export const pod: Strategy = {
   prepareForUpdate: (object) => mirrorServiceAccount(object.spec),
   validate(object) {
     const errors = validatePod(object);
-    if ((object.spec.ephemeralContainers ?? []).length > 0) errors.push(forbidden("spec.ephemeralContainers", "cannot be set on create"));
+    // They come by their own subresource, to a pod that exists.
+    if (!object.metadata.resourceVersion && (object.spec.ephemeralContainers ?? []).length > 0) errors.push(forbidden("spec.ephemeralContainers", "cannot be set on create"));
     if (object.spec.nodeName && (object.spec.schedulingGates ?? []).length > 0) errors.push(forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared"));
     return errors;
   },
-  validateUpdate: (object, old) => [...validatePod(object), ...validatePodUpdate(object, old)],
+  validateUpdate: validatePodUpdate,
   validateStatusUpdate: validatePodStatusUpdate,
   warnings: (object, old) => podSpecWarnings("spec", object.spec, object.metadata.labels, old?.spec),
   gracePeriodSeconds(object) {

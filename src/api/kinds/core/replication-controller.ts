@@ -32,7 +32,6 @@ export const replicationController: Strategy = {
     object.status = { replicas: 0 };
   },
   validate: (object) => validateSpec(object.spec),
-  validateUpdate: (object) => validateSpec(object.spec),
   validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
   warnings: templateWarnings,
   scale: { ...replicasScale, labelSelector: (object) => formatSelector({ matchLabels: object.spec.selector }) },

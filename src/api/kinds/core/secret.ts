@@ -62,7 +62,7 @@ export const secret: Strategy = {
       if (object.immutable !== true) errors.push(forbidden("immutable", immutableWhenSet));
       if (!semanticEqual(object.data, old.data)) errors.push(forbidden("data", immutableWhenSet));
     }
-    return [...errors, ...validate(object)];
+    return errors;
   },
   columns: [name, text("Type", ({ type }) => type), integer("Data", ({ data }) => Object.keys(data ?? {}).length), ageOf],
   selectableFields: ({ type }) => ({ type: type ?? "" }),

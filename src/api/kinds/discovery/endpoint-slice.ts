@@ -67,6 +67,6 @@ export const endpointSlice: Strategy = {
     }
   },
   validate,
-  validateUpdate: (object, old) => [...validate(object), ...immutable("addressType", object.addressType, old.addressType)],
+  validateUpdate: (object, old) => immutable("addressType", object.addressType, old.addressType),
   columns: [name, text("AddressType", ({ addressType }) => addressType), text("Ports", portsText, "<unset>"), text("Endpoints", endpointsText, "<unset>"), ageOf],
 };

@@ -2,7 +2,7 @@ import { isIP } from "node:net";
 import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { checked, each, semanticEqual } from "../../validation/checks.ts";
+import { checked, each, immutable } from "../../validation/checks.ts";
 import { dns1035Label, dns1123Subdomain, nameIsDnsSubdomain, portName, portNumber, wildcardDns1123Subdomain } from "../../validation/names.ts";
 import { ageOf, loadBalancerText, name, text } from "../columns.ts";
 
@@ -95,7 +95,6 @@ export const ingress: Strategy = {
     const named = object.spec.ingressClassName;
     return [...validate(object), ...(annotated !== undefined && named !== undefined && annotated !== named ? [invalid(`annotations.${classAnnotation}`, annotated, "must match `ingressClassName` when both are specified")] : [])];
   },
-  validateUpdate: validate,
   warnings: ({ metadata, spec }, old) => {
     const annotated = metadata.annotations?.[classAnnotation] !== undefined && old?.metadata.annotations?.[classAnnotation] === undefined && !spec.ingressClassName;
     return annotated ? [`annotation ${JSON.stringify(classAnnotation)} is deprecated, please use 'spec.ingressClassName' instead`] : [];
@@ -129,7 +128,7 @@ export const ingressClass: Strategy = {
     if (object.spec.parameters) object.spec.parameters.scope ??= "Cluster";
   },
   validate: validateClass,
-  validateUpdate: (object, old) => [...validateClass(object), ...(semanticEqual(object.spec?.controller, old.spec?.controller) ? [] : [invalid("spec.controller", object.spec?.controller, "field is immutable")])],
+  validateUpdate: (object, old) => immutable("spec.controller", object.spec?.controller, old.spec?.controller),
   columns: [
     name,
     text("Controller", ({ spec }) => spec?.controller),

@@ -51,7 +51,6 @@ export const networkPolicy: Strategy = {
     if ((spec.policyTypes ?? []).length === 0) spec.policyTypes = (spec.egress ?? []).length > 0 ? ["Ingress", "Egress"] : ["Ingress"];
   },
   validate,
-  validateUpdate: validate,
   columns: [name, text("Pod-Selector", ({ spec }) => selectorText(spec?.podSelector)), ageOf],
 };
 

@@ -26,7 +26,6 @@ export const podDisruptionBudget: Strategy = {
     object.status = { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
   },
   validate,
-  validateUpdate: validate,
   columns: [
     name,
     text("Min Available", ({ spec }) => (spec?.minAvailable === undefined ? "" : String(spec.minAvailable)), "N/A"),

@@ -28,7 +28,6 @@ function validateRules(path: string, rules: any[] | undefined, namespaced: boole
 const roleStrategy = (validate: (object: KubeObject) => FieldError[]): Strategy => ({
   validateName: nameIsPathSegment,
   validate,
-  validateUpdate: validate,
   columns: [name, createdAt],
 });
 
@@ -78,7 +77,7 @@ function bindingStrategy(namespaced: boolean): Strategy {
       for (const subject of object.subjects ?? []) if (subject.kind === "User" || subject.kind === "Group") subject.apiGroup ||= group;
     },
     validate,
-    validateUpdate: (object, old) => [...validate(object), ...(semanticEqual(object.roleRef, old.roleRef) ? [] : [invalid("roleRef", object.roleRef, "cannot change roleRef")])],
+    validateUpdate: (object, old) => (semanticEqual(object.roleRef, old.roleRef) ? [] : [invalid("roleRef", object.roleRef, "cannot change roleRef")]),
     columns: [
       name,
       text("Role", ({ roleRef }) => `${roleRef?.kind}/${roleRef?.name}`),

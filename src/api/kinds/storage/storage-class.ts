@@ -22,7 +22,6 @@ export const storageClass: Strategy = {
   },
   validate,
   validateUpdate: (object, old) => [
-    ...validate(object),
     ...["parameters", "provisioner", "reclaimPolicy"].filter((field) => !semanticEqual(object[field], old[field])).map((field) => forbidden(field, `updates to ${field} are forbidden.`)),
     ...immutable("volumeBindingMode", object.volumeBindingMode, old.volumeBindingMode),
   ],

@@ -152,7 +152,7 @@ export function validateServiceUpdate(service: KubeObject, old: KubeObject): Fie
   }
   if (spec.type === "LoadBalancer" && before.type === "LoadBalancer" && spec.loadBalancerClass !== before.loadBalancerClass) errors.push(invalid("spec.loadBalancerClass", spec.loadBalancerClass ?? null, "may not change once set"));
   if (needsHealthCheckPort(spec) && needsHealthCheckPort(before) && spec.healthCheckNodePort !== before.healthCheckNodePort) errors.push(forbidden("spec.healthCheckNodePort", "field is immutable"));
-  return [...errors, ...validateService(service)];
+  return errors;
 }
 
 export function validateServiceStatus(service: KubeObject): FieldError[] {

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Kind } from "../kind.ts";
+import type { KubeObject } from "../meta.ts";
+import { renderFieldError } from "../field.ts";
+import { createBuiltinRegistry } from "../registry.ts";
+import { walk } from "../walker.ts";
+import { parseYaml } from "../yaml.ts";
+import { strategies } from "./index.ts";
+
+const testdata = join(import.meta.dirname, "testdata");
+const registry = createBuiltinRegistry(strategies);
+
+function kindOf(object: KubeObject): Kind {
+  const [group, version] = object.apiVersion.includes("/") ? (object.apiVersion.split("/") as [string, string]) : ["", object.apiVersion];
+  const kind = registry.byKind(group, version, object.kind);
+  assert.ok(kind, `${object.apiVersion} ${object.kind} is a built-in kind`);
+  return kind;
+}
+const load = (file: string): KubeObject => parseYaml(readFileSync(join(testdata, file), "utf8"))[0] as KubeObject;
+const copy = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
+
+/** As the API server makes an object of what a client sends. */
+function created(file: string): { kind: Kind; object: KubeObject } {
+  const given = load(file);
+  const kind = kindOf(given);
+  const object = walk(kind.schema, given as unknown as Record<string, unknown>).value as unknown as KubeObject;
+  kind.defaults?.(object);
+  kind.prepareForCreate?.(object);
+  return { kind, object };
+}
+
+const inputs = readdirSync(testdata).filter((file) => file.endsWith(".in.yaml"));
+
+for (const input of inputs) {
+  const subject = input.replace(".in.yaml", "");
+  test(`a new ${subject} gets upstream's defaults, is valid, and stays as it is when written again`, () => {
+    const { kind, object } = created(input);
+    assert.deepEqual(copy(object), load(`${subject}.out.yaml`));
+    assert.deepEqual((kind.validate?.(object) ?? []).map(renderFieldError), []);
+
+    const again = copy(object);
+    kind.defaults?.(again);
+    kind.prepareForUpdate?.(again, object);
+    assert.deepEqual(again, copy(object), "a reapply changes nothing");
+    assert.deepEqual((kind.validateUpdate?.(again, object) ?? []).map(renderFieldError), []);
+    for (const column of kind.columns ?? []) {
+      const cell = column.cell(object, Date.UTC(2026, 0, 1));
+      const wanted = { string: "string", integer: "number", boolean: "boolean", number: "number", date: "string" }[column.type];
+      assert.equal(typeof cell, wanted, `${column.name} of ${subject}`);
+    }
+  });
+}
+
+/**
+ * validation.txt: a line that starts a section names an input ("deployment", or "update deployment" for changes of
+ * an object that exists); each case below it is `assignments => errors`, assignments `path=JSON` or `-path`
+ * separated by "; ", errors separated by " && ", none for "ok".
+ */
+const sections: { update: boolean; subject: string; cases: { line: number; text: string }[] }[] = [];
+for (const [index, text] of readFileSync(join(testdata, "validation.txt"), "utf8").split("\n").entries()) {
+  if (text.trim() === "" || text.startsWith("#")) continue;
+  if (!text.startsWith(" ")) sections.push({ update: text.startsWith("update "), subject: text.replace("update ", "").trim(), cases: [] });
+  else sections.at(-1)!.cases.push({ line: index + 1, text: text.trim() });
+}
+
+for (const { update, subject, cases } of sections) {
+  test(`${update ? "changing" : "creating"} a ${subject} is refused in upstream's words`, () => {
+    for (const { line, text } of cases) {
+      const [assignments, errors] = text.split(" => ") as [string, string];
+      assert.ok(errors, `validation.txt:${line} has no " => "`);
+      const { kind, object } = created(`${subject}.in.yaml`);
+      const old = copy(object);
+      const next = copy(object);
+      for (const assignment of assignments.split("; ")) assign(next, assignment);
+      if (update) {
+        for (const each of [old, next]) each.metadata.resourceVersion = "1";
+        kind.defaults?.(next);
+        kind.prepareForUpdate?.(next, old);
+      }
+      const found = [...(kind.validate?.(next) ?? []), ...(update ? (kind.validateUpdate?.(next, old) ?? []) : [])].map((error) => renderFieldError(error).split("\n")[0]!);
+      assert.deepEqual(found, errors === "ok" ? [] : errors.split(" && "), `validation.txt:${line}`);
+    }
+  });
+}
+
+/** `spec.ports[0].port=80`, `-spec.selector`; a part in quotes may hold dots. */
+function assign(object: KubeObject, assignment: string): void {
+  const remove = assignment.startsWith("-");
+  const equals = assignment.indexOf("=");
+  const path = remove ? assignment.slice(1) : assignment.slice(0, equals);
+  const parts = [...path.matchAll(/"([^"]+)"|([^.[\]]+)/g)].map((match) => match[1] ?? match[2]!);
+  let holder = object as unknown as Record<string, unknown>;
+  for (const part of parts.slice(0, -1)) holder = (holder[part] ??= {}) as Record<string, unknown>;
+  if (remove) delete holder[parts.at(-1)!];
+  else holder[parts.at(-1)!] = JSON.parse(assignment.slice(equals + 1));
+}
+
+test("every kind with code has a table, and every column a cell for an empty object", () => {
+  for (const kind of registry.all()) {
+    const object = { apiVersion: kind.group === "" ? kind.version : `${kind.group}/${kind.version}`, kind: kind.kind, metadata: { name: "x", uid: "u", resourceVersion: "1", creationTimestamp: "2026-01-01T00:00:00Z" } } as KubeObject;
+    for (const column of kind.columns ?? []) assert.notEqual(column.cell(object, Date.UTC(2026, 0, 1)), undefined, `${kind.kind} ${column.name}`);
+    kind.selectableFields?.(object);
+    kind.rowConditions?.(object);
+  }
+});
