@@ -105,9 +105,12 @@ class Side {
     return request;
   }
 
+  /** Everything for this side is written: pass the end on. */
   finish(): void {
     if (this.finished) return;
     this.finished = true;
+    // The second end closes both handles, which sends the FIN as well: one system call and one turn less.
+    if (this.ended && !this.other.writing) return this.pump.close(false);
     const request = new ShutdownWrap();
     request.oncomplete = () => this.pump.closeIfDone();
     if (this.handle.shutdown(request) !== 0) this.pump.closeIfDone();
