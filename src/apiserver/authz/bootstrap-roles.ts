@@ -1,0 +1,145 @@
+import type { Client } from "../../api/client.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import { resources } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
+import type { PolicyRule } from "./rbac.ts";
+
+/**
+ * The roles that every cluster has from the start. Their content is upstream's, as far as the kinds exist here.
+ * Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go.
+ */
+const read = ["get", "list", "watch"];
+const write = ["create", "delete", "deletecollection", "patch", "update"];
+const all = [...write, ...read];
+const rule = (groups: string | string[], names: string, verbs: string[]): PolicyRule => ({ apiGroups: Array.isArray(groups) ? groups : [groups], resources: names.split(" "), verbs });
+const urls = (paths: string[]): PolicyRule => ({ nonResourceURLs: paths, verbs: ["get"] });
+
+const rbac = "rbac.authorization.k8s.io";
+const discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
+const publicInfo = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+
+const viewRules: PolicyRule[] = [
+  rule("", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status", read),
+  rule("", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces", read),
+  rule("discovery.k8s.io", "endpointslices", read),
+  rule("apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status", read),
+  rule("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", read),
+  rule("batch", "cronjobs cronjobs/status jobs jobs/status", read),
+  rule("policy", "poddisruptionbudgets poddisruptionbudgets/status", read),
+  rule("networking.k8s.io", "ingresses ingresses/status networkpolicies", read),
+  rule("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates", read),
+];
+const editRules: PolicyRule[] = [
+  rule("", "pods/attach pods/exec pods/portforward pods/proxy secrets services/proxy", read),
+  rule("", "serviceaccounts", ["impersonate"]),
+  rule("", "pods pods/attach pods/exec pods/portforward pods/proxy", write),
+  rule("", "pods/eviction", ["create"]),
+  rule("", "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy", write),
+  rule("", "serviceaccounts/token", ["create"]),
+  rule("apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale", write),
+  rule("autoscaling", "horizontalpodautoscalers", write),
+  rule("batch", "cronjobs jobs", write),
+  rule("policy", "poddisruptionbudgets", write),
+  rule("networking.k8s.io", "ingresses networkpolicies", write),
+  rule("coordination.k8s.io", "leases", all),
+  rule("resource.k8s.io", "resourceclaims resourceclaimtemplates", write),
+];
+const adminRules: PolicyRule[] = [rule("authorization.k8s.io", "localsubjectaccessreviews", ["create"]), rule(rbac, "rolebindings roles", all)];
+
+interface BootstrapRole {
+  name: string;
+  rules: PolicyRule[];
+  labels?: Record<string, string>;
+  aggregates?: string;
+}
+const aggregate = (to: string) => `rbac.authorization.k8s.io/aggregate-to-${to}`;
+
+export const bootstrapRoles: BootstrapRole[] = [
+  { name: "cluster-admin", rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["*"] }, { nonResourceURLs: ["*"], verbs: ["*"] }] },
+  { name: "admin", rules: [...adminRules, ...editRules, ...viewRules], aggregates: aggregate("admin") },
+  { name: "edit", rules: [...editRules, ...viewRules], aggregates: aggregate("edit"), labels: { [aggregate("admin")]: "true" } },
+  { name: "view", rules: viewRules, aggregates: aggregate("view"), labels: { [aggregate("edit")]: "true" } },
+  { name: "system:aggregate-to-admin", rules: adminRules, labels: { [aggregate("admin")]: "true" } },
+  { name: "system:aggregate-to-edit", rules: editRules, labels: { [aggregate("edit")]: "true" } },
+  { name: "system:aggregate-to-view", rules: viewRules, labels: { [aggregate("view")]: "true" } },
+  { name: "system:discovery", rules: [urls(discovery)] },
+  { name: "system:public-info-viewer", rules: [urls(publicInfo)] },
+  { name: "system:monitoring", rules: [urls(["/metrics", "/metrics/slis", "/livez", "/readyz", "/healthz", "/livez/*", "/readyz/*", "/healthz/*"])] },
+  { name: "system:basic-user", rules: [rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", ["create"]), rule("authentication.k8s.io", "selfsubjectreviews", ["create"])] },
+  { name: "system:auth-delegator", rules: [rule("authentication.k8s.io", "tokenreviews", ["create"]), rule("authorization.k8s.io", "subjectaccessreviews", ["create"])] },
+  { name: "system:service-account-issuer-discovery", rules: [urls(["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"])] },
+  { name: "system:heapster", rules: [rule("", "events pods nodes namespaces", read), rule("apps", "deployments", read)] },
+  { name: "system:node-problem-detector", rules: [rule("", "nodes", ["get"]), rule("", "nodes/status", ["patch"]), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"])] },
+  { name: "system:persistent-volume-provisioner", rules: [rule("", "persistentvolumes", ["create", "delete", ...read]), rule("", "persistentvolumeclaims", [...read, "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "events", ["create", "patch", "update", "watch"])] },
+  { name: "system:kube-dns", rules: [rule("", "endpoints services", ["list", "watch"])] },
+  {
+    name: "system:node",
+    rules: [
+      rule("authentication.k8s.io", "tokenreviews", ["create"]),
+      rule("authorization.k8s.io", "localsubjectaccessreviews subjectaccessreviews", ["create"]),
+      rule("", "services", read),
+      rule("", "nodes", ["create", ...read]),
+      rule("", "nodes/status", ["patch", "update"]),
+      rule("", "nodes", ["delete", "patch", "update"]),
+      rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]),
+      rule("", "pods", ["create", "delete", ...read]),
+      rule("", "pods/status", ["patch", "update"]),
+      rule("", "pods/eviction", ["create"]),
+      rule("", "configmaps secrets", read),
+      rule("", "persistentvolumeclaims persistentvolumes", ["get"]),
+      rule("", "endpoints", ["get"]),
+      rule("certificates.k8s.io", "certificatesigningrequests", ["create", ...read]),
+      rule("coordination.k8s.io", "leases", ["create", "delete", "get", "patch", "update"]),
+      rule("storage.k8s.io", "volumeattachments", ["get"]),
+      rule("", "serviceaccounts/token", ["create"]),
+      rule("", "persistentvolumeclaims/status", ["get", "patch", "update"]),
+      rule("storage.k8s.io", "csidrivers", read),
+      rule("storage.k8s.io", "csinodes", ["create", "delete", "get", "patch", "update"]),
+      rule("node.k8s.io", "runtimeclasses", read),
+    ],
+  },
+  { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"])] },
+];
+
+const groupSubject = (name: string) => ({ kind: "Group", apiGroup: rbac, name });
+export const bootstrapBindings: { name: string; role: string; subjects: object[] }[] = [
+  { name: "cluster-admin", role: "cluster-admin", subjects: [groupSubject("system:masters")] },
+  { name: "system:discovery", role: "system:discovery", subjects: [groupSubject("system:authenticated")] },
+  { name: "system:basic-user", role: "system:basic-user", subjects: [groupSubject("system:authenticated")] },
+  { name: "system:public-info-viewer", role: "system:public-info-viewer", subjects: [groupSubject("system:authenticated"), groupSubject("system:unauthenticated")] },
+  { name: "system:monitoring", role: "system:monitoring", subjects: [groupSubject("system:monitoring")] },
+  { name: "system:service-account-issuer-discovery", role: "system:service-account-issuer-discovery", subjects: [groupSubject("system:serviceaccounts")] },
+];
+
+const metadataOf = (name: string, labels: Record<string, string> = {}) => ({ name, labels: { "kubernetes.io/bootstrapping": "rbac-defaults", ...labels }, annotations: { "rbac.authorization.kubernetes.io/autoupdate": "true" } });
+const autoupdate = (object: KubeObject) => object.metadata.annotations?.["rbac.authorization.kubernetes.io/autoupdate"] !== "false";
+
+/** Creates what is missing and brings back what somebody took away, except where autoupdate is "false". */
+export async function bootstrapRbac(client: Client): Promise<void> {
+  const roles = bootstrapRoles.map(({ name, rules, labels, aggregates }) => ({
+    apiVersion: `${rbac}/v1`,
+    kind: "ClusterRole",
+    metadata: metadataOf(name, labels),
+    ...(aggregates !== undefined && { aggregationRule: { clusterRoleSelectors: [{ matchLabels: { [aggregates]: "true" } }] } }),
+    rules,
+  }));
+  const bindings = bootstrapBindings.map(({ name, role, subjects }) => ({ apiVersion: `${rbac}/v1`, kind: "ClusterRoleBinding", metadata: metadataOf(name), roleRef: { apiGroup: rbac, kind: "ClusterRole", name: role }, subjects }));
+  const [haveRoles, haveBindings] = await Promise.all([client.list(resources.clusterRoles), client.list(resources.clusterRoleBindings)]);
+  const rolesByName = new Map(haveRoles.items.map((role) => [role.metadata.name, role]));
+  const bindingsByName = new Map(haveBindings.items.map((binding) => [binding.metadata.name, binding]));
+  const ignoreRace = (error: unknown) => {
+    if (!(error instanceof StatusError) || error.code !== 409) throw error;
+  };
+  await Promise.all([
+    ...roles.map(async (role) => {
+      const found = rolesByName.get(role.metadata.name);
+      if (!found) await client.create(resources.clusterRoles, undefined, role).catch(ignoreRace);
+      else if (autoupdate(found) && !role.aggregationRule && JSON.stringify(found["rules"]) !== JSON.stringify(role.rules)) await client.patch(resources.clusterRoles, undefined, role.metadata.name, { rules: role.rules });
+    }),
+    ...bindings.map(async (binding) => {
+      const found = bindingsByName.get(binding.metadata.name);
+      if (!found) await client.create(resources.clusterRoleBindings, undefined, binding).catch(ignoreRace);
+      else if (autoupdate(found) && JSON.stringify(found["subjects"]) !== JSON.stringify(binding.subjects)) await client.patch(resources.clusterRoleBindings, undefined, binding.metadata.name, { subjects: binding.subjects });
+    }),
+  ]);
+}

@@ -1,0 +1,181 @@
+import type { KubeObject } from "../../api/meta.ts";
+import { labelSelectorOf } from "../../api/selectors.ts";
+import type { Store } from "../../store/store.ts";
+import type { Identity } from "../rest/context.ts";
+
+/** One question: may this identity do this? */
+export type Attributes = { verb: string; namespace?: string | undefined } & ({ path: string } | { group: string; resource: string; subresource?: string | undefined; name?: string | undefined });
+
+export interface Decision {
+  allowed: boolean;
+  /** Which binding allowed it, as upstream's audit annotation says it; or why the question could not be answered in full. */
+  reason: string;
+}
+
+export interface PolicyRule {
+  verbs?: string[];
+  apiGroups?: string[];
+  resources?: string[];
+  resourceNames?: string[];
+  nonResourceURLs?: string[];
+}
+interface Role extends KubeObject {
+  rules?: PolicyRule[] | null;
+  aggregationRule?: { clusterRoleSelectors?: Parameters<typeof labelSelectorOf>[0][] } | null;
+}
+interface Binding extends KubeObject {
+  subjects?: { kind: string; name: string; namespace?: string }[] | null;
+  roleRef: { kind: string; name: string };
+}
+
+const prefix = "/rbac.authorization.k8s.io/";
+const allowedAlways = "system:masters";
+
+/**
+ * Role-based access control over the roles and bindings in the store, read again when one of them changes.
+ * Rules of an aggregated ClusterRole are gathered here, at the time of the question, from the roles that its
+ * selectors choose. Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
+ */
+export class Rbac {
+  readonly #store: Store;
+  #index: Index | undefined;
+  #close: () => void = () => {};
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Follows the store until `close`. A change is seen by the next question after it is durable. */
+  start(): void {
+    const follow = () => {
+      const watch = this.#store.watch(prefix, this.#store.revision, { onEvents: () => void (this.#index = undefined), onEnd: () => (this.#index = undefined, follow()) });
+      this.#close = () => watch.close();
+    };
+    follow();
+  }
+  close(): void {
+    this.#close();
+  }
+
+  authorize(user: Identity, attributes: Attributes): Decision {
+    if (user.groups.includes(allowedAlways)) return { allowed: true, reason: "" };
+    for (const { rules, why } of this.#grants(user, attributes.namespace)) {
+      if (rules.some((rule) => covers(rule, attributes))) return { allowed: true, reason: why };
+    }
+    return { allowed: false, reason: "" };
+  }
+
+  /** Everything the identity may do in a namespace (SelfSubjectRulesReview; escalation checks). */
+  rulesFor(user: Identity, namespace: string | undefined): PolicyRule[] {
+    if (user.groups.includes(allowedAlways)) return [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }];
+    return this.#grants(user, namespace).flatMap(({ rules }) => rules);
+  }
+
+  /** The rules a role reference stands for; undefined when there is no such role. */
+  rulesOf(reference: { kind: string; name: string }, namespace: string | undefined): PolicyRule[] | undefined {
+    return this.#built().rulesOf(reference, namespace);
+  }
+
+  #grants(user: Identity, namespace: string | undefined): Grant[] {
+    const { cluster, namespaced } = this.#built();
+    const subjects = [`User/${user.name}`, ...user.groups.map((group) => `Group/${group}`)];
+    const local = namespace === undefined ? undefined : namespaced.get(namespace);
+    return subjects.flatMap((subject) => [...(cluster.get(subject) ?? []), ...(local?.get(subject) ?? [])]);
+  }
+
+  #built(): Index {
+    return (this.#index ??= build(this.#store));
+  }
+}
+
+interface Grant {
+  rules: readonly PolicyRule[];
+  why: string;
+}
+/** Grants by subject: "User/alice", "Group/dev"; a service account is the user it authenticates as. */
+type BySubject = Map<string, Grant[]>;
+interface Index {
+  cluster: BySubject;
+  namespaced: Map<string, BySubject>;
+  rulesOf(reference: { kind: string; name: string }, namespace: string | undefined): PolicyRule[] | undefined;
+}
+
+function build(store: Store): Index {
+  const of = <T>(resource: string): T[] => store.range(`${prefix}${resource}/`).map((entry) => entry.object as unknown as T);
+  const clusterRoles = new Map(of<Role>("clusterroles").map((role) => [role.metadata.name, role]));
+  const roles = new Map(of<Role>("roles").map((role) => [`${role.metadata.namespace}/${role.metadata.name}`, role]));
+
+  const rulesOf: Index["rulesOf"] = ({ kind, name }, namespace) => {
+    const role = kind === "ClusterRole" ? clusterRoles.get(name) : roles.get(`${namespace}/${name}`);
+    if (!role) return undefined;
+    if (!role.aggregationRule) return role.rules ?? [];
+    const selectors = (role.aggregationRule.clusterRoleSelectors ?? []).map((selector) => labelSelectorOf(selector));
+    const gathered = [...clusterRoles.values()].filter((other) => other !== role && selectors.some((selector) => selector?.matches(other.metadata.labels ?? {})));
+    // What a gathered role gathers itself (edit gathers view's) is named by its own labels, as upstream's controller copies rules.
+    return [...(role.rules ?? []), ...gathered.flatMap((other) => other.rules ?? [])];
+  };
+  const cluster: BySubject = new Map();
+  const namespaced = new Map<string, BySubject>();
+  const put = (target: BySubject, binding: Binding, kind: string) => {
+    const rules = rulesOf(binding.roleRef, binding.metadata.namespace);
+    if (!rules) return;
+    for (const subject of binding.subjects ?? []) {
+      const key = subject.kind === "ServiceAccount" ? `User/system:serviceaccount:${subject.namespace ?? binding.metadata.namespace}:${subject.name}` : `${subject.kind}/${subject.name}`;
+      const place = binding.metadata.namespace ? `${binding.metadata.name}/${binding.metadata.namespace}` : binding.metadata.name;
+      const who = subject.kind === "ServiceAccount" ? `${subject.name}/${subject.namespace ?? binding.metadata.namespace}` : subject.name;
+      const grant = { rules, why: `RBAC: allowed by ${kind} ${JSON.stringify(place)} of ${binding.roleRef.kind} ${JSON.stringify(binding.roleRef.name)} to ${subject.kind} ${JSON.stringify(who)}` };
+      target.set(key, [...(target.get(key) ?? []), grant]);
+    }
+  };
+  for (const binding of of<Binding>("clusterrolebindings")) put(cluster, binding, "ClusterRoleBinding");
+  for (const binding of of<Binding>("rolebindings")) {
+    const { namespace } = binding.metadata;
+    if (!namespaced.has(namespace!)) namespaced.set(namespace!, new Map());
+    put(namespaced.get(namespace!)!, binding, "RoleBinding");
+  }
+  return { cluster, namespaced, rulesOf };
+}
+
+const has = (list: readonly string[] | undefined, value: string): boolean => list?.includes("*") === true || list?.includes(value) === true;
+
+export function covers(rule: PolicyRule, attributes: Attributes): boolean {
+  if (!has(rule.verbs, attributes.verb)) return false;
+  if ("path" in attributes) return (rule.nonResourceURLs ?? []).some((url) => url === "*" || url === attributes.path || (url.endsWith("*") && attributes.path.startsWith(url.slice(0, -1))));
+  const { group, resource, subresource, name } = attributes;
+  if (!has(rule.apiGroups, group)) return false;
+  const full = subresource ? `${resource}/${subresource}` : resource;
+  const named = (rule.resources ?? []).some((wanted) => wanted === "*" || wanted === full || (subresource !== undefined && subresource !== "" && wanted === `*/${subresource}`));
+  if (!named) return false;
+  return !rule.resourceNames?.length || (name !== undefined && rule.resourceNames.includes(name));
+}
+
+/** The parts of `wanted` that `owned` does not cover: what a person may not hand on. */
+export function uncovered(owned: readonly PolicyRule[], wanted: readonly PolicyRule[]): PolicyRule[] {
+  return wanted.flatMap(split).filter((part) => {
+    const [verb] = part.verbs!;
+    return !owned.some((rule) => {
+      if (!has(rule.verbs, verb!)) return false;
+      if (part.nonResourceURLs) return (rule.nonResourceURLs ?? []).some((url) => url === "*" || url === part.nonResourceURLs![0] || (url.endsWith("*") && part.nonResourceURLs![0]!.startsWith(url.slice(0, -1))));
+      const [resource] = part.resources!;
+      const subresource = resource!.includes("/") ? resource!.slice(resource!.indexOf("/") + 1) : undefined;
+      if (!has(rule.apiGroups, part.apiGroups![0]!) || !(has(rule.resources, resource!) || (subresource !== undefined && rule.resources?.includes(`*/${subresource}`)))) return false;
+      return !rule.resourceNames?.length || (part.resourceNames !== undefined && rule.resourceNames.includes(part.resourceNames[0]!));
+    });
+  });
+}
+
+/** One rule a combination of verb, group, resource and name. */
+function split(rule: PolicyRule): PolicyRule[] {
+  const verbs = rule.verbs ?? [];
+  if (rule.nonResourceURLs?.length) return verbs.flatMap((verb) => rule.nonResourceURLs!.map((url) => ({ verbs: [verb], nonResourceURLs: [url] })));
+  const names = rule.resourceNames?.length ? rule.resourceNames.map((name) => ({ resourceNames: [name] })) : [{}];
+  return verbs.flatMap((verb) => (rule.apiGroups ?? []).flatMap((group) => (rule.resources ?? []).flatMap((resource) => names.map((name) => ({ verbs: [verb], apiGroups: [group], resources: [resource], ...name })))));
+}
+
+/** `User "u" cannot list resource "pods" in API group "" in the namespace "default"` */
+export function refusalText(user: Identity, attributes: Attributes): string {
+  const who = `User ${JSON.stringify(user.name)} cannot ${attributes.verb}`;
+  if ("path" in attributes) return `${who} path ${JSON.stringify(attributes.path)}`;
+  const resource = attributes.subresource ? `${attributes.resource}/${attributes.subresource}` : attributes.resource;
+  return `${who} resource ${JSON.stringify(resource)} in API group ${JSON.stringify(attributes.group)} ${attributes.namespace ? `in the namespace ${JSON.stringify(attributes.namespace)}` : "at the cluster scope"}`;
+}
