@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, constants as fsConstants, openSync, readlinkSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, constants as fsConstants, openSync, readlinkSync, rmSync, statSync } from "node:fs";
 import { Socket } from "node:net";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
@@ -9,7 +9,7 @@ import { addresses } from "./addresses.ts";
 import { quote } from "./command.ts";
 import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
-import { readMounts } from "./mountinfo.ts";
+import { ownMounts, readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
 import { childrenOf, descendantsOf, identify, namespacedBelow, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
@@ -49,7 +49,7 @@ const processesMaxDefault = 4096;
 const statusBytesMax = 64 * 1024;
 const terminalSize = { columns: 80, rows: 24 };
 
-export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, dir: string, shared: SharedNamespaces | NetworkPlan, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
+export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, podDir: string, dir: string, shared: SharedNamespaces | NetworkPlan, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
   const { tools } = runtime;
   if (spec.argv.length === 0) throw new SandboxRefusal("CreateContainerError", "no command specified");
   if (spec.tty && (!tools.script || !tools.stty)) throw new SandboxRefusal("CreateContainerError", "a terminal needs the program `script` (Debian: bsdutils) and `stty` (coreutils), which this machine lacks");
@@ -57,9 +57,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
   const opened: number[] = [];
   const container = new IsolatedContainer(runtime, pod, spec, dir);
   try {
-    const tree = makeTree(runtime.treeBase, `${dir}/root`, pod, ip, spec, readMounts());
-    writeFileSync(`${dir}/fstab`, tree.fstab);
-    if (tree.lateFstab) writeFileSync(`${dir}/fstab.late`, tree.lateFstab);
+    const tree = makeTree(runtime.treeBase, dir, podDir, pod, spec, ownMounts(runtime.clock));
     const owner = tools.isRoot ? pod.hostUid : undefined;
     const out = await runtime.fifos.output(owner);
     opened.push(out.fd);
@@ -100,7 +98,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     const closeFds = stdio.map((_, fd) => fd).filter((fd) => fd > 3 && stdio[fd] !== undefined);
     for (let fd = 0; fd < stdio.length; fd++) stdio[fd] ??= "ignore";
     const script = stageScript({
-      tools, root: tree.root, fstab: `${dir}/fstab`, lateFstab: tree.lateFstab ? `${dir}/fstab.late` : undefined, lateFiles: tree.lateFiles, workingDir: spec.workingDir,
+      tools, root: tree.root, fstab: tree.fstab, lateFstab: tree.lateFstab || undefined, lateFiles: tree.lateFiles, workingDir: spec.workingDir,
       network: isFirst ? { link: shared.link, ip, gateway: addresses.link, hostname: pod.hostname } : undefined,
       // "ignore" opens /dev/null at the numbers between; they go too.
       closeFds: [...new Set([...closeFds, ...stdio.map((_, fd) => fd).filter((fd) => fd > 3)])],
@@ -343,6 +341,7 @@ export function terminalBelow(pid: number): string | undefined {
  * another container after it was checked; then the mount lies elsewhere and this start ends here, before any program runs.
  */
 function checkMounts(pid: number, expected: readonly { target: string; identity: string | undefined }[]): void {
+  if (expected.length === 0) return;
   const made = new Set(readMounts(pid).map((mount) => mount.target));
   for (const { target, identity } of expected) {
     if (!made.has(target)) throw new SandboxRefusal("CreateContainerConfigError", "a mount point was replaced by a link while the pod started");

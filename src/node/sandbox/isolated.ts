@@ -15,7 +15,8 @@ import { PodNetworkNamespaces } from "./pod-network.ts";
 import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 import type { Tools } from "./tools.ts";
-import { makeTreeBase } from "./tree.ts";
+import { makeScratch, removeScratch } from "./scratch.ts";
+import { makeTreeBase, writePodFiles } from "./tree.ts";
 
 export interface IsolatedOptions {
   dataDir: string;
@@ -41,7 +42,9 @@ export class IsolatedSandbox implements Sandbox {
   #network: PodNetworkNamespaces | undefined;
   #described: NetworkNamespace | undefined;
   #runtime: ContainerRuntime | undefined;
+  #scratch: string | undefined;
   #links = 0;
+  #podCount = 0;
 
   constructor(options: IsolatedOptions) {
     this.#options = options;
@@ -55,11 +58,11 @@ export class IsolatedSandbox implements Sandbox {
 
   async start(): Promise<void> {
     const { tools, clock, dataDir } = this.#options;
-    const dir = join(dataDir, "sandbox");
     const leaked = closeLeakedFds();
     if (leaked.length > 0) this.#options.log.info("closed descriptors left open by whoever started Wherry", { count: leaked.length });
     this.#leftovers.start();
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const dir = makeScratch(dataDir, this.#options.id);
+    this.#scratch = dir;
     const env = { PATH: systemPath, LC_ALL: "C", [sandboxVariable]: this.#options.id };
     const record = this.#leftovers.record.bind(this.#leftovers);
     const network = new PodNetworkNamespaces(tools, env, record);
@@ -85,7 +88,7 @@ export class IsolatedSandbox implements Sandbox {
 
   async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
     if (!this.#runtime) throw new Error("the sandbox has not been started");
-    const pod = new IsolatedPod(this.#runtime, spec, this.#addresses.take(), () => `pod${this.#links++}`, () => {
+    const pod = new IsolatedPod(this.#runtime, spec, this.#addresses.take(), join(this.#scratch!, "pods", String(this.#podCount++)), () => `pod${this.#links++}`, () => {
       this.#pods.delete(pod);
       this.#addresses.give(pod.ip);
     });
@@ -98,6 +101,7 @@ export class IsolatedSandbox implements Sandbox {
     this.#network?.stop();
     this.#network = undefined;
     this.#runtime = undefined;
+    if (this.#scratch) removeScratch(this.#scratch);
     if (this.#options.cgroups) {
       // A group is busy until the kernel has buried its last process.
       for (let attempt = 0; attempt < 5; attempt++) closeCgroups(this.#options.cgroups);
@@ -109,20 +113,22 @@ class IsolatedPod implements PodSandbox {
   readonly ip: string;
   readonly #runtime: ContainerRuntime;
   readonly #spec: PodSandboxSpec;
+  /** Short-lived files of the start sequence. */
+  readonly #dir: string;
   readonly #nextLink: () => string;
   readonly #onRemoved: () => void;
   readonly #containers = new Set<IsolatedContainer>();
-  #link: string | undefined;
   #shared: SharedNamespaces | undefined;
   /** The start that makes the shared namespaces; others wait for it. */
   #making: Promise<unknown> | undefined;
   #removed: Promise<void> | undefined;
   #starts = 0;
 
-  constructor(runtime: ContainerRuntime, spec: PodSandboxSpec, ip: string, nextLink: () => string, onRemoved: () => void) {
+  constructor(runtime: ContainerRuntime, spec: PodSandboxSpec, ip: string, dir: string, nextLink: () => string, onRemoved: () => void) {
     this.#runtime = runtime;
     this.#spec = spec;
     this.ip = ip;
+    this.#dir = dir;
     this.#nextLink = nextLink;
     this.#onRemoved = onRemoved;
   }
@@ -132,16 +138,16 @@ class IsolatedPod implements PodSandbox {
     if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
     if (this.#shared) return this.#start(spec, this.#shared);
     // A link name is never used twice: the kernel frees a dead namespace's links late. (And it must be no word of ip's, as "vf" is.)
-    const first = this.#start(spec, { link: (this.#link = this.#nextLink()), ip: this.ip });
+    const first = this.#start(spec, { link: this.#nextLink(), ip: this.ip });
     this.#making = first.finally(() => (this.#making = undefined));
     this.#making.catch(() => {});
     return first;
   }
   async #start(spec: ContainerSpec, shared: SharedNamespaces | NetworkPlan): Promise<IsolatedContainer> {
-    const dir = join(this.#spec.dir, "sandbox", `${spec.name}.${this.#starts++}`);
-    rmSync(dir, { recursive: true, force: true });
+    const dir = join(this.#dir, String(this.#starts++));
     mkdirSync(dir, { recursive: true });
-    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, dir, shared, async (pid) => {
+    if (this.#starts === 1) writePodFiles(this.#dir, this.#spec, this.ip);
+    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, async (pid) => {
       if (!("link" in shared)) return;
       const opened = { net: openSync(`/proc/${pid}/ns/net`, "r"), ipc: openSync(`/proc/${pid}/ns/ipc`, "r"), uts: openSync(`/proc/${pid}/ns/uts`, "r") };
       try {
@@ -163,10 +169,10 @@ class IsolatedPod implements PodSandbox {
       await this.#making?.catch(() => {});
       for (const container of this.#containers) container.kill();
       await Promise.all([...this.#containers].map((container) => container.exited));
-      if (this.#link) await this.#runtime.network.disconnect(this.#link);
+      // The kernel takes the link down with the namespace, many at once; asking for each would cost 30 ms apiece.
       if (this.#shared) for (const fd of Object.values(this.#shared)) closeSync(fd);
       this.#shared = undefined;
-      rmSync(join(this.#spec.dir, "sandbox"), { recursive: true, force: true });
+      rmSync(this.#dir, { recursive: true, force: true });
       this.#onRemoved();
     })();
     return this.#removed;

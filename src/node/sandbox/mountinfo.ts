@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { Clock } from "../../base/clock.ts";
 import { isBelow } from "./mount-policy.ts";
 
 export interface MountEntry {
@@ -21,6 +22,14 @@ export function readMounts(pid: number | "self" = "self"): MountEntry[] {
       const fields = head!.split(" ");
       return { target: Buffer.from(unescape(fields[4]!), "latin1").toString(), options: fields[5]!.split(","), type: tail!.split(" ")[0]! };
     });
+}
+
+let cached: { mounts: MountEntry[]; untilMs: number } | undefined;
+/** Wherry's own mounts, at most a second old: a wrong answer makes a start fail, which is tried again. */
+export function ownMounts(clock: Clock): readonly MountEntry[] {
+  const nowMs = clock.monotonicMs();
+  if (!cached || nowMs > cached.untilMs) cached = { mounts: readMounts(), untilMs: nowMs + 1000 };
+  return cached.mounts;
 }
 
 /** The mount that `path` is on: the longest target above it; of equals the last, which covers the others. */

@@ -70,10 +70,6 @@ export class PodNetworkNamespaces {
   connect(link: string, ip: string): Promise<void> {
     return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
   }
-  /** The link may be gone already: it goes with the pod's namespace. */
-  disconnect(link: string): Promise<void> {
-    return this.#links?.send([`link del ${link}`]).catch(() => {}) ?? Promise.resolve();
-  }
   stop(): void {
     this.#links?.stop();
     if (this.#netFd >= 0) closeSync(this.#netFd);

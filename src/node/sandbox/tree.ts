@@ -1,6 +1,6 @@
-import { copyFileSync, linkSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { copyFileSync, lstatSync, mkdirSync, readdirSync, readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { type MountEntry, mountOf, mountsBelow } from "./mountinfo.ts";
+import { type MountEntry, mountOf, mountsBelow, readMounts } from "./mountinfo.ts";
 import { checkMountTarget, isBelow } from "./mount-policy.ts";
 import { type ContainerSpec, type Mount, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 
@@ -12,7 +12,7 @@ import { type ContainerSpec, type Mount, type PodSandboxSpec, SandboxRefusal } f
 export interface Tree {
   /** The skeleton on the host. */
   root: string;
-  /** First table: everything; second: file mounts whose mount point must first be made in a fresh tmpfs. */
+  /** Path of the first table: everything; of the second ("" for none): files whose mount point must first be made in a fresh tmpfs. */
   fstab: string;
   lateFstab: string;
   /** Paths (in the skeleton's tree) of the empty files to be made between the two. */
@@ -44,8 +44,17 @@ export interface TreeBase {
   proc: { files: string[]; folders: string[] };
   /** Name in /usr/local/bin → file of the host outside /usr that is bound there. */
   programs: Record<string, string>;
-  /** Uid that owns writable mounts as seen from the pod network's user namespace; undefined when there is one uid only. */
+  /** Whether pods have uids of their own, who then own their writable mounts. */
   ownUids: boolean;
+  /** How many skeletons were begun. */
+  trees: number;
+  /** By shape. */
+  skeletons: Map<string, Skeleton>;
+}
+interface Skeleton {
+  root: string;
+  /** Its part of the table of mounts. */
+  lines: string;
 }
 
 export function makeTreeBase(dir: string, programs: Readonly<Record<string, string>>, ownUids: boolean): TreeBase {
@@ -53,7 +62,7 @@ export function makeTreeBase(dir: string, programs: Readonly<Record<string, stri
   const bin = join(dir, "bin");
   mkdirSync(etc, { recursive: true });
   mkdirSync(bin, { recursive: true });
-  const base: TreeBase = { dir, links: [], folders: [], etcFiles: [], etcFolders: [], proc: { files: [], folders: [] }, programs: {}, ownUids };
+  const base: TreeBase = { dir, links: [], folders: [], etcFiles: [], etcFolders: [], proc: { files: [], folders: [] }, programs: {}, ownUids, trees: 0, skeletons: new Map() };
   for (const name of readdirSync("/").filter((name) => /^(usr|bin|sbin|lib[a-z0-9]*)$/.test(name))) {
     if (lstatSync(`/${name}`).isSymbolicLink()) base.links.push({ name, to: readlinkSync(`/${name}`) });
     else base.folders.push(`/${name}`);
@@ -94,112 +103,150 @@ export function makeTreeBase(dir: string, programs: Readonly<Record<string, stri
   return base;
 }
 
-/** Writes the skeleton for one container below `root` (which must not exist) and returns its mounts. */
-export function makeTree(base: TreeBase, root: string, pod: PodSandboxSpec, ip: string, container: ContainerSpec, hostMounts: readonly MountEntry[]): Tree {
-  const owner = base.ownUids ? `uid=${pod.hostUid},gid=${pod.hostUid},` : "";
+/** Files of /etc that belong to the pod, written once and bound into each of its containers. */
+export function writePodFiles(dir: string, pod: PodSandboxSpec, ip: string): void {
+  writeFileSync(join(dir, "hostname"), `${pod.hostname}\n`);
+  writeFileSync(join(dir, "hosts"), hostsFile(pod, ip));
+  writeFileSync(join(dir, "resolv.conf"), resolvConf(pod.dns));
+}
+const podFiles = ["hostname", "hosts", "resolv.conf"];
+
+/**
+ * Writes the table of mounts for one container into `dir`. The skeleton depends on little (which mount points, whose
+ * home) and is never written to by anybody, so containers of one shape share it: replicas cost no file operations.
+ */
+export function makeTree(base: TreeBase, dir: string, podDir: string, pod: PodSandboxSpec, container: ContainerSpec, hostMounts: readonly MountEntry[]): Tree {
+  const wanted = container.mounts
+    .map((mount) => ({ ...mount, target: checkMountTarget(mount.target), isFile: mount.kind === "bind" && !isFolder(mount.source!) }))
+    .sort((a, b) => a.target.split("/").length - b.target.split("/").length);
+  wanted.forEach(({ target }, index) => {
+    if (wanted.findIndex((other) => other.target === target) !== index) throw new SandboxRefusal("CreateContainerConfigError", `two mounts at ${target}`);
+  });
+  const placed: Placed[] = scratchFolders(container, wanted).map(({ target }) => ({ target, kind: "scratch", late: false }));
+  const points: MountPoint[] = placed.map(({ target }) => ({ target, isFile: false }));
+  const late: string[] = [];
   const lines: string[] = [];
-  const add = (source: string, target: string, type: string, options: string) => lines.push(`${escape(source)} ${escape(target)} ${type} ${options} 0 0`);
+  const tree: Tree = { root: "", fstab: "", lateFstab: "", lateFiles: [], expected: [] };
+  const owner = base.ownUids ? `uid=${pod.hostUid},gid=${pod.hostUid},` : "";
+  const made: { target: string; line: (at: string) => string; late: boolean }[] = [];
+  for (const { target, size, mode } of scratchFolders(container, wanted)) made.push({ target, line: (at) => `tmpfs ${escape(at)} tmpfs nosuid,nodev,${owner}mode=${mode},size=${size} 0 0`, late: false });
+  for (const mount of wanted) {
+    const { target, isFile } = mount;
+    const parent = placed.reduce<Placed | undefined>((best, other) => (isBelow(target, other.target) && (!best || other.target.length > best.target.length) ? other : best), undefined);
+    let isLate = parent?.late ?? false;
+    let makeFolder = false;
+    if (!parent) points.push({ target, isFile });
+    else if (parent.kind === "bind") makeMountPoint(parent.mount!, target.slice(parent.target.length + 1), isFile, target);
+    else if (!isFile) makeFolder = true;
+    else {
+      tree.lateFiles.push(target);
+      isLate = true;
+    }
+    const options = ["nosuid", "nodev", ...(makeFolder ? ["X-mount.mkdir"] : [])];
+    if (mount.kind === "tmpfs") {
+      made.push({ target, late: isLate, line: (at) => `tmpfs ${escape(at)} tmpfs ${[...options, mount.readOnly ? "ro" : "rw"].join(",")},${owner}mode=1777,size=${mount.sizeBytes ?? 64 * 1024 * 1024} 0 0` });
+    } else {
+      const source = mount.source!;
+      const inner = mountsBelow(hostMounts, source);
+      if (mount.readOnly && inner.some((other) => !other.options.includes("ro"))) throw new SandboxRefusal("CreateContainerConfigError", `mountPath ${target} is read-only, but ${inner[0]!.target} is mounted inside its source and would stay writable`);
+      const words = [inner.length > 0 ? "rbind" : "bind", ...(mount.readOnly ? ["ro"] : []), ...options, ...lockedOptions(hostMounts, source)];
+      made.push({ target, late: isLate, line: (at) => `${escape(source)} ${escape(at)} none ${words.join(",")} 0 0` });
+      tree.expected.push({ target, identity: mount.identity });
+    }
+    placed.push({ target, kind: mount.kind, mount, late: isLate });
+  }
+  // Docker makes a missing working directory; below a mount it must be there.
+  if (container.workingDir.startsWith("/") && !isBelow(container.workingDir, "/usr") && !placed.some(({ target }) => isBelow(container.workingDir, target))) points.push({ target: container.workingDir, isFile: false });
+
+  const skeleton = skeletonFor(base, points, container);
+  tree.root = skeleton.root;
+  const at = (path: string) => join(tree.root, path);
+  for (const name of podFiles) lines.push(bindLine(join(podDir, name), at(`etc/${name}`), hostMounts));
+  for (const { target, line, late: isLate } of made) (isLate ? late : lines).push(line(at(target)));
+  tree.lateFiles = tree.lateFiles.map(at);
+  tree.expected = tree.expected.map(({ target, identity }) => ({ target: at(target), identity }));
+  tree.fstab = join(dir, "fstab");
+  writeFileSync(tree.fstab, `${skeleton.lines}${lines.join("\n")}\n`);
+  if (late.length > 0) writeFileSync((tree.lateFstab = join(dir, "fstab.late")), `${late.join("\n")}\n`);
+  return tree;
+}
+
+interface Placed {
+  target: string;
+  kind: "scratch" | Mount["kind"];
+  mount?: Mount;
+  /** Mounted by the second table. */
+  late: boolean;
+}
+interface MountPoint {
+  target: string;
+  isFile: boolean;
+}
+
+/** The writable places in memory that a container gets besides its volumes. */
+function scratchFolders(container: ContainerSpec, wanted: readonly Mount[]): { target: string; size: string; mode: string }[] {
+  const sizes = new Map<string, string>(Object.entries(container.readOnlyRoot ? {} : tmpfsSizes));
+  sizes.set("/dev/shm", sharedMemorySize);
+  const home = container.homeDir;
+  // A home below a volume or the live folder is that volume's business.
+  if (!container.readOnlyRoot && home !== "/" && !sizes.has(home) && !isBelow(home, "/usr") && !wanted.some(({ target }) => isBelow(home, target)) && isAcceptable(home)) {
+    if (isBelow(home, "/home")) sizes.delete("/home");
+    sizes.set(home, tmpfsSizes["/home"]!);
+  }
+  return [...sizes].filter(([target]) => !wanted.some((mount) => mount.target === target)).map(([target, size]) => ({ target, size, mode: ["/tmp", "/var/tmp", "/dev/shm"].includes(target) ? "1777" : "0755" }));
+}
+
+function skeletonFor(base: TreeBase, points: readonly MountPoint[], container: ContainerSpec): Skeleton {
+  const { passwd, group } = userFiles(container);
+  const key = JSON.stringify([points, passwd, group]);
+  const known = base.skeletons.get(key);
+  if (known) return known;
+  const root = join(base.dir, "trees", String(base.trees++));
   const at = (path: string) => join(root, path);
   for (const name of ["dev/pts", "dev/shm", "etc", "proc", "tmp", "run", "home", "opt", "srv", "mnt", "var/tmp", "var/cache", "var/log", "var/lib", ".old", ".wherry/bin", ...base.folders]) mkdirSync(at(name), { recursive: true });
   for (const { name, to } of base.links) symlinkSync(to, at(name));
   symlinkSync("/run", at("var/run"));
   for (const [name, to] of Object.entries({ fd: "/proc/self/fd", stdin: "/proc/self/fd/0", stdout: "/proc/self/fd/1", stderr: "/proc/self/fd/2", ptmx: "pts/ptmx" })) symlinkSync(to, at(`dev/${name}`));
   for (const name of devices) writeFileSync(at(`dev/${name}`), "");
-  writeEtc(base, at("etc"), pod, ip, container);
-
-  const readOnly = (path: string) => ["ro", "nosuid", "nodev", ...lockedOptions(hostMounts, path)].join(",");
-  const bindWord = (path: string) => (mountsBelow(hostMounts, path).length > 0 ? "rbind" : "bind");
-  add(root, root, "none", `bind,${readOnly(root)}`);
-  add("proc", at("proc"), "proc", "nosuid,nodev,noexec");
-  for (const folder of base.folders) add(folder, at(folder), "none", `${bindWord(folder)},${readOnly(folder)}`);
-  if (Object.keys(base.programs).length > 0) {
-    add("/usr/local/bin", at(".wherry/bin"), "none", `bind,${readOnly("/usr/local/bin")}`);
-    add(join(base.dir, "bin"), at("usr/local/bin"), "none", `bind,${readOnly(base.dir)}`);
-    for (const [name, path] of Object.entries(base.programs)) add(path, at(`usr/local/bin/${name}`), "none", `bind,${readOnly(path)}`);
+  for (const name of base.etcFiles) copyFileSync(join(base.dir, "etc", name), at(`etc/${name}`));
+  for (const name of base.etcFolders) mkdirSync(at(`etc/${name}`));
+  for (const name of podFiles) writeFileSync(at(`etc/${name}`), "");
+  writeFileSync(at("etc/passwd"), passwd);
+  writeFileSync(at("etc/group"), group);
+  for (const { target, isFile } of points) {
+    if (isFile) touch(at(target));
+    // A working directory may name a file; entering it then says so.
+    else if (!exists(at(target))) mkdirSync(at(target), { recursive: true });
   }
-  for (const name of base.etcFolders) {
-    mkdirSync(at(`etc/${name}`), { recursive: true });
-    add(`/etc/${name}`, at(`etc/${name}`), "none", `${bindWord(`/etc/${name}`)},${readOnly(`/etc/${name}`)}`);
-  }
-  for (const name of devices) add(`/dev/${name}`, at(`dev/${name}`), "none", "bind");
-  add("devpts", at("dev/pts"), "devpts", `newinstance,ptmxmode=0666,mode=0620,nosuid,noexec`);
-  for (const name of base.proc.folders) add(at(`proc/${name}`), at(`proc/${name}`), "none", "bind,ro,nosuid,nodev,noexec");
-  for (const name of base.proc.files) add("/dev/null", at(`proc/${name}`), "none", "bind");
-
-  const wanted = container.mounts.map((mount) => ({ ...mount, target: checkMountTarget(mount.target) })).sort((a, b) => a.target.split("/").length - b.target.split("/").length);
-  const seen = new Set<string>();
-  for (const { target } of wanted) {
-    if (seen.has(target)) throw new SandboxRefusal("CreateContainerConfigError", `two mounts at ${target}`);
-    seen.add(target);
-  }
-  const scratch = new Map<string, string>(Object.entries(container.readOnlyRoot ? {} : tmpfsSizes));
-  scratch.set("/dev/shm", sharedMemorySize);
-  if (!container.readOnlyRoot && container.homeDir !== "/" && !isBelow(container.homeDir, "/usr") && !scratch.has(container.homeDir)) {
-    if (isBelow(container.homeDir, "/home")) scratch.delete("/home");
-    // A home below a volume or the live folder is that volume's business.
-    if (!wanted.some(({ target }) => isBelow(container.homeDir, target)) && isAcceptable(container.homeDir)) scratch.set(container.homeDir, tmpfsSizes["/home"]!);
-  }
-  for (const [target, size] of scratch) {
-    if (seen.has(target) || target === "/dev/shm" ? seen.has(target) : wanted.some((mount) => mount.target === target)) continue;
-    mkdirSync(at(target), { recursive: true });
-    const mode = ["/tmp", "/var/tmp", "/dev/shm"].includes(target) ? "1777" : "0755";
-    add("tmpfs", at(target), "tmpfs", `nosuid,nodev,${owner}mode=${mode},size=${size}`);
-  }
-
-  const tree: Tree = { root, fstab: "", lateFstab: "", lateFiles: [], expected: [] };
-  const late: string[] = [];
-  const placed: { target: string; kind: "scratch" | Mount["kind"]; mount?: Mount; late: boolean }[] = [...scratch.keys()].filter((target) => !seen.has(target)).map((target) => ({ target, kind: "scratch", late: false }));
-  for (const mount of wanted) {
-    const { target } = mount;
-    const isFile = mount.kind === "bind" && !isFolder(mount.source!);
-    const parent = placed.reduce<(typeof placed)[number] | undefined>((best, other) => (isBelow(target, other.target) && (!best || other.target.length > best.target.length) ? other : best), undefined);
-    let isLate = parent?.late ?? false;
-    let makeFolder = false;
-    if (!parent && isFile) touch(at(target));
-    else if (!parent) mkdirSync(at(target), { recursive: true });
-    else if (parent.kind === "bind") makeMountPoint(parent.mount!, target.slice(parent.target.length + 1), isFile, target);
-    else if (!isFile) makeFolder = true;
-    else {
-      tree.lateFiles.push(at(target));
-      isLate = true;
-    }
-    const options = ["nosuid", "nodev", ...(makeFolder ? ["X-mount.mkdir"] : [])];
-    let line: string;
-    if (mount.kind === "tmpfs") line = `tmpfs ${escape(at(target))} tmpfs ${[...options, mount.readOnly ? "ro" : "rw"].join(",")},${owner}mode=1777,size=${mount.sizeBytes ?? 64 * 1024 * 1024} 0 0`;
-    else {
-      const source = mount.source!;
-      const inner = mountsBelow(hostMounts, source);
-      if (mount.readOnly && inner.some((other) => !other.options.includes("ro"))) throw new SandboxRefusal("CreateContainerConfigError", `mountPath ${target} is read-only, but ${inner[0]!.target} is mounted inside its source and would stay writable`);
-      const locked = lockedOptions(hostMounts, source);
-      line = `${escape(source)} ${escape(at(target))} none ${[inner.length > 0 ? "rbind" : "bind", ...(mount.readOnly ? ["ro"] : []), ...options, ...locked].join(",")} 0 0`;
-      tree.expected.push({ target: at(target), identity: mount.identity });
-    }
-    (isLate ? late : lines).push(line);
-    placed.push({ target, kind: mount.kind, mount, late: isLate });
-  }
-  if (!placed.some(({ target }) => isBelow(container.workingDir, target))) {
-    // Docker makes a missing working directory; below a mount it must be there.
-    if (container.workingDir.startsWith("/") && !exists(at(container.workingDir)) && !isBelow(container.workingDir, "/usr")) mkdirSync(at(container.workingDir), { recursive: true });
-  }
-  tree.fstab = `${lines.join("\n")}\n`;
-  tree.lateFstab = late.length > 0 ? `${late.join("\n")}\n` : "";
-  return tree;
+  const skeleton = { root, lines: systemMounts(base, root) };
+  base.skeletons.set(key, skeleton);
+  return skeleton;
 }
 
-function writeEtc(base: TreeBase, etc: string, pod: PodSandboxSpec, ip: string, container: ContainerSpec): void {
-  for (const name of base.etcFiles) {
-    try {
-      linkSync(join(base.dir, "etc", name), join(etc, name));
-    } catch {
-      copyFileSync(join(base.dir, "etc", name), join(etc, name));
-    }
+const readOnlyOptions = (mounts: readonly MountEntry[], path: string) => ["ro", "nosuid", "nodev", ...lockedOptions(mounts, path).filter((option) => option !== "ro")].join(",");
+const bindLine = (source: string, target: string, mounts: readonly MountEntry[]) => `${escape(source)} ${escape(target)} none ${mountsBelow(mounts, source).length > 0 ? "rbind" : "bind"},${readOnlyOptions(mounts, source)} 0 0`;
+
+/** The part of the table that every container has: root, /proc with its masks, programs, devices. */
+function systemMounts(base: TreeBase, root: string): string {
+  const mounts = readMounts();
+  const lines: string[] = [];
+  const at = (path: string) => join(root, path);
+  const bind = (source: string, target: string) => lines.push(bindLine(source, target, mounts));
+  const add = (source: string, target: string, type: string, options: string) => lines.push(`${escape(source)} ${escape(target)} ${type} ${options} 0 0`);
+  bind(root, root);
+  add("proc", at("proc"), "proc", "nosuid,nodev,noexec");
+  for (const folder of base.folders) bind(folder, at(folder));
+  if (Object.keys(base.programs).length > 0) {
+    bind("/usr/local/bin", at(".wherry/bin"));
+    bind(join(base.dir, "bin"), at("usr/local/bin"));
+    for (const [name, path] of Object.entries(base.programs)) bind(path, at(`usr/local/bin/${name}`));
   }
-  const { passwd, group } = userFiles(container);
-  writeFileSync(join(etc, "passwd"), passwd);
-  writeFileSync(join(etc, "group"), group);
-  writeFileSync(join(etc, "hostname"), `${pod.hostname}\n`);
-  writeFileSync(join(etc, "hosts"), hostsFile(pod, ip));
-  writeFileSync(join(etc, "resolv.conf"), resolvConf(pod.dns));
+  for (const name of base.etcFolders) bind(`/etc/${name}`, at(`etc/${name}`));
+  for (const name of devices) add(`/dev/${name}`, at(`dev/${name}`), "none", "bind");
+  add("devpts", at("dev/pts"), "devpts", "newinstance,ptmxmode=0666,mode=0620,nosuid,noexec");
+  for (const name of base.proc.folders) add(at(`proc/${name}`), at(`proc/${name}`), "none", "bind,ro,nosuid,nodev,noexec");
+  for (const name of base.proc.files) add("/dev/null", at(`proc/${name}`), "none", "bind");
+  return `${lines.join("\n")}\n`;
 }
 
 /** /etc/passwd and /etc/group: root, the container's user, nobody. A name that would break the format becomes "app". */
