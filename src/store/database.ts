@@ -64,8 +64,10 @@ export class Database {
 
   /** All objects in the order of their keys. Throws DamagedError at the first whose bytes are not those that were written. */
   *objects(): Generator<JournalRecord> {
-    for (const row of this.#db.prepare("SELECT key, revision, sum, value FROM objects ORDER BY key").iterate()) {
-      const { key, revision, sum, value } = row as { key: string; revision: number; sum: number; value: Uint8Array };
+    const rows = this.#db.prepare("SELECT key, revision, sum, value FROM objects ORDER BY key");
+    rows.setReturnArrays(true);
+    for (const row of rows.iterate()) {
+      const [key, revision, sum, value] = row as unknown as [string, number, number, Uint8Array];
       if (sumOf(key, value) !== sum) throw new DamagedError(`${key} at revision ${revision} does not match its checksum`);
       yield { type: "put", key, revision, bytes: Buffer.from(value.buffer, value.byteOffset, value.byteLength) };
     }

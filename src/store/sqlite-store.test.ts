@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { after, before, describe, test } from "node:test";
+import type { Worker } from "node:worker_threads";
 import { WherryError } from "../base/errors.ts";
 import { silentLog } from "../base/log.ts";
 import { openSqliteStore } from "./sqlite-store.ts";
-import { type Entry, KeyConflictError, RevisionCompactedError, type Store } from "./store.ts";
+import { type Entry, KeyConflictError, RevisionCompactedError, StorageError, type Store } from "./store.ts";
 
 const root = mkdtempSync(join(tmpdir(), "wherry-store-test-"));
 after(() => rmSync(root, { recursive: true, force: true }));
@@ -172,4 +174,19 @@ describe("a data directory that cannot be used", () => {
     await put(store, "/x", "still mine");
     await store.close();
   });
+});
+
+test("when the store's thread is lost, writers are refused, readers are served, and the owner is told", async () => {
+  const created = once(process, "worker") as Promise<[Worker]>;
+  const fatal = Promise.withResolvers<Error>();
+  const store = await openSqliteStore({ dataDir: freshFolder(), log: silentLog, onFatal: fatal.resolve });
+  const [thread] = await created;
+  await put(store, "/x", "kept");
+  const waiting = put(store, "/y", "on its way");
+  await thread.terminate();
+  await assert.rejects(waiting, StorageError);
+  assert.match((await fatal.promise).message, /thread ended/);
+  await assert.rejects(put(store, "/z", "too late"), StorageError);
+  assert.deepEqual(contents(store).map(({ key }) => key), ["/x"]);
+  await store.close();
 });
