@@ -6,7 +6,10 @@ import type { Duplex } from "node:stream";
  */
 export interface NodeAccess {
   logs(pod: PodKey, options: LogOptions): Promise<AsyncIterable<Uint8Array>>;
-  /** Runs a command inside the container's namespaces. Rejects with a StatusError. */
+  /**
+   * Runs a command inside the container's namespaces. Rejects with a StatusError. The end of input is a frame
+   * (channel 255 naming stdin); ending or destroying the stream says that nobody waits any more and ends the command.
+   */
   exec(pod: PodKey, options: ExecOptions): Promise<Duplex>;
   /** Joins the streams of the container's main program. */
   attach(pod: PodKey, options: StreamOptions): Promise<Duplex>;

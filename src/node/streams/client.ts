@@ -2,6 +2,7 @@ import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { NodeAccess } from "../../api/node.ts";
 import { serviceUnavailableError, StatusError } from "../../api/status.ts";
+import { readLine } from "./line.ts";
 import type { StreamAnswer, StreamRequest } from "./server.ts";
 
 /** Exec and attach as `wherry-api` asks for them: over the agent's socket. `usage` is what `kubectl top` needs. */
@@ -15,8 +16,7 @@ export function createStreamClient(socketPath: string): Pick<NodeAccess, "exec" 
 
 function ask(path: string, request: StreamRequest): Promise<{ socket: Duplex; body: unknown }> {
   return new Promise((resolve, reject) => {
-    const socket: Socket = connect({ path, allowHalfOpen: true });
-    let line = Buffer.alloc(0);
+    const socket: Socket = connect({ path });
     const fail = (error: Error) => {
       socket.destroy();
       reject(error);
@@ -24,25 +24,18 @@ function ask(path: string, request: StreamRequest): Promise<{ socket: Duplex; bo
     const broken = () => fail(serviceUnavailableError("the node agent is not there"));
     socket.once("error", broken);
     socket.once("end", broken);
-    const read = (chunk: Buffer) => {
-      line = Buffer.concat([line, chunk]);
-      const end = line.indexOf(10);
-      if (end < 0) return;
-      socket.off("data", read);
+    readLine(socket, (line) => {
       socket.off("error", broken);
       socket.off("end", broken);
-      socket.pause();
-      if (line.length > end + 1) socket.unshift(line.subarray(end + 1));
       let answer: StreamAnswer;
       try {
-        answer = JSON.parse(line.subarray(0, end).toString("utf8")) as StreamAnswer;
+        answer = JSON.parse(line) as StreamAnswer;
       } catch (error) {
         return fail(error as Error);
       }
       if (answer.ok) resolve({ socket, body: answer.body });
       else fail(StatusError.from(answer.status));
-    };
-    socket.on("data", read);
+    });
     socket.write(`${JSON.stringify(request)}\n`);
   });
 }

@@ -7,6 +7,7 @@ import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { ContainerRunner } from "../pod/runner.ts";
 import { isRunning } from "../pod/record.ts";
+import { readLine } from "./line.ts";
 import { SandboxRefusal } from "../sandbox/sandbox.ts";
 
 /** The first line on a connection of `agent.sock`. */
@@ -41,8 +42,8 @@ export class StreamServer {
 
   async start(): Promise<void> {
     rmSync(this.#path, { force: true });
-    // Half-open: a client that has sent its last input still wants the output.
-    const server = createServer({ allowHalfOpen: true }, (socket) => this.#accept(socket));
+    // A client that ends its side is gone: the end of input is a frame, and only so can a closed window end its command.
+    const server = createServer((socket) => this.#accept(socket));
     this.#server = server;
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -59,17 +60,7 @@ export class StreamServer {
     this.#sockets.add(socket);
     socket.once("close", () => this.#sockets.delete(socket));
     socket.on("error", () => socket.destroy());
-    let line = Buffer.alloc(0);
-    const read = (chunk: Buffer) => {
-      line = Buffer.concat([line, chunk]);
-      const end = line.indexOf(10);
-      if (end < 0) return void (line.length > requestBytesMax && socket.destroy());
-      socket.off("data", read);
-      socket.pause();
-      if (line.length > end + 1) socket.unshift(line.subarray(end + 1));
-      void this.#serve(socket, line.subarray(0, end).toString("utf8"));
-    };
-    socket.on("data", read);
+    readLine(socket, (line) => void this.#serve(socket, line), requestBytesMax);
   }
 
   async #serve(socket: Socket, text: string): Promise<void> {
@@ -163,7 +154,6 @@ function receive(socket: Socket, to: { stdin: Writable | undefined; resize(colum
       socket.destroy();
     }
   });
-  socket.once("end", end);
   socket.resume();
 }
 

@@ -10,10 +10,13 @@ import { silentLog } from "../../base/log.ts";
 import type { NodeContext } from "../context.ts";
 import type { Image } from "../images/image.ts";
 import { PodWorker } from "../pod/worker.ts";
+import type { ContainerSpec } from "../sandbox/sandbox.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
 import { MemoryClient } from "./memory-client.ts";
 
 export const plainImage: Image = { id: "wherry://test", entrypoint: ["serve"], cmd: [], env: {}, workingDir: "/", user: "1000", users: {}, mounts: [], volumes: [], stopSignal: "SIGTERM", notices: [] };
+
+export const plainSpec: ContainerSpec = { name: "app", argv: [], env: { PATH: process.env["PATH"] ?? "" }, workingDir: "/", uid: 0, gid: 0, userName: "root", homeDir: "/", mounts: [], readOnlyRoot: false, limits: {}, stdin: false, tty: false };
 
 /** An agent's surroundings in memory, and one pod at a time in it. */
 export class NodeHarness implements AsyncDisposable {

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { resources, systemNamespace } from "../api/resources.ts";
+import type { ConfigMap, Pod } from "../api/types.ts";
+import { FakeClock } from "../base/clock.ts";
+import { silentLog } from "../base/log.ts";
+import { MemoryClient } from "./testing/memory-client.ts";
+import { placeOf, UidAllocator } from "./uids.ts";
+
+let serial = 0;
+function pod(name: string, owner?: { kind: string; name: string }, hash?: string): Pod {
+  const ownerReferences = owner && [{ apiVersion: "apps/v1", uid: "o", controller: true, ...owner }];
+  return { metadata: { name, namespace: "shop", uid: `u${serial++}`, ...(ownerReferences && { ownerReferences }), ...(hash && { labels: { "pod-template-hash": hash } }) }, spec: { containers: [] } } as unknown as Pod;
+}
+const allocator = (client = new MemoryClient()) => new UidAllocator({ client, clock: new FakeClock(), log: silentLog });
+
+test("a place is namespace, workload and ordinal; a roll-out keeps its Deployment's", () => {
+  assert.deepEqual(placeOf(pod("db-2", { kind: "StatefulSet", name: "db" })), { workload: "shop.StatefulSet.db", ordinal: 2 });
+  assert.deepEqual(placeOf(pod("web-abc12-x", { kind: "ReplicaSet", name: "web-abc12" }, "abc12")), { workload: "shop.ReplicaSet.web", ordinal: undefined });
+  assert.deepEqual(placeOf(pod("alone")), { workload: "shop.Pod.alone", ordinal: undefined });
+});
+
+test("living pods never share a uid; a place gives the next pod the same one", () => {
+  const uids = allocator();
+  const [a, b] = [pod("web-1-a", { kind: "ReplicaSet", name: "web-1" }, "1"), pod("web-1-b", { kind: "ReplicaSet", name: "web-1" }, "1")];
+  const [first, second] = [uids.acquire(a), uids.acquire(b)];
+  assert.notEqual(first, second);
+  assert.ok(first > 100_000 && first < 165_536);
+  assert.equal(uids.acquire(a), first, "asked twice");
+  // Recreate: the old pod is gone before its successor, of another template, comes.
+  uids.release(a);
+  assert.equal(uids.acquire(pod("web-2-c", { kind: "ReplicaSet", name: "web-2" }, "2")), first);
+  const db = () => pod("db-0", { kind: "StatefulSet", name: "db" });
+  const ordinal = uids.acquire(db());
+  assert.equal(uids.acquire(db()), ordinal, "an ordinal's successor, even while the last one is ending");
+  assert.equal(new Set([first, second, ordinal]).size, 3);
+});
+
+test("places survive a restart; pods that are gone no longer hold theirs", async () => {
+  const client = new MemoryClient();
+  const before = allocator(client);
+  const [kept, gone] = [pod("kept"), pod("x-1-a", { kind: "ReplicaSet", name: "x-1" }, "1")];
+  const [keptUid, goneUid] = [before.acquire(kept), before.acquire(gone)];
+  for (let i = 0; i < 20; i++) await Promise.resolve();
+  const saved = await client.get<ConfigMap>(resources.configMaps, systemNamespace, "wherry-uids");
+  assert.equal(saved.data!["shop.Pod.kept.0"], `${keptUid} ${kept.metadata.uid}`);
+  const after = allocator(client);
+  await after.load(new Set([kept.metadata.uid]));
+  assert.notEqual(after.acquire(pod("new")), keptUid);
+  assert.equal(after.acquire(kept), keptUid);
+  assert.equal(after.acquire(pod("x-1-b", { kind: "ReplicaSet", name: "x-1" }, "1")), goneUid);
+});
