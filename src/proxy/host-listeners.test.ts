@@ -80,3 +80,29 @@ test("the host reaches a Service while it has endpoints, by its own port and its
   for (const number of [own, nodePort]) await refused(number);
   assert.deepEqual(net.hostAddresses(), []);
 });
+
+test("a port that was taken before it was needed is exchanged for another, and everybody is told", async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.end("pod"));
+  const world = (revision: number, ready: boolean) => snapshot(revision, { name: "db", clusterIPs: [], ports: [port(5432, [{ ip: "127.0.0.1", port: pod.port, ready }])] });
+  net.publish(world(1, false));
+  const told: string[] = [];
+  net.onHostAddresses((addresses) => told.push(...addresses.map(({ address }) => address!)));
+  const [before] = told;
+  // Bound and not listening is no claim that the kernel defends.
+  const foreign = createServer((socket) => socket.end("foreign")).listen(Number(before!.split(":")[1]), "127.0.0.1");
+  await once(foreign, "listening");
+  net.publish(world(2, true));
+  const after = await eventually(() => told.find((address) => address !== before));
+  assert.equal(await eventually(() => exchange("127.0.0.1", Number(after!.split(":")[1]))), "pod");
+  assert.equal(await exchange("127.0.0.1", Number(before!.split(":")[1])), "foreign");
+  foreign.close();
+});
+
+test("two workers serve the host's listeners too", async () => {
+  await using net = await startSupervisor({ workers: 2 });
+  await using pod = await listen((socket) => socket.end("pod"));
+  net.publish(snapshot(1, { name: "db", clusterIPs: [], ports: [port(5432, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  const own = Number(net.hostAddresses()[0]!.address!.split(":")[1]);
+  await eventually(async () => (await Promise.all(Array.from({ length: 20 }, () => exchange("127.0.0.1", own)))).every((answer) => answer === "pod"));
+});

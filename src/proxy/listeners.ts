@@ -1,4 +1,4 @@
-import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
+import { bindHandle, bindUdpHandle, errorName, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 
 /**
@@ -44,6 +44,7 @@ interface Slot {
   listening: boolean;
   stop: (() => void) | undefined;
   busy: boolean;
+  complained: boolean;
 }
 
 const backlog = 1024;
@@ -107,7 +108,7 @@ export class Listeners {
 
   #slot(key: string): Slot {
     let slot = this.#slots.get(key);
-    if (!slot) this.#slots.set(key, (slot = { spec: undefined, handle: undefined, listening: false, stop: undefined, busy: false }));
+    if (!slot) this.#slots.set(key, (slot = { spec: undefined, handle: undefined, listening: false, stop: undefined, busy: false, complained: false }));
     return slot;
   }
 
@@ -135,7 +136,7 @@ export class Listeners {
       slot.busy = false;
     }
     if (!handle) {
-      this.#log.warn("a listener cannot be bound; it is tried again", { key, code });
+      this.#complain(key, slot, code);
       setTimeout(() => this.#settle(key, slot), bindRetryMs).unref();
       return;
     }
@@ -158,7 +159,7 @@ export class Listeners {
     };
     const status = handle.listen(backlog);
     if (status !== 0) {
-      this.#log.warn("a listener cannot be opened; it is tried again", { key, status });
+      this.#complain(key, slot, errorName(status));
       // Another program has taken the port since it was bound.
       slot.spec = { ...spec, open: false };
       slot.listening = true;
@@ -174,6 +175,12 @@ export class Listeners {
     if (!fresh) return;
     if (spec.given) this.#keeper.opened(key);
     else this.#keeper.keep(key, handle);
+  }
+
+  /** Once a listener: it is tried again until it works. */
+  #complain(key: string, slot: Slot, code: string | undefined): void {
+    if (!slot.complained) this.#log.warn("a listener cannot be opened; it is tried again and again", { key, code });
+    slot.complained = true;
   }
 
   async #release(key: string, slot: Slot): Promise<void> {

@@ -88,6 +88,7 @@ test("what cannot be reached, and what does not answer", async () => {
   assert.deepEqual(await probe({ type: "tcp", ip: "127.0.0.1", port: closed, timeoutMs: 500 }, source), { success: false, output: refused });
   const grpc = await probe({ type: "grpc", ip: "127.0.0.1", port: closed, timeoutMs: 500, service: "" }, source);
   assert.deepEqual(grpc, { success: false, output: `error: failed to connect service at "127.0.0.1:${closed}": ${refused}` });
+  assert.deepEqual(await probe({ type: "tcp", ip: "db.example.com", port: 1, timeoutMs: 500 }, source), { success: false, output: "dial tcp: lookup db.example.com: no such host" });
   await using silent = await raw(() => undefined);
   const late = await probe(http(silent.port, { timeoutMs: 50 }), source);
   assert.deepEqual(late, { success: false, output: `Get "http://127.0.0.1:${silent.port}/health": context deadline exceeded (Client.Timeout exceeded while awaiting headers)` });
