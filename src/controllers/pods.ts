@@ -34,7 +34,7 @@ const deletionCost = (pod: Pod): number => Number(pod.metadata.annotations?.["co
 const restarts = (pod: Pod): number => Math.max(0, ...(pod.status?.containerStatuses ?? []).map((status: ContainerStatus) => status.restartCount));
 const phaseRanks: Record<string, number> = { Pending: 0, Unknown: 1, Running: 2 };
 const phaseRank = (pod: Pod): number => phaseRanks[pod.status?.phase ?? "Pending"] ?? 0;
-/** Ages are compared in powers of two: among pods of about the same age the choice is by uid, so that it is spread. */
+/** Ages are compared in powers of two: among pods of about the same age the random part of the name decides, so that the choice is spread. */
 const ageRank = (sinceMs: number | undefined, nowMs: number): number => (sinceMs === undefined || sinceMs >= nowMs ? -1 : Math.floor(Math.log2((nowMs - sinceMs) * 1e6)));
 
 /**
@@ -44,7 +44,7 @@ const ageRank = (sinceMs: number | undefined, nowMs: number): number => (sinceMs
  */
 export function compareForDeletion(nowMs: number): (a: Pod, b: Pod) => number {
   return (a, b) => {
-    const byAge = (left: number | undefined, right: number | undefined): number => ageRank(left, nowMs) - ageRank(right, nowMs) || (a.metadata.uid < b.metadata.uid ? -1 : 1);
+    const byAge = (left: number | undefined, right: number | undefined): number => ageRank(left, nowMs) - ageRank(right, nowMs) || (a.metadata.name < b.metadata.name ? -1 : 1);
     const assigned = Number(Boolean(a.spec?.nodeName)) - Number(Boolean(b.spec?.nodeName));
     if (assigned !== 0) return assigned;
     const phase = phaseRank(a) - phaseRank(b);

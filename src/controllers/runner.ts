@@ -212,8 +212,9 @@ export class Runner {
     this.counters.retries++;
     const stale = error instanceof StatusError && (error.reason === "Conflict" || error.reason === "AlreadyExists");
     if (stale) this.counters.conflicts++;
-    // Conflicts are how two writers take turns; only what keeps failing is news.
-    if (!stale || this.#queue.failuresOf(key) > 5) this.#log.warn("will try again", { key, failures: this.#queue.failuresOf(key) + 1, error: error.message });
+    const failures = this.#queue.failuresOf(key) + 1;
+    // Conflicts are how two writers take turns; only what keeps failing is news, and ever more rarely.
+    if ((!stale || failures > 5) && Number.isInteger(Math.log2(failures))) this.#log.warn("will try again", { key, failures, error: error.message });
     this.#queue.retry(key);
   }
 

@@ -1,10 +1,11 @@
 import { setImmediate } from "node:timers/promises";
 import { createApi } from "../../src/apiserver/api.ts";
 import { systemIdentity } from "../../src/apiserver/rest/context.ts";
+import { objectOf } from "../../src/apiserver/rest/keys.ts";
 import type { Client } from "../../src/api/client.ts";
 import { Informer } from "../../src/api/informer.ts";
 import { strategies } from "../../src/api/kinds/index.ts";
-import { microTimestamp, timestamp } from "../../src/api/meta.ts";
+import { type GroupVersionResource, microTimestamp, timestamp } from "../../src/api/meta.ts";
 import { createBuiltinRegistry } from "../../src/api/registry.ts";
 import { nodeName, resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
@@ -33,7 +34,6 @@ export class Cluster {
   readonly clock = new FakeClock();
   readonly client: Client;
   readonly options: Required<Omit<ClusterOptions, "log">> & { log: Log };
-  readonly removedFolders: string[] = [];
   readonly #api: ReturnType<typeof createApi>;
   readonly #random;
   #controllers: Controllers | undefined;
@@ -41,6 +41,9 @@ export class Cluster {
   /** Every pod the node has ever run, by uid: what it will do next. */
   readonly #planned = new Set<string>();
   #nextIp = 2;
+  nodeIsSilent = false;
+  /** Every change in the store, as text. */
+  readonly trace: string[] = [];
   /** Called after every burst of writes: invariants are checked here. */
   check: () => void = () => {};
 
@@ -50,8 +53,22 @@ export class Cluster {
     this.#random = seededRandom(seed);
     this.#api = createApi({ store: createMemoryStore({ log }), registry: createBuiltinRegistry(strategies), clock: this.clock, random: seededRandom(seed + 1), log });
     this.client = this.#api.client(systemIdentity("simulation"));
+    this.#api.store.watch("/", this.#api.store.revision, {
+      onEvents: (events) => void this.trace.push(...events.map(({ type, entry }) => `${entry.revision} ${type} ${entry.key}`)),
+      onEnd: () => {},
+    });
   }
 
+  get revision(): number {
+    return this.#api.store.revision;
+  }
+  /** An integer below `bound`, from the seed. */
+  readonly random = (bound: number): number => randomInt(this.#random, bound);
+  /** What the store holds right now, without waiting. */
+  stored<T>({ group, version, resource }: GroupVersionResource): T[] {
+    const kind = this.#api.registry.byResource(group, version, resource)!;
+    return this.#api.list(kind, {}).entries.map((entry) => objectOf(kind, entry) as T);
+  }
   get registry() {
     return this.#api.registry;
   }
@@ -114,19 +131,23 @@ export class Cluster {
 
   async #startNode(): Promise<void> {
     const { clock, client } = this;
-    const nowText = () => timestamp(clock.now());
     await client.create(resources.nodes, undefined, { metadata: { name: nodeName, labels: { "kubernetes.io/hostname": nodeName } } });
-    const ready = { type: "Ready", status: "True", reason: "KubeletReady", message: "", lastHeartbeatTime: nowText(), lastTransitionTime: nowText() };
-    await client.patch(resources.nodes, undefined, nodeName, { status: { allocatable: this.options.allocatable, capacity: this.options.allocatable, conditions: [ready] } }, { subresource: "status", type: "merge" });
+    await this.postNodeStatus();
     const renew = async () => {
       const spec = { holderIdentity: nodeName, leaseDurationSeconds: 40, renewTime: microTimestamp(clock.now()) };
-      await client.patch(resources.leases, "kube-node-lease", nodeName, { spec }).catch(() => client.create(resources.leases, "kube-node-lease", { metadata: { name: nodeName }, spec }));
+      if (!this.nodeIsSilent) await client.patch(resources.leases, "kube-node-lease", nodeName, { spec }).catch(() => client.create(resources.leases, "kube-node-lease", { metadata: { name: nodeName }, spec }));
       clock.setTimer(10_000, renew);
     };
     await renew();
     this.#pods = new Informer<Pod>({ client, resource: resources.pods, clock, log: this.options.log });
     this.#pods.onChange((_key, pod) => pod && this.#observe(pod));
     this.#pods.start();
+  }
+
+  async postNodeStatus(): Promise<void> {
+    const now = timestamp(this.clock.now());
+    const ready = { type: "Ready", status: "True", reason: "KubeletReady", message: "", lastHeartbeatTime: now, lastTransitionTime: now };
+    await this.client.patch(resources.nodes, undefined, nodeName, { status: { allocatable: this.options.allocatable, capacity: this.options.allocatable, conditions: [ready] } }, { subresource: "status", type: "merge" });
   }
 
   #later(uid: string, what: string, maxMs: number, action: () => Promise<unknown>): void {

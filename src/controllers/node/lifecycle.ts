@@ -50,7 +50,8 @@ export function planNode(node: Node, cache: Cache, nowMs: number): Plan {
     }
   }
   const taints = taintsOf(node, state);
-  if (actions.length === 0 && taints) actions.push({ do: "update", resource: resources.nodes, object: { ...node, spec: { ...node.spec, taints: taints.length > 0 ? taints : undefined } } as Node });
+  const { taints: _, ...spec } = node.spec ?? {};
+  if (actions.length === 0 && taints) actions.push({ do: "update", resource: resources.nodes, object: { ...node, spec: { ...spec, ...(taints.length > 0 && { taints }) } } as Node });
   return { actions, ...(silentMs <= graceMs && { requeueAfterMs: graceMs - silentMs + 1 }) };
 }
 

@@ -40,7 +40,8 @@ export function planEndpoints(key: string, service: Service | undefined, cache: 
     return { actions: [action] };
   }
   if (stableJson([subsets, metadata.labels]) === stableJson([existing.subsets ?? [], existing.metadata.labels ?? {}])) return { actions: [] };
-  return { actions: [{ do: "update", resource: resources.endpoints, object: { ...existing, subsets: subsets.length > 0 ? subsets : undefined, metadata: { ...existing.metadata, ...metadata } } as Endpoints }] };
+  const { subsets: __, ...rest } = existing;
+  return { actions: [{ do: "update", resource: resources.endpoints, object: { ...rest, ...(subsets.length > 0 && { subsets }), metadata: { ...existing.metadata, ...metadata } } as Endpoints }] };
 }
 
 type Subset = NonNullable<Endpoints["subsets"]>[number];
