@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readdirSync, readlinkSync } from "node:fs";
+import { Socket } from "node:net";
 import { test } from "node:test";
 import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
 
@@ -57,4 +59,50 @@ test("a killed worker refuses nobody", async () => {
   assert.equal(outcomes["ECONNREFUSED"], undefined, JSON.stringify(outcomes));
   assert.ok(worstMs < 2_000, `a client waited ${worstMs} ms`);
   console.log(`# ${JSON.stringify(outcomes)}, worst wait ${worstMs.toFixed(0)} ms`);
+});
+
+test("a dialled pod connection belongs to its taker; nothing stays open behind it", { skip: process.platform === "linux" ? false : "counts descriptors by /proc" }, async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.end("hi"));
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(8080, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  await eventually(() => exchange(ip, 8080));
+  const [pid] = net.pids();
+  const sockets = (of: number | string) => readdirSync(`/proc/${of}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${of}/fd/${fd}`).startsWith("socket:");
+    } catch {
+      return false;
+    }
+  }).length;
+  const round = async () => {
+    const handle = await net.dialPod("127.0.0.1", pod.port);
+    const socket = new Socket({ handle } as never).setEncoding("utf8");
+    assert.equal((await socket.toArray()).join(""), "hi");
+    await exchange(ip, 8080);
+    await net.probe({ type: "tcp", ip: "127.0.0.1", port: pod.port, timeoutMs: 1_000 });
+  };
+  for (let i = 0; i < 5; i++) await round();
+  const settled = { own: sockets("self"), worker: sockets(pid!) };
+  for (let i = 0; i < 50; i++) await round();
+  await eventually(() => sockets("self") <= settled.own + 2 && sockets(pid!) <= settled.worker + 2);
+});
+
+test("after three crashes in ten seconds the next worker waits a little, and then serves again", async () => {
+  await using net = await startSupervisor();
+  await using pod = await named("pod");
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(8080, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  await eventually(() => exchange(ip, 8080));
+  const gaps: number[] = [];
+  for (let kill = 0; kill < 4; kill++) {
+    const [pid] = net.pids();
+    const began = performance.now();
+    process.kill(pid!, "SIGKILL");
+    // The one who asks in between waits in the backlog, and is served.
+    assert.equal(await eventually(() => exchange(ip, 8080)), "pod");
+    await eventually(() => net.pids()[0] !== pid);
+    gaps.push(performance.now() - began);
+  }
+  assert.ok(gaps[3]! >= 240, `the fourth came after ${gaps[3]} ms`);
 });
