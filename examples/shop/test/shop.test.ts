@@ -99,6 +99,24 @@ suite("shop", { skip: programs ? false : "needs a Postgres (initdb, postgres)" }
     assert.equal((await get(`${gateway.url}/users/no-uuid`)).status, 400);
   });
 
+  test("the gateway passes on what it gets, and whose answer it is", async () => {
+    const answer = await get(`${gateway.url}/users?limit=1`);
+    assert.equal(answer.body.users.length, 1);
+    assert.equal(answer.headers.get("x-instance-id"), answer.body.instance_id);
+    assert.match(answer.headers.get("x-instance-id")!, /^user-service-/);
+    assert.match(answer.headers.get("x-gateway-instance-id")!, /^gateway-/);
+    assert.equal((await get(`${gateway.url}/users/health`)).body.service, "user-service");
+    assert.equal((await get(`${gateway.url}/nowhere`)).status, 404);
+    // A body of unknown length, for a method that usually has none: it must reach the service in a frame.
+    const body = () => new Blob([JSON.stringify({ username: "alan", email: "alan@example.com" })]).stream();
+    for (const [method, status] of [["DELETE", 404], ["POST", 201]] as const) {
+      const chunked = await fetch(`${gateway.url}/users`, { method, body: body(), duplex: "half", headers: { "content-type": "application/json" } } as RequestInit);
+      assert.equal(chunked.status, status);
+      await chunked.text();
+      assert.equal((await get(`${gateway.url}/users`)).status, 200);
+    }
+  });
+
   test("an order is written, takes the goods, and is told to the customer", async () => {
     const [user, goods] = [await ada(), await product(5)];
     const placed = await call("POST", `${gateway.url}/orders`, { user_id: user.id, items: [{ product_id: goods.id, quantity: 2 }, { sku: goods.sku, quantity: 1 }] });

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { Agent, request as call, type IncomingHttpHeaders } from "node:http";
 import type { FastifyPluginCallback, FastifyReply, FastifyRequest } from "fastify";
 import { serviceUrl } from "../../internal/http-client.ts";
@@ -24,9 +25,19 @@ function forwarded(headers: IncomingHttpHeaders): IncomingHttpHeaders {
 
 function proxy(base: string, prefix: string, request: FastifyRequest, reply: FastifyReply, again = true): void {
   const path = request.url.slice(prefix.length);
-  const headers = { ...forwarded(request.headers), host: new URL(base).host, "x-forwarded-for": [request.headers["x-forwarded-for"], request.ip].flat().filter(Boolean).join(", "), "x-forwarded-host": request.headers.host, "x-request-id": request.headers["x-request-id"] ?? crypto.randomUUID() };
+  const { headers: received } = request;
+  const chunked = received["transfer-encoding"] !== undefined;
   // Without a body the request can be sent a second time.
-  const bodiless = request.headers["content-length"] === undefined && request.headers["transfer-encoding"] === undefined;
+  const bodiless = !chunked && received["content-length"] === undefined;
+  const headers = {
+    ...forwarded(received),
+    host: new URL(base).host,
+    "x-forwarded-for": [received["x-forwarded-for"], request.socket.remoteAddress].filter(Boolean).join(", "),
+    "x-forwarded-host": received.host,
+    "x-request-id": received["x-request-id"] ?? randomUUID(),
+    // Said aloud: for some methods Node would send the body without any frame, and the next reader would take it for a request.
+    ...(chunked && { "transfer-encoding": "chunked" }),
+  };
   const outgoing = call(`${base}${path.startsWith("/") ? path : `/${path}`}`, { method: request.method, agent, timeout: timeoutMs, headers });
   outgoing.on("response", (response) => {
     reply.raw.writeHead(response.statusCode!, { ...forwarded(response.headers), "x-gateway-instance-id": instanceId(name) });
