@@ -117,7 +117,7 @@ export class GarbageCollector {
     const known = this.#graph.get(owner.uid)?.object;
     if (known) {
       const { namespace } = known.metadata;
-      if (namespace && namespace !== object.metadata.namespace) return "foreign";
+      if (namespace && namespace !== object.metadata.namespace) return object.metadata.namespace ? "elsewhere" : "unresolvable";
       const blocks = waitsFor(known, foregroundFinalizer);
       return blocks ? "waiting" : "solid";
     }
@@ -126,8 +126,7 @@ export class GarbageCollector {
       this.#queue.addAfter(object.metadata.uid, unknownKindRetryMs);
       return "solid";
     }
-    // A cluster-scoped object cannot be owned by one of a namespace: there is no telling of which.
-    if (kind.namespaced && !object.metadata.namespace) return "foreign";
+    if (kind.namespaced && !object.metadata.namespace) return "unresolvable";
     try {
       const found = await this.#options.client.get<KubeObject>(kind.resource, kind.namespaced ? object.metadata.namespace : undefined, owner.name);
       return found.metadata.uid === owner.uid ? (waitsFor(found, foregroundFinalizer) ? "waiting" : "solid") : "absent";

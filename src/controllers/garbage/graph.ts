@@ -42,7 +42,11 @@ export class OwnerGraph {
       return [...(this.#dependents.get(uid) ?? []), ...this.#waitingOwners(before)];
     }
     const look: string[] = [];
-    if (ownersOf(object).some((owner) => !this.#nodes.has(owner.uid) || waitsFor(this.#nodes.get(owner.uid)!.object, foregroundFinalizer))) look.push(uid);
+    const doubtful = ({ uid: owner }: OwnerReference): boolean => {
+      const known = this.#nodes.get(owner)?.object;
+      return known === undefined || waitsFor(known, foregroundFinalizer) || (known.metadata.namespace !== undefined && known.metadata.namespace !== object.metadata.namespace);
+    };
+    if (ownersOf(object).some(doubtful)) look.push(uid);
     if (waitsFor(object, orphanFinalizer)) look.push(uid);
     if (waitsFor(object, foregroundFinalizer)) look.push(...(this.#dependents.get(uid) ?? []), uid);
     const released = before && (ownersOf(before).length !== ownersOf(object).length || ownersOf(before).some((owner, index) => owner.uid !== ownersOf(object)[index]!.uid || owner.blockOwnerDeletion !== ownersOf(object)[index]!.blockOwnerDeletion));

@@ -13,8 +13,10 @@ export type OwnerState =
   | "absent"
   /** It is being deleted in the foreground and waits for this object. */
   | "waiting"
-  /** It exists elsewhere: a reference across namespaces means nothing, and must not delete anything by mistake. */
-  | "foreign";
+  /** It exists in another namespace, where a reference does not reach: as good as absent, but worth a warning. */
+  | "elsewhere"
+  /** The dependent has no namespace and the owner has: there is no telling which is meant, so nothing is deleted. */
+  | "unresolvable";
 
 export type GarbageStep =
   | { step: "delete"; node: GraphNode; propagationPolicy: "Background" | "Foreground" | "Orphan" }
@@ -39,12 +41,12 @@ export function planGarbage(node: GraphNode, graph: OwnerGraph, ownerState: (own
   if (deletionTimestamp || ownersOf(object).length === 0) return [];
 
   const states = ownersOf(object).map((owner) => ({ owner, state: ownerState(owner) }));
-  const foreign = states.filter(({ state }) => state === "foreign");
-  if (foreign.length > 0) return foreign.map(({ owner }) => ({ step: "warnForeign", node, owner }));
+  const warnings = states.filter(({ state }) => state === "elsewhere" || state === "unresolvable").map(({ owner }): GarbageStep => ({ step: "warnForeign", node, owner }));
+  if (states.some(({ state }) => state === "unresolvable")) return warnings;
   const solid = states.filter(({ state }) => state === "solid");
   if (solid.length === states.length) return [];
-  if (solid.length > 0) return [{ step: "setOwners", node, ownerReferences: solid.map(({ owner }) => owner) }];
+  if (solid.length > 0) return [...warnings, { step: "setOwners", node, ownerReferences: solid.map(({ owner }) => owner) }];
   const waiting = states.some(({ state }) => state === "waiting");
   const propagationPolicy = (waiting && dependents.length > 0) || finalizers.includes(foregroundFinalizer) ? "Foreground" : finalizers.includes(orphanFinalizer) ? "Orphan" : "Background";
-  return [{ step: "delete", node, propagationPolicy }];
+  return [...warnings, { step: "delete", node, propagationPolicy }];
 }
