@@ -8,7 +8,7 @@ import type { ProtobufField, Schema } from "../schema.ts";
  *
  * `index.json` lists groups, versions, resources and subresources and is read at once; the other files hold the
  * definitions of one Go package each ("core.v1" is io.k8s.api.core.v1) and are read when one of them is first
- * walked. A definition is `{kind?, required?, mapType?, fields}` or `{kind, list: item}`; a field is
+ * walked. A definition is `{kind?, required?, mapType?, embedded?, fields}` or `{kind, list: item}`; a field is
  * `[type, protobuf number or path, attributes?]`. A type is a scalar (`int32`, `quantity`, …), a definition
  * (`PodSpec`, or `core.v1.PodSpec` from another package), `[]` or `map:` and a type; `*` in front says that Go
  * has a pointer there, `/PullPolicy` behind it is the name of Go's type.
@@ -51,6 +51,8 @@ interface DefinitionFacts {
   list?: string;
   required?: string[];
   mapType?: "atomic" | "granular";
+  /** Protobuf path of an inlined message → the Go name of the struct that is embedded. */
+  embedded?: Record<string, string>;
   fields?: Record<string, FieldFacts>;
 }
 interface Package {
@@ -227,7 +229,11 @@ class Definition implements Schema {
   }
   get protobuf(): Readonly<Record<string, ProtobufField>> {
     return (this.#protobuf ??= Object.fromEntries(
-      Object.entries(this.#facts.fields ?? {}).map(([name, [type, number]]) => [name, { path: String(number).split(".").map(Number), pointer: type.startsWith("*") }]),
+      Object.entries(this.#facts.fields ?? {}).map(([name, [type, number]]) => {
+        const path = String(number).split(".");
+        const embedded = path.slice(1).map((_, index) => this.#facts.embedded![path.slice(0, index + 1).join(".")]);
+        return [name, { path: path.map(Number), pointer: type.startsWith("*"), ...(embedded.length > 0 && { embedded: embedded.join(".") }) }];
+      }),
     ));
   }
 }
@@ -261,8 +267,11 @@ function schemaOfType(text: string, key: string, attributes: Attributes | undefi
   const id = `${key} ${type}/${goName ?? ""} ${omitZero}`;
   let node = shared.get(id);
   if (!node) {
-    const goType = goName === undefined ? undefined : `${type.startsWith("[]") ? "[]" : ""}v1.${goName}`;
-    const base = nodeOfType(type, key);
+    const named = goName === undefined ? undefined : goName.includes(".") ? goName : `v1.${goName}`;
+    const ofElements = named !== undefined && type.startsWith("[]");
+    const goType = ofElements ? `[]${named}` : named;
+    const plain = nodeOfType(type, key);
+    const base = ofElements ? { ...plain, items: { ...plain.items!, goType: named } } : plain;
     node = goType === undefined && !omitZero ? base : { ...base, ...(goType !== undefined && { goType }), ...(omitZero && { omitZero }) };
     shared.set(id, node);
   }

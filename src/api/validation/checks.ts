@@ -30,7 +30,11 @@ export function each<T = any>(path: string, items: readonly T[] | null | undefin
   return (items ?? []).flatMap((item, index) => check(item, `${path}[${index}]`, index));
 }
 
-/** Equal as upstream compares objects: nothing, an empty list and an empty map are the same. */
+/**
+ * Equal as upstream compares objects: nothing and an empty list are the same. An empty map is not the same as
+ * none: the walk has dropped those that Go would not write, so what is left means something (a peer's
+ * `namespaceSelector: {}` is every namespace).
+ */
 export function semanticEqual(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (isEmpty(a) || isEmpty(b)) return isEmpty(a) && isEmpty(b);
@@ -42,5 +46,5 @@ export function semanticEqual(a: unknown, b: unknown): boolean {
 }
 
 function isEmpty(value: unknown): boolean {
-  return value === undefined || value === null || (typeof value === "object" && Object.keys(value).length === 0);
+  return value === undefined || value === null || (Array.isArray(value) && value.length === 0);
 }
