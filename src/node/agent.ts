@@ -10,7 +10,8 @@ import type { PodNetwork } from "../api/network.ts";
 import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
 import type { ConfigMap, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
-import type { Clock } from "../base/clock.ts";
+import { Backoff } from "../base/backoff.ts";
+import { type Clock, delay, type Timer } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
@@ -82,7 +83,7 @@ class NodeAgent implements Agent {
     this.#ctx = {
       client,
       sandbox: options.sandbox,
-      network: options.network,
+      network: { probe: (request) => options.network.probe(request), setReady: lingering(options.network, clock) },
       clock,
       log,
       objects: this.#objects(),
@@ -110,7 +111,7 @@ class NodeAgent implements Agent {
     this.#pods.start();
     await this.#pods.synced;
     const live = new Set(this.#pods.list().map(({ metadata }) => metadata.uid));
-    await this.#uids.load(live);
+    await this.#loadUids(live);
     this.#removeForgotten(live);
     this.#pods.onChange((_key, pod, old) => this.#podChanged(pod, old));
   }
@@ -126,6 +127,18 @@ class NodeAgent implements Agent {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 250).unref())]);
     this.#events.stop();
     await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
+  }
+
+  /** Tries until the API answers: without it pods would get other uids than they had, and their volumes with them. */
+  async #loadUids(live: ReadonlySet<string>): Promise<void> {
+    for (const retry = new Backoff(100, 5_000); !this.#stopping; ) {
+      try {
+        return await this.#uids.load(live);
+      } catch (error) {
+        this.#options.log.debug("uids not read", { error });
+        await delay(this.#options.clock, retry.next());
+      }
+    }
   }
 
   #podChanged(pod: Pod | undefined, old: Pod | undefined): void {
@@ -201,6 +214,27 @@ class NodeAgent implements Agent {
     const folder = join(this.#options.dataDir, "pods");
     for (const uid of readdirSync(folder)) if (!live.has(uid)) rmSync(join(folder, uid), { recursive: true, force: true });
   }
+}
+
+/** How long the data plane remembers that a pod is gone: longer than its endpoint stays in a snapshot. */
+const lingerMs = 5_000;
+
+/** `setReady` whose forgetting waits, unless the address is somebody else's by then. */
+function lingering(network: Pick<PodNetwork, "setReady">, clock: Clock): PodNetwork["setReady"] {
+  const leaving = new Map<string, Timer>();
+  return (ip, ready) => {
+    leaving.get(ip)?.cancel();
+    leaving.delete(ip);
+    if (ready !== undefined) return network.setReady(ip, ready);
+    network.setReady(ip, false);
+    leaving.set(
+      ip,
+      clock.setTimer(lingerMs, () => {
+        leaving.delete(ip);
+        network.setReady(ip, undefined);
+      }),
+    );
+  };
 }
 
 /** How Events name a container: "spec.containers{app}". */

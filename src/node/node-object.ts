@@ -100,7 +100,7 @@ export function nodeConditions(old: readonly Condition[] | undefined, input: Nod
 }
 
 /** "memory-limits" → "wherry.dev/MemoryLimits". */
-function conditionType(id: string): string {
+export function conditionType(id: string): string {
   return `wherry.dev/${id.split("-").map((word) => word[0]!.toUpperCase() + word.slice(1)).join("")}`;
 }
 

@@ -41,25 +41,6 @@ export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: st
   };
 }
 
-/** Why a pod cannot run here whatever its containers are; undefined if it can. */
-export function refusalOf(pod: Pod): string | undefined {
-  const spec = pod.spec!;
-  for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
-    if (spec[field]) return `${field} is refused: a pod never shares the machine's own namespaces with Wherry and its user`;
-  }
-  for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
-    const { privileged, capabilities, procMount } = container.securityContext ?? {};
-    if (privileged) return `container ${JSON.stringify(container.name)}: privileged is refused: pods run without any capability`;
-    // Every pod may bind low ports already, so this one asks for nothing new.
-    const added = (capabilities?.add ?? []).filter((name) => name !== "NET_BIND_SERVICE");
-    if (added.length > 0) return `container ${JSON.stringify(container.name)}: added capabilities (${added.join(", ")}) are refused: pods run without any capability`;
-    if (procMount === "Unmasked") return `container ${JSON.stringify(container.name)}: procMount Unmasked is refused`;
-    if ((container.volumeDevices ?? []).length > 0) return `container ${JSON.stringify(container.name)}: volumeDevices are refused: there are no block volumes here`;
-    for (const port of container.ports ?? []) if (port.hostPort) return `container ${JSON.stringify(container.name)}: hostPort ${port.hostPort} is refused: use a Service of type NodePort or LoadBalancer`;
-  }
-  return undefined;
-}
-
 export interface SpecifyInput {
   ctx: NodeContext;
   pod: Pod;

@@ -14,6 +14,8 @@ export interface StatusInput {
   startTime: string;
   /** Set when the pod ends for a reason of its own: DeadlineExceeded, Evicted, … */
   failure?: { reason: string; message: string };
+  /** Conditions for what this machine does not enforce. */
+  unenforced?: readonly Condition[];
   /** The pod's containers are all dead and it is being deleted: its phase is final. */
   terminal: boolean;
 }
@@ -58,6 +60,7 @@ export function podStatus(input: StatusInput): PodStatus {
   set(condition("Ready", notReady ?? (gates.length > 0 ? { reason: "ReadinessGatesNotReady", message: gates.join(", ") } : undefined)));
   set(condition("ContainersReady", notReady));
   set(condition("PodScheduled", undefined));
+  for (const { type, reason, message } of input.unenforced ?? []) set({ ...condition(type, { reason: reason!, message: message! }) });
 
   const status: PodStatus = {
     ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }),

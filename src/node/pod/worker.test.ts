@@ -425,3 +425,19 @@ test("the CPU quota begins at first Ready, or after 30 s", async () => {
   await node.advance(30_000);
   assert.deepEqual(limited(), [true, true]);
 });
+
+test("what is not honoured or not enforced is said, and a pod found ended is left as it was", async () => {
+  await using node = new NodeHarness();
+  Object.assign(node.sandbox, { findings: [{ id: "memory-limits", enforced: false, message: "watched only", remedy: "" }, { id: "cpu-limits", enforced: false, message: "none", remedy: "" }] });
+  await node.run({ shareProcessNamespace: true, containers: [{ name: "app", image: "a", resources: { limits: { memory: "64Mi" } } }] });
+  assert.deepEqual(messages(node, "NotHonoured"), ["shareProcessNamespace: each container sees its own processes only"]);
+  const condition = node.pod()!.status!.conditions!.find(({ type }) => type === "wherry.dev/MemoryLimits")!;
+  assert.deepEqual([condition.status, condition.reason, condition.message], ["False", "NotEnforced", "watched only"]);
+  assert.equal(conditionsOf(node.pod()!.status!)["wherry.dev/CpuLimits"], undefined, "the pod asks for none");
+  const evicted: PodStatus = { phase: "Failed", reason: "Evicted", message: "gone" };
+  const worker = await node.run({}, { name: "old", uid: "old" }, evicted);
+  assert.deepEqual(node.pod("old")!.status, evicted);
+  await node.client.delete(resources.pods, "default", "old");
+  await worker.ended;
+  assert.equal(node.pod("old"), undefined);
+});

@@ -14,8 +14,9 @@ import { PodVolumes } from "../volumes/volumes.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
 import { type ContainerRecord, containersOf, newRecord, recordsOf } from "./record.ts";
 import { type References, referencesOf } from "./references.ts";
+import { notHonoured, refusalOf, unenforced } from "./refusals.ts";
 import { ContainerRunner, type RunnerHost } from "./runner.ts";
-import { podSandboxSpec, refusalOf, specifyContainer } from "./specify.ts";
+import { podSandboxSpec, specifyContainer } from "./specify.ts";
 import { isPodReady, podStatus } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
 
@@ -46,6 +47,10 @@ export class PodWorker implements RunnerHost {
   /** This process ends: programs are stopped, the object stays as it is. */
   #shutdown: "drain" | "fast" | undefined;
   #finishing = false;
+  /** Fields that are not honoured, not yet said. */
+  readonly #untold: string[];
+  /** The pod had ended before this process saw it: its status is history. */
+  readonly #foundEnded: boolean;
   /** What the data plane was last told of this pod's readiness. */
   #told: boolean | undefined;
   #withdrawn = false;
@@ -64,6 +69,8 @@ export class PodWorker implements RunnerHost {
     this.#startTime = timestamp(ctx.clock.now());
     this.#records = recordsOf(pod, ctx.clock.now());
     this.#status = pod.status ?? {};
+    this.#foundEnded = this.#isTerminal;
+    this.#untold = notHonoured(pod);
     this.#writer = new StatusWriter(ctx, pod);
     this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid);
     // A new sandbox starts from the beginning: init containers run again, as after a reboot.
@@ -249,6 +256,7 @@ export class PodWorker implements RunnerHost {
     try {
       const refusal = refusalOf(this.pod);
       if (refusal) throw new SandboxRefusal("FailedCreatePodSandBox", refusal);
+      for (const field of this.#untold.splice(0)) this.#ctx.event(this.pod, "Warning", "NotHonoured", field);
       await this.#volumes.mount();
       this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP));
       this.#sandboxStage = "ready";
@@ -319,7 +327,7 @@ export class PodWorker implements RunnerHost {
   }
 
   #publish(terminal: boolean): void {
-    if (this.#removed) return;
+    if (this.#removed || this.#foundEnded) return;
     const status = podStatus({
       pod: { ...this.pod, status: this.#status },
       records: this.#records,
@@ -328,6 +336,7 @@ export class PodWorker implements RunnerHost {
       hostIP: this.#ctx.hostIP,
       startTime: this.#startTime,
       ...(this.#failure && { failure: this.#failure }),
+      unenforced: unenforced(this.pod, this.#ctx.sandbox.findings),
       terminal,
     });
     this.#status = status;
@@ -337,7 +346,9 @@ export class PodWorker implements RunnerHost {
   }
 }
 
-const ownConditions = new Set(["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]);
+const ownConditions = {
+  has: (type: string) => ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].includes(type) || type.startsWith("wherry.dev/"),
+};
 
 const nobody = 65534;
 

@@ -1,0 +1,57 @@
+import type { Condition } from "../../api/meta.ts";
+import type { Pod } from "../../api/types.ts";
+import { conditionType } from "../node-object.ts";
+import type { Finding } from "../sandbox/sandbox.ts";
+
+/*
+ * Refuse, never skip: what a pod asks for and cannot have here ends up in one of these three.
+ */
+
+/** Why a pod cannot run here whatever its containers are; undefined if it can. */
+export function refusalOf(pod: Pod): string | undefined {
+  const spec = pod.spec!;
+  for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
+    if (spec[field]) return `${field} is refused: a pod never shares the machine's own namespaces with Wherry and its user`;
+  }
+  for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
+    const { privileged, capabilities, procMount } = container.securityContext ?? {};
+    if (privileged) return `container ${JSON.stringify(container.name)}: privileged is refused: pods run without any capability`;
+    // Every pod may bind low ports already, so this one asks for nothing new.
+    const added = (capabilities?.add ?? []).filter((name) => name !== "NET_BIND_SERVICE");
+    if (added.length > 0) return `container ${JSON.stringify(container.name)}: added capabilities (${added.join(", ")}) are refused: pods run without any capability`;
+    if (procMount === "Unmasked") return `container ${JSON.stringify(container.name)}: procMount Unmasked is refused`;
+    if ((container.volumeDevices ?? []).length > 0) return `container ${JSON.stringify(container.name)}: volumeDevices are refused: there are no block volumes here`;
+    for (const port of container.ports ?? []) if (port.hostPort) return `container ${JSON.stringify(container.name)}: hostPort ${port.hostPort} is refused: use a Service of type NodePort or LoadBalancer`;
+  }
+  return undefined;
+}
+
+/** What the pod asks for, runs without, and is told of by an Event; nothing here is a guard. */
+export function notHonoured(pod: Pod): string[] {
+  const spec = pod.spec!;
+  const found: string[] = [];
+  if (spec.shareProcessNamespace) found.push("shareProcessNamespace: each container sees its own processes only");
+  if (spec.setHostnameAsFQDN) found.push("setHostnameAsFQDN: the host name is the short one");
+  if (spec.runtimeClassName) found.push(`runtimeClassName ${spec.runtimeClassName}: there is one way to run a pod here`);
+  if (spec.securityContext?.sysctls?.length) found.push(`sysctls (${spec.securityContext.sysctls.map(({ name }) => name).join(", ")}): the pod has the kernel's defaults`);
+  for (const { name, securityContext, restartPolicyRules } of [...(spec.initContainers ?? []), ...spec.containers]) {
+    const { seLinuxOptions, seccompProfile, appArmorProfile } = { ...spec.securityContext, ...securityContext };
+    if (seLinuxOptions) found.push(`seLinuxOptions of container ${name}`);
+    if (seccompProfile?.type === "Localhost") found.push(`seccompProfile ${seccompProfile.localhostProfile} of container ${name}: Wherry's own filter is used where the machine allows one`);
+    if (appArmorProfile?.type === "Localhost") found.push(`appArmorProfile ${appArmorProfile.localhostProfile} of container ${name}`);
+    if (restartPolicyRules?.length) found.push(`restartPolicyRules of container ${name}: its restartPolicy alone decides`);
+  }
+  for (const { name, emptyDir } of spec.volumes ?? []) {
+    const users = [...(spec.initContainers ?? []), ...spec.containers].filter(({ volumeMounts }) => volumeMounts?.some((mount) => mount.name === name)).length;
+    if (emptyDir?.medium === "Memory" && users > 1) found.push(`medium Memory of emptyDir ${name}: several containers share it, so it lies on disk`);
+    else if (emptyDir?.sizeLimit !== undefined && emptyDir.medium !== "Memory") found.push(`sizeLimit of emptyDir ${name}: it may grow as the disk allows`);
+  }
+  return found;
+}
+
+/** Conditions of the pod for what this machine does not enforce and the pod relies on. */
+export function unenforced(pod: Pod, findings: readonly Finding[]): Condition[] {
+  const limits = pod.spec!.containers.flatMap(({ resources }) => Object.keys(resources?.limits ?? {}));
+  const matters: Record<string, boolean> = { namespaces: true, "memory-limits": limits.includes("memory"), "cpu-limits": limits.includes("cpu") };
+  return findings.filter(({ id, enforced }) => !enforced && matters[id]).map(({ id, message }) => ({ type: conditionType(id), status: "False", reason: "NotEnforced", message }));
+}
