@@ -1,84 +1,142 @@
 import { closeSync, fdatasyncSync, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { parseArgs } from "node:util";
+import { DatabaseSync } from "node:sqlite";
 import { silentLog } from "../src/base/log.ts";
 import { openSqliteStore } from "../src/store/sqlite-store.ts";
+import type { Store } from "../src/store/store.ts";
+import { median, print } from "./measure.ts";
 
-/**
- * How long a durable write takes, beside what the disk itself asks for one: 2 KB objects over 2,000 keys, all
- * writers in one process, rounds of the disk and of the store in turn. `node bench/store.ts [--rounds 3] [--ms 700]`
- */
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "3" }, ms: { type: "string", default: "700" }, dir: { type: "string" } } });
-const roundMs = Number(values.ms);
+const rounds = 3;
+const roundMs = 700;
 const keys = 2_000;
 const padding = "x".repeat(1_900);
-const folder = mkdtempSync(join(values.dir ?? tmpdir(), "wherry-bench-store-"));
 
-const sorted = (numbers: number[]): number[] => numbers.sort((a, b) => a - b);
-const percentile = (numbers: number[], share: number): number => numbers[Math.min(numbers.length - 1, Math.floor(numbers.length * share))] ?? NaN;
-const median = (numbers: number[]): number => percentile(sorted(numbers), 0.5);
-
-/** A 2 KB append and fdatasync, one after another: the floor of a lone writer. */
-function disk(): { p50: number; p99: number; perSecond: number } {
-  const descriptor = openSync(join(folder, "log"), "a");
-  const took: number[] = [];
-  const end = performance.now() + roundMs;
-  while (performance.now() < end) {
-    const began = performance.now();
-    writeSync(descriptor, padding);
-    fdatasyncSync(descriptor);
-    took.push(performance.now() - began);
-  }
-  closeSync(descriptor);
-  sorted(took);
-  return { p50: percentile(took, 0.5), p99: percentile(took, 0.99), perSecond: (took.length * 1000) / roundMs };
+interface Figures {
+  p50: number;
+  p99: number;
+  perSecond: number;
+  /** p99 of what the event loop was late by, ms. */
+  loop: number;
+  /** CPU of all threads a write, µs. */
+  cpu: number;
 }
 
-const store = await openSqliteStore({ dataDir: folder, log: silentLog });
+/**
+ * How long does a durable write take, beside what the disk asks for one (2 KB appended and fdatasync) and beside
+ * bare SQLite with the same settings, a transaction each, on the caller's thread? In turn, in one go, on one disk.
+ */
+export async function run(): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), "wherry-bench-store-"));
+  const results = new Map<string, Figures[]>();
+  const note = (name: string, figures: Figures) => results.set(name, [...(results.get(name) ?? []), figures]);
+  const store = await openSqliteStore({ dataDir: folder, log: silentLog });
+  try {
+    const disk = openSync(join(folder, "log"), "a");
+    const bare = openBare(join(folder, "bare.db"));
+    for (let round = 0; round < rounds; round++) {
+      note("2 KB and fdatasync", await measure(1, async () => (writeSync(disk, padding), fdatasyncSync(disk))));
+      note("bare SQLite", await measure(1, async (n) => bare.put(keyOf(n))));
+      for (const writers of [1, 16, 256]) note(`store, ${writers} writer${writers === 1 ? "" : "s"}`, await measure(writers, (n) => put(store, keyOf(n))));
+    }
+    closeSync(disk);
+    bare.close();
+    await store.close();
 
-async function writers(count: number): Promise<{ p50: number; p99: number; perSecond: number; loopP99: number; cpuUs: number }> {
+    const floor = median(results.get("2 KB and fdatasync")!.map(({ p50 }) => p50));
+    print(
+      [`write of 2 KB, medians of ${rounds}`, "p50 ms", "p99 ms", "writes/s", "p50 / fdatasync", "loop late p99 ms", "CPU µs"],
+      [...results].map(([name, all]) => {
+        const figure = (key: keyof Figures) => median(all.map((figures) => figures[key]));
+        return [name, figure("p50").toFixed(2), figure("p99").toFixed(2), figure("perSecond").toFixed(0), (figure("p50") / floor).toFixed(2), figure("loop").toFixed(1), figure("cpu").toFixed(0)];
+      }),
+    );
+    process.stdout.write("\n");
+    await startAndWatch(folder);
+  } finally {
+    await store.close();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const keyOf = (n: number): string => `/core/configmaps/default/object-${String(n % keys).padStart(6, "0")}`;
+
+function put(store: Store, key: string): Promise<unknown> {
+  return store.put(key, store.get(key)?.revision ?? 0, (revision) => {
+    const object = { metadata: { name: key, resourceVersion: String(revision) }, data: { padding } };
+    return { object, bytes: Buffer.from(JSON.stringify(object)) };
+  });
+}
+
+function openBare(file: string): { put(key: string): void; close(): void } {
+  const db = new DatabaseSync(file);
+  db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT UNIQUE, value BLOB)");
+  const statement = db.prepare("INSERT INTO objects (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+  return { put: (key) => void statement.run(key, Buffer.from(JSON.stringify({ metadata: { name: key }, data: { padding } }))), close: () => db.close() };
+}
+
+/** `writers` at a time, each beginning its next write when the last is durable. */
+async function measure(writers: number, write: (n: number) => Promise<unknown>): Promise<Figures> {
   const took: number[] = [];
-  const delay = monitorEventLoopDelay({ resolution: 1 });
-  delay.enable();
+  const late = monitorEventLoopDelay({ resolution: 1 });
+  late.enable();
   const cpu = process.cpuUsage();
   const began = performance.now();
-  const end = began + roundMs;
-  const write = async (writer: number): Promise<void> => {
-    for (let n = writer; performance.now() < end; n += count) {
-      const key = `/core/configmaps/default/object-${String(n % keys).padStart(6, "0")}`;
+  const one = async (writer: number): Promise<void> => {
+    for (let n = writer; performance.now() < began + roundMs; n += writers) {
       const start = performance.now();
-      await store.put(key, store.get(key)?.revision ?? 0, (revision) => {
-        const object = { metadata: { name: key, resourceVersion: String(revision) }, data: { padding } };
-        return { object, bytes: Buffer.from(JSON.stringify(object)) };
-      });
+      await write(n);
       took.push(performance.now() - start);
+      // What blocks gives the loop its turn, as a server would.
+      if (took.length % 64 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
   };
-  await Promise.all(Array.from({ length: count }, (_, writer) => write(writer)));
-  delay.disable();
+  await Promise.all(Array.from({ length: writers }, (_, writer) => one(writer)));
+  const seconds = (performance.now() - began) / 1000;
+  late.disable();
   const { user, system } = process.cpuUsage(cpu);
-  sorted(took);
-  return { p50: percentile(took, 0.5), p99: percentile(took, 0.99), perSecond: (took.length * 1000) / (performance.now() - began), loopP99: delay.percentile(99) / 1e6, cpuUs: (user + system) / took.length };
+  took.sort((a, b) => a - b);
+  const at = (share: number) => took[Math.floor(took.length * share)]!;
+  return { p50: at(0.5), p99: at(0.99), perSecond: took.length / seconds, loop: late.percentile(99) / 1e6, cpu: (user + system) / took.length };
 }
 
-const counts = [1, 16, 256];
-const results = new Map<string, Record<string, number>[]>();
-const note = (name: string, figures: Record<string, number>) => results.set(name, [...(results.get(name) ?? []), figures]);
-for (let round = 0; round < Number(values.rounds); round++) {
-  note("fdatasync of 2 KB", disk());
-  for (const count of counts) note(`store, ${count} writer${count === 1 ? "" : "s"}`, await writers(count));
-}
-await store.close();
-rmSync(folder, { recursive: true, force: true });
-
-process.stdout.write(`Node ${process.version}, ${cpus().length} × ${cpus()[0]?.model.trim()}; medians of ${values.rounds} rounds of ${roundMs} ms in ${values.dir ?? tmpdir()}\n\n`);
-const row = (cells: string[]) => process.stdout.write(`| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(20) : cell.padStart(12))).join(" | ")} |\n`);
-row(["", "p50 ms", "p99 ms", "writes/s", "p50 / disk", "loop p99 ms", "CPU µs/write"]);
-row(["---", ...Array.from({ length: 6 }, () => "---:")]);
-const floor = median(results.get("fdatasync of 2 KB")!.map((figures) => figures["p50"]!));
-for (const [name, rounds] of results) {
-  const figure = (key: string, digits: number) => (rounds[0]![key] === undefined ? "" : median(rounds.map((figures) => figures[key]!)).toFixed(digits));
-  row([name, figure("p50", 2), figure("p99", 2), figure("perSecond", 0), (Number(figure("p50", 3)) / floor).toFixed(2), figure("loopP99", 1), figure("cpuUs", 0)]);
+async function startAndWatch(folder: string): Promise<void> {
+  let store = await openSqliteStore({ dataDir: folder, log: silentLog });
+  await Promise.all(Array.from({ length: 10_000 - keys }, (_, n) => put(store, `/core/pods/default/pod-${n}`)));
+  await store.close();
+  const starts: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const began = performance.now();
+    store = await openSqliteStore({ dataDir: folder, log: silentLog });
+    starts.push(performance.now() - began);
+    if (round < rounds - 1) await store.close();
+  }
+  const [watchers, changes] = [1_000, 100];
+  const lags: number[] = [];
+  let seen = 0;
+  let sent = 0;
+  const all = Promise.withResolvers<void>();
+  for (let i = 0; i < watchers; i++) {
+    store.watch("/core/pods/", store.revision, {
+      onEvents(events) {
+        lags.push(performance.now() - sent);
+        if ((seen += events.length) === watchers * changes) all.resolve();
+      },
+      onEnd: all.reject,
+    });
+  }
+  const cpu = process.cpuUsage();
+  for (let n = 0; n < changes; n++) {
+    sent = performance.now();
+    await put(store, "/core/pods/default/pod-0");
+  }
+  await all.promise;
+  const { user, system } = process.cpuUsage(cpu);
+  await store.close();
+  print(["figure", "median"], [
+    ["open with 10,000 objects of 2 KB, ms", median(starts).toFixed(0)],
+    [`a change to each of ${watchers} watchers, CPU µs a watcher`, ((user + system) / watchers / changes).toFixed(2)],
+    ["… from put to the watcher, commit included, ms", median(lags).toFixed(1)],
+  ]);
 }

@@ -1,0 +1,40 @@
+import type { TLSSocket } from "node:tls";
+import { unauthorizedError } from "../../api/status.ts";
+import type { Request } from "../http/exchange.ts";
+import type { Identity } from "../rest/context.ts";
+import type { Tokens } from "./tokens.ts";
+
+export const anonymous: Identity = { name: "system:anonymous", groups: ["system:unauthenticated"] };
+
+// The only paths that are answered without a name.
+const open = /^\/(healthz|livez|readyz)(\/|$)|^\/version\/?$/;
+
+/** A client certificate of our CA (CN is the name, each O a group), or a bearer token. Throws 401. */
+export function authenticate(request: Request, path: string, tokens: Tokens): Identity {
+  const certificate = certificateIdentity(request);
+  if (certificate) return certificate;
+  const header = request.headers.authorization ?? bearerOfProtocol(request.headers["sec-websocket-protocol"]);
+  if (header !== undefined) {
+    const token = /^Bearer\s+(.+)$/i.exec(header)?.[1];
+    const identity = token === undefined ? undefined : tokens.authenticate(token);
+    if (!identity) throw unauthorizedError();
+    return identity;
+  }
+  if (open.test(path)) return anonymous;
+  throw unauthorizedError();
+}
+
+function certificateIdentity(request: Request): Identity | undefined {
+  // Over HTTP/2 the socket is that of the session, seen through a proxy that lets certificate questions pass.
+  const socket = ("stream" in request && request.stream?.session ? request.stream.session.socket : request.socket) as TLSSocket | undefined;
+  if (!socket?.encrypted || !socket.authorized) return undefined;
+  const subject = socket.getPeerCertificate()?.subject as { CN?: string; O?: string | string[] } | undefined;
+  if (!subject?.CN) return undefined;
+  return { name: subject.CN, groups: [...(Array.isArray(subject.O) ? subject.O : subject.O ? [subject.O] : []), "system:authenticated"] };
+}
+
+/** Browsers cannot set headers on a WebSocket: the token travels as a sub-protocol. */
+function bearerOfProtocol(protocols: string | undefined): string | undefined {
+  const found = /base64url\.bearer\.authorization\.k8s\.io\.([\w-]+)/.exec(protocols ?? "")?.[1];
+  return found && `Bearer ${Buffer.from(found, "base64url").toString()}`;
+}

@@ -1,0 +1,65 @@
+import { duplicateFields } from "../../api/duplicate-fields.ts";
+import { decodeProtobuf, isProtobuf } from "../../api/protobuf.ts";
+import type { KindRegistry } from "../../api/registry.ts";
+import { badRequestError, requestTooLargeError, StatusError } from "../../api/status.ts";
+import { limits } from "../../base/limits.ts";
+import type { Request } from "./exchange.ts";
+
+export interface Body {
+  value: unknown;
+  /** `duplicate field "spec.x"`, when the text was JSON and it was asked for. */
+  duplicates: readonly string[];
+}
+
+export async function readBody(request: Request): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const declared = Number(request.headers["content-length"] ?? 0);
+  const tooLarge = () => requestTooLargeError(`limit is ${limits.apiBodyBytesMax}: Request entity too large`);
+  if (declared > limits.apiBodyBytesMax) throw tooLarge();
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > limits.apiBodyBytesMax) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+const media = (request: Request): string => String(request.headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
+
+/** An object: JSON (also by default), YAML, or the protobuf that typed Go clients send. */
+export async function readObject(request: Request, registry: KindRegistry, withDuplicates: boolean): Promise<Body> {
+  const type = media(request);
+  const bytes = await readBody(request);
+  if (type === "application/vnd.kubernetes.protobuf" || isProtobuf(bytes)) return { value: decodeProtobuf(bytes, registry), duplicates: [] };
+  if (type === "application/yaml" || type === "application/x-yaml") return { value: await parseYamlBody(bytes), duplicates: [] };
+  if (type !== "" && type !== "application/json" && type !== "application/x-www-form-urlencoded") throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  return { value: parseJson(bytes), duplicates: withDuplicates ? duplicateFields(bytes.toString("utf8")) : [] };
+}
+
+/** DeleteOptions and the like, where no body at all is fine. */
+export async function readOptional(request: Request, registry: KindRegistry): Promise<Record<string, unknown>> {
+  const bytes = await readBody(request);
+  if (bytes.length === 0) return {};
+  if (isProtobuf(bytes)) return decodeProtobuf(bytes, registry);
+  return media(request) === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes) as Record<string, unknown>);
+}
+
+export function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString("utf8")) as unknown;
+  } catch (error) {
+    throw badRequestError(`the object provided is unrecognized (must be of a known kind): couldn't get version/kind; json parse error: ${(error as Error).message}`);
+  }
+}
+
+async function parseYamlBody(bytes: Buffer): Promise<unknown> {
+  const { parseYaml } = await import("../../api/yaml.ts");
+  try {
+    return parseYaml(bytes.toString("utf8"))[0];
+  } catch (error) {
+    throw badRequestError(`error converting YAML to JSON: ${(error as Error).message}`);
+  }
+}
+
+export const unsupportedMedia = (accepted: string): StatusError => new StatusError(415, "UnsupportedMediaType", `the body of the request was in an unknown format - accepted media types include: ${accepted}`);

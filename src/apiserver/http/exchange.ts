@@ -1,0 +1,87 @@
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
+import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
+import { gzip } from "node:zlib";
+import { dump } from "js-yaml";
+import { internalError, type Status, StatusError } from "../../api/status.ts";
+import type { Log } from "../../base/log.ts";
+import { StorageError, StorageFullError } from "../../store/store.ts";
+import type { Identity } from "../rest/context.ts";
+import type { Form } from "./negotiate.ts";
+import type { RequestInfo } from "./request-info.ts";
+
+export type Request = IncomingMessage | Http2ServerRequest;
+export type Response = ServerResponse | Http2ServerResponse;
+
+// Upstream compresses from here on.
+const gzipFrom = 128 * 1024;
+
+/** One request and its answer, whichever HTTP version carries it. */
+export class Exchange {
+  readonly request: Request;
+  readonly response: ServerResponse;
+  readonly info: RequestInfo;
+  readonly user: Identity;
+  readonly headers: IncomingHttpHeaders;
+  readonly warnings: string[] = [];
+
+  constructor(request: Request, response: Response, info: RequestInfo, user: Identity) {
+    this.request = request;
+    // Both versions' answers have what is used here: setHeader, writeHead, write, end.
+    this.response = response as ServerResponse;
+    this.info = info;
+    this.user = user;
+    this.headers = request.headers;
+  }
+
+  /** Aborted when the client goes or the answer is complete. */
+  closed(): AbortSignal {
+    const controller = new AbortController();
+    this.response.once("close", () => controller.abort());
+    return controller.signal;
+  }
+
+  json(code: number, body: unknown, form: Form = { media: "json" }): void {
+    this.bytes(code, Buffer.from(form.media === "yaml" ? dump(body) : `${JSON.stringify(body)}\n`), form.media === "yaml" ? "application/yaml" : "application/json");
+  }
+
+  bytes(code: number, body: Buffer, type: string, headers: Record<string, string> = {}): void {
+    if (body.length >= gzipFrom && /\bgzip\b/.test(String(this.headers["accept-encoding"] ?? ""))) {
+      gzip(body, { level: 1 }, (error, packed) => (error ? this.#send(code, body, type, headers) : this.#send(code, packed, type, { ...headers, "content-encoding": "gzip" })));
+    } else this.#send(code, body, type, headers);
+  }
+
+  #send(code: number, body: Buffer, type: string, headers: Record<string, string>): void {
+    if (this.response.destroyed || this.response.headersSent) return;
+    this.#warn();
+    this.response.writeHead(code, { "content-type": type, "content-length": body.length, "cache-control": "no-cache, private", ...(this.headers["accept-encoding"] ? { vary: "Accept-Encoding" } : {}), ...headers });
+    this.response.end(this.info.method === "HEAD" ? undefined : body);
+  }
+
+  /** Begins a stream: headers go out at once. */
+  stream(type: string): void {
+    this.#warn();
+    this.response.writeHead(200, { "content-type": type, "cache-control": "no-cache, private", ...(this.request.httpVersionMajor === 1 && { "transfer-encoding": "chunked" }) });
+    this.response.flushHeaders?.();
+  }
+
+  #warn(): void {
+    // Header values are one line of visible ASCII; the text is quoted as RFC 7234 wants.
+    if (this.warnings.length > 0) this.response.setHeader("warning", [...new Set(this.warnings)].map((text) => `299 - "${text.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, " ")}"`));
+  }
+
+  fail(error: unknown, log: Log): void {
+    const status = statusOf(error, log);
+    if (this.response.headersSent) return void this.response.destroy();
+    if (status.code === 401) this.response.setHeader("www-authenticate", 'Bearer realm="kubernetes"');
+    if (status.details?.retryAfterSeconds) this.response.setHeader("retry-after", String(status.details.retryAfterSeconds));
+    this.json(status.code, status);
+  }
+}
+
+/** Every failure is a Status; what nobody foresaw is a 500 whose cause is in the log. */
+export function statusOf(error: unknown, log: Log): Status {
+  if (error instanceof StatusError) return error.toStatus();
+  if (error instanceof StorageFullError) return new StatusError(507, "InsufficientStorage", error.message).toStatus();
+  if (!(error instanceof StorageError)) log.error("a request failed", { error });
+  return internalError((error as Error).message).toStatus();
+}

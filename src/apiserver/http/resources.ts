@@ -1,0 +1,195 @@
+import type { DeleteOptions, ListOptions, PatchType, WatchOptions } from "../../api/client.ts";
+import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
+import type { Kind } from "../../api/kind.ts";
+import { badRequestError, invalidError, StatusError } from "../../api/status.ts";
+import { notSupported, forbidden } from "../../api/field.ts";
+import type { Random } from "../../base/random.ts";
+import type { Entry } from "../../store/store.ts";
+import type { Api } from "../api.ts";
+import type { WriteContext } from "../rest/context.ts";
+import { deletedStatus } from "../rest/delete.ts";
+import { bytesOf, objectOf } from "../rest/keys.ts";
+import { applyUnsupported } from "../rest/patch.ts";
+import { readBody, readObject, readOptional, parseJson, unsupportedMedia } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
+import { type Form, formOf } from "./negotiate.ts";
+import { isTrue, type ResourceInfo } from "./request-info.ts";
+import { type IncludeObject, partialMetadata, row, table } from "./table.ts";
+import { serveWatch } from "./watch-stream.ts";
+
+const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+
+/** The verbs of objects over HTTP. Throws StatusErrors. */
+export async function serveResource(api: Api, exchange: Exchange, target: ResourceInfo & { kind: Kind }, random: Random): Promise<void> {
+  const { info } = exchange;
+  const { kind, namespace, name, subresource } = target;
+  const { query } = info;
+  if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+  if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+  const form = formOf(exchange.headers.accept);
+  const include = includeOf(query.get("includeObject"));
+
+  switch (info.verb) {
+    case "get": {
+      if (subresource !== undefined) return answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api);
+      return answerEntry(exchange, api.get(kind, namespace, name!), kind, form, include, api);
+    }
+    case "list":
+      requireVerb(kind, "list");
+      return answerList(exchange, api, kind, listOptions(query, namespace), form, include);
+    case "watch":
+      requireVerb(kind, "watch");
+      return serveWatch(api, kind, watchOptions(query, namespace), exchange, form, include, random);
+    case "create": {
+      if (subresource === undefined && name !== undefined) throw methodNotAllowed();
+      if (subresource === undefined) requireVerb(kind, "create");
+      if (kind.scope === "Namespaced" && namespace === undefined) throw methodNotAllowed();
+      const context = writeContext(exchange);
+      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
+      const created = await api.create(kind, namespace, value, { ...context, duplicates }, { ...(name !== undefined && { name }), ...(subresource !== undefined && { subresource }) });
+      return answer(exchange, 201, created, kind, form, include, api);
+    }
+    case "update": {
+      if (name === undefined) throw methodNotAllowed();
+      const context = writeContext(exchange);
+      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
+      return answer(exchange, 200, await api.update(kind, namespace, name, value, { ...context, duplicates }, subresource !== undefined ? { subresource } : {}), kind, form, include, api);
+    }
+    case "patch": {
+      if (name === undefined) throw methodNotAllowed();
+      const type = patchTypeOf(exchange);
+      const context = writeContext(exchange);
+      if (query.get("force") !== null) throw invalidError({ group: "meta.k8s.io", kind: "PatchOptions" }, "", [forbidden("force", "may not be specified for non-apply patch")]);
+      const body = parseJson(await readBody(exchange.request));
+      return answer(exchange, 200, await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {}), kind, form, include, api);
+    }
+    case "delete": {
+      if (subresource !== undefined) throw methodNotAllowed();
+      requireVerb(kind, "delete");
+      const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
+      const { object, gone } = await api.delete(kind, namespace, name!, options, writeContext(exchange, options.dryRun));
+      const whole = !gone || kind.returnsDeleted === true;
+      return answer(exchange, 200, whole ? object : deletedStatus(kind, object), kind, form, include, api);
+    }
+    case "deletecollection": {
+      requireVerb(kind, "deletecollection");
+      const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
+      const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, options.dryRun));
+      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items }, form);
+    }
+    default:
+      throw methodNotAllowed();
+  }
+}
+
+function requireVerb(kind: Kind, verb: Kind["verbs"][number]): void {
+  if (!kind.verbs.includes(verb)) throw methodNotAllowed();
+}
+
+/** Objects go out as the bytes that are stored; other forms are made of the parsed object. */
+function answerEntry(exchange: Exchange, entry: Entry, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
+  if (form.as === undefined && form.media === "json") return exchange.bytes(200, bytesOf(kind, entry), "application/json");
+  answer(exchange, 200, objectOf(kind, entry), kind, form, include, api);
+}
+
+function answer(exchange: Exchange, code: number, object: object, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
+  const known = object as KubeObject;
+  if (form.as === undefined || known.kind !== kind.kind) return exchange.json(code, object, form);
+  if (form.as === "Table") return exchange.json(code, table(kind, [row(kind, known, api.clock.now(), include, form.version!)], { resourceVersion: known.metadata.resourceVersion }, form.version!), form);
+  if (form.as === "PartialObjectMetadata") return exchange.json(code, partialMetadata(known, form.version!), form);
+  throw new StatusError(406, "NotAcceptable", `${form.as} is not a form of a single object`);
+}
+
+function answerList(exchange: Exchange, api: Api, kind: Kind, options: ListOptions, form: Form, include: IncludeObject): void {
+  const listed = api.list(kind, options);
+  const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined && { continue: listed.continue }), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
+  if (form.as === "Table") {
+    const now = api.clock.now();
+    return exchange.json(200, table(kind, listed.entries.map((entry) => row(kind, objectOf(kind, entry), now, include, form.version!)), metadata, form.version!), form);
+  }
+  if (form.as !== undefined) return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: listed.entries.map((entry) => partialMetadata(objectOf(kind, entry), form.version!)) }, form);
+  const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
+  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => objectOf(kind, entry)) }, form);
+  const comma = Buffer.from(",");
+  const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
+  for (const [index, entry] of listed.entries.entries()) {
+    if (index > 0) parts.push(comma);
+    parts.push(bytesOf(kind, entry));
+  }
+  parts.push(Buffer.from("]}\n"));
+  exchange.bytes(200, Buffer.concat(parts), "application/json");
+}
+
+// — options —
+
+function includeOf(text: string | null): IncludeObject {
+  if (text === null || text === "") return "Metadata";
+  if (text === "None" || text === "Metadata" || text === "Object") return text;
+  throw badRequestError(`unrecognized includeObject value: ${JSON.stringify(text)}`);
+}
+
+function numberOf(query: URLSearchParams, name: string): number | undefined {
+  const text = query.get(name);
+  if (text === null || text === "") return undefined;
+  if (!/^-?\d+$/.test(text)) throw badRequestError(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
+  return Number(text);
+}
+
+export function listOptions(query: URLSearchParams, namespace: string | undefined): ListOptions {
+  const text = (name: string) => query.get(name) || undefined;
+  const limit = numberOf(query, "limit");
+  return Object.fromEntries(
+    Object.entries({ namespace, labelSelector: text("labelSelector"), fieldSelector: text("fieldSelector"), continue: text("continue"), resourceVersion: text("resourceVersion"), resourceVersionMatch: text("resourceVersionMatch"), limit }).filter(([, value]) => value !== undefined),
+  ) as ListOptions;
+}
+
+function watchOptions(query: URLSearchParams, namespace: string | undefined): WatchOptions {
+  const timeoutSeconds = numberOf(query, "timeoutSeconds");
+  const initial = query.get("sendInitialEvents");
+  return {
+    ...listOptions(query, namespace),
+    allowWatchBookmarks: isTrue(query.get("allowWatchBookmarks")),
+    ...(initial !== null && initial !== "" && { sendInitialEvents: isTrue(initial) }),
+    ...(timeoutSeconds !== undefined && timeoutSeconds > 0 && { timeoutSeconds }),
+  };
+}
+
+function writeContext(exchange: Exchange, dryRunInBody = false): WriteContext {
+  const { query } = exchange.info;
+  const dryRun = query.getAll("dryRun");
+  const unknown = dryRun.filter((value) => value !== "All" && value !== "");
+  if (unknown.length > 0) throw invalidError({ group: "meta.k8s.io", kind: "CreateOptions" }, "", [notSupported("dryRun", unknown, ["All"])]);
+  const validation = query.get("fieldValidation") || "Warn";
+  if (validation !== "Strict" && validation !== "Warn" && validation !== "Ignore") throw invalidError({ group: "meta.k8s.io", kind: "CreateOptions" }, "", [notSupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"])]);
+  const agent = String(exchange.headers["user-agent"] ?? "unknown");
+  return { user: exchange.user, fieldManager: query.get("fieldManager") || agent.split("/")[0]!.slice(0, 128) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings };
+}
+
+function deleteOptions(body: Record<string, unknown>, query: URLSearchParams): DeleteOptions {
+  const grace = (body["gracePeriodSeconds"] as number | undefined) ?? numberOf(query, "gracePeriodSeconds");
+  const orphan = body["orphanDependents"] as boolean | undefined;
+  const policy = (body["propagationPolicy"] as DeleteOptions["propagationPolicy"] | undefined) ?? (query.get("propagationPolicy") as DeleteOptions["propagationPolicy"] | null) ?? (orphan === undefined ? undefined : orphan ? "Orphan" : "Background");
+  const dryRun = Array.isArray(body["dryRun"]) && (body["dryRun"] as string[]).includes("All");
+  return {
+    ...(grace !== undefined && grace !== null && { gracePeriodSeconds: grace }),
+    ...(policy && { propagationPolicy: policy }),
+    ...((body["preconditions"] as object | undefined) && { preconditions: body["preconditions"] as { uid?: string; resourceVersion?: string } }),
+    ...(dryRun && { dryRun }),
+  };
+}
+
+function patchTypeOf(exchange: Exchange): PatchType {
+  const type = String(exchange.headers["content-type"] ?? "").split(";")[0]!.trim();
+  switch (type) {
+    case "application/json-patch+json":
+      return "json";
+    case "application/merge-patch+json":
+      return "merge";
+    case "application/strategic-merge-patch+json":
+      return "strategic";
+    case "application/apply-patch+yaml":
+      throw applyUnsupported();
+    default:
+      throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+  }
+}

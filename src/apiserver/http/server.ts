@@ -1,0 +1,193 @@
+import { rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import { createSecureServer, type Http2SecureServer } from "node:http2";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
+import type { Kind } from "../../api/kind.ts";
+import type { NodeAccess } from "../../api/node.ts";
+import { forbiddenError, StatusError } from "../../api/status.ts";
+import { kubernetesVersion } from "../../api/resources.ts";
+import type { RawHandle } from "../../base/channel.ts";
+import type { Log } from "../../base/log.ts";
+import type { Random } from "../../base/random.ts";
+import type { Api } from "../api.ts";
+import { authenticate } from "../authn/authenticate.ts";
+import type { Tokens } from "../authn/tokens.ts";
+import { type Attributes, type Rbac, refusalText } from "../authz/rbac.ts";
+import { Discovery } from "../discovery.ts";
+import { createOpenApi } from "../openapi/openapi.ts";
+import type { Pki } from "../pki.ts";
+import { type Identity, systemIdentity } from "../rest/context.ts";
+import { Exchange, type Request, type Response, statusOf } from "./exchange.ts";
+import { serveResource } from "./resources.ts";
+import { type RequestInfo, requestInfoOf, type ResourceInfo } from "./request-info.ts";
+import { servePath } from "./paths.ts";
+
+export interface ApiServerOptions {
+  api: Api;
+  pki: Pki;
+  tokens: Tokens;
+  rbac: Rbac;
+  random: Random;
+  log: Log;
+  /** Logs, exec, attach and port-forward; without it they answer 503. */
+  node?: NodeAccess;
+  /** Shown in discovery: "127.0.0.1:6443". */
+  address: string;
+}
+
+export interface ApiServer {
+  /** Serves TLS on a handle that is bound, or already listening. */
+  listen(handle: RawHandle): void;
+  /** Binds itself; for tests. Gives the port. */
+  listenOn(host: string, port: number): Promise<number>;
+  /** Serves plain HTTP/1.1 on a unix socket whose folder is the credential: who reaches it is system:masters. */
+  listenLocal(path: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+// Go clients keep idle connections for 90 s: ours must not close first, or their next request meets a reset.
+const keepAliveMs = 150_000;
+const headersTimeoutMs = 20_000;
+
+export function createApiServer(options: ApiServerOptions): ApiServer {
+  return new HttpApiServer(options);
+}
+
+class HttpApiServer implements ApiServer {
+  readonly #options: ApiServerOptions;
+  readonly #paths: Parameters<typeof servePath>[0];
+  readonly #servers = new Set<Http2SecureServer | Server>();
+  readonly #sockets = new Set<Socket>();
+  #closing = false;
+
+  constructor(options: ApiServerOptions) {
+    this.#options = options;
+    this.#paths = { api: options.api, discovery: new Discovery(options.api.registry), openApi: createOpenApi(options.api.registry), address: options.address, version: kubernetesVersion };
+  }
+
+  listen(handle: RawHandle): void {
+    this.#secure().listen(handle);
+  }
+
+  listenOn(host: string, port: number): Promise<number> {
+    const server = this.#secure();
+    return new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(port, host, () => resolve((server.address() as { port: number }).port));
+    });
+  }
+
+  listenLocal(path: string): Promise<void> {
+    rmSync(path, { force: true }); // left over by a killed predecessor; the data directory has one owner
+    const server = createServer({ keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs }, (request, response) => this.#serve(request, response, systemIdentity("local")));
+    this.#keep(server);
+    server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, systemIdentity("local")));
+    return new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(path, resolve);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    const closed = [...this.#servers].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    // Watches never end by themselves, and the store is about to close.
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  #secure(): Http2SecureServer {
+    const { pki } = this.#options;
+    const server = createSecureServer({
+      key: pki.server.key,
+      cert: pki.server.cert,
+      ca: pki.ca,
+      requestCert: true,
+      rejectUnauthorized: false, // who has no certificate may have a token
+      allowHTTP1: true,
+      minVersion: "TLSv1.2",
+      settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1000 },
+    });
+    // The HTTP/1.1 half takes these like a plain server, though its type does not say so.
+    Object.assign(server, { keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs, timeout: 0 });
+    server.setTimeout(0);
+    server.on("request", (request, response) => this.#serve(request, response, undefined));
+    server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head, undefined));
+    // A client that breaks off is no news.
+    server.on("sessionError", () => {});
+    server.on("secureConnection", (socket: Socket) => socket.setNoDelay(true));
+    this.#keep(server);
+    return server;
+  }
+
+  #keep(server: Http2SecureServer | Server): void {
+    this.#servers.add(server);
+    server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
+    });
+  }
+
+  #serve(request: Request, response: Response, known: Identity | undefined): void {
+    const { api, log, random } = this.#options;
+    const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
+    let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
+    const run = async () => {
+      const user = known ?? authenticate(request, info.path, this.#options.tokens);
+      exchange = new Exchange(request, response, info, user);
+      this.#authorize(info, user);
+      const { resource } = info;
+      if (!resource) return servePath(this.#paths, exchange);
+      if (!resource.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", { ...(resource.name && { name: resource.name }), ...(resource.group && { group: resource.group }), kind: resource.resource });
+      const target = resource as ResourceInfo & { kind: Kind };
+      if (resource.group === "" && resource.resource === "pods") {
+        if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });
+        if (["exec", "attach", "portforward"].includes(resource.subresource ?? "")) throw new StatusError(400, "BadRequest", "Upgrade request required");
+      }
+      return serveResource(api, exchange, target, random);
+    };
+    run().catch((error: unknown) => {
+      // An unread body would hold the connection: what is left of it is thrown away.
+      request.resume();
+      exchange.fail(error, log);
+    });
+  }
+
+  /** WebSocket and SPDY arrive as HTTP/1.1 upgrades, also on the TLS port. */
+  #upgrade(request: IncomingMessage, socket: Duplex, head: Buffer, known: Identity | undefined): void {
+    const { api, log, node } = this.#options;
+    const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
+    socket.on("error", () => socket.destroy());
+    const open = async () => {
+      if (this.#closing) throw new StatusError(503, "ServiceUnavailable", "the server is stopping");
+      const user = known ?? authenticate(request, info.path, this.#options.tokens);
+      // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
+      this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
+      const { resource } = info;
+      if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+      const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used
+      serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: resource as ResourceInfo & { kind: Kind } }, request, socket, head);
+    };
+    open().catch((error: unknown) => {
+      const status = statusOf(error, log);
+      const body = JSON.stringify(status);
+      socket.end(`HTTP/1.1 ${status.code} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+    });
+  }
+
+  #authorize(info: RequestInfo, user: Identity): void {
+    const { resource } = info;
+    const { rbac } = this.#options;
+    if (!resource) {
+      const attributes: Attributes = { verb: info.verb, path: info.path };
+      if (!rbac.authorize(user, attributes).allowed) throw new StatusError(403, "Forbidden", `forbidden: ${refusalText(user, attributes)}`, {});
+      return;
+    }
+    const { group, name, subresource } = resource;
+    // A namespace is judged inside itself, so that a role in it may let its people look at it.
+    const namespace = resource.kind?.scope === "Cluster" ? (group === "" && resource.resource === "namespaces" ? name : undefined) : resource.namespace;
+    const attributes: Attributes = { verb: info.verb, namespace, group, resource: resource.resource, subresource, name };
+    if (!rbac.authorize(user, attributes).allowed) throw forbiddenError({ group, resource: resource.resource }, name ?? "", refusalText(user, attributes));
+  }
+}

@@ -1,0 +1,38 @@
+import type { Client } from "../api/client.ts";
+import type { GroupVersionResource } from "../api/meta.ts";
+import { resources } from "../api/resources.ts";
+import { StatusError } from "../api/status.ts";
+
+/**
+ * The Service `kubernetes` in `default`, by which pods reach the API, with the endpoint where it listens in the
+ * pod network. It has no selector: nobody but the API server says where the API is.
+ * Source: pkg/controlplane/controller/kubernetesservice.
+ */
+export async function publishOwnAddress(client: Client, { gatewayIP, port }: { gatewayIP: string; port: number }): Promise<void> {
+  const labels = { component: "apiserver", provider: "kubernetes" };
+  await ensure(client, resources.services, "default", {
+    metadata: { name: "kubernetes", labels },
+    spec: { type: "ClusterIP", clusterIP: "10.96.0.1", ports: [{ name: "https", protocol: "TCP", port: 443, targetPort: port }] },
+  });
+  await ensure(client, resources.endpoints, "default", { metadata: { name: "kubernetes", labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } }, subsets: [{ addresses: [{ ip: gatewayIP }], ports: [{ name: "https", port, protocol: "TCP" }] }] });
+  await ensure(client, resources.endpointSlices, "default", {
+    metadata: { name: "kubernetes", labels: { "kubernetes.io/service-name": "kubernetes" } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [gatewayIP], conditions: { ready: true } }],
+    ports: [{ name: "https", port, protocol: "TCP" }],
+  });
+  // Tools look for the cluster's DNS under this name.
+  await ensure(client, resources.services, "kube-system", {
+    metadata: { name: "kube-dns", labels: { "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS" } },
+    spec: { type: "ClusterIP", clusterIP: "10.96.0.10", ports: [{ name: "dns", protocol: "UDP", port: 53 }, { name: "dns-tcp", protocol: "TCP", port: 53 }] },
+  });
+}
+
+async function ensure(client: Client, resource: GroupVersionResource, namespace: string, object: { metadata: { name: string; labels?: Record<string, string> } } & Record<string, unknown>): Promise<void> {
+  try {
+    await client.create(resource, namespace, object, { fieldManager: "kube-apiserver" });
+  } catch (error) {
+    if (!(error instanceof StatusError) || error.reason !== "AlreadyExists") throw error;
+    await client.update(resource, namespace, object.metadata.name, object, { fieldManager: "kube-apiserver" });
+  }
+}

@@ -1,0 +1,62 @@
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { delimiter, dirname, join } from "node:path";
+import { dump } from "js-yaml";
+import { parseYaml } from "../api/yaml.ts";
+import { WherryError } from "../base/errors.ts";
+import { writeFileAtomic } from "../base/files.ts";
+import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
+
+export async function run(argv: string[]): Promise<void> {
+  const options = parseOptions(
+    {
+      line: "kubeconfig [--merge] [--data-dir DIR]",
+      about: "Print the path of the stack's kubeconfig.",
+      options: { "data-dir": dataDirOption, merge: { type: "boolean", help: "add the context to your own kubeconfig; it becomes current only if none is set" } },
+      examples: ["export KUBECONFIG=$(wherry kubeconfig)"],
+    },
+    argv,
+  );
+  if (!options) return;
+  const file = join(dataDirOf(options.values), "kubeconfig");
+  if (!existsSync(file)) throw new WherryError("NOT_RUNNING", `there is no ${file} yet`);
+  if (options.values["merge"]) process.stdout.write(`${mergeKubeconfig(file).message}\n`);
+  else process.stdout.write(`${file}\n`);
+}
+
+interface Kubeconfig {
+  apiVersion?: string;
+  kind?: string;
+  clusters?: { name: string; cluster: unknown }[];
+  contexts?: { name: string; context: unknown }[];
+  users?: { name: string; user: unknown }[];
+  "current-context"?: string;
+  [field: string]: unknown;
+}
+
+/**
+ * Adds the stack's context to the user's own kubeconfig. Another context that is current stays current: a
+ * tutorial's kubectl must never reach somebody's production cluster by our doing.
+ */
+export function mergeKubeconfig(source: string, target = (process.env["KUBECONFIG"] ?? "").split(delimiter).find((file) => file !== "") ?? join(homedir(), ".kube", "config")): { current: boolean; message: string } {
+  if (target === source) return { current: true, message: `${target} is the stack's own` };
+  const ours = parseYaml(readFileSync(source, "utf8"))[0] as Kubeconfig;
+  const theirs = (existsSync(target) ? (parseYaml(readFileSync(target, "utf8"))[0] as Kubeconfig | undefined) : undefined) ?? { apiVersion: "v1", kind: "Config", preferences: {} };
+  const join_ = <T extends { name: string }>(old: T[] | undefined, fresh: T[] | undefined): T[] => [...(old ?? []).filter(({ name }) => !fresh?.some((entry) => entry.name === name)), ...(fresh ?? [])];
+  const free = !theirs["current-context"];
+  const merged: Kubeconfig = {
+    ...theirs,
+    clusters: join_(theirs.clusters, ours.clusters),
+    contexts: join_(theirs.contexts, ours.contexts),
+    users: join_(theirs.users, ours.users),
+    "current-context": free ? ours["current-context"]! : theirs["current-context"]!,
+  };
+  const text = dump(merged);
+  if (!existsSync(target) || readFileSync(target, "utf8") !== text) {
+    mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
+    writeFileAtomic(target, text);
+  }
+  const name = ours["current-context"]!;
+  const current = merged["current-context"] === name;
+  return { current, message: current ? `context "${name}" is current in ${target}` : `context "${name}" is in ${target}; "${theirs["current-context"]}" stays current` };
+}

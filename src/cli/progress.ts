@@ -1,0 +1,85 @@
+import type { Writable } from "node:stream";
+import type { Client } from "../api/client.ts";
+import type { GroupVersionResource } from "../api/meta.ts";
+import { resources } from "../api/resources.ts";
+import type { Pod } from "../api/types.ts";
+
+/** Something worth waiting for. */
+export interface Workload {
+  resource: GroupVersionResource;
+  namespace: string;
+  name: string;
+  kind: string;
+}
+
+export interface WorkloadState {
+  ready: number;
+  wanted: number;
+  /** What keeps it, in a few words: "ContainerCreating", "ImagePullBackOff: …"; empty when nothing does. */
+  why: string;
+}
+
+/** One line a workload, rewritten in place on a terminal, appended when it changes elsewhere. */
+export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Writable & { isTTY?: boolean }, patienceMs = 10 * 60_000): Promise<boolean> {
+  if (workloads.length === 0) return true;
+  const width = Math.max(...workloads.map(({ name }) => name.length)) + 2;
+  const began = performance.now();
+  const shown = new Map<string, string>();
+  const done = new Map<string, string>();
+  let painted = 0;
+  for (;;) {
+    const pods = await podsOf(client, workloads);
+    const lines: string[] = [];
+    for (const workload of workloads) {
+      const key = `${workload.namespace}/${workload.name}`;
+      const state = await stateOf(client, workload, pods);
+      const isReady = state.ready >= state.wanted;
+      if (isReady && !done.has(key)) done.set(key, `${((performance.now() - began) / 1000).toFixed(1)} s`);
+      if (!isReady) done.delete(key);
+      const line = `  ${isReady ? "✓" : "…"} ${workload.name.padEnd(width)}${state.ready}/${state.wanted}  ${isReady ? `Ready  ${done.get(key)}` : state.why}`;
+      lines.push(line);
+      if (!out.isTTY && shown.get(key) !== line) out.write(`${line}\n`);
+      shown.set(key, line);
+    }
+    if (out.isTTY) {
+      out.write(`${painted > 0 ? `\x1b[${painted}A` : ""}${lines.map((line) => `\x1b[2K${line.slice(0, (out as unknown as { columns?: number }).columns ?? 120)}\n`).join("")}`);
+      painted = lines.length;
+    }
+    if (done.size === workloads.length) return true;
+    if (performance.now() - began > patienceMs) {
+      out.write(`still not Ready after ${patienceMs / 60_000} minutes; \`wherry status\` says what is wrong\n`);
+      return false;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+async function podsOf(client: Client, workloads: readonly Workload[]): Promise<Pod[]> {
+  const namespaces = [...new Set(workloads.map(({ namespace }) => namespace))];
+  return (await Promise.all(namespaces.map((namespace) => client.list<Pod>(resources.pods, { namespace })))).flatMap(({ items }) => items);
+}
+
+async function stateOf(client: Client, workload: Workload, pods: readonly Pod[]): Promise<WorkloadState> {
+  const object = await client.get(workload.resource, workload.namespace, workload.name);
+  const status = (object["status"] ?? {}) as Record<string, number | undefined>;
+  const fresh = (status["observedGeneration"] ?? 0) >= (object.metadata.generation ?? 0);
+  const wanted = workload.kind === "DaemonSet" ? (status["desiredNumberScheduled"] ?? 0) : ((object["spec"] as { replicas?: number }).replicas ?? 1);
+  const ready = (workload.kind === "DaemonSet" ? status["numberReady"] : status["readyReplicas"]) ?? 0;
+  const selector = ((object["spec"] as { selector?: { matchLabels?: Record<string, string> } }).selector?.matchLabels ?? {}) as Record<string, string>;
+  const mine = pods.filter((pod) => pod.metadata.namespace === workload.namespace && Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value));
+  return { ready: fresh ? Math.min(ready, wanted) : 0, wanted, why: mine.map(whyNotReady).find((why) => why !== "") ?? (mine.length < wanted ? "waiting for pods" : "") };
+}
+
+/** What keeps a pod from being Ready, with the message where one helps; "" when it is Ready. */
+export function whyNotReady(pod: Pod): string {
+  if (pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True")) return "";
+  const unschedulable = pod.status?.conditions?.find(({ type, status }) => type === "PodScheduled" && status === "False");
+  if (unschedulable) return `Pending: ${unschedulable.message ?? unschedulable.reason}`;
+  for (const status of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
+    const waiting = status.state?.waiting;
+    const ended = status.state?.terminated;
+    if (waiting && waiting.reason !== "PodInitializing") return waiting.message ? `${waiting.reason}: ${waiting.message}` : (waiting.reason ?? "Waiting");
+    if (ended && ended.exitCode !== 0) return `${ended.reason ?? "Error"} (exit code ${ended.exitCode})`;
+  }
+  return pod.status?.phase === "Running" ? "started, not Ready yet" : (pod.status?.phase ?? "Pending");
+}

@@ -1,0 +1,102 @@
+import type { Writable } from "node:stream";
+import type { Client } from "../api/client.ts";
+import type { HostAddress } from "../api/network.ts";
+import { nodeName, resources, systemNamespace } from "../api/resources.ts";
+import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, StatefulSet } from "../api/types.ts";
+import { connect } from "./connect.ts";
+import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
+import { whyNotReady } from "./progress.ts";
+
+export async function run(argv: string[]): Promise<number | void> {
+  const options = parseOptions(
+    { line: "status [--data-dir DIR]", about: "What runs, where to reach it, how healthy it is, what is wrong and what to do.", options: { "data-dir": dataDirOption }, examples: ["wherry status"] },
+    argv,
+  );
+  if (!options) return;
+  const client = await connect(dataDirOf(options.values));
+  return printStatus(client, process.stdout);
+}
+
+interface Row {
+  namespace: string;
+  workload: string;
+  ready: string;
+  restarts: string;
+  health: string;
+  address: string;
+}
+
+/** The table, then what is wrong with a next step each. Gives 1 when something is not healthy. */
+export async function printStatus(client: Client, out: Writable): Promise<number> {
+  const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, addresses] = await Promise.all([
+    client.get<Node>(resources.nodes, undefined, nodeName).catch(() => undefined),
+    client.list<Pod>(resources.pods),
+    client.list<Deployment>(resources.deployments),
+    client.list<StatefulSet>(resources.statefulSets),
+    client.list<Event>(resources.events, { fieldSelector: "type=Warning" }),
+    client.list<PersistentVolumeClaim>(resources.persistentVolumeClaims),
+    hostAddresses(client),
+  ]);
+  const isolation = node?.status?.conditions?.find(({ type }) => type === "IsolationLevel" || type === "PodIsolation");
+  out.write(`Node ${nodeName}: ${node?.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ? "Ready" : "NotReady"}${isolation?.message ? `, ${isolation.message}` : ""}\n\n`);
+
+  const rows: Row[] = [];
+  const problems: string[] = [];
+  const owned = new Set<string>();
+  for (const workload of [...deployments, ...statefulSets]) {
+    const selector = Object.entries(workload.spec?.selector.matchLabels ?? {});
+    const mine = pods.filter((pod) => pod.metadata.namespace === workload.metadata.namespace && selector.every(([key, value]) => pod.metadata.labels?.[key] === value));
+    for (const pod of mine) owned.add(pod.metadata.uid);
+    rows.push(rowOf(workload.metadata.namespace!, `${workload.kind === "StatefulSet" ? "statefulset" : "deployment"}/${workload.metadata.name}`, mine, workload.spec?.replicas ?? 1, addresses));
+  }
+  for (const pod of pods) {
+    if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, addresses));
+    const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod);
+    if (why === "" || why === "started, not Ready yet") continue;
+    problems.push(problemOf(pod, why, events));
+  }
+  for (const claim of claims.filter(({ status }) => status?.phase === "Pending" || status?.phase === "Lost")) problems.push(`${claim.metadata.namespace}/persistentvolumeclaim/${claim.metadata.name} is ${claim.status!.phase}: kubectl describe pvc ${claim.metadata.name} -n ${claim.metadata.namespace}`);
+
+  if (rows.length === 0) out.write("Nothing runs yet. Apply something: kubectl apply -f FILE, or wherry up ./FOLDER\n");
+  else out.write(table(["NAMESPACE", "WORKLOAD", "READY", "RESTARTS", "HEALTH", "ADDRESS"], rows.map(({ namespace, workload, ready, restarts, health, address }) => [namespace, workload, ready, restarts, health, address])));
+  if (problems.length > 0) out.write(`\nWhat is wrong, and what to do:\n${problems.map((problem) => `  ${problem}\n`).join("")}`);
+  return problems.length > 0 ? 1 : 0;
+}
+
+function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted: number, addresses: readonly HostAddress[]): Row {
+  const live = pods.filter((pod) => !pod.metadata.deletionTimestamp);
+  const ready = live.filter((pod) => whyNotReady(pod) === "").length;
+  const restarts = live.flatMap((pod) => pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + (restartCount ?? 0), 0);
+  const why = live.map(whyNotReady).find((text) => text !== "");
+  const name = workload.split("/")[1]!;
+  const url = addresses.find((address) => address.namespace === namespace && (address.service === name || address.service === `${name}-service` || `${address.service}-service` === name))?.url ?? "";
+  const done = live.length > 0 && live.every((pod) => pod.status?.phase === "Succeeded");
+  return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address: url };
+}
+
+/** What is wrong with a pod and the next command, chosen by what keeps it. */
+function problemOf(pod: Pod, why: string, events: readonly Event[]): string {
+  const { namespace, name } = pod.metadata;
+  const last = events
+    .filter(({ involvedObject }) => involvedObject?.uid === pod.metadata.uid)
+    .sort((a, b) => String(a.lastTimestamp ?? "").localeCompare(String(b.lastTimestamp ?? "")))
+    .at(-1);
+  const step = /CrashLoopBackOff|Error|exit code/.test(why) ? `kubectl logs ${name} -n ${namespace} --previous` : `kubectl describe pod ${name} -n ${namespace}`;
+  return `${namespace}/${name}: ${why}${last?.message && !why.includes(last.message) ? ` (${last.reason}: ${last.message})` : ""}\n      → ${step}`;
+}
+
+export async function hostAddresses(client: Client): Promise<HostAddress[]> {
+  const published = await client.get<ConfigMap>(resources.configMaps, systemNamespace, "wherry-addresses").catch(() => undefined);
+  return published?.data?.["addresses"] ? (JSON.parse(published.data["addresses"]) as HostAddress[]) : [];
+}
+
+/** Where to reach what: one line a Service port. */
+export async function printAddresses(client: Client, out: Writable): Promise<void> {
+  const addresses = (await hostAddresses(client)).filter(({ namespace }) => namespace !== "kube-system" && namespace !== systemNamespace);
+  if (addresses.length > 0) out.write(table(["SERVICE", "ADDRESS"], addresses.map(({ namespace, service, port, url }) => [`${namespace}/${service}:${port}`, url])));
+}
+
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, index) => Math.max(title.length, ...rows.map((row) => row[index]!.length)));
+  return [head, ...rows].map((row) => `${row.map((cell, index) => (index === row.length - 1 ? cell : cell.padEnd(widths[index]! + 3))).join("")}`.trimEnd()).join("\n") + "\n";
+}

@@ -1,0 +1,105 @@
+import { spawn } from "node:child_process";
+import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { WherryError } from "../base/errors.ts";
+import { entry, startWherry, type StartOptions, type Wherry, wherryVersion } from "../wherry.ts";
+import type { ApplyRequest } from "./internal-apply.ts";
+import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
+
+const usage = {
+  line: "up [PATH…] [OPTIONS]",
+  about: `Start the stack in the foreground and apply what the given folders hold: manifests, a kustomization.yaml, or a
+skaffold.yaml (its artifacts tell which image comes from which folder). Ctrl-C stops everything and keeps the data.`,
+  positionals: true,
+  options: {
+    link: { type: "string", multiple: true, value: "PATH", help: "know the images of this folder without applying its manifests (repeatable)" },
+    name: { type: "string", value: "NAME", help: "the stack's name; its data goes to .wherry-NAME" },
+    "data-dir": dataDirOption,
+    port: { type: "string", value: "PORT", help: "the API's port on 127.0.0.1 (default: last time's, else 6443, else a free one)" },
+    isolation: { type: "string", value: "MODE", help: "auto, isolated or plain (default: auto; `wherry doctor` explains)" },
+    "egress-port": { type: "string", multiple: true, value: "PORT", help: "a further port that pods may dial outside, beside 80 and 443 (repeatable)" },
+    "host-path": { type: "string", multiple: true, value: "DIR", help: "a folder below which hostPath volumes may point (the given PATHs always are)" },
+    detach: { type: "boolean", help: "return as soon as everything is Ready; `wherry down` stops it" },
+  },
+  examples: ["wherry up", "wherry up examples/shop", "wherry up --link examples/shop", "wherry up --name second --detach"],
+} as const;
+
+export async function run(argv: string[]): Promise<number | void> {
+  const parsed = parseOptions(usage as never, argv);
+  if (!parsed) return;
+  const { values, positionals } = parsed;
+  const many = (name: string) => (values[name] as string[] | undefined) ?? [];
+  const name = values["name"] as string | undefined;
+  if (name !== undefined && !/^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(name)) throw new WherryError("USAGE", `--name ${name}: lower-case letters, digits and dashes only`);
+  const dataDir = name !== undefined && values["data-dir"] === undefined ? resolve(`.wherry-${name}`) : dataDirOf(values);
+  const isolation = (values["isolation"] as string | undefined) ?? "auto";
+  if (!["auto", "isolated", "plain"].includes(isolation)) throw new WherryError("USAGE", `--isolation ${isolation}: must be auto, isolated or plain`);
+  if (values["detach"]) return detach(argv, dataDir);
+
+  const request: ApplyRequest = { dataDir, paths: positionals, links: many("link") };
+  const options: StartOptions = {
+    dataDir,
+    ...(name !== undefined && { name }),
+    ...(values["port"] !== undefined && { port: portOf(values["port"] as string, "--port") }),
+    isolation: isolation as "auto",
+    egressPorts: many("egress-port").map((text) => portOf(text, "--egress-port")),
+    hostPathRoots: [...positionals, ...many("host-path")].map((path) => resolve(path)),
+    onProgress: (message) => process.stdout.write(`${message}\n`),
+  };
+
+  // Signals first: a Ctrl-C during the start must stop what has begun.
+  const interrupted = new Promise<"fast" | "graceful">((done) => {
+    process.on("SIGINT", () => done("fast"));
+    process.on("SIGTERM", () => done("graceful"));
+    process.on("SIGHUP", () => done("graceful"));
+  });
+  const wherry = await startWherry(options);
+  greet(wherry);
+  const child = spawn(process.execPath, [entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit"], detached: true });
+  const applied = new Promise<number>((done) => child.on("exit", (code) => done(code ?? 0)));
+  const first = await Promise.race([interrupted, applied]);
+  if (typeof first === "number" && first !== 0) {
+    // Nothing of a bad file was applied; a stack that somebody believes complete must not stay up without it.
+    await wherry.stop("fast");
+    return first;
+  }
+  if (typeof first === "number") process.stdout.write("\nPress Ctrl-C to stop; the data is kept.\n");
+  const how = typeof first === "string" ? first : await interrupted;
+  child.kill("SIGTERM");
+  const began = performance.now();
+  await wherry.stop(how);
+  process.stdout.write(`\nstopped in ${((performance.now() - began) / 1000).toFixed(1)} s; the data is in ${relative(process.cwd(), dataDir) || "."}\n`);
+  // Whatever still holds the loop (a terminal, a socket) must not keep a stopped stack alive.
+  process.exit(how === "fast" ? 130 : 0);
+}
+
+function greet(wherry: Wherry): void {
+  const missing = wherry.findings.filter(({ enforced }) => !enforced);
+  process.stdout.write(`Wherry ${wherryVersion()}: ${wherry.mode} pods, API at ${wherry.apiUrl}\n`);
+  for (const { message, remedy } of missing) process.stdout.write(`  not enforced: ${message}${remedy && `\n    to lift it: ${remedy}`}\n`);
+  process.stdout.write(`\n  export KUBECONFIG=${wherry.kubeconfig}\n\n`);
+}
+
+function portOf(text: string, option: string): number {
+  const port = Number(text);
+  if (!Number.isInteger(port) || port < 1 || port > 65535) throw new WherryError("USAGE", `${option} ${text}: must be a number between 1 and 65535`);
+  return port;
+}
+
+/** Starts the same command in a session of its own and waits until it says that it is up, or ends. */
+async function detach(argv: string[], dataDir: string): Promise<number> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const file = join(dataDir, "wherry.log");
+  const log = openSync(file, "w", 0o600);
+  const child = spawn(process.execPath, [entry, "up", ...argv.filter((word) => word !== "--detach")], { stdio: ["ignore", log, log], detached: true });
+  child.unref();
+  const ended = new Promise<number>((done) => child.on("exit", (code) => done(code ?? 1)));
+  for (;;) {
+    const code = await Promise.race([ended, new Promise<undefined>((done) => setTimeout(() => done(undefined), 100))]);
+    const text = readFileSync(file, "utf8");
+    if (code !== undefined || text.includes("Press Ctrl-C to stop")) {
+      process.stdout.write(text.replace(/\n?Press Ctrl-C.*\n/, `\nRunning as process ${child.pid}; \`wherry down\` stops it. Log: ${file}\n`));
+      return code ?? 0;
+    }
+  }
+}

@@ -1,0 +1,156 @@
+import { Socket } from "node:net";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { strategies } from "./api/kinds/index.ts";
+import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import type { NodeAccess } from "./api/node.ts";
+import { createBuiltinRegistry } from "./api/registry.ts";
+import { resources, systemNamespace } from "./api/resources.ts";
+import type { Pod } from "./api/types.ts";
+import { createApi } from "./apiserver/api.ts";
+import { Tokens } from "./apiserver/authn/tokens.ts";
+import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
+import { Rbac } from "./apiserver/authz/rbac.ts";
+import { registerReviews } from "./apiserver/authz/reviews.ts";
+import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
+import { publishOwnAddress } from "./apiserver/own-address.ts";
+import { kubeconfigFor, openPki } from "./apiserver/pki.ts";
+import { systemIdentity } from "./apiserver/rest/context.ts";
+import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
+import { systemClock } from "./base/clock.ts";
+import { WherryError } from "./base/errors.ts";
+import { writeFileAtomic } from "./base/files.ts";
+import { createLog } from "./base/log.ts";
+import { systemRandom } from "./base/random.ts";
+import { socketPath } from "./base/socket-path.ts";
+import { openSqliteStore } from "./store/sqlite-store.ts";
+import type { ApiOptions, NetworkFacts } from "./wherry.ts";
+
+/**
+ * The `wherry-api` process: store → API server → controllers → snapshot compiler. `wherry` tells it what to serve
+ * and hands it listening handles; it ends when the channel to `wherry` does.
+ */
+export async function runApi(): Promise<void> {
+  const channel = new Channel(process as unknown as Endpoint);
+  const log = createLog("wherry-api");
+  const handles: RawHandle[] = [];
+  let server: ApiServer | undefined;
+  let shutdown: () => Promise<void> = async () => {};
+  let report: (addresses: HostAddress[]) => void = () => {};
+  let addresses: HostAddress[] = [];
+  let quitting = false;
+  let learned: (facts: NetworkFacts) => void = () => {};
+  const network = new Promise<NetworkFacts>((resolve) => (learned = resolve));
+  const quit = async (code: number) => {
+    if (quitting) return;
+    quitting = true;
+    await shutdown().catch((error: unknown) => log.error("stopping", { error }));
+    process.exit(code);
+  };
+
+  channel.on("api/listen", (_: unknown, handle) => {
+    handles.push(handle!);
+    server?.listen(handle!);
+  });
+  channel.on("net/addresses", (list: HostAddress[]) => report((addresses = list)));
+  channel.on("api/network", (facts: NetworkFacts) => learned(facts));
+  channel.on("api/stop", () => void quit(0));
+  process.once("disconnect", () => void quit(0));
+  process.on("SIGTERM", () => void quit(0));
+  channel.on("api/start", async (options: ApiOptions) => {
+    try {
+      await start(options);
+      return { body: {} };
+    } catch (error) {
+      if (error instanceof WherryError) return { body: { error: { code: error.code, message: error.message } } };
+      throw error;
+    }
+  });
+
+  async function start(options: ApiOptions): Promise<void> {
+    const { dataDir } = options;
+    const clock = systemClock;
+    const random = systemRandom;
+    const registry = createBuiltinRegistry(strategies);
+    // A store that lost its thread cannot say what is durable: this process ends, and the next one reads the disk.
+    const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
+    const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1"] });
+    const store = await opening;
+    const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
+    const rbac = new Rbac(store);
+    rbac.start();
+    const api = createApi({ store, registry, clock, random, log: log.child("api"), issueToken: (account, request) => tokens.issue(account, request) });
+    registerReviews(api, rbac, tokens);
+    const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
+
+    server = createApiServer({ api, pki, tokens, rbac, random, log: log.child("http"), node: nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined)), address: options.apiUrl.replace("https://", "") });
+    for (const handle of handles) server.listen(handle);
+    await server.listenLocal(socketPath(dataDir, "api.sock"));
+    writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
+
+    // The API answers; what fills it comes after.
+    const { startControllers } = await import("./controllers/index.ts");
+    const volumesDir = join(dataDir, "volumes");
+    mkdirSync(volumesDir, { recursive: true, mode: 0o711 });
+    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca });
+    await controllers.start();
+    await bootstrapRbac(client);
+    void network.then((facts) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
+
+    let stopNetwork = async () => {};
+    let writing = Promise.resolve();
+    async function serveNetwork({ gatewayIP, reserved }: NetworkFacts): Promise<void> {
+    await publishOwnAddress(client, { gatewayIP, port: 6443 });
+    const { startServiceCompiler } = await import("./proxy/services.ts");
+    const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
+    const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
+    const loadBalancers = startLoadBalancerStatus({ client, clock, random, log: log.child("load-balancers") });
+    report = (list) => {
+      loadBalancers.report(list);
+      publishAddresses(list);
+    };
+    report(addresses);
+    stopNetwork = async () => {
+      await compiler.stop();
+      await loadBalancers.stop();
+    };
+
+    // What `wherry status` prints; written in turn, the last state always.
+    function publishAddresses(list: HostAddress[]): void {
+      const data = { addresses: JSON.stringify(list) };
+      const of = { metadata: { name: "wherry-addresses", namespace: systemNamespace }, data };
+      writing = writing.then(() => client.update(resources.configMaps, systemNamespace, "wherry-addresses", of).catch(() => client.create(resources.configMaps, systemNamespace, of))).then(
+        () => {},
+        (error: unknown) => log.warn("the addresses were not published", { error }),
+      );
+    }
+    }
+
+    shutdown = async () => {
+      await server!.close();
+      await stopNetwork();
+      await controllers.stop(AbortSignal.timeout(2_000));
+      rbac.close();
+      await store.close();
+    };
+  }
+
+  /** Logs from the files, exec and attach from the agent's socket, connections from the data plane through `wherry`. */
+  function nodeAccess(dataDir: string, podOf: (key: { namespace: string; name: string }) => Promise<Pod | undefined>): NodeAccess {
+    let streams: Promise<Pick<NodeAccess, "exec" | "attach">> | undefined;
+    const agent = () => (streams ??= import("./node/streams/client.ts").then(({ createStreamClient }) => createStreamClient(socketPath(dataDir, "agent.sock"))));
+    let reader: Promise<Pick<NodeAccess, "logs">> | undefined;
+    const logs = () => (reader ??= import("./node/logs/read.ts").then(({ createLogReader }) => createLogReader({ dataDir, podOf })));
+    return {
+      logs: async (pod, request) => (await logs()).logs(pod, request),
+      exec: async (pod, request) => (await agent()).exec(pod, request),
+      attach: async (pod, request) => (await agent()).attach(pod, request),
+      async dial(key, port) {
+        const ip = (await podOf(key))?.status?.podIP;
+        if (!ip) throw new Error(`pod ${key.name} has no address yet`);
+        const { handle } = await channel.request("net/dial", { ip, port });
+        return new Socket({ handle: handle as never, readable: true, writable: true } as never);
+      },
+    };
+  }
+}

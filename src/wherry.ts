@@ -1,0 +1,320 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import type { Client } from "./api/client.ts";
+import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import { Channel, type RawHandle } from "./base/channel.ts";
+import { systemClock } from "./base/clock.ts";
+import { type ErrorCode, WherryError } from "./base/errors.ts";
+import { readJsonFile, writeFileAtomic } from "./base/files.ts";
+import { bindHandle } from "./base/handles.ts";
+import { limits } from "./base/limits.ts";
+import { createLog, type Log } from "./base/log.ts";
+import { systemRandom } from "./base/random.ts";
+import { socketPath } from "./base/socket-path.ts";
+import type { Agent } from "./node/agent.ts";
+import type { Finding, Sandbox } from "./node/sandbox/sandbox.ts";
+import type { NetSupervisor } from "./proxy/supervisor.ts";
+import { lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
+
+/**
+ * The composition root: which parts run, in which process, started in order and stopped in reverse.
+ *
+ *   startWherry   in `wherry`: forks `wherry-api` first, then sandbox → data plane → agent
+ *   wherry-api.ts in `wherry-api`: store → API server → controllers → snapshot compiler
+ *   (the data plane's worker has its entry in proxy/worker.ts)
+ */
+export interface StartOptions {
+  /** The stack's name: its context in kubeconfigs. Default: wherry. */
+  name?: string;
+  /** Where everything is kept. Default: a temporary folder that goes when the stack stops. */
+  dataDir?: string;
+  /** The API's port on 127.0.0.1. Given: exactly this one. Default: last time's, else 6443, else any free one. */
+  port?: number;
+  isolation?: "auto" | "isolated" | "plain";
+  /** Ports beyond 80 and 443 that pods may dial outside. */
+  egressPorts?: readonly number[];
+  /** Folders below which hostPath volumes may point. */
+  hostPathRoots?: readonly string[];
+  /** Any free port for everything and nothing outside dataDir touched: what tests want. */
+  private?: boolean;
+  log?: Log;
+  /** Told when a step takes time or something restarts. */
+  onProgress?: (message: string) => void;
+}
+
+export interface Wherry {
+  readonly dataDir: string;
+  readonly apiUrl: string;
+  readonly kubeconfig: string;
+  readonly mode: "isolated" | "plain";
+  readonly findings: readonly { id: string; enforced: boolean; message: string; remedy: string }[];
+  readonly client: Client;
+  hostAddresses(): HostAddress[];
+  /** The pids of the children, by name, for status and fault tests. */
+  processes(): { api: number | undefined; net: number[] };
+  /** fast: databases by their fast shutdown, no hooks (Ctrl-C). graceful: every pod gets its full grace. */
+  stop(how?: "fast" | "graceful"): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What `wherry` tells `wherry-api` at its start. */
+export interface ApiOptions {
+  dataDir: string;
+  name: string;
+  apiUrl: string;
+}
+
+/** What `wherry-api` learns once the pod network stands. */
+export interface NetworkFacts {
+  gatewayIP: string;
+  /** Addresses in the pod network where somebody else listens: no Service listener is opened there. */
+  reserved: readonly string[];
+}
+
+interface Settings {
+  apiPort?: number;
+  ports?: Record<string, number>;
+}
+
+const defaultApiPort = 6443;
+export const entry = join(dirname(import.meta.dirname), "bin", "wherry.mjs");
+export { lockDataDir, ownerOf, signalOwner };
+
+/** Starts the whole stack inside this process (as `wherry`) and its children. Throws WherryError; leaves nothing then. */
+export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
+  const temporary = options.dataDir === undefined;
+  const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "wherry-"));
+  const log = options.log ?? createLog("wherry");
+  makeDataDir(dataDir);
+  const lock = lockDataDir(dataDir);
+  const settingsFile = join(dataDir, "settings.json");
+  const settings = readJsonFile<Settings>(settingsFile) ?? {};
+  const saveSettings = () => writeFileAtomic(settingsFile, JSON.stringify(settings, null, 2));
+
+  // Started in this order, stopped in reverse; what is undefined was not reached.
+  let api: ApiProcess | undefined;
+  let sandbox: Sandbox | undefined;
+  let network: NetSupervisor | undefined;
+  let agent: Agent | undefined;
+  let stopping: Promise<void> | undefined;
+
+  const stop = (how: "fast" | "graceful" = "fast"): Promise<void> =>
+    (stopping ??= (async () => {
+      const deadline = AbortSignal.timeout(how === "fast" ? 700 : 10 * 60_000);
+      await agent?.stop(deadline, how).catch((error: unknown) => log.error("the agent did not stop cleanly", { error }));
+      await network?.stop(deadline).catch((error: unknown) => log.error("the data plane did not stop cleanly", { error }));
+      await sandbox?.stop(deadline).catch((error: unknown) => log.error("the sandbox did not stop cleanly", { error }));
+      await api?.stop();
+      lock.release();
+      if (temporary) rmSync(dataDir, { recursive: true, force: true });
+    })());
+
+  try {
+    const port = bindApiPort(options, settings);
+    settings.apiPort = port.port;
+    saveSettings();
+    const apiUrl = `https://127.0.0.1:${port.port}`;
+    api = new ApiProcess(log.child("api"), options.onProgress);
+    api.listeners.push({ role: "host", handle: port.handle });
+
+    // The sandbox decides the mode, which the API process is told; both load at the same time.
+    const { createSandbox } = await import("./node/sandbox/index.ts");
+    sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts: [80, 443, ...(options.egressPorts ?? [])] });
+    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl });
+    apiReady.catch(() => {}); // awaited below
+    await sandbox.start();
+    const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
+    api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP, "10.96.0.1", "10.96.0.10"] });
+    const { createNetSupervisor } = await import("./proxy/supervisor.ts");
+    network = createNetSupervisor({
+      network: sandbox.network,
+      workers: limits.netWorkers,
+      log: log.child("net"),
+      ports: settings.ports ?? {},
+      private: options.private ?? false,
+      onPorts: (ports) => {
+        settings.ports = ports;
+        saveSettings();
+      },
+    });
+    const net = network;
+    api.channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
+    api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
+    await network.start();
+    network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
+    for (const [ip, port] of [[apiServiceIP, 443], [gatewayIP, defaultApiPort]] as const) {
+      // Plain mode as an ordinary user may not have port 443: pods then use the address in their environment.
+      await net.listenInPodNetwork(ip, port).then(
+        (handle) => api!.listen({ role: "pod-network", handle }),
+        (error: Error) => log.warn("the API has no listener in the pod network", { address: `${ip}:${port}`, error: error.message }),
+      );
+    }
+    await apiReady;
+
+    const { createHttpClient } = await import("./api/http-client.ts");
+    const client = createHttpClient({ socketPath: socketPath(dataDir, "api.sock") });
+    const { createAgent } = await import("./node/agent.ts");
+    agent = createAgent({ client, sandbox, network, dataDir, clock: systemClock, random: systemRandom, log: log.child("agent"), hostPathRoots: options.hostPathRoots ?? [], version: wherryVersion() });
+    await agent.start();
+
+    return {
+      dataDir,
+      apiUrl,
+      kubeconfig: join(dataDir, "kubeconfig"),
+      mode: sandbox.mode,
+      findings: sandbox.findings,
+      client,
+      hostAddresses: () => net.hostAddresses(),
+      processes: () => ({ api: api!.pid, net: net.pids() }),
+      stop,
+      [Symbol.asyncDispose]: () => stop("fast"),
+    };
+  } catch (error) {
+    await stop("fast");
+    throw error;
+  }
+}
+
+/** What this machine can give, by trying; nothing stays started. */
+export async function probeMachine(isolation: "auto" | "isolated" | "plain"): Promise<{ mode: "isolated" | "plain"; findings: readonly Finding[] }> {
+  const dataDir = mkdtempSync(join(tmpdir(), "wherry-doctor-"));
+  try {
+    const { createSandbox } = await import("./node/sandbox/index.ts");
+    const sandbox = await createSandbox({ dataDir, isolation, log: createLog("doctor"), clock: systemClock, egressPorts: [] });
+    return { mode: sandbox.mode, findings: sandbox.findings };
+  } finally {
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+function makeDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    chmodSync(dataDir, 0o700);
+    accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw new WherryError("DATA_DIR_UNREADABLE", `the data directory ${dataDir} cannot be used: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+interface Listener {
+  role: "host" | "pod-network";
+  handle: RawHandle;
+}
+
+/**
+ * The API's port, bound here and listened on in `wherry-api`: while that process is restarted, connections wait
+ * in the backlog instead of being refused. This process never polls the handle.
+ */
+function bindApiPort(options: StartOptions, settings: Settings): { port: number; handle: RawHandle } {
+  const wanted = options.port ?? settings.apiPort ?? (options.private ? 0 : defaultApiPort);
+  const exact = options.port !== undefined && options.port !== 0;
+  const first = bindHandle("127.0.0.1", wanted);
+  if (first.handle) return first as { port: number; handle: RawHandle };
+  if (exact || first.code !== "EADDRINUSE") throw new WherryError("PORT_TAKEN", `port ${wanted} on 127.0.0.1 cannot be used for the API (${first.code})`);
+  options.onProgress?.(`port ${wanted} is taken by another program; the API gets a free one`);
+  const second = bindHandle("127.0.0.1", 0);
+  if (!second.handle) throw new WherryError("PORT_TAKEN", `no port on 127.0.0.1 is free for the API (${second.code})`);
+  return second as { port: number; handle: RawHandle };
+}
+
+/** `wherry-api`: forked, told what to do, restarted when it dies, with the same listeners. */
+class ApiProcess {
+  readonly listeners: Listener[] = [];
+  readonly #log: Log;
+  readonly #onProgress: ((message: string) => void) | undefined;
+  readonly #handlers: [string, (body: never, handle: RawHandle | undefined) => unknown][] = [];
+  #child: ChildProcess | undefined;
+  #channel: Channel | undefined;
+  #options: ApiOptions | undefined;
+  #network: NetworkFacts | undefined;
+  #stopping = false;
+  #crashes: number[] = [];
+  /** Handlers put here answer whichever child is alive. */
+  readonly channel = { on: (type: string, handler: (body: never, handle: RawHandle | undefined) => unknown): void => void this.#handlers.push([type, handler]) };
+
+  constructor(log: Log, onProgress: ((message: string) => void) | undefined) {
+    this.#log = log;
+    this.#onProgress = onProgress;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  async start(options: ApiOptions): Promise<void> {
+    this.#options = options;
+    await this.#spawn();
+  }
+
+  listen(listener: Listener): void {
+    this.listeners.push(listener);
+    this.#channel?.notify("api/listen", { role: listener.role }, listener.handle);
+  }
+
+  send(type: string, body: unknown): void {
+    this.#channel?.notify(type, body);
+  }
+
+  tellNetwork(facts: NetworkFacts): void {
+    this.#network = facts;
+    this.send("api/network", facts);
+  }
+
+  async #spawn(): Promise<void> {
+    // A session of its own: a terminal's Ctrl-C must reach only `wherry`. It ends itself when the channel closes.
+    const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), entry, "internal:api"], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true, env: cleanEnvironment() });
+    const channel = new Channel(child);
+    this.#child = child;
+    this.#channel = channel;
+    for (const [type, handler] of this.#handlers) channel.on(type, handler as never);
+    const exited = new Promise<never>((_, reject) => {
+      child.once("error", (error) => reject(error));
+      child.once("exit", (code, signal) => reject(new Error(`wherry-api ended with ${signal ?? `exit code ${code}`}`)));
+    });
+    exited.catch((error: Error) => this.#restart(error));
+    // The listeners first: connections that waited in the backlog are served the moment the server stands.
+    for (const { role, handle } of this.listeners) channel.notify("api/listen", { role }, handle);
+    if (this.#network) channel.notify("api/network", this.#network);
+    const { body } = (await Promise.race([channel.request("api/start", this.#options), exited])) as { body: { error?: { code: ErrorCode; message: string } } | undefined };
+    if (body?.error) {
+      this.#stopping = true;
+      throw new WherryError(body.error.code, body.error.message);
+    }
+  }
+
+  /** At once after a first crash; slower when it keeps crashing. */
+  #restart(error: Error): void {
+    if (this.#stopping) return;
+    const now = Date.now();
+    this.#crashes = [...this.#crashes.filter((at) => now - at < 10_000), now];
+    const waitMs = this.#crashes.length > 3 ? Math.min(5_000, 250 * 2 ** (this.#crashes.length - 4)) : 0;
+    this.#log.error("restarting", { error: error.message, waitMs });
+    this.#onProgress?.(`${error.message}; restarting it (pods and traffic go on)`);
+    setTimeout(() => !this.#stopping && this.#spawn().catch(() => {}), waitMs);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const child = this.#child;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+    this.#channel?.notify("api/stop");
+    const hard = setTimeout(() => child.kill("SIGKILL"), 5_000);
+    await gone;
+    clearTimeout(hard);
+  }
+}
+
+/** Our children get what programs need and nothing of npm's or the user's secrets. */
+function cleanEnvironment(): NodeJS.ProcessEnv {
+  const kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE"];
+  return Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+}
+
+/** The version in package.json. */
+export function wherryVersion(): string {
+  return (JSON.parse(readFileSync(join(dirname(import.meta.dirname), "package.json"), "utf8")) as { version: string }).version;
+}
