@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { workerProgram } from "./program.ts";
+import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
 import { endWorker, spawnWorker } from "./worker-process.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -29,7 +30,24 @@ test("a worker of another user starts from sources and a Node that it may not re
   rmSync(home, { recursive: true });
 });
 
-test("without a change of user everything stays where it is", () => {
+test("in plain mode root's workers are nobody in particular, and still serve port 80", { skip: isRoot ? false : "only root changes users" }, async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.end("pod"));
+  const [pid] = net.pids();
+  const status = readFileSync(`/proc/${pid}/status`, "utf8");
+  assert.match(status, /^Uid:\t100000\t100000\t100000\t100000$/m);
+  assert.match(status, /^CapPrm:\t0+$/m);
+  assert.match(status, /^Groups:\s*$/m);
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  assert.equal(await eventually(() => exchange(ip, 80)), "pod");
+  net.setReady("127.0.0.1", false);
+  await eventually(() => exchange(ip, 80).then(() => false, (error: Error) => error.message === "ECONNREFUSED"));
+  net.setReady("127.0.0.1", true);
+  assert.equal(await eventually(() => exchange(ip, 80)), "pod");
+});
+
+test("without a change of user everything stays where it is", { skip: isRoot ? "root's workers change" : false }, () => {
   const program = workerProgram([]);
   assert.equal(program.file, join(import.meta.dirname, "worker.ts"));
   assert.equal(program.node, process.execPath);

@@ -18,6 +18,8 @@ export interface WorkerProgram {
   nodeFd: number | undefined;
   file: string;
   env: Readonly<Record<string, string>>;
+  /** The user to become at the start; undefined when the prefix does that, or when we are nobody special ourselves. */
+  user: number | undefined;
   /** Removes the copy and closes the descriptor; once. */
   dispose(): void;
 }
@@ -27,8 +29,12 @@ export const nodeFdInChild = 4;
 const sourceDir = dirname(import.meta.dirname);
 const copied = ["base", "policy", "proxy"] as const;
 
+/** Workers read what strangers send: in plain mode, where no prefix does it, root's workers become this user. */
+const workerUid = 100_000;
+
 export function workerProgram(enter: readonly string[], sources = sourceDir, execPath = process.execPath): WorkerProgram {
-  const uid = otherUid(enter);
+  const user = enter.length === 0 && process.getuid?.() === 0 ? workerUid : undefined;
+  const uid = user ?? otherUid(enter);
   const isReadable = uid === undefined || (isReachable(join(sources, "proxy", "worker.ts")) && isReachable(join(sources, "base", "channel.ts")));
   const copy = isReadable ? undefined : copySources(sources);
   const nodeFd = uid === undefined || isReachable(execPath, 0o005) ? undefined : openSync(execPath, "r");
@@ -38,6 +44,7 @@ export function workerProgram(enter: readonly string[], sources = sourceDir, exe
     nodeFd,
     file: join(copy ?? sources, "proxy", "worker.ts"),
     env: cache === undefined ? {} : { NODE_COMPILE_CACHE: cache, NODE_COMPILE_CACHE_PORTABLE: "1" },
+    user,
     dispose() {
       if (copy !== undefined) rmSync(copy, { recursive: true, force: true });
       if (nodeFd !== undefined) closeSync(nodeFd);

@@ -235,7 +235,7 @@ class Supervisor implements NetSupervisor {
   /** Plain mode as root: workers are unprivileged, and Services like to listen on port 80. */
   #bindForWorker({ protocol, ip, port }: { protocol: "TCP" | "UDP"; ip: string; port: number }): UdpHandle | TcpHandle {
     if (this.#options.network.mode !== "plain" || !/^127\.(?!0\.)/.test(ip)) throw new Error(`${ip}:${port} is not bound on this side`);
-    const { handle, code } = protocol === "TCP" ? bindHandle(ip, port) : bindUdpHandle(ip, port);
+    const { handle, code } = protocol === "TCP" ? bindHandle(ip, port, { reusePort: this.#workers.length > 1 }) : bindUdpHandle(ip, port);
     if (!handle) throw new Error(`bind ${ip}:${port}: ${code}`);
     return handle;
   }

@@ -120,7 +120,7 @@ export function spawnWorker(enter: readonly string[], program: WorkerProgram): C
   const env: NodeJS.ProcessEnv = { ...program.env };
   for (const name of ["PATH", "WHERRY_LOG", "LANG"]) if (process.env[name] !== undefined) env[name] = process.env[name];
   // A session of its own: a terminal's Ctrl-C must reach only `wherry`.
-  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", ...(program.nodeFd === undefined ? [] : [program.nodeFd])], detached: true, env });
+  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", ...(program.nodeFd === undefined ? [] : [program.nodeFd])], detached: true, env, ...(program.user === undefined ? {} : { uid: program.user, gid: program.user }) });
 }
 
 /** Closes the channel, upon which a worker ends; kills it at the deadline. */
