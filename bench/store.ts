@@ -73,7 +73,9 @@ function openBare(file: string): { put(key: string): void; close(): void } {
   const db = new DatabaseSync(file);
   db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; CREATE TABLE objects (id INTEGER PRIMARY KEY, key TEXT UNIQUE, value BLOB)");
   const statement = db.prepare("INSERT INTO objects (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
-  return { put: (key) => void statement.run(key, Buffer.from(JSON.stringify({ metadata: { name: key }, data: { padding } }))), close: () => db.close() };
+  let revision = 0;
+  // Changed each time: SQLite writes nothing for a row that stays as it was.
+  return { put: (key) => void statement.run(key, Buffer.from(JSON.stringify({ metadata: { name: key, resourceVersion: String(++revision) }, data: { padding } }))), close: () => db.close() };
 }
 
 /** `writers` at a time, each beginning its next write when the last is durable. */

