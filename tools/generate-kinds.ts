@@ -79,6 +79,9 @@ const skippedDefinitions = /^io\.k8s\.apimachinery\.pkg\.(version|runtime|util|a
 /** JSON names that differ from the protobuf field's by more than nothing. */
 const protobufNames: Record<string, string> = { uid: "uID", apiGroup: "aPIGroup", webhooks: "Webhooks", name: "Name", expression: "Expression", $ref: "ref", $schema: "schema" };
 
+/** Protobuf fields whose messages JSON writes without a name of their own. */
+const inlinedFields = new Set(["localObjectReference", "volumeSource", "persistentVolumeSource", "handler", "ephemeralContainerCommon", "ingressRuleValue", "ruleWithOperations", "rule", "deviceConfiguration"]);
+
 export interface Tables {
   /** File name → text. */
   [file: string]: string;
@@ -122,13 +125,15 @@ export function generateTables(folder: string): Tables {
     const item = properties.items?.items;
     if (simple.endsWith("List") && kinds && item) return JSON.stringify({ kind: kinds[0]!.group, list: typeOf(item, owner) });
 
+    const embedded: Record<string, string> = {};
     const head: Record<string, unknown> = {};
     if (kinds) head.kind = kinds.length > 1 ? "every" : kinds[0]!.group;
     const required = (schema.required ?? []).filter((field) => properties[field]);
     if (required.length > 0) head.required = required;
     if (schema["x-kubernetes-map-type"]) head.mapType = schema["x-kubernetes-map-type"];
     const go = goTypes[name] ?? {};
-    const numbers = protobufNumbers(name, properties);
+    const numbers = protobufNumbers(name, properties, embedded);
+    if (Object.keys(embedded).length > 0) head.embedded = embedded;
     const fields: string[] = [];
     for (const field of Object.keys(properties).sort()) {
       if (kinds && (field === "apiVersion" || field === "kind")) continue;
@@ -151,7 +156,7 @@ export function generateTables(folder: string): Tables {
     const isStruct = reference !== undefined && !scalarDefinitions[reference.split(".").at(-1)!];
     if (isStruct ? !("default" in property) : goType.startsWith("*")) type = `*${type}`;
     const named = goType.replace(/^\*/, "").replace(/^\[\]/, "");
-    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${named.split(".").at(-1)}`;
+    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${goNameOf(named, owner)}`;
     const attributes: Record<string, unknown> = {};
     const extension = (name: string, as: string) => {
       if (property[`x-kubernetes-${name}`] !== undefined) attributes[as] = property[`x-kubernetes-${name}`];
@@ -186,7 +191,7 @@ export function generateTables(folder: string): Tables {
   }
 
   /** JSON field → "3", or "2.5" when it lies in an inlined message, with what Go says of inlined fields. */
-  function protobufNumbers(name: string, properties: Record<string, Property>): Map<string, { path: string; go?: string }> {
+  function protobufNumbers(name: string, properties: Record<string, Property>, embedded: Record<string, string>): Map<string, { path: string; go?: string }> {
     const result = new Map<string, { path: string; go?: string }>();
     const visit = (messageName: string, prefix: string, goName: string) => {
       const message = messages[messageName];
@@ -197,17 +202,20 @@ export function generateTables(folder: string): Tables {
         if (entry && !result.has(field)) result.set(field, { path: prefix + entry[0], ...(prefix !== "" && { go: goTypes[goName]?.[field] ?? "" }) });
       }
       for (const [field, [number, type, rule]] of Object.entries(message)) {
-        if (properties[field] || rule === "repeated" || !messages[type] || prefix.split(".").length > 2) continue;
-        const renamed = Object.entries(protobufNames).some(([json, proto]) => proto === field && properties[json]) || field.startsWith("xKubernetes");
-        if (renamed) continue;
-        const inner = Object.keys(messages[type]);
-        const covered = inner.filter((innerField) => properties[innerField] || messages[messages[type]![innerField]![1]]);
-        if (covered.length > 0) visit(type, `${prefix}${number}.`, type.replace(/^k8s\.io\./, "io.k8s.").replaceAll("_", "-"));
+        if (!inlinedFields.has(field) || properties[field] || rule === "repeated" || !messages[type]) continue;
+        embedded[prefix + number] = type.split(".").at(-1)!;
+        visit(type, `${prefix}${number}.`, type.replace(/^k8s\.io\./, "io.k8s.").replaceAll("_", "-"));
       }
     };
     visit(name.replace(/^io\.k8s\./, "k8s.io.").replaceAll("-", "_"), "", name);
     return result;
   }
+}
+
+/** "PullPolicy" of version 1 as it is; types of other packages and versions with Go's name of the package. */
+function goNameOf(named: string, owner: string): string {
+  const [qualifier, name] = named.includes(".") ? (named.split(".") as [string, string]) : [owner.split(".").at(-1)!, named];
+  return qualifier === "types" || /^v[2-9]/.test(qualifier) ? `${qualifier}.${name}` : name;
 }
 
 function referenceOf(property: Property): string | undefined {

@@ -31,7 +31,7 @@ for (const [folder, name] of packages) {
       const fields = structs.get(`${name}.${struct}`) ?? [];
       structs.set(`${name}.${struct}`, fields);
       for (const line of body!.split("\n")) {
-        const match = /^\t\w+\s+(\S+)\s+`.*?json:"([^",]+)((?:,\w+)*)"(.*)`/.exec(line);
+        const match = /^\t(?:\w+\s+)?(\S+)\s+`.*?json:"([^",]+)((?:,\w+)*)"(.*)`/.exec(line);
         if (!match || match[2] === "-") continue;
         const number = folder.startsWith("kube-aggregator") ? /protobuf:"\w+,(\d+)/.exec(match[4]!)?.[1] : undefined;
         fields.push({ json: match[2]!, goType: match[1]!, always: !/omitempty|omitzero/.test(match[3]!), number });

@@ -20,16 +20,13 @@ export function canonicalTime(text: string): string {
 /** RFC 3339 with exactly six digits of fraction → the same in UTC. */
 export function canonicalMicroTime(text: string): string {
   const micros = /\.(\d{6})(?:Z|[+-]\d\d:\d\d)$/.exec(text)?.[1];
-  if (micros === undefined) throw new ScalarError(`parsing time ${JSON.stringify(text)} as ${JSON.stringify(microLayout)}: cannot parse ${JSON.stringify(text.slice(19))} as ".000000"`);
+  if (micros === undefined) throw unparsable(text, microLayout);
   return new Date(parseTime(text, microLayout)).toISOString().replace(/\.\d+Z$/, `.${micros}Z`);
 }
 
 function parseTime(text: string, layout: string): number {
   const match = rfc3339.exec(text);
-  if (!match) {
-    const [rest, wanted] = failureOf(text);
-    throw new ScalarError(`parsing time ${JSON.stringify(text)} as ${JSON.stringify(layout)}: cannot parse ${JSON.stringify(rest)} as ${JSON.stringify(wanted)}`);
-  }
+  if (!match) throw unparsable(text, layout);
   const [, year, month, day, hour, minute, second, , zone] = match as unknown as string[];
   const days = new Date(Date.UTC(Number(year), Number(month), 0)).getUTCDate();
   const wrong = Number(month) < 1 || Number(month) > 12 ? "month" : Number(day) < 1 || Number(day) > days ? "day" : Number(hour) > 23 ? "hour" : Number(minute) > 59 ? "minute" : Number(second) > 59 ? "second" : undefined;
@@ -37,7 +34,7 @@ function parseTime(text: string, layout: string): number {
   return Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}${zone}`);
 }
 
-const layoutParts: [RegExp, string][] = [
+const layoutParts = (layout: string): [RegExp, string][] => [
   [/^\d{4}/, "2006"],
   [/^-/, "-"],
   [/^\d\d/, "01"],
@@ -48,19 +45,19 @@ const layoutParts: [RegExp, string][] = [
   [/^:/, ":"],
   [/^\d\d/, "04"],
   [/^:/, ":"],
-  [/^\d\d(?:[.,]\d+)?/, "05"],
+  ...(layout === microLayout ? ([[/^\d\d/, "05"], [/^\.\d{6}/, ".000000"]] as [RegExp, string][]) : ([[/^\d\d(?:[.,]\d+)?/, "05"]] as [RegExp, string][])),
   [/^(?:Z|[+-]\d\d:\d\d)/, "Z07:00"],
 ];
 
-/** Where Go's time.Parse gives up: the rest of the text, and the part of the layout it wanted there. */
-function failureOf(text: string): [rest: string, wanted: string] {
+/** Says where Go's time.Parse gives up: the rest of the text, and the part of the layout that it wanted there. */
+function unparsable(text: string, layout: string): ScalarError {
   let rest = text;
-  for (const [pattern, wanted] of layoutParts) {
+  for (const [pattern, wanted] of layoutParts(layout)) {
     const match = pattern.exec(rest);
-    if (!match) return [rest, wanted];
+    if (!match) return new ScalarError(`parsing time ${JSON.stringify(text)} as ${JSON.stringify(layout)}: cannot parse ${JSON.stringify(rest)} as ${JSON.stringify(wanted)}`);
     rest = rest.slice(match[0].length);
   }
-  return [rest, ""];
+  return new ScalarError(`parsing time ${JSON.stringify(text)}: extra text: ${JSON.stringify(rest)}`);
 }
 
 /** Base64 without the line breaks that Go skips. */

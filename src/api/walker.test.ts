@@ -78,14 +78,22 @@ test("walk() refuses wrong types with Go's text", () => {
     [`${pod}.containers`, [{ name: "c", env: [{ name: "A", value: 1 }] }], field(`EnvVar.${pod}.containers.env.value`, "number", "string")],
     [`${pod}.containers`, [{ name: "c", env: [{ name: "A", value: true }] }], field(`EnvVar.${pod}.containers.env.value`, "bool", "string")],
     [`${pod}.containers`, [{ name: "c", imagePullPolicy: 1 }], field(`Container.${pod}.containers.imagePullPolicy`, "number", "v1.PullPolicy")],
-    ["spec.strategy.rollingUpdate.maxSurge", true, "json: cannot unmarshal bool into Go value of type int32"],
+    ["spec.strategy.rollingUpdate.maxSurge", true, field("RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge", "bool", "int32")],
     [`${pod}.overhead`, { cpu: "1cpu" }, "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"],
     ["metadata.creationTimestamp", "yesterday", 'parsing time "yesterday" as "2006-01-02T15:04:05Z07:00": cannot parse "yesterday" as "2006"'],
     ["metadata.creationTimestamp", "2026-02-29T00:00:00Z", 'parsing time "2026-02-29T00:00:00Z": day out of range'],
     ["metadata.creationTimestamp", "2026-01-01", 'parsing time "2026-01-01" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T"'],
-    ["metadata.creationTimestamp", 1, "json: cannot unmarshal number into Go value of type string"],
+    ["metadata.creationTimestamp", 1, field("ObjectMeta.metadata.creationTimestamp", "number", "string")],
+    ["metadata.uid", 1, field("ObjectMeta.metadata.uid", "number", "types.UID")],
+    [`${pod}.volumes`, [{ name: "v", hostPath: "x" }], field(`Volume.${pod}.volumes.VolumeSource.hostPath`, "string", "v1.HostPathVolumeSource")],
+    [`${pod}.containers`, [{ name: "c", livenessProbe: { httpGet: { port: 80, path: 1 } } }], field(`HTTPGetAction.${pod}.containers.livenessProbe.ProbeHandler.httpGet.path`, "number", "string")],
+    [`${pod}.containers`, [{ name: "c", securityContext: { capabilities: { drop: [1] } } }], field(`Capabilities.${pod}.containers.securityContext.capabilities.drop`, "number", "v1.Capability")],
+    ["spec", { replicas: "x", paused: 1 }, field("DeploymentSpec.spec.replicas", "string", "int32")],
+    ["spec", { replicas: "x", template: { metadata: { creationTimestamp: "x" } } }, 'parsing time "x" as "2006-01-02T15:04:05Z07:00": cannot parse "x" as "2006"'],
   ];
   for (const [path, given, message] of cases) assert.throws(() => walk(deployment, at(path, given)), (error) => error instanceof DecodeError && (assert.equal(error.message, message), true));
+  const hpa = builtinSchema("autoscaling", "v2", "HorizontalPodAutoscaler")!;
+  assert.throws(() => walk(hpa, at("spec.behavior.scaleDown.selectPolicy", 1)), { message: field("HPAScalingRules.spec.behavior.scaleDown.selectPolicy", "number", "v2.ScalingPolicySelect") });
   const secret = builtinSchema("", "v1", "Secret")!;
   assert.throws(() => walk(secret, at("data.a", "x!")), { message: "illegal base64 data at input byte 1" });
   assert.throws(() => walk(secret, at("data.a", "abc")), { message: "illegal base64 data at input byte 0" });

@@ -42,7 +42,9 @@ export function strictDecodingError(version: string, kind: string, problems: rea
 export function walk(schema: Schema, value: Record<string, unknown>, options: WalkOptions = {}): Walked {
   const walker = new Walker(options.shared ?? false, options.partial ?? false);
   try {
-    return { value: walker.object(planOf(schema), value), unknownFields: walker.unknownFields };
+    const walked = { value: walker.object(planOf(schema), value), unknownFields: walker.unknownFields };
+    if (walker.mismatch) throw walker.mismatch;
+    return walked;
   } catch (error) {
     throw error instanceof ScalarError || error instanceof QuantityError ? new DecodeError(error.message) : error;
   }
@@ -121,6 +123,8 @@ function shapeOf(schema: Schema): Shape {
 
 class Walker {
   readonly unknownFields: string[] = [];
+  /** The first value of a wrong type. Go notes it and goes on: a time or quantity that does not parse is told instead. */
+  mismatch: DecodeError | undefined;
   readonly #shared: boolean;
   readonly #partial: boolean;
   /** Where the walk is: names, numbers of list elements, and keys of maps behind a mark, since Go's texts leave them out. */
@@ -161,42 +165,42 @@ class Walker {
     const dropZero = plan.omitZero && !this.#partial;
     switch (plan.shape) {
       case "string":
-        if (typeof value !== "string") throw this.#mismatch(plan, value);
+        if (typeof value !== "string") return this.#mismatch(plan, value);
         return dropZero && value === "" ? undefined : value;
       case "int32":
       case "int64":
-        if (typeof value !== "number") throw this.#mismatch(plan, value);
-        if (plan.shape === "int32" ? (value | 0) !== value : !Number.isInteger(value) || Math.abs(value) >= 2 ** 63) throw this.#mismatch(plan, value, ` ${value}`);
+        if (typeof value !== "number") return this.#mismatch(plan, value);
+        if (plan.shape === "int32" ? (value | 0) !== value : !Number.isInteger(value) || Math.abs(value) >= 2 ** 63) return this.#mismatch(plan, value, ` ${value}`);
         return dropZero && value === 0 ? undefined : value;
       case "boolean":
-        if (typeof value !== "boolean") throw this.#mismatch(plan, value);
+        if (typeof value !== "boolean") return this.#mismatch(plan, value);
         return dropZero && !value ? undefined : value;
       case "number":
-        if (typeof value !== "number") throw this.#mismatch(plan, value);
+        if (typeof value !== "number") return this.#mismatch(plan, value);
         return dropZero && value === 0 ? undefined : value;
       case "object":
-        if (typeof value !== "object" || Array.isArray(value)) throw this.#mismatch(plan, value);
+        if (typeof value !== "object" || Array.isArray(value)) return this.#mismatch(plan, value);
         return this.object(plan, value as Record<string, unknown>);
       case "array":
-        if (!Array.isArray(value)) throw this.#mismatch(plan, value);
+        if (!Array.isArray(value)) return this.#mismatch(plan, value);
         return dropZero && value.length === 0 ? undefined : this.#array(plan, value);
       case "map":
-        if (typeof value !== "object" || Array.isArray(value)) throw this.#mismatch(plan, value);
+        if (typeof value !== "object" || Array.isArray(value)) return this.#mismatch(plan, value);
         return this.#map(plan, value as Record<string, unknown>, dropZero);
       case "quantity":
         return this.#quantity(value, false);
       case "int-or-string":
         if (typeof value === "string" || (typeof value === "number" && (value | 0) === value)) return value;
-        throw this.#bareMismatch(value, "int32", typeof value === "number" ? ` ${value}` : "");
+        throw this.#mismatchInside(value, "int32", typeof value === "number" ? ` ${value}` : "");
       case "date-time":
-        if (typeof value !== "string") throw this.#bareMismatch(value, "string");
+        if (typeof value !== "string") throw this.#mismatchInside(value, "string");
         return canonicalTime(value);
       case "micro-time":
-        if (typeof value !== "string") throw this.#bareMismatch(value, "string");
+        if (typeof value !== "string") throw this.#mismatchInside(value, "string");
         return canonicalMicroTime(value);
       case "bytes":
-        if (typeof value !== "string") throw this.#mismatch(plan, value);
-        return dropZero && value === "" ? undefined : canonicalBase64(value);
+        if (typeof value !== "string") return this.#mismatch(plan, value);
+        return dropZero && value === "" ? undefined : this.#bytes(value);
       case "any":
         return value;
     }
@@ -241,6 +245,16 @@ class Walker {
     return canonicalQuantity(typeof value === "string" ? value : JSON.stringify(value), milli);
   }
 
+  /** A wrong character is noted like a wrong type. */
+  #bytes(text: string): string | undefined {
+    try {
+      return canonicalBase64(text);
+    } catch (error) {
+      this.mismatch ??= new DecodeError((error as Error).message);
+      return undefined;
+    }
+  }
+
   #unknown(key: string): void {
     if (this.unknownFields.length >= unknownFieldsMax) return;
     let text = "";
@@ -248,14 +262,28 @@ class Walker {
     this.unknownFields.push(`unknown field ${JSON.stringify(text === "" ? key : `${text}.${key}`)}`);
   }
 
-  #mismatch(plan: Plan, value: unknown, literal = ""): DecodeError {
-    const struct = this.#structs.at(-1)?.schema.name?.split(".").at(-1) ?? "";
-    const field = this.#path.filter((part) => typeof part === "string" && !part.startsWith(mapKeyMark)).join(".");
-    return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go struct field ${struct}.${field} of type ${goTypeOf(plan.schema)}`);
+  #mismatch(plan: Plan, value: unknown, literal = ""): undefined {
+    this.mismatch ??= this.#mismatchInside(value, goTypeOf(plan.schema), literal);
   }
-  /** Types with a decoder of their own lose the field's name. */
-  #bareMismatch(value: unknown, type: string, literal = ""): DecodeError {
-    return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go value of type ${type}`);
+
+  /** What a type with a decoder of its own says; that ends the walk. */
+  #mismatchInside(value: unknown, type: string, literal = ""): DecodeError {
+    const struct = this.#structs.at(-1)?.schema.name?.split(".").at(-1) ?? "";
+    return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go struct field ${struct}.${this.#goPath()} of type ${type}`);
+  }
+
+  /** The fields on the way, embedded structs by their names; without keys of maps and indices. */
+  #goPath(): string {
+    const parts: string[] = [];
+    let depth = 0;
+    for (const part of this.#path) {
+      if (typeof part === "number" || part.startsWith(mapKeyMark)) continue;
+      // The n-th field on the path was found in the n-th struct.
+      const embedded = this.#structs[depth++]?.schema.protobuf?.[part]?.embedded;
+      if (embedded !== undefined) parts.push(embedded);
+      parts.push(part);
+    }
+    return parts.join(".");
   }
 }
 
