@@ -233,7 +233,12 @@ class ApiProcess {
   #stopping = false;
   #crashes: number[] = [];
   /** Handlers put here answer whichever child is alive. */
-  readonly channel = { on: (type: string, handler: (body: never, handle: RawHandle | undefined) => unknown): void => void this.#handlers.push([type, handler]) };
+  readonly channel = {
+    on: (type: string, handler: (body: never, handle: RawHandle | undefined) => unknown): void => {
+      this.#handlers.push([type, handler]);
+      this.#channel?.on(type, handler as never);
+    },
+  };
 
   constructor(log: Log, onProgress: ((message: string) => void) | undefined) {
     this.#log = log;
