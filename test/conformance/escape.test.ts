@@ -170,6 +170,22 @@ function escapes(): void {
     await pod.remove();
   });
 
+  test("another address is of no use even to a pod with every right over its own network", async () => {
+    // From Wherry's side of the wall: the capabilities of the pod network's owner, inside the attacker's own namespace.
+    const { enter } = harness.sandbox.network;
+    const admin = [...enter.slice(0, enter.indexOf("-n")), "nsenter", `--net=/proc/${waiting.pid}/ns/net`];
+    const speak = (ip: string) => {
+      const script = `ip addr add ${ip}/32 dev lo 2>/dev/null; exec /usr/bin/python3 -c 'import socket
+s = socket.socket(); s.settimeout(1); s.bind(("${ip}", 0)); s.connect(("${surroundings.mirrorIP}", 80)); print("GOT", s.recv(100).decode())'`;
+      const { stdout, stderr } = spawnSync(admin[0]!, [...admin.slice(1), "sh", "-c", script], { encoding: "utf8", env: { PATH: "/usr/sbin:/usr/bin:/sbin:/bin" } });
+      return stdout + stderr;
+    };
+    assert.match(speak(surroundings.otherIP), /timed out/);
+    assert.match(speak("10.96.0.1"), /timed out/);
+    assert.match(speak("10.244.0.1"), /timed out/);
+    assert.match(speak(surroundings.ownIP), new RegExp(`GOT ${surroundings.ownIP.replaceAll(".", "\\.")}`));
+  });
+
   test("killing everything kills the pod's own programs only", async () => {
     const [pod, neighbour] = [await harness.pod(), await harness.pod()];
     const containers = [await pod.startContainer(containerSpec(["sleep", "1000"])), await neighbour.startContainer(containerSpec(["sleep", "1000"]))];

@@ -44,6 +44,8 @@ export async function openCgroups(name: string, base = mountPoint): Promise<{ ro
           mkdirSync(folder, { recursive: true });
           if ((await run(["/bin/sh", "-c", 'echo 0 > "$1/cgroup.procs"', "sh", folder])).code === 0) root.controllers[controller] = folder;
           else reason = `${folder} does not take processes`;
+          // Made again with the first container; a mere question leaves nothing behind.
+          removeGroup(folder);
         } catch (error) {
           reason = (error as Error).message;
         }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chmodSync, mkdirSync, realpathSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { systemClock, type Clock } from "../../base/clock.ts";
@@ -14,12 +14,12 @@ import type { Finding, Sandbox } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 
 export interface SandboxOptions {
-  /** Wherry's data directory (made 0700). Its `sandbox/` belongs to this module. */
+  /** Wherry's data directory, made 0700 by `start`. Its `sandbox/` belongs to this module. */
   dataDir: string;
   isolation: "auto" | "isolated" | "plain";
   log: Log;
   clock?: Clock;
-  /** TCP ports that pods may reach outside; information for findings, the data plane serves them. */
+  /** TCP ports that pods may reach outside: for findings; the data plane serves them. */
   egressPorts?: readonly number[];
   /** Programs put into /usr/local/bin of every pod: name → file. `node` is Wherry's own Node unless given. */
   programs?: Readonly<Record<string, string>>;
@@ -36,10 +36,8 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { isolation, log } = options;
   const clock = options.clock ?? systemClock;
   const isRoot = process.getuid?.() === 0;
-  mkdirSync(options.dataDir, { recursive: true, mode: 0o700 });
-  // Pods run with this user's id unless Wherry is root: the folder's mode is then the only thing around set-uid files of theirs.
-  chmodSync(options.dataDir, 0o700);
-  const dataDir = realpathSync(resolve(options.dataDir));
+  // Nothing is made here: `wherry doctor` asks too, beside a running Wherry or without a data directory.
+  const dataDir = existsSync(options.dataDir) ? realpathSync(options.dataDir) : resolve(options.dataDir);
   const id = createHash("sha256").update(dataDir).digest("hex").slice(0, 16);
   const programs = { node: process.execPath, ...options.programs };
   const probe = isolation === "plain" ? undefined : await probeIsolation(isRoot, options.without);
@@ -48,7 +46,7 @@ export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
     const { root: cgroups, reason } = options.cgroups === false ? { root: undefined, reason: "switched off" } : await openCgroups(`wherry-${id}`);
     const hasSeccomp = tools.bwrap !== undefined && seccompFilter() !== undefined && (await run([tools.unshare, ...(isRoot ? ["-m"] : ["-Urm"]), tools.bwrap, "--dev-bind", "/", "/", "true"])).code === 0;
     if (!hasSeccomp) tools.bwrap = undefined;
-    return new IsolatedSandbox({ dataDir, id, tools, cgroups, findings: [probe.finding, ...isolatedFindings(tools, cgroups, reason, hasSeccomp)], programs, clock, log });
+    return new IsolatedSandbox({ dataDir, id, tools, cgroups, findings: [probe.finding, ...isolatedFindings(tools, cgroups, reason, hasSeccomp, options.egressPorts ?? [])], programs, clock, log });
   }
   if (isolation === "isolated") throw new WherryError("PLATFORM_UNSUPPORTED", `--isolation=isolated is impossible here. ${probe!.finding.message}${probe!.finding.remedy ? ` Remedy: ${probe!.finding.remedy}` : ""}`);
   const { root: cgroups } = options.cgroups === false || !isRoot ? { root: undefined } : await openCgroups(`wherry-${id}`);

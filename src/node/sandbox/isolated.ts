@@ -1,4 +1,4 @@
-import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { NetworkNamespace } from "../../api/network.ts";
 import type { Clock } from "../../base/clock.ts";
@@ -58,6 +58,9 @@ export class IsolatedSandbox implements Sandbox {
 
   async start(): Promise<void> {
     const { tools, clock, dataDir } = this.#options;
+    // Where Wherry is no root, pods' files belong to its user: this mode is then all that is around their set-uid files.
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    chmodSync(dataDir, 0o700);
     const leaked = closeLeakedFds();
     if (leaked.length > 0) this.#options.log.info("closed descriptors left open by whoever started Wherry", { count: leaked.length });
     this.#leftovers.start();

@@ -50,6 +50,8 @@ export class PlainSandbox implements Sandbox {
 
   async start(): Promise<void> {
     const { dataDir, programs, isRoot } = this.#options;
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    chmodSync(dataDir, 0o700);
     const leaked = closeLeakedFds();
     if (leaked.length > 0) this.#options.log.info("closed descriptors left open by whoever started Wherry", { count: leaked.length });
     this.#leftovers.start();

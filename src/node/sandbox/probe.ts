@@ -48,7 +48,7 @@ function namespaceRemedy(error: string): string {
 const firstLine = (text: string) => text.trim().split("\n")[0] ?? "";
 
 /** Findings of isolated mode, beyond the namespaces themselves. */
-export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, cgroupReason: string, hasSeccomp: boolean): Finding[] {
+export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, cgroupReason: string, hasSeccomp: boolean, egressPorts: readonly number[]): Finding[] {
   const controllers = cgroups?.controllers ?? {};
   const layout = cgroups ? `cgroup v${cgroups.version}` : "";
   return [
@@ -65,7 +65,7 @@ export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, 
     tools.isRoot
       ? { id: "own-uid", enforced: true, message: "Each pod has a user id of its own on this machine.", remedy: "" }
       : { id: "own-uid", enforced: false, message: "Pods run with your user id on this machine, behind their namespaces; files of pods are yours.", remedy: "Run Wherry as root." },
-    { id: "egress-udp", enforced: false, message: "Pods reach the Internet by TCP on the egress ports only; UDP and ICMP leave the machine nowhere.", remedy: "" },
+    { id: "egress-udp", enforced: false, message: `Pods reach the Internet by TCP on ${egressPorts.length > 0 ? `port${egressPorts.length > 1 ? "s" : ""} ${egressPorts.join(", ")}` : "the egress ports"} only; UDP and ICMP do not leave the machine.`, remedy: "wherry up --egress-port PORT" },
     tools.hostname
       ? { id: "hostname", enforced: true, message: "Pods see their own hostname.", remedy: "" }
       : { id: "hostname", enforced: false, message: "Pods see this machine's hostname.", remedy: "apt-get install hostname" },
