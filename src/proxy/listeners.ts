@@ -1,5 +1,6 @@
 import { bindHandle, bindUdpHandle, errorName, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
+import { privilegedPortOffset } from "./messages.ts";
 
 /**
  * The listeners of one worker. Each key has a slot; `wherry` keeps a copy of every handle, so a listener
@@ -49,8 +50,6 @@ interface Slot {
 
 const backlog = 1024;
 const bindRetryMs = 500;
-/** Plain mode: where a port is listened on that an ordinary user may not bind. */
-export const privilegedPortOffset = 40_000;
 
 export class Listeners {
   readonly #slots = new Map<string, Slot>();

@@ -35,3 +35,9 @@ export interface Give {
 }
 
 export const emptySnapshot: NetSnapshot = { revision: 0, services: [] };
+
+/**
+ * Plain mode: a port that an ordinary user may not bind is listened on this much higher; the preload of Node pods
+ * dials it there.
+ */
+export const privilegedPortOffset = 40_000;

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { privilegedPortOffset } from "./messages.ts";
 import { workerProgram } from "./program.ts";
 import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
 import { endWorker, spawnWorker } from "./worker-process.ts";
@@ -53,4 +55,15 @@ test("without a change of user everything stays where it is", { skip: isRoot ? "
   assert.equal(program.node, process.execPath);
   program.dispose();
   assert.ok(existsSync(program.file));
+});
+
+test("plain mode: a listener for the API at the cluster's address, bound by wherry itself", async () => {
+  await using net = await startSupervisor();
+  const handle = await net.listenInPodNetwork(net.network.apiServiceIP, 443);
+  const server = createServer((socket) => socket.end("api")).listen(handle);
+  await once(server, "listening");
+  const { port: number } = server.address() as { port: number };
+  assert.ok(number === 443 || number === 443 + privilegedPortOffset);
+  assert.equal(await exchange(net.network.apiServiceIP, number), "api");
+  server.close();
 });

@@ -4,7 +4,7 @@ import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../ba
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import { HostPlan } from "./host-listeners.ts";
-import { emptySnapshot, type Give, type HostListener, type WorkerInit } from "./messages.ts";
+import { emptySnapshot, type Give, type HostListener, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
@@ -161,6 +161,13 @@ class Supervisor implements NetSupervisor {
   }
 
   async listenInPodNetwork(ip: string, port: number): Promise<RawHandle> {
+    if (this.#options.network.mode === "plain") {
+      // No namespace to enter, and workers have fewer rights than we do.
+      const first = bindHandle(ip, port);
+      const { handle, code } = first.code === "EACCES" ? bindHandle(ip, port + privilegedPortOffset) : first;
+      if (!handle) throw new Error(`bind ${ip}:${port}: ${code}`);
+      return handle;
+    }
     const { handle } = await (await this.#nextChannel()).request("net/listen", { ip, port });
     return handle!;
   }

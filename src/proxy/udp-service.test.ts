@@ -3,7 +3,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { test } from "node:test";
 import { bindUdpHandle } from "../base/handles.ts";
-import { privilegedPortOffset } from "./listeners.ts";
+import { privilegedPortOffset } from "./messages.ts";
 import { eventually, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
 
 async function echo(name: string): Promise<Socket & AsyncDisposable & { port: number }> {

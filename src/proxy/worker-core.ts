@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { NetSnapshot } from "../api/network.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
@@ -18,7 +19,7 @@ export interface Outside {
   resolve(name: string, type: string): Promise<OutsideAnswer>;
 }
 
-const connectionsMax = 20_000;
+const connectionsMax = Math.min(20_000, Math.floor(openFilesMax() * 0.45));
 /** Connections of pods to the outside that are being made at one time. */
 const egressDiallingMax = 128;
 const dnsPort = 53;
@@ -142,5 +143,14 @@ export class Worker {
         resetHandle(client);
       },
     );
+  }
+}
+
+/** Descriptors this process may have. Without any left, handles from `wherry` would be lost on their way. */
+function openFilesMax(): number {
+  try {
+    return Number(/^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? 4096);
+  } catch {
+    return 4096;
   }
 }
