@@ -60,11 +60,11 @@ export class StatusWriter {
         // Gone, or replaced by a namesake: this pod has no status any more.
         if (error instanceof StatusError && (error.code === 404 || error.code === 409)) return this.close();
         if (error instanceof StatusError && error.code < 500 && error.code !== 429) {
+          // Nothing of it was taken: the next one carries it again.
           this.#ctx.log.error("pod status refused", { pod: `${this.#namespace}/${this.#name}`, error });
-        } else {
-          await delay(this.#ctx.clock, retry.next());
-          continue;
-        }
+          if (this.#queue[0] === status) this.#queue.shift();
+        } else await delay(this.#ctx.clock, retry.next());
+        continue;
       }
       retry.reset();
       this.#written = status;

@@ -113,19 +113,24 @@ export function containerStatus(record: ContainerRecord, pod: Pod, hasInit: bool
   const spec = [...(pod.spec!.initContainers ?? []), ...pod.spec!.containers].find((container) => container.name === record.name);
   const running = isShownRunning(record);
   const fallback = { reason: hasInit ? "PodInitializing" : "ContainerCreating" };
-  const state: ContainerStatus["state"] = running
-    ? { running: { startedAt: timestamp(record.startedAtMs!) } }
-    : record.waiting
-      ? { waiting: record.waiting }
-      : record.terminated
-        ? { terminated: terminatedState(record.terminated) }
-        : { waiting: fallback };
-  const last = record.waiting && !running ? (record.terminated ?? record.last) : record.last;
+  // The API lets a completed init container of such a pod never be seen running again, though a new sandbox (after
+  // a restart of Wherry) has it run again.
+  const done = record.role === "init" && (pod.spec!.restartPolicy ?? "Always") !== "Always" && !record.terminated && record.last?.exitCode === 0 ? record.last : undefined;
+  const state: ContainerStatus["state"] = done
+    ? { terminated: terminatedState(done) }
+    : running
+      ? { running: { startedAt: timestamp(record.startedAtMs!) } }
+      : record.waiting
+        ? { waiting: record.waiting }
+        : record.terminated
+          ? { terminated: terminatedState(record.terminated) }
+          : { waiting: fallback };
+  const last = done ? undefined : record.waiting && !running ? (record.terminated ?? record.last) : record.last;
   return {
     name: record.name,
     state,
     lastState: last ? { terminated: terminatedState(last) } : {},
-    ready: record.role === "init" ? !running && !record.waiting && record.terminated?.exitCode === 0 : isReady(record),
+    ready: record.role === "init" ? done !== undefined || (!running && !record.waiting && record.terminated?.exitCode === 0) : isReady(record),
     restartCount: record.restartCount,
     image: record.image,
     imageID: record.imageID,

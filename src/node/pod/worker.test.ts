@@ -331,6 +331,22 @@ test("after a restart of Wherry the same pods run anew: one restart more, the en
   assert.deepEqual(node.pod()!.status!.podIPs, [{ ip: "10.244.0.2" }], "the old address is gone");
 });
 
+test("a Job's completed init container stays completed for the API, though it runs again after a restart", async () => {
+  await using node = new NodeHarness();
+  const startedAt = "2025-12-31T23:00:00Z";
+  await node.run({ restartPolicy: "OnFailure", initContainers: [{ name: "setup", image: "s" }] }, {}, {
+    phase: "Running",
+    initContainerStatuses: [{ name: "setup", image: "s", imageID: "", ready: true, restartCount: 0, state: { terminated: { exitCode: 0, reason: "Completed", startedAt, finishedAt: startedAt } }, lastState: {} }],
+    containerStatuses: [{ name: "app", image: "a", imageID: "", ready: true, restartCount: 0, state: { running: { startedAt } }, lastState: {} }],
+  });
+  assert.deepEqual(node.sandbox.started.map(({ spec }) => spec.name), ["setup"]);
+  const states = () => node.client.writes.flatMap(({ verb, body }) => (verb === "patch" ? ((body as { status: PodStatus }).status.initContainerStatuses ?? []) : [])).map(({ state }) => Object.keys(state!)[0]);
+  node.sandbox.started[0]!.exit(0);
+  await node.settle();
+  assert.ok(states().every((state) => state === "terminated"), states().join());
+  assert.equal(node.sandbox.started.at(-1)!.spec.name, "app");
+});
+
 test("a pod that ended before the restart stays ended, one of policy Never fails", async () => {
   await using node = new NodeHarness();
   const state = { running: { startedAt: "2025-12-31T23:00:00Z" } };

@@ -86,13 +86,14 @@ export class NodeHarness implements AsyncDisposable {
     return this.client.objects.get(`/core/pods/default/${name}`) as Pod | undefined;
   }
 
-  /** Lets everything that can happen without time passing happen. Files take real turns of the loop. */
+  /** Lets everything that can happen without time passing happen: until no file is being worked on and nothing new comes. */
   async settle(): Promise<void> {
-    for (let quiet = 0, seen = -1; quiet < 12; ) {
+    for (let quiet = 0, seen = -1; quiet < 8; ) {
       this.clock.advance(0);
       await new Promise((resolve) => setTimeout(resolve, 1));
       const now = this.client.writes.length + this.events.length + this.sandbox.started.length * 1000;
-      quiet = now === seen ? quiet + 1 : 0;
+      const busy = process.getActiveResourcesInfo().some((name) => /^(FSReq|CloseReq)/.test(name));
+      quiet = now === seen && !busy ? quiet + 1 : 0;
       seen = now;
     }
   }
