@@ -156,7 +156,7 @@ export function generateTables(folder: string): Tables {
     const isStruct = reference !== undefined && !scalarDefinitions[reference.split(".").at(-1)!];
     if (isStruct ? !("default" in property) : goType.startsWith("*")) type = `*${type}`;
     const named = goType.replace(/^\*/, "").replace(/^\[\]/, "");
-    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${goNameOf(named, owner)}`;
+    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${goType.includes("[]") ? "[]" : ""}${goNameOf(named, owner)}`;
     const attributes: Record<string, unknown> = {};
     const extension = (name: string, as: string) => {
       if (property[`x-kubernetes-${name}`] !== undefined) attributes[as] = property[`x-kubernetes-${name}`];

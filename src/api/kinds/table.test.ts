@@ -66,7 +66,7 @@ test("schemas carry types, patch and apply metadata, and what only Go knows", ()
     assert.ok(node, path);
     for (const [key, value] of Object.entries(expected)) assert.deepEqual(node[key as keyof Schema], value, `${path} ${key}`);
   }
-  assert.deepEqual(at(deployment, "spec.template.spec.volumes.[]")!.protobuf!.hostPath, { path: [2, 1], pointer: true });
+  assert.deepEqual(at(deployment, "spec.template.spec.volumes.[]")!.protobuf!.hostPath, { path: [2, 1], pointer: true, embedded: "VolumeSource" });
 });
 
 test("builtinSchema() knows kinds that are no resource", () => {

@@ -11,7 +11,7 @@ import type { ProtobufField, Schema } from "../schema.ts";
  * walked. A definition is `{kind?, required?, mapType?, embedded?, fields}` or `{kind, list: item}`; a field is
  * `[type, protobuf number or path, attributes?]`. A type is a scalar (`int32`, `quantity`, …), a definition
  * (`PodSpec`, or `core.v1.PodSpec` from another package), `[]` or `map:` and a type; `*` in front says that Go
- * has a pointer there, `/PullPolicy` behind it is the name of Go's type.
+ * has a pointer there, `/PullPolicy` behind it is the name of Go's type, `/[]Capability` of its elements'.
  */
 export interface ResourceTable {
   readonly group: string;
@@ -267,8 +267,9 @@ function schemaOfType(text: string, key: string, attributes: Attributes | undefi
   const id = `${key} ${type}/${goName ?? ""} ${omitZero}`;
   let node = shared.get(id);
   if (!node) {
-    const named = goName === undefined ? undefined : goName.includes(".") ? goName : `v1.${goName}`;
-    const ofElements = named !== undefined && type.startsWith("[]");
+    const ofElements = goName?.startsWith("[]") ?? false;
+    const bare = goName?.replace(/^\[\]/, "");
+    const named = bare === undefined || bare.includes(".") ? bare : `v1.${bare}`;
     const goType = ofElements ? `[]${named}` : named;
     const plain = nodeOfType(type, key);
     const base = ofElements ? { ...plain, items: { ...plain.items!, goType: named } } : plain;
