@@ -106,10 +106,11 @@ export function startControllers(options: ControllersOptions): Controllers {
       for (const runner of runners) runner.start();
       collector.start();
     },
-    async stop() {
+    async stop(deadline) {
       unsubscribe();
-      await Promise.all([...runners.map((runner) => runner.stop()), collector.stop()]);
-      await informers.stop();
+      const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop()]).then(() => informers.stop());
+      await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),
   };

@@ -16,7 +16,7 @@ export function stableJson(value: unknown): string {
   return `{${fields.join(",")}}`;
 }
 
-/** FNV-1, 32 bits (Go's fnv.New32a: xor, then multiply). */
+/** FNV-1a, 32 bits: Go's fnv.New32a. */
 function fnv32a(bytes: Uint8Array, start = 0x811c9dc5): number {
   let hash = start;
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);

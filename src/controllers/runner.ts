@@ -161,12 +161,13 @@ export class Runner {
     this.#queue.add(key);
   }
 
-  /** Takes no new key and waits for the writes under way. */
+  /** Takes no new key and waits for the writes under way, Events last. */
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
     this.#queue.clear();
     await Promise.allSettled(this.#running);
+    await this.#recorder.flush();
     this.#recorder.stop();
   }
 

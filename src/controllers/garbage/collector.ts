@@ -78,6 +78,7 @@ export class GarbageCollector {
     for (const stop of this.#observed.values()) stop();
     this.#queue.clear();
     await Promise.allSettled(this.#running);
+    await this.#recorder.flush();
     this.#recorder.stop();
   }
 
