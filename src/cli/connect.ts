@@ -22,7 +22,7 @@ export async function connect(dataDir: string, options: { waitMs?: number } = {}
 }
 
 /** The resource that serves a kind. */
-export function resourceOf(apiVersion: string, kind: string): { resource: GroupVersionResource; namespaced: boolean } | undefined {
+export function resourceOf(apiVersion: string, kind: string): { resource: GroupVersionResource; namespaced: boolean; singular: string } | undefined {
   const found = builtinResources().find((table) => table.kind === kind && apiVersionOf(table.group, table.version) === apiVersion);
-  return found && { resource: { group: found.group, version: found.version, resource: found.resource }, namespaced: found.scope === "Namespaced" };
+  return found && { resource: { group: found.group, version: found.version, resource: found.resource }, namespaced: found.scope === "Namespaced", singular: `${found.singular}${found.group && `.${found.group}`}` };
 }

@@ -63,9 +63,9 @@ async function applyManifests(client: Client, manifests: readonly Manifest[], da
   const ledger = readJsonFile<Record<string, string>>(ledgerFile) ?? {};
   const workloads: Workload[] = [];
   const resolved = manifests.map((manifest) => ({ manifest, ...locate(manifest) }));
-  for (const { manifest, resource, namespace } of resolved.sort((a, b) => early(a.manifest.object) - early(b.manifest.object))) {
+  for (const { manifest, resource, namespace, singular } of resolved.sort((a, b) => early(a.manifest.object) - early(b.manifest.object))) {
     const { object, origin } = manifest;
-    const shown = `${resource.resource === "" ? object.kind : singular(resource)}/${object.metadata.name}`;
+    const shown = `${singular}/${object.metadata.name}`;
     const key = `${resolve(manifest.file)}#${object.apiVersion}/${object.kind}/${namespace ?? ""}/${object.metadata.name}`;
     const digest = createHash("sha256").update(goJson(object)).digest("hex");
     let outcome: string;
@@ -86,10 +86,8 @@ async function applyManifests(client: Client, manifests: readonly Manifest[], da
   return workloads;
 }
 
-const singular = ({ group, resource }: GroupVersionResource) => `${resource.replace(/ies$/, "y").replace(/(ss)es$/, "$1").replace(/s$/, "")}${group && `.${group}`}`;
-
-function locate(manifest: Manifest): { resource: GroupVersionResource; namespace: string | undefined } {
+function locate(manifest: Manifest): { resource: GroupVersionResource; namespace: string | undefined; singular: string } {
   const found = resourceOf(manifest.object.apiVersion, manifest.object.kind);
   if (!found) throw new WherryError("MANIFEST_INVALID", `${manifest.origin}: there is no kind "${manifest.object.kind}" in version "${manifest.object.apiVersion}"; ensure CRDs are installed first`);
-  return { resource: found.resource, namespace: found.namespaced ? (manifest.object.metadata.namespace ?? "default") : undefined };
+  return { ...found, namespace: found.namespaced ? (manifest.object.metadata.namespace ?? "default") : undefined };
 }

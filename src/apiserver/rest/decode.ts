@@ -20,7 +20,7 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
     if (problems.length > 0 && context.fieldValidation === "Strict") throw strictDecodingError(kind.version, kind.kind, problems);
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
     const { apiVersion: _, kind: __, metadata, ...rest } = value;
-    return { kind: kind.kind, apiVersion, metadata: { ...((metadata as object | undefined) ?? {}) } as KubeObject["metadata"], ...rest };
+    return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined) } as KubeObject["metadata"], ...rest };
   } catch (error) {
     if (error instanceof DecodeError) throw error.toStatusError(kind.version, kind.kind);
     throw error;
