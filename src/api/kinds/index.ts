@@ -40,6 +40,7 @@ import { ipAddress, networkPolicy, serviceCIDR } from "./networking/network-poli
 import { runtimeClass } from "./node/runtime-class.ts";
 import { podDisruptionBudget } from "./policy/pod-disruption-budget.ts";
 import { clusterRole, clusterRoleBinding, role, roleBinding } from "./rbac/rbac.ts";
+import { resourceClaim, resourceSlice } from "./resource/resource.ts";
 import { priorityClass } from "./scheduling/priority-class.ts";
 import { csiDriver, csiNode, csiStorageCapacity, volumeAttachment, volumeAttributesClass } from "./storage/csi.ts";
 import { storageClass } from "./storage/storage-class.ts";
@@ -95,6 +96,8 @@ export const strategies: readonly KindCode[] = [
   of("rbac.authorization.k8s.io", "clusterroles", clusterRole),
   of("rbac.authorization.k8s.io", "rolebindings", roleBinding),
   of("rbac.authorization.k8s.io", "roles", role),
+  of("resource.k8s.io", "resourceclaims", resourceClaim),
+  of("resource.k8s.io", "resourceslices", resourceSlice),
   of("scheduling.k8s.io", "priorityclasses", priorityClass),
   of("storage.k8s.io", "csidrivers", csiDriver),
   of("storage.k8s.io", "csinodes", csiNode),

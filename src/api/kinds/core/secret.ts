@@ -18,12 +18,8 @@ function validateType(object: KubeObject, data: Record<string, string>): FieldEr
   const missing = (...keys: string[]): FieldError[] => keys.filter((key) => data[key] === undefined).map((key) => required(`data[${key}]`));
   const json = (key: string): FieldError[] => {
     if (data[key] === undefined) return missing(key);
-    try {
-      JSON.parse(Buffer.from(data[key], "base64").toString());
-      return [];
-    } catch (error) {
-      return [invalid(`data[${key}]`, "<secret contents redacted>", (error as Error).message.replace(/"[^"]*"|in JSON at.*/g, "").trim() || "invalid JSON")];
-    }
+    const wrong = jsonError(Buffer.from(data[key], "base64").toString());
+    return wrong === undefined ? [] : [invalid(`data[${key}]`, "<secret contents redacted>", wrong)];
   };
   switch (object.type) {
     case "kubernetes.io/service-account-token": {
@@ -42,6 +38,20 @@ function validateType(object: KubeObject, data: Record<string, string>): FieldEr
       return missing("tls.crt", "tls.key");
     default:
       return [];
+  }
+}
+
+/** Why a text is no JSON object, without showing more of it than Go's decoder does. */
+function jsonError(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return undefined;
+    const sort = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
+    return value === null ? undefined : `json: cannot unmarshal ${sort} into Go value of type map[string]interface {}`;
+  } catch {
+    const first = text.trimStart()[0];
+    if (first === undefined) return "unexpected end of JSON input";
+    return /[{["\-0-9tfn]/.test(first) ? "invalid JSON" : `invalid character '${first}' looking for beginning of value`;
   }
 }
 

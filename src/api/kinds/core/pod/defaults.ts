@@ -1,4 +1,5 @@
 import type { KubeObject } from "../../../meta.ts";
+import { addQuantity, compareQuantity, formatQuantity, parseQuantity, type Quantity } from "../../../quantity.ts";
 import { defaultClaimSpec } from "../claim-spec.ts";
 
 // The draft's shape was proved by the schema; `any` stands for "as the schema says".
@@ -14,7 +15,7 @@ export function defaultPod(pod: KubeObject): void {
   defaultPodSpec(spec);
   // These belong to pods only: in a template they would show up as changes of old Deployments.
   for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) requestLimits(container.resources);
-  if (spec.resources?.limits) requestLimits(spec.resources);
+  requestForPod(spec);
   spec.enableServiceLinks ??= true;
   if (spec.hostNetwork === true) {
     for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) for (const port of container.ports ?? []) port.hostPort ||= port.containerPort;
@@ -25,6 +26,33 @@ export function defaultPod(pod: KubeObject): void {
 function requestLimits(resources: Draft): void {
   if (!resources?.limits) return;
   resources.requests = { ...resources.limits, ...resources.requests };
+}
+
+/** A pod with limits of its own requests what its containers do, and its limit where they request nothing. */
+function requestForPod(spec: Draft): void {
+  if (!spec.resources?.limits) return;
+  const wanted = containerRequests(spec);
+  spec.resources.requests = { ...spec.resources.limits, ...wanted, ...spec.resources.requests };
+}
+
+/** CPU and memory that all containers together ask for: those that run side by side, or the greediest init container. */
+function containerRequests(spec: Draft): Record<string, string> {
+  const result: Record<string, string> = {};
+  for (const resource of ["cpu", "memory"]) {
+    const amount = (container: Draft): Quantity => parseQuantity(String(container.resources?.requests?.[resource] ?? "0"));
+    let steady = (spec.containers ?? []).map(amount).reduce(addQuantity, parseQuantity("0"));
+    let sidecars = parseQuantity("0");
+    let peak = parseQuantity("0");
+    for (const container of spec.initContainers ?? []) {
+      if (container.restartPolicy === "Always") sidecars = addQuantity(sidecars, amount(container));
+      const now = container.restartPolicy === "Always" ? sidecars : addQuantity(sidecars, amount(container));
+      if (compareQuantity(now, peak) > 0) peak = now;
+    }
+    steady = addQuantity(steady, sidecars);
+    const most = compareQuantity(peak, steady) > 0 ? peak : steady;
+    if (most.amount !== 0n) result[resource] = formatQuantity(most);
+  }
+  return result;
 }
 
 /** `metadata` and `spec` of a workload's template. */

@@ -43,6 +43,20 @@ test("qosClass() weighs requests against limits", () => {
   for (const [resources, quality] of cases) assert.equal(qosClass(podOf({ containers: resources.map((each) => ({ resources: each })) })), quality, JSON.stringify(resources));
 });
 
+test("a pod with limits of its own requests what its containers request", () => {
+  const requests = (spec: object): unknown => {
+    const object = podOf(structuredClone(spec));
+    pod.defaults!(object);
+    return object.spec.resources.requests;
+  };
+  const resources = { limits: { cpu: "2", memory: "2Gi" } };
+  const asks = (cpu: string, restartPolicy?: string): object => ({ ...(restartPolicy && { restartPolicy }), resources: { requests: { cpu } } });
+  assert.deepEqual(requests({ resources, containers: [{}] }), { cpu: "2", memory: "2Gi" });
+  assert.deepEqual(requests({ resources, containers: [asks("100m"), asks("0.2")] }), { cpu: "300m", memory: "2Gi" });
+  assert.deepEqual(requests({ resources, initContainers: [asks("100m", "Always"), asks("1")], containers: [asks("100m")] }), { cpu: "1100m", memory: "2Gi" });
+  assert.deepEqual(requests({ resources: { ...resources, requests: { cpu: "1" } }, containers: [asks("100m")] }), { cpu: "1", memory: "2Gi" });
+});
+
 test("a pod that nobody runs goes at once", () => {
   const cases: [spec: object, phase: string, seconds: number][] = [
     [{}, "Pending", 0],
