@@ -22,8 +22,11 @@ class Logs implements Disposable {
     const stdout = new PassThrough();
     writer.pump(stdout, "stdout");
     for (const piece of pieces) {
+      const size = () => [writer.path, ...rotatedFiles(writer.path)].map((path) => (existsSync(path) ? readFileSync(path).length : 0)).join();
+      const before = size();
       stdout.write(piece);
-      await new Promise((resolve) => setImmediate(resolve));
+      do await new Promise((resolve) => setImmediate(resolve));
+      while (piece.includes("\n") && (size() === before || size().startsWith("0")));
       this.clock.advance(1000);
     }
     stdout.end();

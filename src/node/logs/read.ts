@@ -1,5 +1,5 @@
 import { watch } from "node:fs";
-import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { LogOptions, NodeAccess, PodKey } from "../../api/node.ts";
 import { badRequestError } from "../../api/status.ts";
@@ -74,66 +74,77 @@ interface Line {
   text: Buffer;
 }
 
-/** The raw lines of one incarnation, rotated files first, then the growing one for as long as it is followed. */
+/** A place in one of an incarnation's files. Files are known by their inode: rotation renames them under the reader. */
+interface Position {
+  inode: number;
+  offset: number;
+}
+
+/** The raw lines of one incarnation: rotated files first, then the growing one for as long as it is followed. */
 async function* lines(path: string, folder: string, incarnation: number, { tailLines, follow, signal }: LogOptions): AsyncGenerator<Buffer> {
-  const start = await startOf(path, tailLines);
+  let position = tailLines === undefined ? undefined : await tailOf(path, tailLines);
   let rest: Buffer = Buffer.alloc(0);
-  const cut = function* (chunk: Buffer): Generator<Buffer> {
-    let data = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
-    for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10)) {
-      yield data.subarray(0, end);
-      data = data.subarray(end + 1);
-    }
-    rest = data;
-  };
-
-  for (const file of start.rotated) {
-    const handle = await open(file.path).catch(() => undefined);
-    if (!handle) continue;
-    try {
-      for await (const chunk of chunksOf(handle, file.offset)) yield* cut(chunk);
-    } finally {
-      await handle.close();
-    }
-  }
-  let handle = await open(path).catch(() => undefined);
-  let offset = start.offset;
   using changes = follow ? watchFolder(folder, signal) : undefined;
-  try {
-    for (;;) {
-      // Looked at before reading: what is written until then is read below.
-      const ended = !changes || signal.aborted || (await isOver(folder, incarnation));
-      const rotated = handle && changes ? (await inode(path)) !== (await handle.stat()).ino : false;
-      if (handle) {
-        for await (const chunk of chunksOf(handle, offset)) {
-          offset += chunk.length;
-          yield* cut(chunk);
-        }
+  for (;;) {
+    // Looked at before reading: what is written until then is read below.
+    const ended = !changes || signal.aborted || (await isOver(folder, incarnation));
+    for await (const { chunk, at } of chunksFrom(path, position)) {
+      position = at;
+      let data = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10)) {
+        yield data.subarray(0, end);
+        data = data.subarray(end + 1);
       }
-      if (rotated || (!handle && changes)) {
-        await handle?.close();
-        handle = await open(path).catch(() => undefined);
-        offset = 0;
-        if (handle && rotated) continue;
-      }
-      if (ended) return;
-      await changes.next();
+      rest = data;
     }
-  } finally {
-    await handle?.close();
+    if (ended) return;
+    await changes.next();
   }
 }
 
-async function* chunksOf(handle: FileHandle, from: number): AsyncGenerator<Buffer> {
-  for (let offset = from; ; ) {
-    const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, offset);
-    if (bytesRead === 0) return;
-    offset += bytesRead;
-    yield buffer.subarray(0, bytesRead);
+/** Everything behind a position (or from the oldest file on), through as many rotations as happen meanwhile. */
+async function* chunksFrom(path: string, from: Position | undefined): AsyncGenerator<{ chunk: Buffer; at: Position }> {
+  let position = from;
+  for (let moved = true; moved; ) {
+    moved = false;
+    const files = await filesOf(path);
+    const known = files.findIndex(({ inode }) => inode === position?.inode);
+    for (const file of files.slice(Math.max(0, known))) {
+      const handle = await open(file.path).catch(() => undefined);
+      if (!handle) continue;
+      try {
+        const { ino, size } = await handle.stat();
+        // Rotated between the look and the opening: look again, so that no file is passed over.
+        moved = ino !== file.inode;
+        if (moved) break;
+        let offset = position?.inode === ino && position.offset <= size ? position.offset : 0;
+        for (;;) {
+          const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(chunkBytes), 0, chunkBytes, offset);
+          if (bytesRead === 0) break;
+          offset += bytesRead;
+          position = { inode: ino, offset };
+          yield { chunk: buffer.subarray(0, bytesRead), at: position };
+        }
+        position = { inode: ino, offset };
+      } finally {
+        await handle.close();
+      }
+    }
   }
 }
 
-const inode = async (path: string) => (await stat(path).catch(() => undefined))?.ino;
+/** The files of an incarnation, oldest first. */
+async function filesOf(path: string): Promise<{ path: string; inode: number }[]> {
+  // The growing one is looked at first: if it is rotated now, it is found again, under its other name, below.
+  const growing = await stat(path).catch(() => undefined);
+  const files: { path: string; inode: number }[] = [];
+  for (const file of rotatedFiles(path)) {
+    const found = await stat(file).catch(() => undefined);
+    if (found) files.push({ path: file, inode: found.ino });
+  }
+  if (growing && !files.some(({ inode }) => inode === growing.ino)) files.push({ path, inode: growing.ino });
+  return files;
+}
 
 /** The container's program has ended, a later one runs, or the pod is gone. */
 async function isOver(folder: string, incarnation: number): Promise<boolean> {
@@ -141,27 +152,20 @@ async function isOver(folder: string, incarnation: number): Promise<boolean> {
   return names === undefined || names.includes(endMarker(incarnation)) || names.includes(`${incarnation + 1}.log`);
 }
 
-/** Where reading begins: everything, or `tailLines` lines before the end, counted backwards over the files. */
-async function startOf(path: string, tailLines: number | undefined): Promise<{ rotated: { path: string; offset: number }[]; offset: number }> {
-  const files = [...rotatedFiles(path), path];
-  if (tailLines === undefined) return { rotated: files.slice(0, -1).map((file) => ({ path: file, offset: 0 })), offset: 0 };
-  let left = tailLines;
-  for (let at = files.length - 1; at >= 0; at--) {
-    const handle = await open(files[at]!).catch(() => undefined);
+/** Where the last `count` lines begin, counted backwards over the files; undefined: at the very beginning. */
+async function tailOf(path: string, count: number): Promise<Position | undefined> {
+  let left = count;
+  for (const { path: file } of (await filesOf(path)).toReversed()) {
+    const handle = await open(file).catch(() => undefined);
     if (!handle) continue;
     try {
-      const { size } = await handle.stat();
+      const { size, ino } = await handle.stat();
       for (let end = size; end > 0; ) {
         const begin = Math.max(0, end - chunkBytes);
         const { buffer } = await handle.read(Buffer.alloc(end - begin), 0, end - begin, begin);
         for (let i = buffer.length - 1; i >= 0; i--) {
-          if (buffer[i] !== 10) continue;
-          // The newline that ends line number left+1 from the end is where the tail begins.
-          if (left-- === 0) {
-            const found = { path: files[at]!, offset: begin + i + 1 };
-            if (at === files.length - 1) return { rotated: [], offset: found.offset };
-            return { rotated: [found, ...files.slice(at + 1, -1).map((file) => ({ path: file, offset: 0 }))], offset: 0 };
-          }
+          // The newline that ends the line before the wanted ones.
+          if (buffer[i] === 10 && left-- === 0) return { inode: ino, offset: begin + i + 1 };
         }
         end = begin;
       }
@@ -169,7 +173,7 @@ async function startOf(path: string, tailLines: number | undefined): Promise<{ r
       await handle.close();
     }
   }
-  return { rotated: files.slice(0, -1).map((file) => ({ path: file, offset: 0 })), offset: 0 };
+  return undefined;
 }
 
 async function* format(source: AsyncIterable<Buffer>, request: LogOptions, nowMs: number): AsyncGenerator<Buffer> {

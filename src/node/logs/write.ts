@@ -1,6 +1,5 @@
-import { once } from "node:events";
-import { createWriteStream, mkdirSync, openSync, readdirSync, renameSync, rmSync, type WriteStream, writeFileSync } from "node:fs";
-import { open } from "node:fs/promises";
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { type FileHandle, open, rename } from "node:fs/promises";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import type { Clock } from "../../base/clock.ts";
@@ -19,11 +18,12 @@ export class LogWriter {
   readonly #clock: Clock;
   readonly #bytesMax: number;
   readonly #filesMax: number;
-  #out: WriteStream;
+  #file: FileHandle | undefined;
+  /** Appends happen one after the other, whichever stream they come from. */
+  #appended: Promise<void> = Promise.resolve();
   #bytes = 0;
   #rotations = 0;
   readonly #restart: number;
-  #failed = false;
   readonly #pumps: Promise<void>[] = [];
 
   constructor(dir: string, restart: number, clock: Clock, bounds: { bytesMax?: number; filesMax?: number } = {}) {
@@ -35,20 +35,7 @@ export class LogWriter {
     this.#clock = clock;
     this.#bytesMax = bounds.bytesMax ?? limits.containerLogBytesMax;
     this.#filesMax = bounds.filesMax ?? limits.containerLogFilesMax;
-    this.#out = this.#open();
-  }
-
-  #open(): WriteStream {
-    // A full disk must not end the agent, nor the pod: its output is read and lost until there is room again.
-    let out: WriteStream;
-    try {
-      out = createWriteStream(this.path, { fd: openSync(this.path, "a", 0o640) });
-    } catch {
-      this.#failed = true;
-      out = createWriteStream("/dev/null");
-    }
-    out.on("error", () => (this.#failed = true));
-    return out;
+    writeFileSync(this.path, "", { flag: "a", mode: 0o640 });
   }
 
   /** Reads a stream to its end. `tee` sees every chunk as it comes (attach). */
@@ -87,32 +74,41 @@ export class LogWriter {
     return Buffer.from(`${new Date(this.#clock.now()).toISOString().slice(0, -1)}000000Z ${name} ${tag} `);
   }
 
-  async #write(lines: Buffer): Promise<void> {
-    if (this.#failed) {
-      this.#failed = false;
-      this.#out = this.#open();
-    }
-    if (this.#bytes > 0 && this.#bytes + lines.length > this.#bytesMax) this.#rotate();
-    this.#bytes += lines.length;
-    const out = this.#out;
-    if (!out.write(lines)) await Promise.race([once(out, "drain"), once(out, "close")]).catch(() => {});
+  /** Resolves when the lines are in the file: until then the stream they came from is not read. */
+  #write(lines: Buffer): Promise<void> {
+    return (this.#appended = this.#appended.then(() => this.#append(lines)));
   }
 
-  #rotate(): void {
-    this.#out.end();
-    renameSync(this.path, `${this.path}.${String(++this.#rotations).padStart(6, "0")}`);
-    this.#out = this.#open();
+  async #append(lines: Buffer): Promise<void> {
+    try {
+      if (this.#bytes > 0 && this.#bytes + lines.length > this.#bytesMax) await this.#rotate();
+      this.#file ??= await open(this.path, "a", 0o640);
+      await this.#file.appendFile(lines);
+      this.#bytes += lines.length;
+    } catch {
+      // A full disk must end neither the agent nor the pod: its output is lost until there is room again.
+      await this.#closeFile();
+    }
+  }
+
+  async #rotate(): Promise<void> {
+    await this.#closeFile();
+    await rename(this.path, `${this.path}.${String(++this.#rotations).padStart(6, "0")}`);
     this.#bytes = 0;
     for (const old of rotatedFiles(this.path).slice(0, -(this.#filesMax - 1) || undefined)) rmSync(old, { force: true });
+  }
+
+  async #closeFile(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close().catch(() => {});
   }
 
   /** Resolves when all pumped streams have ended and what they said is in the file; followers then stop. */
   async close(): Promise<void> {
     await Promise.all(this.#pumps);
-    if (!this.#out.closed && !this.#out.destroyed) {
-      this.#out.end();
-      await once(this.#out, "close").catch(() => {});
-    }
+    await this.#appended;
+    await this.#closeFile();
     try {
       writeFileSync(join(this.path, "..", endMarker(this.#restart)), "");
     } catch {
