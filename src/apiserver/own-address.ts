@@ -29,10 +29,10 @@ export async function publishOwnAddress(client: Client, { gatewayIP, port }: { g
 }
 
 async function ensure(client: Client, resource: GroupVersionResource, namespace: string, object: { metadata: { name: string; labels?: Record<string, string> } } & Record<string, unknown>): Promise<void> {
-  try {
-    await client.create(resource, namespace, object, { fieldManager: "kube-apiserver" });
-  } catch (error) {
-    if (!(error instanceof StatusError) || error.reason !== "AlreadyExists") throw error;
-    await client.update(resource, namespace, object.metadata.name, object, { fieldManager: "kube-apiserver" });
-  }
+  const there = await client.get(resource, namespace, object.metadata.name).catch((error: unknown) => {
+    if (error instanceof StatusError && error.code === 404) return undefined;
+    throw error;
+  });
+  if (there) await client.update(resource, namespace, object.metadata.name, object, { fieldManager: "kube-apiserver" });
+  else await client.create(resource, namespace, object, { fieldManager: "kube-apiserver" });
 }
