@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { test } from "node:test";
@@ -105,4 +106,23 @@ test("two workers serve the host's listeners too", async () => {
   net.publish(snapshot(1, { name: "db", clusterIPs: [], ports: [port(5432, [{ ip: "127.0.0.1", port: pod.port }])] }));
   const own = Number(net.hostAddresses()[0]!.address!.split(":")[1]);
   await eventually(async () => (await Promise.all(Array.from({ length: 20 }, () => exchange("127.0.0.1", own)))).every((answer) => answer === "pod"));
+});
+
+test("with two workers each UDP Service has one, on the host too", async () => {
+  await using net = await startSupervisor({ workers: 2 });
+  const pods = await Promise.all([1, 2, 3, 4].map(async (n) => {
+    const socket = createSocket("udp4", (message, from) => socket.send(`${n}:${message}`, from.port, from.address)).bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    return socket;
+  }));
+  net.publish(snapshot(1, ...pods.map((pod, n) => ({ name: `echo-${n}`, clusterIPs: [], ports: [port(7007, [{ ip: "127.0.0.1", port: pod.address().port }], { protocol: "UDP" })] }))));
+  const client = createSocket("udp4").bind(0, "127.0.0.1");
+  await once(client, "listening");
+  const heard = new Set<string>();
+  client.on("message", (message) => heard.add(message.toString()));
+  await eventually(() => {
+    for (const { address } of net.hostAddresses()) client.send("x", Number(address!.split(":")[1]), "127.0.0.1");
+    return heard.size === 4;
+  });
+  for (const socket of [client, ...pods]) socket.close();
 });

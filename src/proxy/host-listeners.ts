@@ -20,6 +20,7 @@ export interface HostPlanOptions {
 }
 
 interface Entry {
+  id: string;
   listener: HostListener;
   ip: string;
   /** The port bound now. */
@@ -42,6 +43,7 @@ const neverOnLoopback = 8080;
 export class HostPlan {
   readonly #options: HostPlanOptions;
   readonly #entries = new Map<string, Entry>();
+  readonly #byKey = new Map<string, Entry>();
   #addresses: HostAddress[] = [];
   /** A number was chosen that should be remembered. */
   changed = false;
@@ -55,13 +57,14 @@ export class HostPlan {
   get listeners(): HostListener[] {
     return [...this.#entries.values()].map((entry) => entry.listener);
   }
-  #find(key: string): [string, Entry] | undefined {
-    return [...this.#entries].find(([, entry]) => entry.listener.key === key);
+  /** What a key stands for; undefined when it is not in the plan. */
+  serves(key: string): HostListener["serves"] | undefined {
+    return this.#byKey.get(key)?.listener.serves;
   }
 
   /** A handle for one worker; undefined when the key is not in the plan or its port has been taken since. */
   bind(key: string, shared: boolean): TcpHandle | UdpHandle | undefined {
-    const entry = this.#find(key)?.[1];
+    const entry = this.#byKey.get(key);
     if (!entry) return undefined;
     const { fresh } = entry;
     entry.fresh = undefined;
@@ -90,12 +93,14 @@ export class HostPlan {
         if (url) addresses.push({ namespace: service.namespace, service: service.name, port: port.port, protocol: port.protocol, url, ...at.extra });
       }
     }
-    for (const [id, entry] of this.#entries) {
-      if (entry.wanted) continue;
-      entry.fresh?.close();
-      this.#entries.delete(id);
-    }
+    for (const entry of this.#entries.values()) if (!entry.wanted) this.#forget(entry);
     this.#addresses = addresses;
+  }
+
+  #forget(entry: Entry): void {
+    entry.fresh?.close();
+    this.#entries.delete(entry.id);
+    if (this.#byKey.get(entry.listener.key) === entry) this.#byKey.delete(entry.listener.key);
   }
 
   #addressesOf(service: ServiceSnapshot, port: ServicePortSnapshot): { url?: string; extra: Pick<HostAddress, "address" | "loadBalancerIP" | "nodePort"> } {
@@ -144,26 +149,28 @@ export class HostPlan {
       old.wanted = true;
       return old;
     }
-    const entry: Entry = { listener: { key: "", serves }, ip, port, movable, wanted: true, fresh: undefined };
-    if (!this.#bindSomewhere(id, entry)) return undefined;
+    const entry: Entry = { id, listener: { key: "", serves }, ip, port, movable, wanted: true, fresh: undefined };
+    if (!this.#bindSomewhere(entry)) return undefined;
+    if (old) this.#forget(old);
     this.#entries.set(id, entry);
     return entry;
   }
 
   /** The port was free when it was chosen and is not any more. Returns whether another was found. */
   move(key: string): boolean {
-    const found = this.#find(key);
-    if (!found) return false;
-    const [id, entry] = found;
+    const entry = this.#byKey.get(key);
+    if (!entry) return false;
     if (!entry.movable) {
       this.#options.log.warn("a port that a Service declares is taken by another program", { port: entry.port, ip: entry.ip });
       return false;
     }
     entry.port++;
-    return this.#bindSomewhere(id, entry);
+    this.#byKey.delete(key);
+    return this.#bindSomewhere(entry);
   }
 
-  #bindSomewhere(id: string, entry: Entry): boolean {
+  #bindSomewhere(entry: Entry): boolean {
+    const { id } = entry;
     const protocol = protocolOf(entry.listener);
     const isTaken = (port: number) => [...this.#entries.values()].some((other) => other !== entry && other.ip === entry.ip && other.port === port && protocolOf(other.listener) === protocol);
     const tries = entry.movable ? 200 : 1;
@@ -178,6 +185,7 @@ export class HostPlan {
       entry.fresh = result.handle;
       entry.port = result.port;
       entry.listener = { key: `host/${protocol.toLowerCase()}/${entry.ip}:${result.port}`, serves: entry.listener.serves };
+      this.#byKey.set(entry.listener.key, entry);
       if (entry.movable && this.#options.numbers[id] !== result.port) {
         this.#options.numbers[id] = result.port;
         this.changed = true;

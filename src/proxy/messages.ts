@@ -1,4 +1,5 @@
 import type { NetSnapshot } from "../api/network.ts";
+import { hash } from "../policy/balance.ts";
 
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
@@ -41,3 +42,11 @@ export const emptySnapshot: NetSnapshot = { revision: 0, services: [] };
  * dials it there.
  */
 export const privilegedPortOffset = 40_000;
+
+/**
+ * Whether a worker serves this Service port: connections may meet any worker, datagrams of one client must meet one.
+ * `key` is the port's; see `servicePortKey`.
+ */
+export function isServedBy(worker: { index: number; workers: number }, protocol: "TCP" | "UDP", key: string): boolean {
+  return protocol === "TCP" || hash(key) % worker.workers === worker.index;
+}

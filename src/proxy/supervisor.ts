@@ -4,9 +4,10 @@ import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../ba
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import { HostPlan } from "./host-listeners.ts";
-import { emptySnapshot, type Give, type HostListener, privilegedPortOffset, type WorkerInit } from "./messages.ts";
+import { emptySnapshot, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
+import { servicePortKey } from "./service-table.ts";
 import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
 
 export interface NetSupervisorOptions {
@@ -226,7 +227,9 @@ class Supervisor implements NetSupervisor {
 
   /** Binds a host listener and hands the worker a copy; ours is never polled. */
   #give(worker: WorkerProcess, key: string): void {
-    if (worker.kept.has(key)) return;
+    const serves = this.#plan.serves(key);
+    // A worker gives back at once what it has no use for.
+    if (!serves || (serves.type === "service" && !isServedBy({ index: worker.index, workers: this.#workers.length }, serves.protocol, servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port)))) return;
     const handle = this.#plan.bind(key, this.#workers.length > 1);
     if (!handle) return;
     worker.kept.set(key, { handle, listening: false });

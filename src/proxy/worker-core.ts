@@ -3,11 +3,10 @@ import type { NetSnapshot } from "../api/network.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
-import { hash } from "../policy/balance.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
-import type { HostListener, WorkerInit } from "./messages.ts";
+import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
 import { Connections, localAddress } from "./tcp-service.ts";
 import { resetHandle } from "./pump.ts";
@@ -112,8 +111,7 @@ export class Worker {
     if (at.protocol === "TCP") {
       specs.set(key, { ...at, open, accept: (client) => this.#connections.serve(client, port) });
     } else {
-      // Datagrams of one client must meet one worker; connections may meet any.
-      if (hash(port.key) % this.init.workers !== this.init.index) return;
+      if (!isServedBy(this.init, at.protocol, port.key)) return;
       const Udp = this.#udp;
       specs.set(key, { ...at, open: open && Udp !== undefined, receive: (handle) => new Udp!(port, this.#log).receive(handle) });
     }
