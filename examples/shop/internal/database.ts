@@ -75,7 +75,7 @@ export class Database {
    * of all services start at once: an advisory lock lets them through one at a time.
    */
   async migrate(migrations: readonly Migration[], signal: AbortSignal, log: FastifyBaseLogger): Promise<void> {
-    for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, 2_000)) {
+    for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, 500)) {
       try {
         const applied = await this.transaction((db) => this.#apply(db, migrations));
         if (applied.length > 0) log.info({ applied }, "migrated");
