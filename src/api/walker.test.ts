@@ -47,6 +47,18 @@ test("walk() brings values to the form in which upstream keeps them", () => {
   }
 });
 
+test("walk() writes the zeros that typed clients need", () => {
+  const replicaSet = builtinSchema("apps", "v1", "ReplicaSet")!;
+  const pod = builtinSchema("", "v1", "Pod")!;
+  const cases: [schema: typeof pod, given: Record<string, unknown>, kept: Record<string, unknown>][] = [
+    [replicaSet, at("status.observedGeneration", 1), at("status", { observedGeneration: 1, replicas: 0 })],
+    [replicaSet, at("metadata.name", "x"), at("metadata.name", "x")],
+    [pod, at("status.containerStatuses", [{ name: "c" }]), at("status.containerStatuses", [{ name: "c", ready: false, restartCount: 0, image: "", imageID: "" }])],
+  ];
+  for (const [schema, given, kept] of cases) assert.deepEqual(walk(schema, given).value, kept);
+  assert.deepEqual(walk(replicaSet, at("status.observedGeneration", 1), { partial: true }).value, at("status.observedGeneration", 1));
+});
+
 test("walk() names unknown fields and drops them", () => {
   const cases: [path: string, given: unknown, names: string[]][] = [
     ["foo", 1, ["foo"]],

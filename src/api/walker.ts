@@ -79,13 +79,25 @@ class Plan {
   get fields(): Map<string, Plan> {
     return (this.#fields ??= new Map(Object.entries(this.schema.properties ?? {}).map(([name, property]) => [name, planOf(property)])));
   }
+  /**
+   * What an absent field gets: the default of a marker, or, where the field is required and Go has no pointer, the
+   * zero that Go writes. Clients in typed languages refuse a status without its required `replicas: 0`.
+   */
   get defaults(): [name: string, value: unknown][] {
-    return (this.#defaults ??= Object.entries(this.schema.properties ?? {}).flatMap(([name, property]) => (property.default === undefined ? [] : [[name, property.default]])));
+    if (this.#defaults) return this.#defaults;
+    const required = new Set(this.schema.required);
+    return (this.#defaults = [...this.fields].flatMap(([name, field]) => {
+      if (field.schema.default !== undefined) return [[name, field.schema.default]];
+      const isZero = required.has(name) && !field.omitZero && this.schema.protobuf?.[name]?.pointer === false && scalarShapes.has(field.shape);
+      return isZero ? [[name, zeroOf(field)]] : [];
+    }));
   }
   get items(): Plan {
     return (this.#items ??= planOf(this.schema.items ?? this.schema.additionalProperties ?? {}));
   }
 }
+
+const scalarShapes = new Set<Shape>(["string", "int32", "int64", "boolean", "number"]);
 
 const plans = new WeakMap<Schema, Plan>();
 
