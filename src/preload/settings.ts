@@ -22,7 +22,9 @@ export function readSettings(environment: Readonly<Record<string, string | undef
   if (!text) return undefined;
   try {
     const settings = JSON.parse(text) as Omit<Settings, "environment">;
-    return { ...settings, environment: { [settingsVariable]: text, NODE_OPTIONS: environment["NODE_OPTIONS"] ?? "" } };
+    // With the marks by which the sandbox knows the pod's processes.
+    const own = Object.entries(environment).filter((entry): entry is [string, string] => entry[1] !== undefined && (entry[0] === "NODE_OPTIONS" || entry[0].startsWith("WHERRY_")));
+    return { ...settings, environment: Object.fromEntries(own) };
   } catch {
     return undefined;
   }

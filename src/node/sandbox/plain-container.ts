@@ -10,7 +10,7 @@ import type { FifoPool } from "./fifos.ts";
 import type { Watched } from "./memory-watchdog.ts";
 import { giveTree } from "./plain.ts";
 import { makePlainTree, type PlainTree } from "./plain-tree.ts";
-import { allPids, descendantsOf, identify, isAlive, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { allPids, descendantsOf, identify, isAlive, type ProcessIdentity, sessionOf, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 
 export interface PlainRuntime {
@@ -166,13 +166,13 @@ export class PlainContainer implements ContainerProcess, Watched {
     if (attempt === 0) rmSync(this.#tree.root, { recursive: true, force: true });
     if (this.#cgroup && !this.#cgroup.remove() && attempt < 50) this.#runtime.clock.setTimer(20 * (attempt + 1), () => this.#tidy(attempt + 1));
   }
-  /** Processes that carry this container's mark in their environment. */
+  /** Processes of the session that was made for the program, or with this container's mark in their environment. */
   #strays(): ProcessIdentity[] {
     const found: ProcessIdentity[] = [];
     for (const pid of process.platform === "linux" ? allPids() : []) {
       try {
         const identity = identify(pid);
-        if (identity && readFileSync(`/proc/${pid}/environ`).includes(this.#mark)) found.push(identity);
+        if (identity && ((this.#main && sessionOf(pid) === this.#main.pid) || readFileSync(`/proc/${pid}/environ`).includes(this.#mark))) found.push(identity);
       } catch {
         // Another user's, or gone.
       }

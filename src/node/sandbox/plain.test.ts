@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -12,6 +13,36 @@ import { containerSpec, execIn, runIn, said, SandboxHarness } from "./testing.ts
 const isRoot = process.getuid?.() === 0;
 await bundlePreload();
 const start = () => SandboxHarness.start({ isolation: "plain" });
+
+const say = `s.end(process.env.NAME ?? "nameless")`;
+const shapes: Record<string, string> = {
+  http: `require("http").createServer((q, s) => ${say}).listen(8080, () => console.log("ready"))`,
+  "options and IPv6": `require("http").createServer((q, s) => ${say}).listen({ port: 8080, host: "::" }, () => console.log("ready"))`,
+  net: `require("net").createServer((s) => s.end("HTTP/1.1 200 OK\\r\\nconnection: close\\r\\ncontent-length: 2\\r\\n\\r\\nok")).listen(8080, () => console.log("ready"))`,
+  worker: `new (require("worker_threads").Worker)('require("http").createServer((q, s) => ${say}).listen(8080, () => console.log("ready"))', { eval: true })`,
+  "child without environment": `require("child_process").spawn(process.execPath, ["-e", 'require("http").createServer((q, s) => ${say}).listen(8080, "0.0.0.0", () => console.log("ready"))'], { env: {}, stdio: "inherit" })`,
+  "ES module": `import("node:http").then(({ createServer }) => createServer((q, s) => ${say}).listen(8080, () => console.log("ready")))`,
+  cluster: `const c = require("cluster"); if (c.isPrimary) { c.setupPrimary({ exec: process.env.CHILD, execArgv: [] }); c.fork(); c.on("message", () => console.log("ready")) }`,
+};
+const olderNode = "/usr/bin/node";
+for (const node of [process.execPath, ...(existsSync(olderNode) ? [olderNode] : [])]) {
+  test(`every way for a Node program to listen, two replicas (${spawnSync(node, ["--version"], { encoding: "utf8" }).stdout.trim()})`, async () => {
+    await using harness = await SandboxHarness.start({ isolation: "plain", programs: { node } });
+    const pods = [await harness.pod(), await harness.pod()];
+    const folder = join(harness.dataDir, "volumes", "code");
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "child.js"), `require("http").createServer((q, s) => ${say}).listen(8080, () => process.send("up"))`);
+    const mounts = [{ target: "/code", readOnly: true, kind: "bind" as const, source: folder }];
+    for (const [name, program] of Object.entries(shapes)) {
+      const containers = await Promise.all(pods.map((pod) => pod.startContainer(containerSpec(["node", "-e", program], { mounts, env: { PATH: "/usr/bin:/bin", CHILD: "/code/child.js" } }))));
+      await Promise.all(containers.map((container) => said(container.stdout, "ready")));
+      const client = `Promise.all(${JSON.stringify(["http://localhost:8080", `http://${pods[1]!.ip}:8080`])}.map((u) => fetch(u).then((r) => r.status))).then((a) => console.log(a.join()), (e) => console.log(e.cause))`;
+      assert.equal((await runIn(pods[0]!, ["node", "-e", client], { name: "client" })).stdout, "200,200\n", name);
+      for (const container of containers) container.signal("SIGKILL");
+      await Promise.all(containers.map((container) => container.exited));
+    }
+  });
+}
 
 /** Answers with the pod's name; port and host as a program for a pod would write them. */
 const server = `require("http").createServer((q, s) => s.end(process.env.NAME)).listen(8080, "0.0.0.0", () => console.log("ready"))`;
@@ -84,9 +115,11 @@ test("the environment is the pod's and nothing of the user's", async () => {
   assert.match(stdout, /^HOST=127\.97\./m);
 });
 
-test("strays of a program end with it", async () => {
+test("strays of a program end with it, those without its environment too", async () => {
   await using harness = await start();
   const pod = await harness.pod();
+  const bare = await runIn(pod, ["sh", "-c", "env -i sleep 1000 >/dev/null 2>&1 & echo $!"]);
+  assert.throws(() => readFileSync(`/proc/${Number(bare.stdout)}/environ`), /ENOENT|ESRCH|EACCES/);
   const { stdout } = await runIn(pod, ["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"]);
   assert.throws(() => readFileSync(`/proc/${Number(stdout)}/environ`), /ENOENT|ESRCH|EACCES/);
 });

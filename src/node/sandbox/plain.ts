@@ -37,13 +37,15 @@ export class PlainSandbox implements Sandbox {
   readonly findings: readonly Finding[];
   readonly network: NetworkNamespace = { mode: "plain", enter: [], gatewayIP: plainAddresses.gateway, dnsIP: plainAddresses.dns, apiServiceIP: plainAddresses.api };
   readonly #options: PlainOptions;
-  readonly #addresses = new AddressPool("127.97");
+  readonly #addresses: AddressPool;
   readonly #pods = new Set<PlainPod>();
   readonly #leftovers: Leftovers;
   #runtime: PlainRuntime | undefined;
 
   constructor(options: PlainOptions) {
     this.#options = options;
+    // Two Wherrys on one machine share its loopback: each begins somewhere else.
+    this.#addresses = new AddressPool("127.97", 2 + (Number.parseInt(options.id.slice(0, 2), 16) % 250) * 256);
     this.findings = options.findings;
     this.#leftovers = new Leftovers(join(options.dataDir, "sandbox", "processes"), options.id, options.log);
   }

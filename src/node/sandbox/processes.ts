@@ -33,6 +33,12 @@ export function parentOf(pid: number): number | undefined {
   return fields ? Number(fields[1]) : undefined;
 }
 
+/** The session a process is in: the pid of the process that made it. */
+export function sessionOf(pid: number): number | undefined {
+  const fields = statFields(pid);
+  return fields ? Number(fields[3]) : undefined;
+}
+
 /** Children of any thread of `pid`, oldest first. Falls back to a scan where the kernel lacks `children` files. */
 export function childrenOf(pid: number): number[] {
   try {
