@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Kind } from "../../api/kind.ts";
 import { createBuiltinRegistry } from "../../api/registry.ts";
-import { createOpenApi, type OpenApiDocument, openApiHeaders } from "./openapi.ts";
+import { createOpenApi, type OpenApiDocument } from "./openapi.ts";
 
 const widget = (properties: Kind["schema"]["properties"]): Kind => ({
   group: "stable.example.com",
@@ -76,11 +76,4 @@ test("words are shown where somebody has them", () => {
   const schema = parse(openApi.document("apis/apps/v1")).components.schemas["io.k8s.api.apps.v1.DeploymentSpec"]!;
   assert.equal(schema.description, "What is wanted.");
   assert.equal((schema.properties as Record<string, { description?: string }>).replicas!.description, "How many.");
-});
-
-test("only a document asked for by its hash may be kept", () => {
-  const document = createOpenApi(createBuiltinRegistry([])).document("apis/apps/v1")!;
-  const now = Date.UTC(2026, 0, 1);
-  assert.deepEqual(openApiHeaders(document, document.hash, now), { "content-type": "application/json", etag: document.etag, vary: "Accept", "cache-control": "public, immutable", expires: "Fri, 01 Jan 2027 00:00:00 GMT" });
-  for (const asked of [null, "OLD"]) assert.deepEqual(openApiHeaders(document, asked, now), { "content-type": "application/json", etag: document.etag, vary: "Accept", "cache-control": "no-cache, private" });
 });

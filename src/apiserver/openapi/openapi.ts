@@ -38,18 +38,6 @@ export interface OpenApiDocument {
  */
 export const openApiV2ProtobufTypes = ["application/com.github.proto-openapi.spec.v2@v1.0+protobuf", "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"] as const;
 
-/**
- * The headers of a 200. `askedHash` is the `hash` parameter of the request, if any: only what was asked for by its
- * own hash may be kept without asking again, and kubectl does so only when it is told until when. A hash that is
- * not the document's is an old address; upstream redirects it to the present one.
- */
-export function openApiHeaders(document: OpenApiDocument, askedHash: string | null, nowMs: number): Record<string, string> {
-  const headers = { "content-type": document.contentType, etag: document.etag, vary: "Accept" };
-  if (askedHash !== document.hash) return { ...headers, "cache-control": "no-cache, private" };
-  return { ...headers, "cache-control": "public, immutable", expires: new Date(nowMs + yearMs).toUTCString() };
-}
-const yearMs = 365 * 24 * 60 * 60 * 1000;
-
 interface GroupVersion {
   readonly path: string;
   readonly group: string;
