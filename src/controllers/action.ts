@@ -22,8 +22,13 @@ export type Action =
   | { do: "batch"; actions: Action[]; slowStart?: boolean; orElse?: (error: Error) => Action[] }
   /** Runs `actions` only if the server (not the cache) has nothing of these resources in the namespace, or nothing with this uid. */
   | { do: "ifAbsent"; namespace: string; resources: readonly GroupVersionResource[]; uid?: string; actions: Action[] }
+  /** Runs `actions` only if the server still has this very object, and it is not being deleted. */
+  | { do: "ifPresent"; resource: GroupVersionResource; object: Existing; actions: Action[] }
   /** Anything that is no object, such as a folder to remove. */
   | { do: "call"; run: () => Promise<void> };
+
+/** The actions that are one write. */
+export type Write = Exclude<Extract<Action, { resource: GroupVersionResource }>, { do: "ifPresent" }>;
 
 export interface Outcome {
   after?: (result: KubeObject) => Action[];

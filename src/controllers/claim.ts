@@ -20,6 +20,7 @@ interface Child {
 export function claimChildren<T extends Child>(
   cache: Cache,
   resource: GroupVersionResource,
+  ownerResource: GroupVersionResource,
   owner: { metadata: ObjectMeta; spec?: { selector?: LabelSelector | undefined } | undefined },
   reference: OwnerReference,
   adoptable: (child: T) => boolean = () => true,
@@ -35,12 +36,14 @@ export function claimChildren<T extends Child>(
       actions.push(ownersPatch(resource, child, ownerReferences));
     }
   }
-  if (!ownerGoes) {
-    for (const child of cache.orphansIn<T>(resource, owner.metadata.namespace!)) {
-      if (child.metadata.deletionTimestamp || !fits(child)) continue;
-      actions.push(ownersPatch(resource, child, [...(child.metadata.ownerReferences ?? []), reference]));
-    }
-  }
+  const adoptions = ownerGoes
+    ? []
+    : cache
+        .orphansIn<T>(resource, owner.metadata.namespace!)
+        .filter((child) => !child.metadata.deletionTimestamp && fits(child))
+        .map((child) => ownersPatch(resource, child, [...(child.metadata.ownerReferences ?? []), reference]));
+  // A child adopted by an owner that is gone already would be garbage: the server is asked, not the cache.
+  if (adoptions.length > 0) actions.push({ do: "ifPresent", resource: ownerResource, object: owner, actions: adoptions });
   return { claimed: claimed.sort(byName), actions };
 }
 

@@ -54,7 +54,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     claimController(options.volumesDir),
     volumeController((name) => rm(join(options.volumesDir, name), { recursive: true, force: true })),
     claimProtectionController,
-    nodeController,
+    nodeController(options.clock.now()),
     podGarbageController,
     eventExpiryController,
   ];

@@ -3,10 +3,10 @@ import { createEventRecorder, type EventRecorder } from "../api/events.ts";
 import { type Informers, keyOf } from "../api/informer.ts";
 import { controllerOf, type GroupVersionResource, type KubeObject } from "../api/meta.ts";
 import { StatusError } from "../api/status.ts";
-import type { Clock } from "../base/clock.ts";
+import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
-import type { Action, Existing, Plan } from "./action.ts";
+import type { Action, Existing, Plan, Write } from "./action.ts";
 import { type Cache, controllerIndex, controllerIndexValues, InformerCache } from "./cache.ts";
 import { Workqueue } from "./workqueue.ts";
 
@@ -96,6 +96,7 @@ export class Runner {
   readonly #statusAtMs = new Map<string, number>();
   readonly #running = new Set<Promise<void>>();
   readonly #unsubscribe: (() => void)[] = [];
+  #resyncTimer: Timer | undefined;
   #stopped = false;
 
   constructor(definition: Controller, options: RunnerOptions) {
@@ -149,12 +150,10 @@ export class Runner {
   }
 
   #resync(own: GroupVersionResource): void {
-    const timer = this.#options.clock.setTimer(resyncMs * (1 + this.#options.random.next() / 10), () => {
+    this.#resyncTimer = this.#options.clock.setTimer(resyncMs * (1 + this.#options.random.next() / 10), () => {
       for (const object of this.#cache.list<KubeObject>(own)) this.#queue.add(keyOf(object));
-      this.#unsubscribe.pop();
       this.#resync(own);
     });
-    this.#unsubscribe.push(() => timer.cancel());
   }
 
   enqueue(key: string): void {
@@ -165,6 +164,7 @@ export class Runner {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const unsubscribe of this.#unsubscribe.splice(0)) unsubscribe();
+    this.#resyncTimer?.cancel();
     this.#queue.clear();
     await Promise.allSettled(this.#running);
     await this.#recorder.flush();
@@ -278,6 +278,15 @@ export class Runner {
         }
         return this.#run(key, action.actions);
       }
+      case "ifPresent": {
+        const { namespace, name, uid } = action.object.metadata;
+        const found = await this.#options.client.get<KubeObject>(action.resource, namespace, name).catch((error: unknown) => {
+          if (error instanceof StatusError && error.code === 404) return undefined;
+          throw error;
+        });
+        if (found?.metadata.uid !== uid || found.metadata.deletionTimestamp) return;
+        return this.#run(key, action.actions);
+      }
       case "status": {
         const nowMs = this.#options.clock.monotonicMs();
         const waitMs = (this.#statusAtMs.get(key) ?? -Infinity) + statusIntervalMs - nowMs;
@@ -299,7 +308,7 @@ export class Runner {
     if (action.after) await this.#run(key, action.after(result!));
   }
 
-  #write(action: Extract<Action, { resource: GroupVersionResource }>): Promise<KubeObject> {
+  #write(action: Write): Promise<KubeObject> {
     const { client, fieldManager = "kube-controller-manager" } = this.#options;
     const { resource } = action;
     const { namespace, name } = action.object.metadata as { namespace?: string; name: string };

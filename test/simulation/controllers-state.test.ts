@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KubeObject } from "../../src/api/meta.ts";
 import { nodeName, resources } from "../../src/api/resources.ts";
+import { StatusError } from "../../src/api/status.ts";
 import type { ControllerRevision, Endpoints, EndpointSlice, Event, PersistentVolume, PersistentVolumeClaim, Pod, Service, StatefulSet } from "../../src/api/types.ts";
 import { Cluster, deployment } from "./cluster.ts";
 
@@ -107,7 +108,7 @@ test("endpoints follow readiness, and go at the first word of an end", async () 
   await cluster.run(3_000);
   const [slice] = await slices();
   assert.deepEqual([slice!.ports, slice!.metadata.labels!["team"], slice!.metadata.labels!["endpointslice.kubernetes.io/managed-by"]], [[{ name: "", port: 8080, protocol: "TCP" }], "a", "endpointslice-controller.k8s.io"]);
-  assert.deepEqual(slice!.endpoints!.map(({ conditions, nodeName: node, targetRef }) => [conditions, node, targetRef!.kind]), Array(3).fill([{ ready: true, serving: true, terminating: false }, nodeName, "Pod"]));
+  assert.deepEqual(slice!.endpoints!.map(({ conditions, nodeName: node, targetRef }) => [conditions, node, targetRef!.kind]), Array.from({ length: 3 }, () => [{ ready: true, serving: true, terminating: false }, nodeName, "Pod"]));
   assert.deepEqual((await endpoints()).map(({ addresses, ports }) => [addresses!.length, ports]), [[3, [{ port: 8080, protocol: "TCP" }]]]);
 
   const [sick] = await cluster.pods();
@@ -192,6 +193,68 @@ test("owners: an absent one takes its dependents along, one of two does not, one
   assert.match((await events(cluster, "ConfigMap", "OwnerRefInvalidNamespace"))[0]!, /^ownerRef \[v1\/ConfigMap, namespace: kube-public, name: alive, uid: .*\] does not exist in namespace "kube-public"$/);
   await cluster.stop();
 });
+
+test("custom kinds come and go: their objects own, are owned, and go with their namespace", async () => {
+  const cluster = new Cluster();
+  await cluster.start();
+  const { client, registry } = cluster;
+  const widgets = { group: "example.com", version: "v1", resource: "widgets" };
+  const configMap = registry.byResource("", "v1", "configmaps")!;
+  registry.add(Object.create(configMap, Object.getOwnPropertyDescriptors({ group: "example.com", kind: "Widget", resource: "widgets", singular: "widget", shortNames: [] })));
+  await cluster.run(100);
+  await client.create(resources.namespaces, undefined, { metadata: { name: "shop" } });
+  const parent = await client.create<KubeObject>(widgets, "default", { metadata: { name: "parent" } });
+  const ownerReferences = [{ apiVersion: "example.com/v1", kind: "Widget", name: "parent", uid: parent.metadata.uid }];
+  await client.create(widgets, "default", { metadata: { name: "child", ownerReferences } });
+  await client.create(widgets, "shop", { metadata: { name: "tenant" } });
+  await cluster.run(1_000);
+  assert.equal(cluster.stored(widgets).length, 3);
+  await client.delete(widgets, "default", "parent");
+  await client.delete(resources.namespaces, undefined, "shop");
+  await cluster.run(3_000);
+  assert.deepEqual([cluster.stored(widgets).length, cluster.stored<KubeObject>(resources.namespaces).some(({ metadata }) => metadata.name === "shop")], [0, false]);
+
+  await client.create(resources.configMaps, "default", { metadata: { name: "owned", ownerReferences } });
+  await cluster.run(1_000);
+  registry.remove("example.com", "v1", "widgets");
+  await client.create(resources.configMaps, "default", { metadata: { name: "owned-later", ownerReferences } });
+  await cluster.run(10_000);
+  assert.deepEqual(names(cluster.stored<KubeObject>(resources.configMaps).filter(({ metadata }) => metadata.name.startsWith("owned"))), ["owned-later"], "an owner of a kind that is not served is no absent owner");
+  await cluster.stop();
+});
+
+for (const seed of [1, 2, 3]) {
+  test(`a StatefulSet under trouble keeps names unique and converges (seed ${seed})`, async () => {
+    const cluster = new Cluster({ seed });
+    await cluster.start();
+    const { client, random } = cluster;
+    await client.create(resources.statefulSets, "default", statefulSet("db", 3, { podManagementPolicy: seed === 2 ? "Parallel" : "OrderedReady" }));
+    for (let step = 0; step < 25; step++) {
+      await cluster.run(random(600));
+      const pods = (await cluster.pods()).filter((pod) => !pod.metadata.deletionTimestamp);
+      const pod = pods[random(Math.max(1, pods.length))];
+      const choices: (() => Promise<unknown>)[] = [
+        () => setImage(cluster, `db:${random(3)}`),
+        () => client.patch(resources.statefulSets, "default", "db", { spec: { replicas: random(5) } }),
+        () => (pod ? client.delete(resources.pods, "default", pod.metadata.name) : Promise.resolve()),
+        () => (pod?.spec?.nodeName ? cluster.setPodStatus(pod, false, "Failed") : Promise.resolve()),
+        () => cluster.stopControllers().then(() => cluster.startControllers()),
+      ];
+      await choices[random(choices.length)]!().catch((error: unknown) => {
+        if (!(error instanceof StatusError)) throw error;
+      });
+    }
+    await client.patch(resources.statefulSets, "default", "db", { spec: { replicas: 3 } });
+    await cluster.until("it converges", statefulReady(cluster, 3), 120_000);
+    assert.deepEqual(names(await cluster.pods()), ["db-0", "db-1", "db-2"]);
+    const volumes = cluster.stored<PersistentVolume>(resources.persistentVolumes);
+    assert.equal(new Set(volumes.map(({ spec }) => spec!.claimRef!.name)).size, volumes.length, "one volume a claim");
+    const revision = cluster.revision;
+    await cluster.run(60_000);
+    assert.ok(cluster.revision - revision <= 8, `${cluster.revision - revision} writes in a quiet minute`);
+    await cluster.stop();
+  });
+}
 
 test("a deleted namespace is emptied, waits for finalizers, and goes", async () => {
   const cluster = new Cluster();

@@ -174,6 +174,36 @@ test("paused: a new template waits, scaling does not", async () => {
   await cluster.stop();
 });
 
+test("minReadySeconds: ready is not yet available", async () => {
+  const cluster = new Cluster();
+  await cluster.start();
+  await cluster.client.create(resources.deployments, "default", deployment("web", 2, { minReadySeconds: 30 }));
+  await cluster.run(20_000);
+  const waiting = await getDeployment(cluster);
+  assert.deepEqual([waiting.status!.readyReplicas, waiting.status!.availableReplicas, condition(waiting, "Available")!.reason], [2, undefined, "MinimumReplicasUnavailable"]);
+  await cluster.until("they are available", () => complete(cluster), 13_000);
+  await cluster.stop();
+});
+
+test("a taken name: the next hash", async () => {
+  const cluster = new Cluster();
+  await cluster.start();
+  const { client } = cluster;
+  await client.create(resources.deployments, "default", deployment("web", 1));
+  await cluster.run(2_000);
+  const [first] = await replicaSets(cluster);
+  await client.delete(resources.deployments, "default", "web", { propagationPolicy: "Background" });
+  await cluster.run(3_000);
+  const spec = deployment("other", 0).spec;
+  await client.create(resources.replicaSets, "default", { metadata: { name: first!.metadata.name }, spec: { replicas: 0, selector: spec.selector, template: spec.template } });
+  await client.create(resources.deployments, "default", deployment("web", 1));
+  await cluster.until("it runs under another name", () => complete(cluster));
+  const own = (await replicaSets(cluster)).filter((set) => set.metadata.labels?.["app"] === "web");
+  assert.equal((await getDeployment(cluster)).status!.collisionCount, 1);
+  assert.deepEqual([own.length, own[0]!.metadata.name === first!.metadata.name], [1, false]);
+  await cluster.stop();
+});
+
 test("a ReplicaSet adopts what it selects and releases what it no longer does", async () => {
   const cluster = new Cluster();
   await cluster.start();

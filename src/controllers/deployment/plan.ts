@@ -42,7 +42,7 @@ export function planDeployment(deployment: Deployment, cache: Cache, nowMs: numb
   if (isEmptySelector(deployment.spec?.selector)) {
     return { actions: [{ do: "event", about: deployment, type: "Warning", reason: "SelectingAll", message: "This deployment is selecting all pods. A non-empty selector is required." }] };
   }
-  const { claimed: all, actions: claims } = claimChildren<ReplicaSet>(cache, resources.replicaSets, deployment, controllerReference(deployment, "apps/v1", "Deployment"));
+  const { claimed: all, actions: claims } = claimChildren<ReplicaSet>(cache, resources.replicaSets, resources.deployments, deployment, controllerReference(deployment, "apps/v1", "Deployment"));
   if (claims.length > 0) return { actions: claims };
   const newSet = findNewSet(deployment, all);
   const old = all.filter((set) => set !== newSet);

@@ -4,7 +4,7 @@ import type { Lease, Node } from "../../api/types.ts";
 import type { Action, Plan } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { stableJson } from "../pod-template.ts";
-import { controller } from "../runner.ts";
+import { type Controller, controller } from "../runner.ts";
 
 /** Upstream's --node-monitor-grace-period. */
 const graceMs = 50_000;
@@ -19,22 +19,26 @@ const judged = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
  * there is nowhere to bring them, and the agent goes on with them as soon as it is back.
  * Source: k8s.io/kubernetes/pkg/controller/nodelifecycle/node_lifecycle_controller.go.
  */
-export const nodeController = controller<Node>({
-  name: "node-controller",
-  for: resources.nodes,
-  watches: [{ resource: resources.leases, keys: ({ metadata }: Lease) => (metadata.namespace === leaseNamespace ? [metadata.name] : []) }],
-  plan: ({ object, cache, nowMs }) => planNode(object, cache, nowMs),
-});
+export function nodeController(startedMs: number): Controller {
+  return controller<Node>({
+    name: "node-controller",
+    for: resources.nodes,
+    watches: [{ resource: resources.leases, keys: ({ metadata }: Lease) => (metadata.namespace === leaseNamespace ? [metadata.name] : []) }],
+    plan: ({ object, cache, nowMs }) => planNode(object, cache, nowMs, startedMs),
+  });
+}
 
-export function planNode(node: Node, cache: Cache, nowMs: number): Plan {
+/** `startedMs`: when we began to listen. What was silent because everything was off is given time to speak. */
+export function planNode(node: Node, cache: Cache, nowMs: number, startedMs = 0): Plan {
   const lease = cache.get<Lease>(resources.leases, `${leaseNamespace}/${node.metadata.name}`);
   const conditions = (node.status?.conditions ?? []) as Condition[];
   const ready = conditions.find((condition) => condition.type === "Ready");
   // Every sign of life counts: the Lease, a heartbeat in the status, or having just been registered.
-  const seenMs = Math.max(...[lease?.spec?.renewTime, ready?.["lastHeartbeatTime"] as string | undefined, node.metadata.creationTimestamp].map((time) => (time ? Date.parse(time) : 0)));
+  const seenMs = Math.max(...[lease?.spec?.renewTime, ready?.["lastHeartbeatTime"] as string | undefined, node.metadata.creationTimestamp].map((time) => (time ? Date.parse(time) : 0)), startedMs);
   const silentMs = nowMs - seenMs;
   const actions: Action[] = [];
-  let state = ready?.status ?? "Unknown";
+  // Not registered through yet: no judgement.
+  let state = ready?.status ?? "True";
   if (silentMs > graceMs) {
     state = "Unknown";
     let next = conditions;

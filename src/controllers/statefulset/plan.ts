@@ -31,7 +31,7 @@ type Status = NonNullable<StatefulSet["status"]>;
 export function planStatefulSet(set: StatefulSet, cache: Cache, nowMs: number): Plan {
   if (isEmptySelector(set.spec?.selector)) return { actions: [] };
   const reference = controllerReference(set, "apps/v1", "StatefulSet");
-  const { claimed: pods, actions: claims } = claimChildren<Pod>(cache, resources.pods, set, reference, (pod) => ordinalOf(set, pod) >= 0);
+  const { claimed: pods, actions: claims } = claimChildren<Pod>(cache, resources.pods, resources.statefulSets, set, reference, (pod) => ordinalOf(set, pod) >= 0);
   if (claims.length > 0) return { actions: claims };
   const known = cache.ownedBy<ControllerRevision>(resources.controllerRevisions, set.metadata.uid);
   const revisions = revisionsOf(set, known, (name) => cache.get(resources.controllerRevisions, name) !== undefined);

@@ -12,7 +12,7 @@ import { provisionedByAnnotation, provisionerName, volumeProtection } from "./cl
  */
 export function volumeController(removeFolder: (volumeName: string) => Promise<void>): Controller {
   return controller<PersistentVolume>({
-    name: "persistentvolume-controller",
+    name: "persistentvolume-reclaim-controller",
     for: resources.persistentVolumes,
     watches: [
       {
