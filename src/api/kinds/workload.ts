@@ -8,23 +8,33 @@ import { validatePodTemplate } from "./core/pod/spec.ts";
 
 /** What Deployments, ReplicaSets, StatefulSets, DaemonSets and their like have in common. */
 
-/** `spec.selector` and whether it fits the template. `emptyText` is what upstream says of a selector without terms. */
+/** `spec.selector` by itself. `emptyText` is what upstream says of a selector without terms. */
 export function validateSelector(path: string, spec: any, emptyText: string): FieldError[] {
-  if (!spec.selector) return [required(`${path}.selector`)];
-  const errors = validateLabelSelector(spec.selector, `${path}.selector`);
-  if (isEmptySelector(spec.selector)) errors.push(invalid(`${path}.selector`, spec.selector, emptyText));
+  if (!spec.selector) return [required(path)];
+  const errors = validateLabelSelector(spec.selector, path);
+  if (isEmptySelector(spec.selector)) errors.push(invalid(path, spec.selector, emptyText));
   return errors;
 }
 
-export const mismatchText = "`selector` does not match template `labels`";
+/** Whether a selector fits the labels of the template that it should find. None at all fits nothing, an empty one everything. */
+export function validateMatch(path: string, selector: LabelSelector | undefined, template: any): FieldError[] {
+  const labels = template?.metadata?.labels;
+  return selectorMatches(selector, labels) ? [] : [invalid(`${path}.metadata.labels`, labels ?? null, "`selector` does not match template `labels`")];
+}
 
-/** The template of something that keeps its pods running for ever. `owner` is named in one of the texts. */
+/**
+ * Selector and template of something that keeps its pods running for ever. `owner` is named in one of the texts.
+ * With a selector that cannot be read, upstream looks no further.
+ */
+export function validateSelectorAndTemplate(spec: any, emptyText: string, owner: string): FieldError[] {
+  const errors = validateSelector("spec.selector", spec, emptyText);
+  if (validateLabelSelector(spec.selector, "").length > 0) return [...errors, invalid("spec.selector", spec.selector, "invalid label selector")];
+  return [...errors, ...validateRunningTemplate("spec.template", spec.template, spec.selector, owner)];
+}
+
 export function validateRunningTemplate(path: string, template: any, selector: LabelSelector | undefined, owner: string): FieldError[] {
   if (!template) return [required(path)];
-  const errors: FieldError[] = [];
-  const labels = template.metadata?.labels;
-  if (!isEmptySelector(selector) && !selectorMatches(selector, labels)) errors.push(invalid(`${path}.metadata.labels`, labels ?? null, mismatchText));
-  errors.push(...validatePodTemplate(path, template));
+  const errors = [...validateMatch(path, selector, template), ...validatePodTemplate(path, template)];
   const policy = template.spec?.restartPolicy;
   if (policy !== "Always") errors.push(notSupported(`${path}.spec.restartPolicy`, policy, ["Always"]));
   if (template.spec?.activeDeadlineSeconds !== undefined) errors.push(forbidden(`${path}.spec.activeDeadlineSeconds`, `activeDeadlineSeconds in ${owner} is not Supported`));

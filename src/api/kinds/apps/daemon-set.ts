@@ -3,10 +3,10 @@ import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative, semanticEqual } from "../../validation/checks.ts";
 import { ageOf, containers, integer, labelsText, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { isZero, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateRunningTemplate, validateSelector } from "../workload.ts";
+import { isZero, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateSelectorAndTemplate } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
-  const errors = [...validateSelector("spec", spec, "empty selector is invalid for daemonset"), ...validateRunningTemplate("spec.template", spec.template, spec.selector, "DaemonSet")];
+  const errors = validateSelectorAndTemplate(spec, "empty selector is invalid for daemonset", "DaemonSet");
   errors.push(...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   const { type, rollingUpdate } = spec.updateStrategy;
   const path = "spec.updateStrategy";

@@ -3,11 +3,11 @@ import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
 import { ageOf, containers, integer, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { clearStatus, isZero, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateRunningTemplate, validateSelector } from "../workload.ts";
+import { clearStatus, isZero, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
-  const errors = [...notNegative("spec.replicas", spec.replicas), ...validateSelector("spec", spec, "empty selector is invalid for deployment")];
-  errors.push(...validateRunningTemplate("spec.template", spec.template, spec.selector, "ReplicaSet"), ...validateStrategy("spec.strategy", spec.strategy));
+  const errors = [...notNegative("spec.replicas", spec.replicas), ...validateSelectorAndTemplate(spec, "empty selector is invalid for deployment", "ReplicaSet")];
+  errors.push(...validateStrategy("spec.strategy", spec.strategy));
   errors.push(...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   const deadline = spec.progressDeadlineSeconds;
   if (deadline !== undefined) {

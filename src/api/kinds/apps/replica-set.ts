@@ -3,13 +3,12 @@ import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
 import { ageOf, containers, integer, name, selector } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { replicasScale, templateWarnings, validateReplicaCounts, validateRunningTemplate, validateSelector } from "../workload.ts";
+import { replicasScale, templateWarnings, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
 
 const validateSpec = (spec: any): FieldError[] => [
   ...notNegative("spec.replicas", spec.replicas),
   ...notNegative("spec.minReadySeconds", spec.minReadySeconds),
-  ...validateSelector("spec", spec, "empty selector is invalid for deployment"),
-  ...validateRunningTemplate("spec.template", spec.template, spec.selector, "ReplicaSet"),
+  ...validateSelectorAndTemplate(spec, "empty selector is invalid for deployment", "ReplicaSet"),
 ];
 
 /** Desired, current and ready: as ReplicationControllers show them too. */

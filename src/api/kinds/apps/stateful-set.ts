@@ -2,12 +2,12 @@ import { type FieldError, forbidden, invalid, notSupported, required } from "../
 import type { Strategy } from "../../kind.ts";
 import { checked, notNegative, semanticEqual } from "../../validation/checks.ts";
 import { dns1123Subdomain } from "../../validation/names.ts";
-import { isEmptySelector, selectorMatches } from "../../validation/selector.ts";
+import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, text } from "../columns.ts";
 import { defaultClaimSpec } from "../core/claim-spec.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
-import { mismatchText, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelector } from "../workload.ts";
+import { replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateMatch, validateReplicaCounts, validateSelector } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
   const errors: FieldError[] = [];
@@ -20,7 +20,9 @@ function validateSpec(spec: any): FieldError[] {
   errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));
   if (spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Subdomain));
-  errors.push(...validateSelector("spec", spec, "empty selector is invalid for statefulset"), ...validateTemplate("spec.template", spec));
+  errors.push(...validateSelector("spec.selector", spec, "empty selector is invalid for statefulset"));
+  if (validateLabelSelector(spec.selector, "").length > 0) errors.push(invalid("spec.selector", spec.selector, "invalid label selector"));
+  else errors.push(...validateTemplate("spec.template", spec));
   const restartPolicy = spec.template?.spec?.restartPolicy;
   if (restartPolicy !== "Always") errors.push(notSupported("spec.template.spec.restartPolicy", restartPolicy, ["Always"]));
   const deadline = spec.template?.spec?.activeDeadlineSeconds;
@@ -31,12 +33,10 @@ function validateSpec(spec: any): FieldError[] {
 /** Volumes that the claim templates will bring are there for mounts; a template's own volume of that name gives way. */
 function validateTemplate(path: string, spec: any): FieldError[] {
   const template = spec.template;
-  const labels = template.metadata?.labels;
-  const errors = !isEmptySelector(spec.selector) && !selectorMatches(spec.selector, labels) ? [invalid(`${path}.metadata.labels`, labels ?? null, mismatchText)] : [];
   const claims: any[] = spec.volumeClaimTemplates ?? [];
   const own: any[] = (template.spec?.volumes ?? []).filter((volume: any) => !claims.some((claim) => claim.metadata?.name === volume.name));
   const volumes = [...own, ...claims.map((claim) => ({ name: claim.metadata?.name, persistentVolumeClaim: { claimName: claim.metadata?.name } }))];
-  return [...errors, ...validatePodTemplate(path, { ...template, spec: { ...template.spec, volumes } })];
+  return [...validateMatch(path, spec.selector, template), ...validatePodTemplate(path, { ...template, spec: { ...template.spec, volumes } })];
 }
 
 function validateUpdateStrategy(path: string, strategy: any): FieldError[] {

@@ -3,11 +3,11 @@ import { type FieldError, invalid, notSupported, required } from "../../field.ts
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { each, immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
-import { selectorMatches, validateLabelSelector } from "../../validation/selector.ts";
+import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
-import { mismatchText, templateWarnings } from "../workload.ts";
+import { templateWarnings, validateMatch } from "../workload.ts";
 
 const uidLabel = "batch.kubernetes.io/controller-uid";
 const ownLabels = (object: KubeObject): Record<string, string> => ({
@@ -83,7 +83,7 @@ function validate(object: KubeObject): FieldError[] {
     if (!semanticEqual(spec.selector, expected) && !semanticEqual(spec.selector, { matchLabels: { "controller-uid": object.metadata.uid } })) errors.push(invalid("spec.selector", spec.selector, "`selector` not auto-generated"));
   }
   errors.push(...validateJobSpec("spec", spec));
-  if (spec.selector && !selectorMatches(spec.selector, labels)) errors.push(invalid("spec.template.metadata.labels", labels ?? null, mismatchText));
+  if (validateLabelSelector(spec.selector, "").length === 0) errors.push(...validateMatch("spec.template", spec.selector, spec.template));
   return errors;
 }
 
