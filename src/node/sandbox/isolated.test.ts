@@ -117,6 +117,17 @@ contentcontentcontent\n10.1.2.3\tlegacy\nsearch default.svc.cluster.local\nnames
   });
   const podName = (pod: PodSandbox & { dir: string }) => pod.dir.split("/").at(-1)!.replace("uid", "pod");
 
+  test("a folder behind another user's closed home can be mounted, and nothing beside it is seen", { skip: isRoot ? false : "needs root" }, async () => {
+    const home = mkdtempSync(join(tmpdir(), "wherry-sandbox-home-"));
+    mkdirSync(join(home, "app"));
+    writeFileSync(join(home, "app", "file"), "content");
+    writeFileSync(join(home, "app", "private"), "content", { mode: 0o600 });
+    spawnSync("chown", ["-R", "4711:4711", home]);
+    const { stdout } = await runIn(await harness.pod(), ["sh", "-c", "cat /app/file /app/private 2>/dev/null; ls /app/.. | grep -c file || true"], { mounts: [{ kind: "bind", source: join(home, "app"), target: "/app", readOnly: true }] });
+    rmSync(home, { recursive: true });
+    assert.equal(stdout, "content0\n");
+  });
+
   test("the environment arrives byte by byte", async () => {
     const env = { PATH: "/usr/bin:/bin", QUOTE: `it's "so" $HOME \`x\` \\ *`, LINES: "a\nb\n", "weird.name": "w", UID: "u", LARGE: "x".repeat(120_000), UNICODE: "日本🙂".repeat(8_000) };
     const { stdout, stderr } = await runIn(await harness.pod(), ["node", "-e", "console.log(JSON.stringify(process.env))"], { env });

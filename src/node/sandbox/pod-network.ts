@@ -38,9 +38,7 @@ export class PodNetworkNamespaces {
     const hold = `echo r; exec ${sleep} infinity`;
     this.#holder = await this.#startHolder([setpriv, "--pdeathsig", "KILL", unshare, this.#tools.isRoot ? "-Un" : "-Urn", sh, "-c", hold]);
     if (this.#tools.isRoot) {
-      const map = `0 0 1\n${hostUids.network} ${hostUids.network} ${hostUids.count}\n`;
-      writeFileSync(`/proc/${this.#holder.pid}/uid_map`, map);
-      writeFileSync(`/proc/${this.#holder.pid}/gid_map`, map);
+      writeMaps(this.#holder.pid!);
     }
     this.#egress = await this.#startHolder([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", unshare, "-n", sh, "-c", hold]);
     await this.#setUp([...this.enterAsAdmin, "-n"], gatewaySetup(this.#egress.pid!));
@@ -100,6 +98,23 @@ export class PodNetworkNamespaces {
     child.stderr.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 4000)));
     const code = await new Promise((resolve) => child.on("close", resolve));
     if (code !== 0) throw new Error(`the pod network could not be set up: ${errors.trim()}`);
+  }
+}
+
+/**
+ * Each id of H is the same id of the machine. Ordinary users' ids are among them so that a folder can be bound which lies
+ * behind another user's closed home (`sudo wherry up` there): H's uid 0 may pass only where the owner has an id in H. Pods
+ * have none of this: each lives in a namespace below H with one id.
+ */
+function writeMaps(pid: number): void {
+  const { network, count } = hostUids;
+  for (const kind of ["uid", "gid"]) {
+    try {
+      writeFileSync(`/proc/${pid}/${kind}_map`, `0 0 ${network + count}\n`);
+    } catch {
+      // Wherry itself has fewer ids, in a container for instance: those that are needed.
+      writeFileSync(`/proc/${pid}/${kind}_map`, `0 0 1\n${network} ${network} ${count}\n`);
+    }
   }
 }
 
