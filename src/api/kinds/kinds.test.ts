@@ -6,6 +6,8 @@ import type { Kind } from "../kind.ts";
 import type { KubeObject } from "../meta.ts";
 import { renderFieldError } from "../field.ts";
 import { createBuiltinRegistry } from "../registry.ts";
+import type { Schema } from "../schema.ts";
+import { type Random, seededRandom } from "../../base/random.ts";
 import { walk } from "../walker.ts";
 import { parseYaml } from "../yaml.ts";
 import { strategies } from "./index.ts";
@@ -106,3 +108,82 @@ test("every kind with code has a table, and every column a cell for an empty obj
     kind.rowConditions?.(object);
   }
 });
+
+/** Some value of a schema: fields come and go, strings are now good, now bad. Quantities and the like are well formed, as after the walk. */
+function someValue(schema: Schema, random: Random, depth: number): unknown {
+  const pick = <T>(values: readonly T[]): T => values[Math.floor(random.next() * values.length)]!;
+  switch (schema.format) {
+    case "quantity":
+      return pick(["1", "100m", "-1", "0", "2Gi"]);
+    case "int-or-string":
+      return pick<unknown>([0, 1, -1, "50%", "http", "nonsense text"]);
+    case "date-time":
+      return "2026-01-01T00:00:00Z";
+    case "micro-time":
+      return "2026-01-01T00:00:00.000000Z";
+    case "byte":
+      return pick(["", "YWJj"]);
+    default:
+  }
+  switch (schema.type) {
+    case "string":
+      return schema.enum ? pick([...(schema.enum as string[]), "Bad"]) : pick(["", "a", "A b", "10.0.0.1", "None", "a/b", "../x", "latest"]);
+    case "integer":
+    case "number":
+      return pick([0, 1, -1, 80, 70_000]);
+    case "boolean":
+      return pick([true, false]);
+    case "array":
+      return schema.items && depth > 0 ? Array.from({ length: pick([0, 1, 2]) }, () => someValue(schema.items!, random, depth - 1)) : [];
+    default: {
+      if (depth <= 0) return {};
+      if (schema.additionalProperties) return { [pick(["a", "cpu", "memory", "A b"])]: someValue(schema.additionalProperties, random, depth - 1) };
+      return Object.fromEntries(Object.entries(schema.properties ?? {}).filter(() => random.next() < 0.5).map(([field, node]) => [field, someValue(node, random, depth - 1)]));
+    }
+  }
+}
+
+test("no step of any kind throws, and defaults settle at once, whatever an object of the right shape says", () => {
+  const random = seededRandom(1);
+  const metadata = { name: "x", namespace: "shop", uid: "u", resourceVersion: "", creationTimestamp: "2026-01-01T00:00:00Z" };
+  for (const kind of registry.all()) {
+    const apiVersion = kind.group === "" ? kind.version : `${kind.group}/${kind.version}`;
+    let old: KubeObject | undefined;
+    for (let round = 0; round < 60; round++) {
+      const value = round === 0 ? {} : (someValue(kind.schema, random, 9) as Record<string, unknown>);
+      const given = { ...value, apiVersion, kind: kind.kind, metadata: { ...metadata } };
+      const seen = JSON.stringify(given);
+      try {
+        const object = walk(kind.schema, given).value as unknown as KubeObject;
+        kind.defaults?.(object);
+        const once = copy(object);
+        kind.defaults?.(object);
+        assert.deepEqual(copy(object), once, "defaults are idempotent");
+        if (old) kind.prepareForUpdate?.(object, old);
+        else kind.prepareForCreate?.(object);
+        kind.validate?.(object);
+        if (old) {
+          kind.validateUpdate?.(object, old);
+          kind.validateStatusUpdate?.(object, old);
+        }
+        kind.warnings?.(object, old);
+        kind.gracePeriodSeconds?.(object);
+        kind.selectableFields?.(object);
+        kind.scale?.labelSelector(object);
+        for (const column of kind.columns ?? []) column.cell(object, 0);
+        if (kind.storedAs) kind.storedAs.fromStored(kind.storedAs.toStored(object));
+        old = deepFreeze(copy(object));
+      } catch (error) {
+        throw new Error(`${kind.kind}, round ${round}: ${seen}`, { cause: error });
+      }
+    }
+  }
+});
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    Object.values(value).forEach(deepFreeze);
+  }
+  return value;
+}
