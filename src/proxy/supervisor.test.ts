@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Socket } from "node:net";
 import { test } from "node:test";
-import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
+import { silentLog } from "../base/log.ts";
+import { createNetSupervisor } from "./supervisor.ts";
+import { eventually, exchange, listen, nextAddress, plainNetwork, port, snapshot, startSupervisor } from "./testing/network.ts";
 
 const named = (name: string) => listen((socket) => socket.end(name));
 
@@ -105,4 +107,10 @@ test("after three crashes in ten seconds the next worker waits a little, and the
     gaps.push(performance.now() - began);
   }
   assert.ok(gaps[3]! >= 240, `the fourth came after ${gaps[3]} ms`);
+});
+
+test("a network that cannot be entered is an error at the start, with the reason", async () => {
+  const net = createNetSupervisor({ network: { ...plainNetwork(), enter: ["/nonexistent/nsenter"] }, workers: 1, log: silentLog, private: true, startTimeoutMs: 200 });
+  await assert.rejects(net.start(), /no data-plane worker started: spawn \/nonexistent\/nsenter ENOENT/);
+  await net.stop(AbortSignal.timeout(1_000));
 });

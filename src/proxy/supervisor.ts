@@ -23,6 +23,8 @@ export interface NetSupervisorOptions {
   private?: boolean;
   /** Ports at which pods may dial the outside, where the network has a way out. */
   egressPorts?: readonly number[];
+  /** How long the first workers may take to start, crashes included. */
+  startTimeoutMs?: number;
   /** The way out; another one in tests. */
   outside?: Outside;
 }
@@ -74,7 +76,7 @@ class Supervisor implements NetSupervisor {
 
   async start(): Promise<void> {
     this.#replan();
-    await Promise.all([...this.#workers.map((worker) => worker.start()), this.#openEgress()]);
+    await Promise.all([...this.#workers.map((worker) => worker.start(this.#options.startTimeoutMs ?? 10_000)), this.#openEgress()]);
   }
 
   /**

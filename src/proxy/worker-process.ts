@@ -36,8 +36,9 @@ export class WorkerProcess {
   #channel: Channel | undefined;
   #crashes: number[] = [];
   #stopping = false;
+  #lastReason = "";
   #timer: NodeJS.Timeout | undefined;
-  /** Workers that wait for a live channel. */
+  /** Callers that wait for a live channel. */
   #waiters: ((channel: Channel) => void)[] = [];
 
   constructor(options: WorkerProcessOptions) {
@@ -52,10 +53,12 @@ export class WorkerProcess {
     return this.#channel;
   }
 
-  /** Resolves when the process has said that it is there. */
-  start(): Promise<void> {
+  /** Resolves when the process has said that it is there; rejects when none does, crash after crash. */
+  async start(timeoutMs: number): Promise<void> {
     this.#spawn();
-    return new Promise((resolve) => this.#waiters.push(() => resolve()));
+    await this.live(timeoutMs).catch(() => {
+      throw new Error(`no data-plane worker started${this.#lastReason ? `: ${this.#lastReason}` : ""}`);
+    });
   }
 
   #spawn(): void {
@@ -80,6 +83,7 @@ export class WorkerProcess {
 
   #restart(reason: string): void {
     if (this.#stopping) return;
+    this.#lastReason = reason;
     const now = performance.now();
     this.#crashes = [...this.#crashes.filter((at) => now - at < crashWindowMs), now];
     const over = this.#crashes.length - crashesBeforeBackoff;
