@@ -239,8 +239,8 @@ function lingering(network: Pick<PodNetwork, "setReady">, clock: Clock): PodNetw
 
 /** How Events name a container: "spec.containers{app}". */
 function fieldPathOf(pod: Pod, container: string): string {
-  const isInit = pod.spec?.initContainers?.some(({ name }) => name === container) ?? false;
-  return `spec.${isInit ? "initContainers" : "containers"}{${container}}`;
+  const list = (["initContainers", "ephemeralContainers"] as const).find((field) => pod.spec?.[field]?.some(({ name }) => name === container)) ?? "containers";
+  return `spec.${list}{${container}}`;
 }
 
 /** The machine's first address that is not its own loopback, else that. */

@@ -64,6 +64,7 @@ export function planPod(input: { pod: Pod; records: readonly ContainerRecord[]; 
     }
   } else for (const record of sidecars) consider(record);
   for (const record of mains) if (!record.terminated || restarts(policy(record), record.terminated.exitCode)) consider(record);
+  for (const record of records) if (record.role === "ephemeral" && !record.terminated) consider(record);
   return plan;
 }
 
@@ -80,6 +81,7 @@ export type RestartPolicy = "Always" | "OnFailure" | "Never";
 /** Init containers of an Always pod are retried until they succeed, and not again. */
 export function policyOf(pod: Pod, record: Pick<ContainerRecord, "role" | "name">): RestartPolicy {
   if (record.role === "sidecar") return "Always";
+  if (record.role === "ephemeral") return "Never";
   const policy = (pod.spec!.restartPolicy ?? "Always") as RestartPolicy;
   if (record.role === "init") return policy === "Never" ? "Never" : "OnFailure";
   const own = pod.spec!.containers.find((container) => container.name === record.name)?.restartPolicy as RestartPolicy | undefined;

@@ -34,7 +34,8 @@ export interface ContainerRecord {
   retries: number;
 }
 
-export type Role = "init" | "sidecar" | "main";
+/** "ephemeral": added to a running pod by `kubectl debug`; runs once and counts for nothing. */
+export type Role = "init" | "sidecar" | "main" | "ephemeral";
 
 export interface Termination {
   exitCode: number;
@@ -73,11 +74,12 @@ export function isRunning(record: ContainerRecord): boolean {
   return record.activity === "running" || record.activity === "stopping";
 }
 
-/** All containers of a pod in the order in which they start: init and sidecar containers, then the main ones. */
+/** All containers of a pod in the order in which they start: init and sidecar containers, the main ones, what was added later. */
 export function containersOf(spec: PodSpec): { container: Container; role: Role }[] {
   return [
     ...(spec.initContainers ?? []).map((container) => ({ container, role: (container.restartPolicy === "Always" ? "sidecar" : "init") as Role })),
     ...spec.containers.map((container) => ({ container, role: "main" as Role })),
+    ...(spec.ephemeralContainers ?? []).map((container) => ({ container: container as Container, role: "ephemeral" as Role })),
   ];
 }
 
@@ -87,7 +89,7 @@ export function containersOf(spec: PodSpec): { container: Container; role: Role 
  * code 255, reason Unknown.
  */
 export function recordsOf(pod: Pod, nowMs: number): ContainerRecord[] {
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])];
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? []), ...(pod.status?.ephemeralContainerStatuses ?? [])];
   return containersOf(pod.spec!).map(({ container, role }) => {
     const record = newRecord(container.name, role, container.image ?? "");
     const status = statuses.find((candidate) => candidate.name === container.name);

@@ -24,11 +24,12 @@ export interface StatusInput {
 export function podStatus(input: StatusInput): PodStatus {
   const { pod, records, nowMs, sandbox } = input;
   const old: PodStatus = pod.status ?? {};
-  const hasInit = records.some((record) => record.role !== "main");
+  const hasInit = records.some((record) => record.role === "init" || record.role === "sidecar");
   const phase = podPhase(input);
   const over = phase === "Succeeded" || phase === "Failed";
   const statuses = (list: readonly ContainerRecord[]) => list.map((record) => containerStatus(record, pod, hasInit));
-  const inits = records.filter((record) => record.role !== "main");
+  const inits = records.filter((record) => record.role === "init" || record.role === "sidecar");
+  const ephemeral = records.filter((record) => record.role === "ephemeral");
   const mains = records.filter((record) => record.role === "main");
   const ip = sandbox.ip ?? (over ? old.podIP : undefined);
 
@@ -49,7 +50,7 @@ export function podStatus(input: StatusInput): PodStatus {
       ? condition("Initialized", undefined, { reason: "PodCompleted" })
       : condition("Initialized", uninitialized.length > 0 && !anyStarted(mains) ? { reason: "ContainersNotInitialized", message: `containers with incomplete status: [${uninitialized.map(({ name }) => name).join(" ")}]` } : undefined),
   );
-  const unready = records.filter((record) => record.role !== "init" && !isReady(record));
+  const unready = records.filter((record) => isServing(record) && !isReady(record));
   const notReady = completed ?? (unready.length > 0 ? { reason: "ContainersNotReady", message: `containers with unready status: [${unready.map(({ name }) => name).join(" ")}]` } : undefined);
   // Readiness gates are conditions that others write; the pod is Ready only when each of them is True.
   const gates = (pod.spec!.readinessGates ?? []).flatMap(({ conditionType }) => {
@@ -72,6 +73,7 @@ export function podStatus(input: StatusInput): PodStatus {
     startTime: old.startTime ?? input.startTime,
     ...(inits.length > 0 && { initContainerStatuses: statuses(inits) }),
     containerStatuses: statuses(mains),
+    ...(ephemeral.length > 0 && { ephemeralContainerStatuses: statuses(ephemeral) }),
     qosClass: old.qosClass ?? qosClass(pod.spec!),
     ...(input.failure && { reason: input.failure.reason, message: input.failure.message }),
   };
@@ -79,6 +81,9 @@ export function podStatus(input: StatusInput): PodStatus {
 }
 
 const anyStarted = (records: readonly ContainerRecord[]) => records.some((record) => record.activity !== "idle" || record.terminated !== undefined || record.last !== undefined);
+
+/** Containers whose readiness is the pod's. */
+const isServing = (record: ContainerRecord) => record.role === "main" || record.role === "sidecar";
 
 export function isReady(record: ContainerRecord): boolean {
   return isRunning(record) && !record.hookPending && record.started && record.ready;
@@ -88,7 +93,7 @@ export function isReady(record: ContainerRecord): boolean {
 export function isPodReady(pod: Pod, records: readonly ContainerRecord[]): boolean {
   const conditions = pod.status?.conditions ?? [];
   return (
-    records.every((record) => record.role === "init" || isReady(record)) &&
+    records.every((record) => !isServing(record) || isReady(record)) &&
     (pod.spec!.readinessGates ?? []).every(({ conditionType }) => conditions.some(({ type, status }) => type === conditionType && status === "True"))
   );
 }
@@ -130,12 +135,12 @@ export function containerStatus(record: ContainerRecord, pod: Pod, hasInit: bool
     name: record.name,
     state,
     lastState: last ? { terminated: terminatedState(last) } : {},
-    ready: record.role === "init" ? done !== undefined || (!running && !record.waiting && record.terminated?.exitCode === 0) : isReady(record),
+    ready: record.role === "init" ? done !== undefined || (!running && !record.waiting && record.terminated?.exitCode === 0) : isServing(record) && isReady(record),
     restartCount: record.restartCount,
     image: record.image,
     imageID: record.imageID,
     ...(record.containerID !== "" && { containerID: record.containerID }),
-    started: record.role !== "init" && running && record.started,
+    ...(record.role !== "ephemeral" && { started: record.role !== "init" && running && record.started }),
     ...(spec?.resources && Object.keys(spec.resources).length > 0 && { resources: { ...(spec.resources.limits && { limits: spec.resources.limits }), ...(spec.resources.requests && { requests: spec.resources.requests }) } }),
   };
 }

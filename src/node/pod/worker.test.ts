@@ -457,3 +457,24 @@ test("what is not honoured or not enforced is said, and a pod found ended is lef
   await worker.ended;
   assert.equal(node.pod("old"), undefined);
 });
+
+test("a container added to a running pod runs once, counts for nothing, and ends with the pod", async () => {
+  await using node = new NodeHarness();
+  const worker = await node.run({});
+  await node.client.patch(resources.pods, "default", "web", { spec: { ephemeralContainers: [{ name: "debug", image: "busybox", targetContainerName: "app" }] } });
+  await node.settle();
+  assert.deepEqual(node.sandbox.started.map(({ spec }) => spec.name), ["app", "debug"]);
+  assert.deepEqual(messages(node, "NotHonoured"), ["targetContainerName: container debug sees its own processes, not those of app"]);
+  const debug = () => node.pod()!.status!.ephemeralContainerStatuses![0]!;
+  assert.ok(debug().state!.running);
+  node.sandbox.started[1]!.exit(5);
+  await node.settle();
+  assert.equal(debug().state!.terminated!.exitCode, 5);
+  assert.equal(node.sandbox.started.length, 2, "it is not started again");
+  assert.equal(conditionsOf(node.pod()!.status!)["Ready"], "True");
+  await node.client.patch(resources.pods, "default", "web", { spec: { ephemeralContainers: [{ name: "debug", image: "busybox" }, { name: "second", image: "busybox" }] } });
+  await node.settle();
+  await node.client.delete(resources.pods, "default", "web");
+  await worker.ended;
+  assert.deepEqual(node.sandbox.started[2]!.signals, ["SIGTERM"]);
+});

@@ -114,6 +114,8 @@ export class PodWorker implements RunnerHost {
       if (!runner) {
         this.#records.push(newRecord(container.name, role, container.image ?? ""));
         this.#addRunner(container);
+        const target = pod.spec!.ephemeralContainers?.find(({ name }) => name === container.name)?.targetContainerName;
+        if (target) this.#ctx.event(pod, "Warning", "NotHonoured", `targetContainerName: container ${container.name} sees its own processes, not those of ${target}`, container.name);
       } else if (runner.update(container)) {
         void runner.stop({ graceMs: this.#graceMs(), message: `Container ${container.name} definition changed, will be restarted`, hooks: true });
       }
