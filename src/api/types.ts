@@ -9,6 +9,7 @@ import type { IControllerRevision } from "kubernetes-models/apps/v1/ControllerRe
 import type { ILease } from "kubernetes-models/coordination.k8s.io/v1/Lease";
 import type { IEndpointSlice } from "kubernetes-models/discovery.k8s.io/v1/EndpointSlice";
 import type { IIngress } from "kubernetes-models/networking.k8s.io/v1/Ingress";
+import type { IPodDisruptionBudget } from "kubernetes-models/policy/v1/PodDisruptionBudget";
 import type { IStorageClass } from "kubernetes-models/storage.k8s.io/v1/StorageClass";
 import type { IConfigMap } from "kubernetes-models/v1/ConfigMap";
 import type { IContainer } from "kubernetes-models/v1/Container";
@@ -47,6 +48,7 @@ export type Node = Read<INode>;
 export type PersistentVolume = Read<IPersistentVolume>;
 export type PersistentVolumeClaim = Read<IPersistentVolumeClaim>;
 export type Pod = Read<IPod>;
+export type PodDisruptionBudget = Read<IPodDisruptionBudget>;
 export type PodSpec = IPodSpec;
 export type PodStatus = IPodStatus;
 export type PodTemplateSpec = IPodTemplateSpec;

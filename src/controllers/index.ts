@@ -11,6 +11,7 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { deploymentController } from "./deployment/plan.ts";
+import { disruptionController } from "./disruption.ts";
 import { eventExpiryController } from "./event-expiry.ts";
 import { GarbageCollector } from "./garbage/collector.ts";
 import { rootCaController, serviceAccountController } from "./namespace/defaults.ts";
@@ -45,6 +46,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     deploymentController,
     replicaSetController,
     statefulSetController,
+    disruptionController,
     schedulerController,
     endpointSliceController,
     endpointsController,

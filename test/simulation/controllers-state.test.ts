@@ -336,6 +336,8 @@ test("scheduling: what does not fit says why and goes when there is room", async
   assert.match(await scheduled("gated"), /^SchedulingGated: Scheduling is blocked due to non-empty scheduling gates$/);
   assert.equal(await scheduled("elsewhere"), "Unschedulable: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.");
   assert.equal((await events(cluster, "Pod", "FailedScheduling")).length, 2);
+  await cluster.run(70 * 60_000);
+  assert.equal((await events(cluster, "Pod", "FailedScheduling")).length, 2, "an hour later it still says why");
   await client.delete(resources.pods, "default", "first");
   await client.patch(resources.pods, "default", "gated", { spec: { schedulingGates: null } });
   await client.patch(resources.nodes, undefined, nodeName, { metadata: { labels: { disk: "ssd" } } });

@@ -7,8 +7,8 @@ import type { Deployment, Event, Pod, ReplicaSet } from "../../src/api/types.ts"
 import { Cluster, deployment } from "./cluster.ts";
 
 /** Roll-outs over the real API, with every step of the node's delays drawn from the seed. */
-/** `WHERRY_SEEDS=4,5,6` tries others; a failure names its seed. */
-const seeds = process.env["WHERRY_SEEDS"]?.split(",").map(Number) ?? [1, 2, 3];
+/** `SEED=4,5,6` tries others; a failure names its seed. */
+const seeds = process.env["SEED"]?.split(",").map(Number) ?? [1, 2, 3];
 const isReady = (pod: Pod): boolean => pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") === true;
 const getDeployment = (cluster: Cluster, name = "web") => cluster.client.get<Deployment>(resources.deployments, "default", name);
 const condition = (object: Deployment, type: string) => object.status?.conditions?.find((one) => one.type === type);

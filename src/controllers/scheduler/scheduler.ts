@@ -1,6 +1,6 @@
 import { type Condition, timestamp } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
-import type { Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from "../../api/types.ts";
+import type { Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, StorageClass } from "../../api/types.ts";
 import type { Action, Plan } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { byName } from "../claim.ts";
@@ -19,7 +19,7 @@ const everything = "pods";
 export const schedulerController: Controller = {
   name: schedulerName,
   watches: [resources.pods, resources.nodes, resources.persistentVolumeClaims].map((resource) => ({ resource, keys: () => [everything] })),
-  reads: [resources.namespaces, resources.persistentVolumes, resources.storageClasses],
+  reads: [resources.namespaces, resources.persistentVolumes, resources.storageClasses, resources.events],
   plan: ({ cache, nowMs }) => planScheduling(cache, nowMs),
 };
 
@@ -35,15 +35,16 @@ export function planScheduling(cache: Cache, nowMs: number): Plan {
       return { node, pods: placed, used: placed.reduce((used, pod) => add(used, podRequests(pod)), new Map()), namespaces: (name: string) => cache.get<Namespace>(resources.namespaces, name) };
     });
   const order = (a: Pod, b: Pod): number => (b.spec?.priority ?? 0) - (a.spec?.priority ?? 0) || Date.parse(a.metadata.creationTimestamp) - Date.parse(b.metadata.creationTimestamp) || byName(a, b);
+  const refuse = (pod: Pod, reason: string, message: string): Action[] => unscheduled(pod, reason, message, cache, nowMs);
   const bindings: Action[] = [];
   const others: Action[] = [];
   for (const pod of waiting.sort(order)) {
     if ((pod.spec?.schedulingGates ?? []).length > 0) {
-      others.push(...unscheduled(pod, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates", nowMs));
+      others.push(...refuse(pod, "SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"));
       continue;
     }
     const outcome = place(pod, candidates, cache);
-    if ("refused" in outcome) others.push(...unscheduled(pod, "Unschedulable", outcome.refused, nowMs));
+    if ("refused" in outcome) others.push(...refuse(pod, "Unschedulable", outcome.refused));
     else if (outcome.claims.length > 0) others.push(...outcome.claims);
     else if (!outcome.waits) {
       outcome.candidate.pods.push(pod);
@@ -52,7 +53,8 @@ export function planScheduling(cache: Cache, nowMs: number): Plan {
     }
   }
   // All at once, and a refused one does not hold up the rest: they are looked at again together.
-  return { actions: [{ do: "batch", actions: [...others, ...bindings] }] };
+  const waits = bindings.length < waiting.length;
+  return { actions: [{ do: "batch", actions: [...others, ...bindings] }], ...(waits && { requeueAfterMs: remindMs }) };
 }
 
 type MutableCandidate = Candidate & { pods: Pod[] };
@@ -132,13 +134,21 @@ function bind(pod: Pod, node: Node): Action {
   };
 }
 
-/** Says why, once for each reason: the condition is the memory of what was said. */
-function unscheduled(pod: Pod, reason: string, message: string, nowMs: number): Action[] {
+/** An Event lives an hour: what still waits must go on saying so. Upstream tries, and tells, as often. */
+const remindMs = 5 * 60_000;
+
+/** Says why, once for each reason (the condition is the memory of what was said), and again every five minutes. */
+function unscheduled(pod: Pod, reason: string, message: string, cache: Cache, nowMs: number): Action[] {
   const old = ((pod.status?.conditions ?? []) as Condition[]).find((condition) => condition.type === "PodScheduled");
-  if (old?.status === "False" && old.reason === reason && old.message === message) return [];
+  const event: Action = { do: "event", about: pod, type: "Warning", reason: "FailedScheduling", message };
+  const sinceMs = old?.lastTransitionTime ? nowMs - Date.parse(old.lastTransitionTime) : 0;
+  if (old?.status === "False" && old.reason === reason && old.message === message) {
+    if (reason !== "Unschedulable" || sinceMs < remindMs) return [];
+    const isFresh = ({ involvedObject, reason: told, lastTimestamp }: Event): boolean => told === "FailedScheduling" && involvedObject.uid === pod.metadata.uid && Date.parse(lastTimestamp ?? "") > nowMs - remindMs;
+    return cache.inNamespace<Event>(resources.events, pod.metadata.namespace!).some(isFresh) ? [] : [event];
+  }
   const lastTransitionTime = old?.status === "False" && old.lastTransitionTime ? old.lastTransitionTime : timestamp(nowMs);
   const condition = { type: "PodScheduled", status: "False", reason, message, lastTransitionTime, ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }) };
-  const actions: Action[] = [{ do: "patch", subresource: "status", type: "strategic", resource: resources.pods, object: pod, patch: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } } }];
-  if (reason === "Unschedulable") actions.push({ do: "event", about: pod, type: "Warning", reason: "FailedScheduling", message });
-  return actions;
+  const patch: Action = { do: "patch", subresource: "status", type: "strategic", resource: resources.pods, object: pod, patch: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } } };
+  return reason === "Unschedulable" ? [patch, event] : [patch];
 }
