@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
 import { find, needs } from "../needs.ts";
-import { applyFolders, examples, freePort, load } from "./stack.ts";
+import { applyFolders, directUrl, examples, freePort, load } from "./stack.ts";
 import { runTranscript } from "./transcript.ts";
 
 const shop = join(examples, "shop");
@@ -19,19 +19,18 @@ test("the shop: every kubectl line of seed 003 works as printed, and an order is
   });
 
   await t.test("an order placed through the services is in Postgres: psql sees it", async () => {
-    const address = (service: string) => wherry.hostAddresses().find((entry) => entry.service === service && entry.namespace === "ecommerce")!.url;
-    const gateway = address("gateway");
+    const gateway = directUrl(wherry, "ecommerce", "gateway");
     const json = async (path: string, body?: object) => {
       const response = await fetch(`${gateway}${path}`, { ...(body && { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }), signal: AbortSignal.timeout(20_000) });
       const text = await response.text();
       assert.ok(response.ok, `${path}: ${response.status} ${text}`);
       return JSON.parse(text) as Record<string, never>;
     };
-    const user = await json("/users", { username: `ada-${process.pid}`, email: "ada@example.com" });
+    const user = await json("/users", { username: `ada-${process.pid}`, email: `ada-${process.pid}@example.com` });
     const products = (await json("/products")) as { products?: { id: string; stock: number }[]; items?: { id: string; stock: number }[] };
     const product = (products.products ?? products.items)!.find(({ stock }) => stock > 1)!;
     const order = await json("/orders", { user_id: user["id"], items: [{ product_id: product.id, quantity: 1 }] });
-    const database = new URL(wherry.hostAddresses().find((entry) => entry.service === "postgres-service")!.url);
+    const database = new URL(directUrl(wherry, "ecommerce", "postgres-service"));
     const { execFileSync } = await import("node:child_process");
     const secret = async (key: string) => Buffer.from((await wherry.kubectl("get", "secret", "db-credentials", "-n", "ecommerce", "-o", `jsonpath={.data.${key}}`)).stdout, "base64").toString();
     const row = execFileSync(find("psql")!, ["-h", database.hostname, "-p", database.port, "-U", await secret("username"), "-d", "ecommerce", "-Atc", `select count(*) from orders where id = '${String(order["id"])}'`], { env: { ...wherry.env, PGPASSWORD: await secret("password") }, encoding: "utf8" });
@@ -39,7 +38,7 @@ test("the shop: every kubectl line of seed 003 works as printed, and an order is
   });
 
   await t.test("a roll-out of five replicas under load fails no request", async () => {
-    const url = `${wherry.hostAddresses().find((entry) => entry.service === "user-service")!.url}/health`;
+    const url = `${directUrl(wherry, "ecommerce", "user-service")}/health`;
     const traffic = load(url);
     await wherry.kubectl("rollout", "restart", "deployment/user-service", "-n", "ecommerce");
     const status = await wherry.kubectl("rollout", "status", "deployment/user-service", "-n", "ecommerce", "--timeout=240s");
@@ -63,7 +62,7 @@ test("seed 004: go-app as printed, and blue to green without a failed request", 
   await using wherry = await startWherry({ test: t, hostPathRoots: [folder] });
   await applyFolders(wherry, [], [folder]);
   await runTranscript(join(import.meta.dirname, "go-app.transcript"), { cwd: folder, env: wherry.env });
-  const url = wherry.hostAddresses().find((entry) => entry.service === "go-app" && entry.namespace === "default")!.url;
+  const url = directUrl(wherry, "default", "go-app");
   const versions = async () => {
     const seen = new Set<string>();
     for (let round = 0; round < 20; round++) seen.add((/v\d/.exec(await (await fetch(url, { headers: { connection: "close" } })).text()) ?? ["?"])[0]);

@@ -17,6 +17,13 @@ export async function applyFolders(wherry: TestWherry, paths: readonly string[],
   return output;
 }
 
+/** A Service's own port on the host: names below localhost are resolved by browsers and curl, not by every library. */
+export function directUrl(wherry: TestWherry, namespace: string, service: string): string {
+  const found = wherry.hostAddresses().find((entry) => entry.service === service && entry.namespace === namespace);
+  if (!found) throw new Error(`no address for ${namespace}/${service} among ${JSON.stringify(wherry.hostAddresses())}`);
+  return `http://${found.address ?? new URL(found.url).host}`;
+}
+
 /** A port that was free a moment ago. */
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
