@@ -33,8 +33,12 @@ export function validateSelectorAndTemplate(spec: any, emptyText: string, owner:
 }
 
 export function validateRunningTemplate(path: string, template: any, selector: LabelSelector | undefined, owner: string): FieldError[] {
-  if (!template) return [required(path)];
-  const errors = [...validateMatch(path, selector, template), ...validatePodTemplate(path, template)];
+  return template ? [...validateMatch(path, selector, template), ...validateAlwaysTemplate(path, template, owner)] : [required(path)];
+}
+
+/** A template whose pods run for ever, without its selector. */
+export function validateAlwaysTemplate(path: string, template: any, owner: string): FieldError[] {
+  const errors = validatePodTemplate(path, template);
   const policy = template.spec?.restartPolicy;
   if (policy !== "Always") errors.push(notSupported(`${path}.spec.restartPolicy`, policy, ["Always"]));
   if (template.spec?.activeDeadlineSeconds !== undefined) errors.push(forbidden(`${path}.spec.activeDeadlineSeconds`, `activeDeadlineSeconds in ${owner} is not Supported`));
@@ -52,11 +56,11 @@ export const validateAtMostHundred = (path: string, value: IntOrPercent): FieldE
 export const isZero = (value: IntOrPercent): boolean => (typeof value === "string" ? Number.parseInt(value, 10) === 0 : (value ?? 0) === 0);
 
 /** Counts of a status must not contradict each other. Each of `parts` may be at most `status.replicas`. */
-export function validateReplicaCounts(status: any, parts: readonly string[]): FieldError[] {
+export function validateReplicaCounts(status: any, parts: readonly string[], readyText = "readyReplicas"): FieldError[] {
   const counts = ["replicas", ...parts];
   const errors = counts.flatMap((field) => notNegative(`status.${field}`, status?.[field]));
   for (const field of parts) if ((status?.[field] ?? 0) > (status?.replicas ?? 0)) errors.push(invalid(`status.${field}`, status[field], "cannot be greater than status.replicas"));
-  if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas, "cannot be greater than readyReplicas"));
+  if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas, `cannot be greater than ${readyText}`));
   return errors;
 }
 

@@ -1,12 +1,16 @@
 import { type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative, semanticEqual } from "../../validation/checks.ts";
+import { isEmptySelector, validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, integer, labelsText, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { isZero, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateSelectorAndTemplate } from "../workload.ts";
+import { isZero, templateWarnings, validateAlwaysTemplate, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateMatch } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
-  const errors = validateSelectorAndTemplate(spec, "empty selector is invalid for daemonset", "DaemonSet");
+  const errors = validateLabelSelector(spec.selector, "spec.selector");
+  if (errors.length === 0) errors.push(...validateMatch("spec.template", spec.selector, spec.template));
+  if (spec.selector && isEmptySelector(spec.selector)) errors.push(invalid("spec.selector", spec.selector, "empty selector is invalid for daemonset"));
+  errors.push(...validateAlwaysTemplate("spec.template", spec.template, "DaemonSet"));
   errors.push(...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   const { type, rollingUpdate } = spec.updateStrategy;
   const path = "spec.updateStrategy";

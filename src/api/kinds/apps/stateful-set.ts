@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { checked, notNegative, semanticEqual } from "../../validation/checks.ts";
-import { dns1123Subdomain } from "../../validation/names.ts";
+import { dns1123Label, nameIsDnsLabel } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, text } from "../columns.ts";
 import { defaultClaimSpec } from "../core/claim-spec.ts";
@@ -19,9 +19,9 @@ function validateSpec(spec: any): FieldError[] {
   }
   errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));
-  if (spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Subdomain));
+  if (spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Label));
   errors.push(...validateSelector("spec.selector", spec, "empty selector is invalid for statefulset"));
-  if (validateLabelSelector(spec.selector, "").length > 0) errors.push(invalid("spec.selector", spec.selector, "invalid label selector"));
+  if (validateLabelSelector(spec.selector, "").length > 0) errors.push(invalid("spec.selector", spec.selector, ""));
   else errors.push(...validateTemplate("spec.template", spec));
   const restartPolicy = spec.template?.spec?.restartPolicy;
   if (restartPolicy !== "Always") errors.push(notSupported("spec.template.spec.restartPolicy", restartPolicy, ["Always"]));
@@ -61,6 +61,8 @@ const updatable = ["replicas", "ordinals", "template", "updateStrategy", "revisi
 /** Source: k8s.io/kubernetes/pkg/apis/apps/{v1/defaults.go,validation/validation.go}. */
 export const statefulSet: Strategy = {
   hasStatus: true,
+  // Its name becomes part of its pods' host names.
+  validateName: nameIsDnsLabel,
   defaults(object) {
     const spec = (object.spec ??= {});
     spec.podManagementPolicy ||= "OrderedReady";
@@ -101,7 +103,7 @@ export const statefulSet: Strategy = {
     const list = updatable.map((field) => `'${field}'`);
     return [forbidden("spec", `updates to statefulset spec for fields other than ${list.slice(0, -1).join(", ")} and ${list.at(-1)} are forbidden`)];
   },
-  validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"]), ...validateCollisionCount(object.status, old.status)],
+  validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"], "status.readyReplicas"), ...validateCollisionCount(object.status, old.status)],
   warnings(object, old) {
     const warnings = templateWarnings(object, old);
     if ((object.spec.revisionHistoryLimit ?? 0) < 0) warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended");
