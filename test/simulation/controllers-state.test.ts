@@ -71,6 +71,33 @@ test("a StatefulSet goes up one by one, down one by one, and its data stays", as
   await cluster.stop();
 });
 
+test("claims go or stay as the retention policy says", async (t) => {
+  const cases: [whenScaled: string, whenDeleted: string, afterScaling: number, afterDeletion: number][] = [
+    ["Retain", "Retain", 3, 3],
+    ["Delete", "Retain", 1, 1],
+    ["Retain", "Delete", 3, 0],
+    ["Delete", "Delete", 1, 0],
+  ];
+  for (const [whenScaled, whenDeleted, afterScaling, afterDeletion] of cases) {
+    await t.test(`whenScaled ${whenScaled}, whenDeleted ${whenDeleted}`, async () => {
+      const cluster = new Cluster();
+      await cluster.start();
+      const { client } = cluster;
+      await client.create(resources.statefulSets, "default", statefulSet("db", 3, { persistentVolumeClaimRetentionPolicy: { whenScaled, whenDeleted } }));
+      await cluster.until("3 run", statefulReady(cluster, 3));
+      await client.patch(resources.statefulSets, "default", "db", { spec: { replicas: 1 } });
+      await cluster.until("1 runs", statefulReady(cluster, 1));
+      await cluster.run(2_000);
+      assert.equal(cluster.stored(resources.persistentVolumeClaims).length, afterScaling);
+      await client.delete(resources.statefulSets, "default", "db");
+      await cluster.run(3_000);
+      assert.equal(cluster.stored(resources.pods).length, 0);
+      assert.equal(cluster.stored(resources.persistentVolumeClaims).length, afterDeletion);
+      await cluster.stop();
+    });
+  }
+});
+
 test("partition, OnDelete and Parallel", async () => {
   const cluster = new Cluster();
   await cluster.start();

@@ -10,7 +10,7 @@ import { controllerReference } from "../pod-template.ts";
 import { isAvailable, isFinished, isReady, isTerminating, nextAvailableInMs } from "../pods.ts";
 import { compact, sameStatus } from "../replicaset.ts";
 import { controller } from "../runner.ts";
-import { createPod, deletePod, ordinalOf, podOf } from "./pod.ts";
+import { createPod, deletePod, ordinalOf, podOf, syncClaimOwners } from "./pod.ts";
 import { type Revisions, revisionLabel, revisionsOf, truncateHistory } from "./revision.ts";
 
 /**
@@ -66,7 +66,8 @@ function nextSteps(set: StatefulSet, pods: readonly Pod[], revisions: Revisions,
   const condemned = pods.filter((pod) => ordinalOf(set, pod) < start || ordinalOf(set, pod) >= end).sort((a, b) => ordinalOf(set, b) - ordinalOf(set, a));
   const healthy = (pod: Pod): boolean => isReady(pod) && pod.status?.phase === "Running" && !isTerminating(pod);
   const available = (pod: Pod): boolean => healthy(pod) && isAvailable(pod, minReadySeconds, nowMs);
-  const actions: Action[] = [];
+  // Before any pod goes: its claims must know whether they go with it.
+  const actions: Action[] = pods.flatMap((pod) => syncClaimOwners(set, pod, condemned.includes(pod), cache));
   const stop = (waitsForAvailability = false) => ({ actions, waitsForAvailability });
 
   for (let ordinal = start; ordinal < end; ordinal++) {

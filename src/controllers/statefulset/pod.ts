@@ -1,3 +1,4 @@
+import type { OwnerReference } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
 import type { PersistentVolumeClaim, Pod, PodTemplateSpec, StatefulSet, Volume } from "../../api/types.ts";
 import type { Action, Draft } from "../action.ts";
@@ -38,8 +39,7 @@ export function createClaims(set: StatefulSet, ordinal: number, cache: Cache): A
   return (set.spec?.volumeClaimTemplates ?? []).flatMap((template): Action[] => {
     const name = claimName(template, set, ordinal);
     if (cache.get<PersistentVolumeClaim>(resources.persistentVolumeClaims, `${set.metadata.namespace}/${name}`)) return [];
-    const keptAfterDeletion = (set.spec?.persistentVolumeClaimRetentionPolicy?.whenDeleted ?? "Retain") === "Retain";
-    const { controller: _, blockOwnerDeletion: __, ...owner } = controllerReference(set, "apps/v1", "StatefulSet");
+    const owners = claimOwners(set, undefined, false, []);
     const object: Draft = {
       apiVersion: "v1",
       kind: "PersistentVolumeClaim",
@@ -48,7 +48,7 @@ export function createClaims(set: StatefulSet, ordinal: number, cache: Cache): A
         namespace: set.metadata.namespace!,
         labels: { ...template.metadata?.labels, ...set.spec?.selector?.matchLabels },
         ...(template.metadata?.annotations && { annotations: template.metadata.annotations }),
-        ...(!keptAfterDeletion && { ownerReferences: [owner] }),
+        ...(owners.length > 0 && { ownerReferences: owners }),
       },
       spec: template.spec,
     };
@@ -62,6 +62,34 @@ export function createClaims(set: StatefulSet, ordinal: number, cache: Cache): A
         orElse: (error) => [{ do: "event", about: set, type: "Warning", reason: "FailedCreate", message: `create Claim ${name} for Pod ${pod} in StatefulSet ${set.metadata.name} failed error: ${error.message}` }],
       },
     ];
+  });
+}
+
+/**
+ * Who owns a claim, by the set's retention policy: the set, if claims shall go with it; the pod, if it is being scaled
+ * away and claims shall go then. The garbage collector does the rest.
+ */
+function claimOwners(set: StatefulSet, pod: Pod | undefined, condemned: boolean, present: readonly OwnerReference[]): OwnerReference[] {
+  const { whenDeleted = "Retain", whenScaled = "Retain" } = set.spec?.persistentVolumeClaimRetentionPolicy ?? {};
+  const others = present.filter(({ uid, kind, name }) => uid !== set.metadata.uid && !(kind === "Pod" && ordinalOf(set, { metadata: { name } }) >= 0));
+  const reference = ({ metadata }: { metadata: { name: string; uid: string } }, apiVersion: string, kind: string): OwnerReference => ({ apiVersion, kind, name: metadata.name, uid: metadata.uid });
+  return [
+    ...others,
+    ...(whenDeleted === "Delete" && !(condemned && whenScaled === "Delete") ? [reference(set, "apps/v1", "StatefulSet")] : []),
+    ...(condemned && whenScaled === "Delete" && pod ? [reference(pod, "v1", "Pod")] : []),
+  ];
+}
+
+/** Changes the owners of a pod's claims where the policy, or the pod's fate, has changed. */
+export function syncClaimOwners(set: StatefulSet, pod: Pod, condemned: boolean, cache: Cache): Action[] {
+  return (set.spec?.volumeClaimTemplates ?? []).flatMap((template): Action[] => {
+    const claim = cache.get<PersistentVolumeClaim>(resources.persistentVolumeClaims, `${set.metadata.namespace}/${claimName(template, set, ordinalOf(set, pod))}`);
+    if (!claim || claim.metadata.deletionTimestamp) return [];
+    const present = claim.metadata.ownerReferences ?? [];
+    const wanted = claimOwners(set, pod, condemned, present);
+    const uids = (owners: readonly OwnerReference[]): string => owners.map(({ uid }) => uid).sort().join();
+    if (uids(wanted) === uids(present)) return [];
+    return [{ do: "patch", resource: resources.persistentVolumeClaims, object: claim, patch: { metadata: { resourceVersion: claim.metadata.resourceVersion, ownerReferences: wanted.length > 0 ? wanted : null } } }];
   });
 }
 
