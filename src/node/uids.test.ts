@@ -36,6 +36,18 @@ test("living pods never share a uid; a place gives the next pod the same one", (
   assert.equal(new Set([first, second, ordinal]).size, 3);
 });
 
+test("places of pods that never come back are forgotten, the longest free first", () => {
+  const uids = allocator();
+  const sts = pod("db-0", { kind: "StatefulSet", name: "db" });
+  const uid = uids.acquire(sts);
+  for (let i = 0; i < 2000; i++) {
+    const job = pod(`job-${i}`);
+    assert.ok(uids.acquire(job) < 100_700);
+    uids.release(job);
+  }
+  assert.equal(uids.acquire(sts), uid, "a place that is held is never forgotten");
+});
+
 test("places survive a restart; pods that are gone no longer hold theirs", async () => {
   const client = new MemoryClient();
   const before = allocator(client);

@@ -9,6 +9,8 @@ import type { NodeContext, Uids } from "./context.ts";
 /** The uids that the pod network's user namespace maps; the first is the data plane's. */
 const range = { first: 100_100, last: 165_500 } as const;
 const configMapName = "wherry-uids";
+/** Places without a pod that are remembered: Jobs come and go under ever new names. Forgetting one costs a chown. */
+const freePlacesMax = 500;
 
 /**
  * One uid of the machine for each pod, sticky per namespace, workload and place in it, so that the next pod of a
@@ -54,7 +56,14 @@ export class UidAllocator implements Uids {
   }
 
   release(pod: Pod): void {
-    for (const entry of this.#places.values()) if (entry.holder === pod.metadata.uid) entry.holder = "";
+    for (const [place, entry] of [...this.#places]) {
+      if (entry.holder !== pod.metadata.uid) continue;
+      // Behind all others: what has been free the longest is forgotten first.
+      this.#places.delete(place);
+      this.#places.set(place, { ...entry, holder: "" });
+    }
+    const free = [...this.#places].filter(([, { holder }]) => holder === "");
+    for (const [place] of free.slice(0, Math.max(0, free.length - freePlacesMax))) this.#places.delete(place);
     this.#save();
   }
 

@@ -56,8 +56,10 @@ function incarnationOf(pod: Pod, key: PodKey, request: LogOptions): number {
     case "ErrImagePull":
     case "ImagePullBackOff":
       throw waits("trying and failing to pull image");
+    case "ErrImageNeverPull":
+      throw waits("image is not present with pull policy of Never");
     case "InvalidImageName":
-      throw waits("trying and failing to pull image");
+      throw waits("image name is invalid");
     default:
       throw waits(waiting?.reason ?? "ContainerCreating");
   }

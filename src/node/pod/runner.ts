@@ -100,8 +100,14 @@ export class ContainerRunner {
   }
 
   async #pull(container: Container): Promise<Image> {
-    const image = await this.#ctx.images.resolve(container.image ?? "");
-    this.#event("Normal", "Pulled", `Container image ${JSON.stringify(container.image)} already present on machine`);
+    const name = JSON.stringify(container.image);
+    const image = await this.#ctx.images.resolve(container.image ?? "").catch((error: unknown) => {
+      if (!(error instanceof ContainerError) || error.reason !== "ErrImagePull") throw error;
+      if (container.imagePullPolicy === "Never") throw new ContainerError("ErrImageNeverPull", `Container image ${name} is not present with pull policy of Never: ${error.message}`);
+      this.#event("Normal", "Pulling", `Pulling image ${name}`);
+      throw error;
+    });
+    this.#event("Normal", "Pulled", `Container image ${name} already present on machine`);
     for (const { type, reason, message } of image.notices) this.#event(type, reason, message);
     return image;
   }
@@ -156,7 +162,9 @@ export class ContainerRunner {
     const again = pulling && record.waiting !== undefined && /^(ErrImagePull|ImagePullBackOff)$/.test(record.waiting.reason);
     if (!(error instanceof ContainerError || error instanceof SandboxRefusal)) this.#ctx.log.warn("container did not start", { pod: formatPod(this.#host.pod), container: this.container.name, error });
     if (pulling) this.#event("Warning", "Failed", `Failed to pull image ${JSON.stringify(this.#spec.image)}: ${message}`);
-    this.#event("Warning", "Failed", pulling ? "Error: ErrImagePull" : `Error: ${message}`);
+    const named = reason === "ErrImageNeverPull" ? reason : reason === "InvalidImageName" ? "InspectFailed" : undefined;
+    if (named) this.#event("Warning", named, message);
+    this.#event("Warning", "Failed", pulling || named ? `Error: ${reason}` : `Error: ${message}`);
     const nowMs = this.#ctx.clock.now();
     const delayMs = pulling ? Math.min(restartRetry.maxMs, restartRetry.baseMs * 2 ** Math.min(record.retries, 5)) : restartRetry.baseMs;
     record.retries++;

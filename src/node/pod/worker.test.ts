@@ -276,6 +276,22 @@ test("an image that nothing stands for: ErrImagePull, ImagePullBackOff, and a de
   assert.equal(node.pod(), undefined);
 });
 
+test("pull policy Never and names that are none have words of their own", async () => {
+  const cases = [
+    { container: { imagePullPolicy: "Never" as const }, error: new ContainerError("ErrImagePull", "no program"), reason: "ErrImageNeverPull", events: ['ErrImageNeverPull: Container image "app:1" is not present with pull policy of Never: no program', "Failed: Error: ErrImageNeverPull"] },
+    { container: {}, error: new ContainerError("InvalidImageName", "no name"), reason: "InvalidImageName", events: ["InspectFailed: no name", "Failed: Error: InvalidImageName"] },
+  ];
+  for (const { container, error, reason, events } of cases) {
+    await using node = new NodeHarness();
+    node.resolveImage = async () => {
+      throw error;
+    };
+    await node.run({ containers: [{ name: "app", image: "app:1", ...container }] });
+    assert.equal(node.pod()!.status!.containerStatuses![0]!.state!.waiting!.reason, reason);
+    assert.deepEqual(node.events.map(({ reason, message }) => `${reason}: ${message}`), events);
+  }
+});
+
 test("what is linked later is found at once", async () => {
   await using node = new NodeHarness();
   node.resolveImage = async () => {
