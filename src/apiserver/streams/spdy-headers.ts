@@ -49,11 +49,14 @@ export class HeaderReader {
       this.#size = 0;
       this.#inflate.write(block, (error) => {
         if (error) return reject(error);
-        try {
-          resolve(parse(Buffer.concat(this.#pieces)));
-        } catch (problem) {
-          reject(problem as Error);
-        }
+        // What was unpacked is handed over in a later tick than this callback.
+        setImmediate(() => {
+          try {
+            resolve(parse(Buffer.concat(this.#pieces)));
+          } catch (problem) {
+            reject(problem as Error);
+          }
+        });
       });
     });
   }
@@ -85,6 +88,9 @@ function parse(bytes: Buffer): Headers {
   return headers;
 }
 
+/** An empty stored block: Go's reader hands over what it has only when it meets one. */
+const syncFlush = Buffer.from([0, 0, 0, 0xff, 0xff]);
+
 /**
  * Packs header blocks as stored (uncompressed) deflate blocks: what a server says is a few bytes a stream, and a
  * stored block needs no state but the zlib header before the first.
@@ -103,6 +109,6 @@ export class HeaderWriter {
     // 0x7820: deflate, 32 KiB window, with a preset dictionary, whose Adler-32 follows.
     const zlibHeader = this.#began ? [] : [Buffer.from([0x78, 0x20, 0xe3, 0xc6, 0xa7, 0xc2])];
     this.#began = true;
-    return Buffer.concat([...zlibHeader, head, plain]);
+    return Buffer.concat([...zlibHeader, head, plain, syncFlush]);
   }
 }
