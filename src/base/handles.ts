@@ -24,6 +24,7 @@ export interface TcpHandle {
   /** Reads go into this buffer from now on; the caller keeps it alive. Each call costs a little memory until close. */
   useUserBuffer(buffer: Uint8Array): void;
   writeBuffer(request: WriteRequest, buffer: Uint8Array): number;
+  writeLatin1String(request: WriteRequest, text: string): number;
   shutdown(request: ShutdownRequest): number;
   /** Closes with RST. */
   reset(done?: () => void): number;

@@ -6,9 +6,10 @@ export const timedOut = -110;
 /**
  * Connects a raw handle that nobody reads from yet. `done` gets 0 and the handle, or a negative error code; it is
  * called exactly once, never before this function returns.
- * `sourceIP` sets the address it comes from; without, the route decides.
+ * It comes from the gateway's address, which the routes of the pod network name: a bind before each connect
+ * would make all destinations share one range of ports.
  */
-export function dial(ip: string, port: number, timeoutMs: number, done: (status: number, handle: TcpHandle | undefined) => void, sourceIP?: string): void {
+export function dial(ip: string, port: number, timeoutMs: number, done: (status: number, handle: TcpHandle | undefined) => void): void {
   const handle = newTcpSocket();
   const request = new TCPConnectWrap();
   let open = true;
@@ -21,7 +22,7 @@ export function dial(ip: string, port: number, timeoutMs: number, done: (status:
   };
   const timer = setTimeout(finish, timeoutMs, timedOut);
   request.oncomplete = finish;
-  const status = (sourceIP ? handle.bind(sourceIP, 0, 0) : 0) || handle.connect(request, ip, port);
+  const status = handle.connect(request, ip, port);
   if (status !== 0) queueMicrotask(() => finish(status));
 }
 

@@ -14,7 +14,6 @@ export interface WorkerInit {
   index: number;
   workers: number;
   mode: "isolated" | "plain";
-  gatewayIP: string;
   dnsIP: string;
   snapshot: NetSnapshot;
   overrides: [ip: string, ready: boolean][];

@@ -14,10 +14,10 @@ const grpcDeadlineExceeded = 4;
  * grpc.health.v1.Health/Check over cleartext HTTP/2, as kubelet asks it. Never rejects.
  * Source: k8s.io/kubernetes/pkg/probe/grpc, grpc/health/v1/health.proto.
  */
-export function probeGrpc({ ip, port, timeoutMs, service }: GrpcProbe, sourceIP?: string): Promise<ProbeResult> {
+export function probeGrpc({ ip, port, timeoutMs, service }: GrpcProbe): Promise<ProbeResult> {
   return new Promise((resolve) => {
     const authority = `${ip}:${port}`;
-    const socket = connectTcp({ host: ip, port, ...(sourceIP ? { localAddress: sourceIP } : {}) });
+    const socket = connectTcp({ host: ip, port });
     let session: ClientHttp2Session | undefined;
     const settle = (success: boolean, output: string) => {
       clearTimeout(timer);

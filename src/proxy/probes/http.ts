@@ -1,7 +1,8 @@
-import { connect as connectTcp, type Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { isIPv4 } from "node:net";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import type { ProbeRequest, ProbeResult } from "../../api/network.ts";
-import { dialErrorText } from "../dial.ts";
+import { endOfFile, lastReadResult, WriteWrap, type TcpHandle } from "../../base/handles.ts";
+import { dial, dialErrorText, timedOut } from "../dial.ts";
 import { HttpResponse } from "./http-response.ts";
 
 type HttpProbe = Extract<ProbeRequest, { type: "http" }>;
@@ -22,7 +23,7 @@ interface Target {
  * followed, one to another host counts as success, certificates are not verified. Never rejects.
  * Source: k8s.io/kubernetes/pkg/probe/http.
  */
-export async function probeHttp(request: HttpProbe, sourceIP?: string): Promise<ProbeResult> {
+export async function probeHttp(request: HttpProbe): Promise<ProbeResult> {
   const deadlineMs = performance.now() + request.timeoutMs;
   const host = request.host ?? request.ip;
   let target: Target = { scheme: request.scheme === "HTTPS" ? "https" : "http", host, port: request.port, path: request.path.startsWith("/") ? request.path : `/${request.path}` };
@@ -30,7 +31,7 @@ export async function probeHttp(request: HttpProbe, sourceIP?: string): Promise<
   for (let redirects = 0; ; redirects++) {
     let response: HttpResponse;
     try {
-      response = await exchange(request, target, deadlineMs, sourceIP);
+      response = await exchange(request, target, deadlineMs);
     } catch (error) {
       return { success: false, output: `Get ${JSON.stringify(urlOf(redirects === 0 ? first : target))}: ${(error as Error).message}` };
     }
@@ -75,39 +76,88 @@ function requestText(request: HttpProbe, target: Target): string {
   return lines.join("\r\n");
 }
 
-function exchange(request: HttpProbe, target: Target, deadlineMs: number, sourceIP: string | undefined): Promise<HttpResponse> {
+function exchange(request: HttpProbe, target: Target, deadlineMs: number): Promise<HttpResponse> {
+  return target.scheme === "https" ? exchangeTls(request, target, deadlineMs) : exchangePlain(request, target, deadlineMs);
+}
+
+/** Every probe's bytes pass through here: they are taken up before the next read of any of them. */
+const scratch = Buffer.allocUnsafeSlow(16 * 1024);
+
+/** On a raw handle: a probe a second for each pod is most of what an idle stack does. */
+function exchangePlain(request: HttpProbe, target: Target, deadlineMs: number): Promise<HttpResponse> {
   return new Promise((resolve, reject) => {
     const response = new HttpResponse();
-    const address = { host: request.ip, port: target.port, ...(sourceIP ? { localAddress: sourceIP } : {}) };
-    const socket: Socket = target.scheme === "https" ? connectTls({ ...address, rejectUnauthorized: false, minVersion: "TLSv1", ...(/^[\d.]+$/.test(target.host) ? {} : { servername: target.host }) }) : connectTcp(address);
+    const fail = (status: number) => reject(status === timedOut ? deadlineError(response) : new Error(dialErrorText(request.ip, target.port, status)));
+    const serve = (handle: TcpHandle) => {
+      let open = true;
+      const settle = (error?: Error) => {
+        if (!open) return;
+        open = false;
+        clearTimeout(timer);
+        handle.close();
+        if (error) reject(error);
+        else resolve(response);
+      };
+      const timer = setTimeout(() => settle(deadlineError(response)), Math.max(0, deadlineMs - performance.now()));
+      handle.useUserBuffer(scratch);
+      handle.onread = () => {
+        if (!open) return undefined;
+        const bytes = lastReadResult();
+        if (bytes > 0) {
+          response.push(scratch.toString("latin1", 0, bytes));
+          if (response.malformed !== undefined) settle(new Error(response.malformed));
+          else if (response.done) settle();
+        } else if (bytes === endOfFile) settle(endOf(response));
+        else if (bytes < 0) settle(new Error(resetText));
+        return undefined;
+      };
+      const write = new WriteWrap();
+      write.handle = handle;
+      write.oncomplete = () => {};
+      if (handle.readStart() !== 0 || handle.writeLatin1String(write, requestText(request, target)) !== 0) settle(new Error(resetText));
+    };
+    dial(request.ip, target.port, Math.max(1, deadlineMs - performance.now()), (status, handle) => (handle ? serve(handle) : fail(status)));
+  });
+}
+
+function exchangeTls(request: HttpProbe, target: Target, deadlineMs: number): Promise<HttpResponse> {
+  return new Promise((resolve, reject) => {
+    const response = new HttpResponse();
+    const socket = connectTls({ host: request.ip, port: target.port, rejectUnauthorized: false, minVersion: "TLSv1", ...(isIPv4(target.host) ? {} : { servername: target.host }) } as ConnectionOptions);
     const settle = (error?: Error) => {
       clearTimeout(timer);
       socket.destroy();
       if (error) reject(error);
       else resolve(response);
     };
-    const timer = setTimeout(
-      () => settle(new Error(response.status === 0 ? "context deadline exceeded (Client.Timeout exceeded while awaiting headers)" : "context deadline exceeded (Client.Timeout or context cancellation while reading body)")),
-      Math.max(0, deadlineMs - performance.now()),
-    );
+    const timer = setTimeout(() => settle(deadlineError(response)), Math.max(0, deadlineMs - performance.now()));
     socket.on("error", (error: NodeJS.ErrnoException) => settle(new Error(errorTextOf(error, request.ip, target.port))));
     socket.on("data", (bytes: Buffer) => {
       response.push(bytes.toString("latin1"));
       if (response.malformed !== undefined) settle(new Error(response.malformed));
       else if (response.done) settle();
     });
-    socket.on("end", () => {
-      response.end();
-      settle(response.done ? undefined : new Error(response.malformed ?? (response.status === 0 ? "EOF" : "unexpected EOF")));
-    });
+    socket.on("end", () => settle(endOf(response)));
     socket.write(requestText(request, target), "latin1");
   });
+}
+
+const resetText = "read: connection reset by peer";
+
+function deadlineError(response: HttpResponse): Error {
+  return new Error(`context deadline exceeded (${response.status === 0 ? "Client.Timeout exceeded while awaiting headers" : "Client.Timeout or context cancellation while reading body"})`);
+}
+
+/** The connection ended: what is missing, if anything is. */
+function endOf(response: HttpResponse): Error | undefined {
+  response.end();
+  return response.done ? undefined : new Error(response.malformed ?? (response.status === 0 ? "EOF" : "unexpected EOF"));
 }
 
 /** Node's error in the words of Go's net package. */
 export function errorTextOf(error: NodeJS.ErrnoException, ip: string, port: number): string {
   if (error.syscall === "connect" && error.code !== undefined) return dialErrorText(ip, port, errorNumbers[error.code] ?? -1);
-  if (error.code === "ECONNRESET" || error.code === "EPIPE") return "read: connection reset by peer";
+  if (error.code === "ECONNRESET" || error.code === "EPIPE") return resetText;
   if (error.code?.startsWith("ERR_SSL_WRONG_VERSION") || error.code === "ERR_SSL_PACKET_LENGTH_TOO_LONG") return "http: server gave HTTP response to HTTPS client";
   return error.message;
 }

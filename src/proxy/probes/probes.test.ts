@@ -9,7 +9,6 @@ import { listen } from "../testing/network.ts";
 import { HttpResponse } from "./http-response.ts";
 import { probe } from "./probe.ts";
 
-const source = "127.0.0.1";
 const closed = await (async () => {
   const server = createServer().listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -46,7 +45,7 @@ test("HTTP: the answer decides, in kubelet's words", async (t) => {
   for (const { what, reply, success, output } of cases) {
     await t.test(what, async () => {
       await using server = await raw(() => reply);
-      const result = await probe(http(server.port), source);
+      const result = await probe(http(server.port));
       assert.equal(result.success, success, result.output);
       if (output instanceof RegExp) assert.match(result.output, output);
       else assert.equal(result.output, output);
@@ -60,9 +59,9 @@ test("HTTP: what the program is asked", async () => {
     head = text;
     return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
   });
-  await probe(http(server.port, { path: "ready?deep=1", headers: [{ name: "X-Probe", value: "a" }, { name: "X-Probe", value: "b" }] }), source);
+  await probe(http(server.port, { path: "ready?deep=1", headers: [{ name: "X-Probe", value: "a" }, { name: "X-Probe", value: "b" }] }));
   assert.equal(head, `GET /ready?deep=1 HTTP/1.1\r\nHost: 127.0.0.1:${server.port}\r\nUser-Agent: kube-probe/1.35\r\nAccept: */*\r\nX-Probe: a\r\nX-Probe: b\r\nConnection: close\r\n\r\n`);
-  await probe(http(server.port, { headers: [{ name: "Host", value: "shop.example" }, { name: "User-Agent", value: "mine" }, { name: "Accept", value: "" }] }), source);
+  await probe(http(server.port, { headers: [{ name: "Host", value: "shop.example" }, { name: "User-Agent", value: "mine" }, { name: "Accept", value: "" }] }));
   assert.equal(head, "GET /health HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: mine\r\nConnection: close\r\n\r\n");
 });
 
@@ -75,24 +74,24 @@ test("HTTP: redirects to the same host are followed, ten of them at most", async
     if (path === "/round") return "HTTP/1.1 302 Found\r\nLocation: round\r\nContent-Length: 0\r\n\r\n";
     return "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
   });
-  assert.deepEqual(await probe(http(server.port), source), { success: true, output: "" });
+  assert.deepEqual(await probe(http(server.port)), { success: true, output: "" });
   assert.deepEqual(paths.splice(0), ["/health", "/health/"]);
-  const round = await probe(http(server.port, { path: "/round" }), source);
+  const round = await probe(http(server.port, { path: "/round" }));
   assert.deepEqual(round, { success: false, output: `Get "http://127.0.0.1:${server.port}/round": stopped after 10 redirects` });
   assert.equal(paths.length, 10);
 });
 
 test("what cannot be reached, and what does not answer", async () => {
   const refused = `dial tcp 127.0.0.1:${closed}: connect: connection refused`;
-  assert.deepEqual(await probe(http(closed), source), { success: false, output: `Get "http://127.0.0.1:${closed}/health": ${refused}` });
-  assert.deepEqual(await probe({ type: "tcp", ip: "127.0.0.1", port: closed, timeoutMs: 500 }, source), { success: false, output: refused });
-  const grpc = await probe({ type: "grpc", ip: "127.0.0.1", port: closed, timeoutMs: 500, service: "" }, source);
+  assert.deepEqual(await probe(http(closed)), { success: false, output: `Get "http://127.0.0.1:${closed}/health": ${refused}` });
+  assert.deepEqual(await probe({ type: "tcp", ip: "127.0.0.1", port: closed, timeoutMs: 500 }), { success: false, output: refused });
+  const grpc = await probe({ type: "grpc", ip: "127.0.0.1", port: closed, timeoutMs: 500, service: "" });
   assert.deepEqual(grpc, { success: false, output: `error: failed to connect service at "127.0.0.1:${closed}": ${refused}` });
-  assert.deepEqual(await probe({ type: "tcp", ip: "db.example.com", port: 1, timeoutMs: 500 }, source), { success: false, output: "dial tcp: lookup db.example.com: no such host" });
+  assert.deepEqual(await probe({ type: "tcp", ip: "db.example.com", port: 1, timeoutMs: 500 }), { success: false, output: "dial tcp: lookup db.example.com: no such host" });
   await using silent = await raw(() => undefined);
-  const late = await probe(http(silent.port, { timeoutMs: 50 }), source);
+  const late = await probe(http(silent.port, { timeoutMs: 50 }));
   assert.deepEqual(late, { success: false, output: `Get "http://127.0.0.1:${silent.port}/health": context deadline exceeded (Client.Timeout exceeded while awaiting headers)` });
-  assert.deepEqual(await probe({ type: "tcp", ip: "127.0.0.1", port: silent.port, timeoutMs: 500 }, source), { success: true, output: "" });
+  assert.deepEqual(await probe({ type: "tcp", ip: "127.0.0.1", port: silent.port, timeoutMs: 500 }), { success: true, output: "" });
 });
 
 test("HTTPS: any certificate will do", async () => {
@@ -100,9 +99,9 @@ test("HTTPS: any certificate will do", async () => {
   const server = createHttps({ key, cert }, (request, response) => response.end(request.url)).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
-  assert.deepEqual(await probe(http(port, { scheme: "HTTPS" }), source), { success: true, output: "/health" });
+  assert.deepEqual(await probe(http(port, { scheme: "HTTPS" })), { success: true, output: "/health" });
   await using plain = await raw(() => "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  const wrong = await probe(http(plain.port, { scheme: "HTTPS" }), source);
+  const wrong = await probe(http(plain.port, { scheme: "HTTPS" }));
   assert.equal(wrong.success, false);
   server.close();
 });
@@ -137,11 +136,11 @@ test("gRPC health", async (t) => {
   await once(server, "listening");
   const { port } = server.address() as { port: number };
   for (const { what, service, success, output } of cases) {
-    await t.test(what, async () => assert.deepEqual(await probe({ type: "grpc", ip: "127.0.0.1", port, timeoutMs: service === "silent" ? 200 : 2_000, service }, source), { success, output }));
+    await t.test(what, async () => assert.deepEqual(await probe({ type: "grpc", ip: "127.0.0.1", port, timeoutMs: service === "silent" ? 200 : 2_000, service }), { success, output }));
   }
   await t.test("no HTTP/2", async () => {
     await using plain = await raw(() => "HTTP/1.1 400 Bad Request\r\n\r\n");
-    assert.equal((await probe({ type: "grpc", ip: "127.0.0.1", port: plain.port, timeoutMs: 1_000, service: "" }, source)).success, false);
+    assert.equal((await probe({ type: "grpc", ip: "127.0.0.1", port: plain.port, timeoutMs: 1_000, service: "" })).success, false);
   });
   server.close();
 });
