@@ -10,6 +10,9 @@ type Read<T extends Cell> = (object: KubeObject, nowMs: number) => T | undefined
 export const name: Column = { name: "Name", type: "string", format: "name", description: "Name must be unique within a namespace.", cell: (object) => object.metadata.name };
 export const ageOf: Column = { name: "Age", type: "string", description: "Time since the object was created.", cell: (object, nowMs) => age(object.metadata.creationTimestamp, nowMs) };
 
+/** Shown instead of the age by kinds that upstream prints without a printer of their own. */
+export const createdAt: Column = { name: "Created At", type: "date", description: "Time when the object was created.", cell: ({ metadata }) => metadata.creationTimestamp ?? "<unknown>" };
+
 /** A text; absent and empty are shown as `empty`. */
 export const text = (name: string, read: Read<string>, empty = ""): Column => ({ name, type: "string", cell: (object, nowMs) => read(object, nowMs) || empty });
 /** A whole number; absent is 0, as in Go. */

@@ -19,7 +19,7 @@ function formError(text: string, form: string, ...examples: string[]): string {
   const shown = examples.map((example) => `'${example}', `).join(" or ");
   return `${text} (${shown && `e.g. ${shown}`}regex used for validation is '${form}')`;
 }
-export const emptyError = "must be non-empty";
+const emptyError = "must be non-empty";
 export const rangeError = (low: number, high: number): string => `must be between ${low} and ${high}, inclusive`;
 /** Names of DNS and labels count bytes, older checks speak of characters. */
 const maxBytes = (max: number): string => `must be no more than ${max} bytes`;
@@ -140,7 +140,7 @@ export const portName: Check = (value) => {
 };
 
 /** Names that stand in a URL path and nothing more: roles, bindings. */
-export const pathSegmentName: Check = (value) => {
+const pathSegmentName: Check = (value) => {
   if (value === "." || value === "..") return [`may not be '${value}'`];
   return ["/", "%"].filter((character) => value.includes(character)).map((character) => `may not contain '${character}'`);
 };

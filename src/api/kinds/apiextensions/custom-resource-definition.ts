@@ -3,8 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { checked, each, immutable } from "../../validation/checks.ts";
 import { dns1035Label, dns1123Subdomain } from "../../validation/names.ts";
-import { name } from "../columns.ts";
-import { createdAt } from "../core/limits.ts";
+import { createdAt, name } from "../columns.ts";
 import { validateClientConfig } from "../admissionregistration/webhooks.ts";
 
 function validate({ metadata, spec }: KubeObject): FieldError[] {

@@ -1,15 +1,13 @@
 import { type FieldError, invalid, required } from "../../field.ts";
-import type { Column, Strategy } from "../../kind.ts";
+import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { compareQuantity, parseQuantity } from "../../quantity.ts";
 import { checked, each, immutableText, semanticEqual } from "../../validation/checks.ts";
 import { qualifiedName } from "../../validation/names.ts";
-import { ageOf, name, text } from "../columns.ts";
+import { ageOf, createdAt, name, text } from "../columns.ts";
 import { validateQuantityOf } from "./pod/resources.ts";
 
 /** ResourceQuota and LimitRange: what a namespace may use. */
-
-export const createdAt: Column = { name: "Created At", type: "date", description: "Time when the object was created.", cell: ({ metadata }) => metadata.creationTimestamp ?? "<unknown>" };
 
 const scopes = ["Terminating", "NotTerminating", "BestEffort", "NotBestEffort", "PriorityClass", "CrossNamespacePodAffinity", "VolumeAttributesClass"];
 const conflicting = [["BestEffort", "NotBestEffort"], ["Terminating", "NotTerminating"]] as const;

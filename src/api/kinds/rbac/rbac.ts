@@ -4,8 +4,7 @@ import type { KubeObject } from "../../meta.ts";
 import { each, semanticEqual } from "../../validation/checks.ts";
 import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
-import { ageOf, name, text, wide } from "../columns.ts";
-import { createdAt } from "../core/limits.ts";
+import { ageOf, createdAt, name, text, wide } from "../columns.ts";
 
 /** Source of all: k8s.io/kubernetes/pkg/apis/rbac/{v1/defaults.go,validation/validation.go}. */
 const group = "rbac.authorization.k8s.io";

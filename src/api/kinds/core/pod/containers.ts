@@ -12,7 +12,7 @@ type Draft = any;
 /**
  * Containers of all three sorts. Source: k8s.io/kubernetes/pkg/apis/core/validation/validation.go.
  */
-export interface ContainerContext {
+interface ContainerContext {
   volumes: VolumeSources;
   /** spec.terminationGracePeriodSeconds: a hook may not sleep longer. */
   gracePeriodSeconds: number | undefined;

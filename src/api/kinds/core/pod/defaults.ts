@@ -61,7 +61,7 @@ export function defaultPodTemplate(template: Draft): void {
   defaultPodSpec((template.spec ??= {}));
 }
 
-export function defaultPodSpec(spec: Draft): void {
+function defaultPodSpec(spec: Draft): void {
   spec.dnsPolicy ||= "ClusterFirst";
   spec.restartPolicy ||= "Always";
   spec.securityContext ??= {};
@@ -127,7 +127,7 @@ function defaultFieldSource(source: Draft): void {
 
 const fileMode = 0o644;
 
-export function defaultVolume(volume: Draft): void {
+function defaultVolume(volume: Draft): void {
   if (Object.keys(volume).every((key) => key === "name" || volume[key] === undefined || volume[key] === null)) volume.emptyDir = {};
   for (const source of [volume.secret, volume.configMap, volume.downwardAPI, volume.projected]) if (source) source.defaultMode ??= fileMode;
   for (const item of volume.downwardAPI?.items ?? []) defaultFieldSource(item);

@@ -8,8 +8,8 @@ type Spec = any;
  * Source: k8s.io/kubernetes/pkg/registry/core/service/{strategy,storage/alloc}.go.
  */
 export const isHeadless = (spec: Spec): boolean => spec.clusterIPs?.[0] === "None" || spec.clusterIP === "None";
-export const needsClusterIP = (spec: Spec): boolean => spec.type !== "ExternalName";
-export const needsNodePort = (spec: Spec): boolean => spec.type === "NodePort" || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
+const needsClusterIP = (spec: Spec): boolean => spec.type !== "ExternalName";
+const needsNodePort = (spec: Spec): boolean => spec.type === "NodePort" || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
 export const externallyAccessible = (spec: Spec): boolean => spec.type === "LoadBalancer" || spec.type === "NodePort" || (spec.type === "ClusterIP" && (spec.externalIPs ?? []).length > 0);
 export const needsHealthCheckPort = (spec: Spec): boolean => spec.type === "LoadBalancer" && spec.externalTrafficPolicy === "Local";
 
