@@ -13,6 +13,8 @@ export const limits = {
   watchWindowEvents: 20_000,
   /** And how many bytes of objects. A change older than either: as above. */
   watchWindowBytes: 64 * 1024 * 1024,
+  /** Bytes of writes that wait for the disk. More: 429, until it has caught up. */
+  storeWaitingBytes: 64 * 1024 * 1024,
   /** How much of the objects the store keeps parsed, counted in encoded bytes. The rest is parsed again when asked for. */
   parsedObjectsBytes: 16 * 1024 * 1024,
   /** Events waiting for one watcher. More: the watcher is ended with 410 and lists anew. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ParsedCache, StoredEntry } from "./entry.ts";
+import type { Journal } from "./journal.ts";
 import { createMemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
-import { type Entry, RevisionCompactedError, type Store, type StoreEvent } from "./store.ts";
+import { type Entry, RevisionCompactedError, StorageBusyError, StorageError, type Store, type StoreEvent } from "./store.ts";
 
 /** A store whose turns of the loop are taken one at a time. */
 function stepped(options: MemoryStoreOptions = {}): { store: Store; turn: () => Promise<number> } {
@@ -96,6 +97,23 @@ test("an encode that throws uses no revision and blocks nobody", async () => {
   const written = put(store, "/a");
   while ((await turn()) > 0);
   assert.equal((await written).revision, 2);
+});
+
+test("what waits for the disk is bounded, whether it ends well or not", async () => {
+  const appends: { resolve(): void; reject(error: Error): void }[] = [];
+  const journal: Journal = { append: () => new Promise<void>((resolve, reject) => void appends.push({ resolve, reject })), close: async () => {} };
+  const { store, turn } = stepped({ journal, waitingBytes: 1_000 });
+  for (const end of ["resolve", "reject"] as const) {
+    const waiting = [put(store, `/${end}/a`, "x".repeat(600)), put(store, `/${end}/b`, "x".repeat(600))];
+    await assert.rejects(put(store, `/${end}/c`), StorageBusyError);
+    await turn();
+    appends.shift()![end](new StorageError("the disk is gone"));
+    assert.deepEqual((await Promise.allSettled(waiting)).map(({ status }) => status), Array(2).fill(end === "resolve" ? "fulfilled" : "rejected"));
+  }
+  const last = put(store, "/last");
+  await turn();
+  appends.shift()!.resolve();
+  assert.equal((await last).revision, 4);
 });
 
 test("parsed forms are shared and frozen, and only so many are held", () => {

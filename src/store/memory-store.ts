@@ -5,7 +5,7 @@ import { ParsedCache, StoredEntry } from "./entry.ts";
 import { FanOut } from "./fan-out.ts";
 import { type Journal, type JournalRecord, noJournal, type Recovered } from "./journal.ts";
 import { KeyIndex } from "./key-index.ts";
-import { type Encoded, type Entry, KeyConflictError, RevisionCompactedError, StorageFullError, type Store, type StoreEvent, type Watch, type Watcher } from "./store.ts";
+import { type Encoded, type Entry, KeyConflictError, RevisionCompactedError, StorageBusyError, StorageFullError, type Store, type StoreEvent, type Watch, type Watcher } from "./store.ts";
 import { Window } from "./window.ts";
 
 export interface MemoryStoreOptions {
@@ -21,6 +21,7 @@ export interface MemoryStoreOptions {
   watcherQueueEvents?: number;
   fanOutSlice?: number;
   parsedObjectsBytes?: number;
+  waitingBytes?: number;
 }
 
 /**
@@ -70,6 +71,9 @@ class MemoryStore implements Store {
   #collected: Write[] = [];
   /** Given to the journal, in order. */
   readonly #appended = new Set<Batch>();
+  /** Bytes accepted and not durable, and how many may be. */
+  #waitingBytes = 0;
+  readonly #waitingBytesMax: number;
   #scheduled = false;
   #closed = false;
   /** Whether the last append was refused for want of room: say so once, and once when it is over. */
@@ -81,6 +85,7 @@ class MemoryStore implements Store {
     this.#log = options.log ?? silentLog;
     this.#defer = options.defer ?? ((callback) => void setImmediate(callback));
     this.#cache = new ParsedCache(options.parsedObjectsBytes ?? limits.parsedObjectsBytes);
+    this.#waitingBytesMax = options.waitingBytes ?? limits.storeWaitingBytes;
     const keys: string[] = [];
     for (const { key, revision, bytes } of recovered?.objects ?? []) {
       this.#entries.set(key, new StoredEntry(this.#cache, key, revision, bytes));
@@ -172,6 +177,7 @@ class MemoryStore implements Store {
   #accept(type: "put" | "delete", key: string, expected: number, encode: (revision: number) => Encoded): Promise<Entry> {
     return new Promise((resolve, reject) => {
       if (this.#closed) throw new Error("the store is closed");
+      if (this.#waitingBytes > this.#waitingBytesMax) throw new StorageBusyError(`${this.#waitingBytes} bytes wait for the disk already; at most ${this.#waitingBytesMax} may`);
       const ahead = this.#ahead.get(key);
       const actual = ahead ? (ahead.type === "put" ? ahead.revision : 0) : (this.#entries.get(key)?.revision ?? 0);
       if (actual !== expected || (type === "delete" && actual === 0)) throw new KeyConflictError(key, expected, actual);
@@ -181,6 +187,7 @@ class MemoryStore implements Store {
       // Only now: an encode that throws has used no revision up.
       this.#accepted = revision;
       this.#ahead.set(key, record);
+      this.#waitingBytes += bytes.length;
       this.#collected.push({ record, object, resolve, reject });
       if (this.#scheduled) return;
       this.#scheduled = true;
@@ -230,6 +237,7 @@ class MemoryStore implements Store {
       if (!previous) this.#keys.add(key);
     }
     if (this.#ahead.get(key) === record) this.#ahead.delete(key);
+    this.#waitingBytes -= bytes.length;
     this.#revision = revision;
     const event: StoreEvent = { type, entry, previous };
     this.#window.push(event);
@@ -246,6 +254,7 @@ class MemoryStore implements Store {
     this.#appended.clear();
     this.#collected = [];
     this.#ahead.clear();
+    this.#waitingBytes = 0;
     this.#accepted = this.#revision;
     this.#report(error, refused.length);
     for (const write of refused) write.reject(error);

@@ -112,3 +112,8 @@ export class StorageError extends Error {
 export class StorageFullError extends StorageError {
   override name = "StorageFullError";
 }
+
+/** More writes wait for the disk than may. For clients: 429. */
+export class StorageBusyError extends StorageError {
+  override name = "StorageBusyError";
+}

@@ -2,9 +2,9 @@ import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { gzip } from "node:zlib";
 import { dump } from "js-yaml";
-import { internalError, type Status, StatusError } from "../../api/status.ts";
+import { internalError, type Status, StatusError, tooManyRequestsError } from "../../api/status.ts";
 import type { Log } from "../../base/log.ts";
-import { StorageError, StorageFullError } from "../../store/store.ts";
+import { StorageBusyError, StorageError, StorageFullError } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
 import type { Form } from "./negotiate.ts";
 import type { RequestInfo } from "./request-info.ts";
@@ -82,6 +82,7 @@ export class Exchange {
 export function statusOf(error: unknown, log: Log): Status {
   if (error instanceof StatusError) return error.toStatus();
   if (error instanceof StorageFullError) return new StatusError(507, "InsufficientStorage", error.message).toStatus();
+  if (error instanceof StorageBusyError) return tooManyRequestsError(error.message, 1).toStatus();
   if (!(error instanceof StorageError)) log.error("a request failed", { error });
   return internalError((error as Error).message).toStatus();
 }
