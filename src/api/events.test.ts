@@ -50,6 +50,15 @@ test("an event carries what kubectl describe looks for", async () => {
   });
 });
 
+test("names fit, whatever the object is called", async () => {
+  const { recorder, all } = stage();
+  const names = ["a".repeat(253), `${"b".repeat(235)}.c`, "system:node", "UPPER"];
+  for (const name of names) recorder.event({ ...pod, metadata: { ...pod.metadata, name, uid: name } }, "Normal", "Pulled", "x");
+  await recorder.flush();
+  assert.deepEqual(all().map(({ metadata }) => metadata.name.replace(/\.[0-9a-f]{16}$/, "")), ["a".repeat(236), "b".repeat(235), "event", "event"]);
+  assert.deepEqual(all().map(({ involvedObject }) => involvedObject.name), names);
+});
+
 test("the same event again is counted, in memory and in the store", async () => {
   const { recorder, clock, all, calls } = stage();
   for (let i = 0; i < 3; i++) recorder.event(pod, "Warning", "BackOff", "Back-off restarting");

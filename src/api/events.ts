@@ -105,7 +105,7 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
   }
 
   /** Unique without asking: the object's name and the time in nanoseconds, the part below a millisecond by chance. */
-  const nameFor = (about: EventSubject): string => `${about.metadata.name}.${(BigInt(clock.now()) * 1_000_000n + BigInt(randomInt(random, 1_000_000))).toString(16)}`;
+  const unique = (prefix: string): string => `${prefix}.${(BigInt(clock.now()) * 1_000_000n + BigInt(randomInt(random, 1_000_000))).toString(16)}`;
 
   function event(about: EventSubject, type: "Normal" | "Warning", reason: string, text: string, { fieldPath, annotations }: EventOptions = {}): void {
     if (stopped) return;
@@ -122,7 +122,7 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
     } else {
       const involvedObject = { kind: about.kind, ...(namespace && { namespace }), name, ...(uid && { uid }), apiVersion: about.apiVersion, ...(resourceVersion && { resourceVersion }), ...(fieldPath && { fieldPath }) };
       const body = { involvedObject, reason, message, source: { component, ...(host && { host }) }, type, reportingComponent: component, reportingInstance: host };
-      entry = { key, namespace: namespace ?? "default", name: nameFor(about), body: { ...body, metadata: { annotations } }, count: 1, firstMs: nowMs, lastMs: nowMs, stored: false, attempts: 0 };
+      entry = { key, namespace: namespace ?? "default", name: unique(prefixOf(name)), body: { ...body, metadata: { annotations } }, count: 1, firstMs: nowMs, lastMs: nowMs, stored: false, attempts: 0 };
     }
     entry.lastMs = nowMs;
     remembered.set(key, entry);
@@ -174,11 +174,11 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
       if (error instanceof StatusError) {
         if (entry.stored && error.code === 404) {
           // Expired meanwhile: it begins anew.
-          Object.assign(entry, { stored: false, count: 1, firstMs: entry.lastMs, name: renamed(entry.name) });
+          Object.assign(entry, { stored: false, count: 1, firstMs: entry.lastMs, name: unique(withoutTime(entry.name)) });
           return entry;
         }
         if (error.reason === "AlreadyExists") {
-          entry.name = renamed(entry.name);
+          entry.name = unique(withoutTime(entry.name));
           return entry;
         }
         if (error.code >= 400 && error.code < 500 && error.code !== 429) {
@@ -195,8 +195,6 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
     }
   }
 
-  const renamed = (name: string): string => `${name.slice(0, name.lastIndexOf("."))}.${(BigInt(clock.now()) * 1_000_000n + BigInt(randomInt(random, 1_000_000))).toString(16)}`;
-
   return {
     event,
     async flush() {
@@ -208,6 +206,13 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
     },
   };
 }
+
+/** Room for "." and 16 digits in a name of 253; an object whose name is none of DNS has Events named after their time alone. */
+function prefixOf(name: string): string {
+  const prefix = name.slice(0, 236).replace(/[-.]+$/, "");
+  return /^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$/.test(prefix) ? prefix : "event";
+}
+const withoutTime = (name: string): string => name.slice(0, name.lastIndexOf("."));
 
 /** The entry under `key`, now the youngest. */
 function recent<V>(map: Map<string, V>, key: string, create: () => V): V {

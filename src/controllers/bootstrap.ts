@@ -29,9 +29,12 @@ const objects: { resource: GroupVersionResource; object: object }[] = [
 ];
 
 export async function bootstrap(client: Client): Promise<void> {
-  for (const { resource, object } of objects) {
-    await client.create<KubeObject>(resource, undefined, object, { fieldManager: "kube-apiserver" }).catch((error: unknown) => {
-      if (!(error instanceof StatusError && error.reason === "AlreadyExists")) throw error;
-    });
-  }
+  // At once, so that they share a commit.
+  await Promise.all(
+    objects.map(({ resource, object }) =>
+      client.create<KubeObject>(resource, undefined, object, { fieldManager: "kube-apiserver" }).catch((error: unknown) => {
+        if (!(error instanceof StatusError && error.reason === "AlreadyExists")) throw error;
+      }),
+    ),
+  );
 }

@@ -101,9 +101,8 @@ export function startControllers(options: ControllersOptions): Controllers {
   return {
     name: "controllers",
     async start() {
-      await bootstrap(client);
       collect(false);
-      await informers.start();
+      await Promise.all([bootstrap(client), informers.start()]);
       unsubscribe = registry.onChange(() => collect(true));
       for (const runner of runners) runner.start();
       collector.start();
