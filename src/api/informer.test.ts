@@ -135,6 +135,17 @@ test("failures are retried ever more slowly, and success forgets them", async ()
   await informer.stop();
 });
 
+test("items of a list, which come without, get their kind", async () => {
+  const server = scripted();
+  const informer = new Informer({ client: server.client, resource: resources.pods, clock: new FakeClock() });
+  const { apiVersion: _, kind: __, ...bare } = pod("a", 3);
+  server.lists.push([bare as KubeObject]);
+  informer.start();
+  await informer.synced;
+  assert.deepEqual([informer.get("default/a")!.apiVersion, informer.get("default/a")!.kind], ["v1", "Pod"]);
+  await informer.stop();
+});
+
 test("a handler that throws does not stop the others", async () => {
   const server = scripted();
   const informer = new Informer({ client: server.client, resource: resources.pods, clock: new FakeClock() });

@@ -14,6 +14,7 @@ import { type Log, silentLog } from "../../src/base/log.ts";
 import { randomInt, seededRandom } from "../../src/base/random.ts";
 import { type Controllers, startControllers } from "../../src/controllers/index.ts";
 import { createMemoryStore } from "../../src/store/memory-store.ts";
+import { unreliableClient } from "./unreliable-client.ts";
 
 /**
  * The control plane with a node that is only pretended, in one process, with time that moves when told to. The same
@@ -36,12 +37,15 @@ export class Cluster {
   readonly options: Required<Omit<ClusterOptions, "log">> & { log: Log };
   readonly #api: ReturnType<typeof createApi>;
   readonly #random;
+  readonly #trouble;
   #controllers: Controllers | undefined;
   #pods: Informer<Pod> | undefined;
   /** Every pod the node has ever run, by uid: what it will do next. */
   readonly #planned = new Set<string>();
   #nextIp = 2;
   nodeIsSilent = false;
+  /** How unreliable the controllers' way to the API is: 0 not at all, 1 very. */
+  mood = 0;
   /** Every change in the store, as text. */
   readonly trace: string[] = [];
   /** Called after every burst of writes: invariants are checked here. */
@@ -51,6 +55,7 @@ export class Cluster {
     const { seed = 1, log = silentLog } = options;
     this.options = { seed, log, startMsMax: options.startMsMax ?? 400, stopMsMax: options.stopMsMax ?? 300, becomesReady: options.becomesReady ?? (() => true), allocatable: options.allocatable ?? { cpu: "8", memory: "16Gi", pods: "110" } };
     this.#random = seededRandom(seed);
+    this.#trouble = seededRandom(seed + 3);
     this.#api = createApi({ store: createMemoryStore({ log }), registry: createBuiltinRegistry(strategies), clock: this.clock, random: seededRandom(seed + 1), log });
     this.client = this.#api.client(systemIdentity("simulation"));
     this.#api.store.watch("/", this.#api.store.revision, {
@@ -80,11 +85,12 @@ export class Cluster {
   }
 
   async startControllers(): Promise<void> {
-    const client = this.#api.client(systemIdentity("controllers"));
+    const client = unreliableClient(this.#api.client(systemIdentity("controllers")), this.#trouble, () => this.mood);
     this.#controllers = startControllers({ client, registry: this.#api.registry, clock: this.clock, random: seededRandom(this.options.seed + 2), log: this.options.log, volumesDir: "/nonexistent/volumes", rootCa: "CERTIFICATE" });
     let started = false;
     void this.#controllers.start().then(() => (started = true));
-    while (!started) await this.#turns();
+    // Lists that fail are tried again later, so time must pass.
+    while (!started) await this.run(50);
   }
   async stopControllers(): Promise<void> {
     await this.#controllers?.stop(AbortSignal.timeout(1_000));

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { controllerOf, type KubeObject } from "../../src/api/meta.ts";
 import { nodeName, resources } from "../../src/api/resources.ts";
 import { StatusError } from "../../src/api/status.ts";
-import type { Deployment, Event, Pod, ReplicaSet } from "../../src/api/types.ts";
+import type { Deployment, EndpointSlice, Event, Pod, ReplicaSet } from "../../src/api/types.ts";
 import { Cluster, deployment } from "./cluster.ts";
 
 /** Roll-outs over the real API, with every step of the node's delays drawn from the seed. */
@@ -85,6 +85,33 @@ for (const seed of seeds) {
     const revision = cluster.revision;
     await cluster.run(60_000);
     assert.ok(cluster.revision - revision <= 8, `${cluster.revision - revision} writes in a quiet minute (the node's own Lease makes 6)`);
+    await cluster.stop();
+  });
+}
+
+for (const seed of seeds) {
+  test(`writes that are lost, answers that are lost, watches that break: it converges all the same (seed ${seed})`, async () => {
+    const cluster = new Cluster({ seed });
+    await cluster.start();
+    const { client, random } = cluster;
+    await client.create(resources.services, "default", { metadata: { name: "web" }, spec: { selector: { app: "web" }, ports: [{ port: 80, targetPort: "http" }] } });
+    await client.create(resources.deployments, "default", deployment("web", 5, { revisionHistoryLimit: 2 }));
+    cluster.mood = 1;
+    for (let step = 0; step < 12; step++) {
+      await cluster.run(random(2_000));
+      await (random(2) ? setImage(cluster, `app:${random(4)}`) : setReplicas(cluster, random(9)));
+    }
+    await setReplicas(cluster, 6);
+    cluster.mood = 0;
+    await cluster.until("it converges", () => complete(cluster), 180_000);
+    await cluster.run(30_000);
+    const pods = await cluster.pods();
+    assert.equal(pods.length, 6, "lost answers leave no pods too many");
+    const ips = new Set(pods.map((pod) => pod.status!.podIP));
+    const slices = cluster.stored<EndpointSlice>(resources.endpointSlices);
+    const listed = slices.flatMap(({ endpoints }) => endpoints!.flatMap(({ addresses }) => addresses));
+    assert.deepEqual([listed.length, new Set(listed)], [6, ips], "nor endpoints twice");
+    assert.ok((await replicaSets(cluster)).length <= 3);
     await cluster.stop();
   });
 }
