@@ -52,13 +52,14 @@ async function createOnce(dependencies: RestDependencies, kind: Kind, draft: Kub
   await admission.mutate(request);
   try {
     kind.defaults?.(object);
-    if (kind.hasStatus) delete object["status"];
-    kind.prepareForCreate?.(object);
     for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(clock.now());
     if (countsGenerations(kind)) metadata.generation = 1;
     delete metadata.managedFields;
+    // A Job's labels are made of its uid, so the system's fields come first.
+    if (kind.hasStatus) delete object["status"];
+    kind.prepareForCreate?.(object);
     const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
