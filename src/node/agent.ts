@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { artifactsConfigMap } from "../api/artifacts.ts";
@@ -23,6 +23,7 @@ import { NodeRegistration } from "./registration.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 import { StreamServer } from "./streams/server.ts";
 import { UidAllocator } from "./uids.ts";
+import { removeTree } from "./volumes/remove.ts";
 
 export interface AgentOptions {
   client: Client;
@@ -212,7 +213,14 @@ class NodeAgent implements Agent {
   /** Folders of pods that were deleted while Wherry was not running. */
   #removeForgotten(live: ReadonlySet<string>): void {
     const folder = join(this.#options.dataDir, "pods");
-    for (const uid of readdirSync(folder)) if (!live.has(uid)) rmSync(join(folder, uid), { recursive: true, force: true });
+    for (const uid of readdirSync(folder)) {
+      if (live.has(uid)) continue;
+      try {
+        removeTree(join(folder, uid));
+      } catch (error) {
+        this.#options.log.warn("the folder of a pod that is gone was not removed", { uid, error: (error as Error).message });
+      }
+    }
   }
 }
 

@@ -56,11 +56,11 @@ export class UidAllocator implements Uids {
   }
 
   release(pod: Pod): void {
-    for (const [place, entry] of [...this.#places]) {
-      if (entry.holder !== pod.metadata.uid) continue;
+    const held = [...this.#places].find(([, { holder }]) => holder === pod.metadata.uid);
+    if (held) {
       // Behind all others: what has been free the longest is forgotten first.
-      this.#places.delete(place);
-      this.#places.set(place, { ...entry, holder: "" });
+      this.#places.delete(held[0]);
+      this.#places.set(held[0], { ...held[1], holder: "" });
     }
     const free = [...this.#places].filter(([, { holder }]) => holder === "");
     for (const [place] of free.slice(0, Math.max(0, free.length - freePlacesMax))) this.#places.delete(place);

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Condition, timestamp } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
@@ -10,6 +10,7 @@ import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import type { Image } from "../images/image.ts";
 import { parseReference } from "../images/reference.ts";
 import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
+import { removeTree } from "../volumes/remove.ts";
 import { PodVolumes } from "../volumes/volumes.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
 import { type ContainerRecord, containersOf, newRecord, recordsOf } from "./record.ts";
@@ -298,7 +299,12 @@ export class PodWorker implements RunnerHost {
     }
     this.#writer.close();
     this.#ctx.uids.release(this.pod);
-    removeTree(this.dir);
+    try {
+      removeTree(this.dir);
+    } catch (error) {
+      // The next start tries again.
+      this.#ctx.log.warn("a pod's folder was not removed", { dir: this.dir, error: (error as Error).message });
+    }
     this.#done();
   }
 
@@ -357,13 +363,4 @@ const nobody = 65534;
 /** initdb wants its uid to have a name, which without namespaces only the machine's own accounts have. */
 function needsAccount(ctx: NodeContext, pod: Pod): boolean {
   return ctx.root && ctx.sandbox.mode === "plain" && containersOf(pod.spec!).some(({ container }) => parseReference(container.image ?? "")?.familiar === "postgres");
-}
-
-/** Removes a pod's folder. Its volumes hold whatever the pod made; links in them are removed, not followed. */
-function removeTree(dir: string): void {
-  try {
-    if (lstatSync(dir).isDirectory()) rmSync(dir, { recursive: true, force: true, maxRetries: 3 });
-  } catch {
-    // Nothing there.
-  }
 }
