@@ -47,9 +47,9 @@ export function load(url: string, options: { concurrency?: number; pauseMs?: num
     while (running) {
       try {
         const response = await fetch(url, { signal: AbortSignal.timeout(10_000), headers: { connection: "close" } });
-        await response.arrayBuffer();
+        const text = await response.text();
         if (response.ok) result.ok++;
-        else result.failures.push(`status ${response.status}`);
+        else result.failures.push(`status ${response.status} ${text.slice(0, 200)}`);
       } catch (error) {
         result.failures.push(String((error as Error).cause ?? error));
       }

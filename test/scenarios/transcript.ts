@@ -88,7 +88,7 @@ export function mismatch(expected: readonly string[], output: string): string | 
 }
 
 function toPattern(line: string): RegExp {
-  const escaped = line.replace(/<\*>|<[a-z][a-z0-9 |/-]*>|[.*+?^${}()|[\]\\]/gi, (token) => {
+  const escaped = line.replace(/<\*>|<[a-z0-9][a-z0-9 |/-]*>|[.*+?^${}()|[\]\\]/gi, (token) => {
     if (token === "<*>") return ".*";
     if (token.startsWith("<")) return token.includes("|") ? `(?:${token.slice(1, -1).split("|").join("|")})` : "\\S+";
     return `\\${token}`;
