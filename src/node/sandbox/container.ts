@@ -46,6 +46,8 @@ export interface NetworkPlan {
 
 /** Processes of one container where nothing else is asked for: a fork bomb must not fill the machine's table. */
 const processesMaxDefault = 4096;
+/** A start takes 30 ms; a source on a file system that does not answer must not hold its pod for ever. */
+const startTimeoutMs = 60_000;
 const statusBytesMax = 64 * 1024;
 const terminalSize = { columns: 80, rows: 24 };
 
@@ -116,10 +118,16 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     ];
     const child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, ...packed.variables }, stdio, detached: true, cwd: "/" });
     container.attach(child, stdin, out.stream, err.stream);
-    await container.handshake(tree.expected, onNamespaces);
+    const late = runtime.clock.setTimer(startTimeoutMs, () => container.giveUp());
+    try {
+      await container.handshake(tree.expected, onNamespaces);
+    } finally {
+      late.cancel();
+    }
     return container;
   } catch (error) {
     container.discard();
+    if ((error as NodeJS.ErrnoException).code === "E2BIG") throw new SandboxRefusal("RunContainerError", `exec: ${JSON.stringify(spec.argv[0])}: argument list too long (command and environment together)`);
     throw error;
   } finally {
     for (const fd of opened) closeSync(fd);
@@ -256,7 +264,11 @@ export class IsolatedContainer implements ContainerProcess {
     if (attempt === 0) rmSync(this.#dir, { recursive: true, force: true });
     if (this.cgroup && !this.cgroup.remove() && attempt < 50) this.runtime.clock.setTimer(20 * (attempt + 1), () => this.#tidy(attempt + 1));
   }
-  /** Gives up on a container that did not start. */
+  giveUp(): void {
+    this.#status += `fail it did not get ready within ${startTimeoutMs / 1000} s\n`;
+    this.discard();
+  }
+  /** Ends a container that did not start. */
   discard(): void {
     if (this.#child?.pid !== undefined) this.kill();
     else {

@@ -111,6 +111,7 @@ cat /data/file /run/secrets/token/file /tmp/one; echo; grep legacy /etc/hosts; c
 contentcontentcontent\n10.1.2.3\tlegacy\nsearch default.svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\nout\n${process.version}\n`);
     assert.equal(stderr, "err\n");
     assert.ok(existsSync(join(volume, "x")), "a volume's files are there afterwards");
+    assert.equal((await runIn(pod, ["sh", "-c", "ls /etc/ssl; ls / | tr '\\n' ' '"])).stdout.replace(/openssl.cnf\n/, "").split("\n")[0], "certs", "no private keys of the machine");
     const strict = await runIn(pod, ["sh", "-c", "touch /tmp/x 2>/dev/null && echo yes || echo no; touch /dev/shm/x && echo yes"], { readOnlyRoot: true });
     assert.equal(strict.stdout, "no\nyes\n");
     assert.match((await runIn(pod, ["sh", "-c", "head -c 2000000 /dev/zero > /scratch/big"], { mounts: [{ kind: "tmpfs", target: "/scratch", readOnly: false, sizeBytes: 1e6 }] })).stderr, /No space left/);
@@ -287,13 +288,24 @@ contentcontentcontent\n10.1.2.3\tlegacy\nsearch default.svc.cluster.local\nnames
   test("usage: CPU grows, memory is counted", async () => {
     for (const cgroups of [undefined, false]) {
       await using other = await SandboxHarness.start({ cgroups });
-      const container = await (await other.pod()).startContainer(containerSpec(["node", "-e", "const a = Buffer.alloc(50e6, 1); const end = Date.now() + 300; while (Date.now() < end); console.log('burnt'); setInterval(() => a, 1000)"], { limits: { cpuMillis: 500 } }));
+      const container = await (await other.pod()).startContainer(containerSpec(["node", "-e", "const a = Buffer.alloc(50e6, 1); while (process.cpuUsage().user < 300_000); console.log('burnt'); setInterval(() => a, 1000)"], { limits: { cpuMillis: 500 } }));
       await said(container.stdout, "burnt");
       const { cpuNs, memoryBytes } = await container.usage();
       assert.ok(cpuNs > 150e6 && cpuNs < 5e9, `${cpuNs} ns`);
       assert.ok(memoryBytes > 50e6 && memoryBytes < 500e6, `${memoryBytes} bytes`);
       container.applyCpuLimit();
     }
+  });
+
+  test("the CPU limit holds from when it is applied", { skip: isRoot && existsSync("/sys/fs/cgroup/cpu") ? false : "needs a writable cpu control group" }, async () => {
+    const container = await (await harness.pod()).startContainer(containerSpec(["sh", "-c", "while :; do :; done"], { limits: { cpuMillis: 100 } }));
+    container.applyCpuLimit();
+    const [before, startMs] = [await container.usage(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const [after, endMs] = [await container.usage(), performance.now()];
+    const share = (after.cpuNs - before.cpuNs) / 1e6 / (endMs - startMs);
+    assert.ok(share < 0.25, `${share} of a core`);
+    container.signal("SIGKILL");
   });
 
   test("kill -9 of the process that runs the pods leaves nothing", async () => {

@@ -5,7 +5,8 @@ import { isAbsolute, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../../base/clock.ts";
 import { Cgroup, type CgroupRoot, joinPrefix } from "./cgroups.ts";
-import { findProgram, quote } from "./command.ts";
+import { findProgram, quote, run } from "./command.ts";
+import { terminalBelow } from "./container.ts";
 import type { FifoPool } from "./fifos.ts";
 import type { Watched } from "./memory-watchdog.ts";
 import { giveTree } from "./plain.ts";
@@ -206,7 +207,7 @@ export class PlainContainer implements ContainerProcess, Watched {
       child.on("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
     });
     const identity = child.pid === undefined ? undefined : identify(child.pid);
-    return { stdin, stdout, stderr, exited, resize() {}, kill: () => void (identity && signalProcess(identity, "SIGKILL")) };
+    return { stdin, stdout, stderr, exited, resize: (columns, rows) => void (child.pid !== undefined && resizeTerminal(child.pid, columns, rows)), kill: () => void (identity && signalProcess(identity, "SIGKILL")) };
   }
   /** Performed by Wherry itself, on a process known to be the pod's: no program ever signals outside its pod. */
   async #execKill({ signal, pid }: { signal: NodeJS.Signals; pid: number }): Promise<ExecProcess> {
@@ -225,9 +226,15 @@ export class PlainContainer implements ContainerProcess, Watched {
   applyCpuLimit(): void {
     if (this.#spec.limits.cpuMillis !== undefined && !this.#ended) this.#cgroup?.applyCpu(this.#spec.limits.cpuMillis);
   }
-  resize(): void {
-    // A terminal's size is set from inside its namespace, which plain mode does not have.
+  resize(columns: number, rows: number): void {
+    if (this.#spec.tty && this.#main && !this.#ended) resizeTerminal(this.#main.pid, columns, rows);
   }
+}
+
+function resizeTerminal(pid: number, columns: number, rows: number): void {
+  const terminal = terminalBelow(pid);
+  const stty = findProgram("stty");
+  if (terminal && stty) void run([stty, "-F", terminal, "rows", String(rows), "cols", String(columns)]);
 }
 
 /** `kill 1`, `kill -9 1`, `kill -TERM 1`, `kill -s TERM 1`; anything else (groups, 0, several) is not understood. */

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 // @ts-expect-error a build tool without types
 import { bundlePreload } from "../../../tools/bundle-preload.mjs";
 import { parseKill } from "./plain-container.ts";
+import { identify } from "./processes.ts";
 import { containerSpec, execIn, runIn, said, SandboxHarness } from "./testing.ts";
 
 const isRoot = process.getuid?.() === 0;
@@ -122,6 +124,25 @@ test("strays of a program end with it, those without its environment too", async
   assert.throws(() => readFileSync(`/proc/${Number(bare.stdout)}/environ`), /ENOENT|ESRCH|EACCES/);
   const { stdout } = await runIn(pod, ["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 & echo $!"]);
   assert.throws(() => readFileSync(`/proc/${Number(stdout)}/environ`), /ENOENT|ESRCH|EACCES/);
+});
+
+test("kill -9 of the process that runs the pods: the next start ends what is left", async () => {
+  const dataDir = mkdtempSync(join(tmpdir(), "wherry-sandbox-plain-"));
+  const code = `
+import { SandboxHarness, containerSpec, said } from ${JSON.stringify(new URL("testing.ts", import.meta.url).href)};
+const harness = await SandboxHarness.start({ isolation: "plain", dataDir: ${JSON.stringify(dataDir)} });
+const container = await (await harness.pod()).startContainer(containerSpec(["sh", "-c", "setsid sleep 1000 & echo $$ $! up; sleep 1000"]));
+console.log(await said(container.stdout, "up"));
+setInterval(() => {}, 1000);`;
+  const main = spawn(process.execPath, ["--input-type=module", "-e", code], { stdio: ["ignore", "pipe", "inherit"] });
+  const [program, stray] = (await said(main.stdout, "up")).split(" ").map(Number);
+  const ended = new Promise((resolve) => main.on("exit", resolve));
+  main.kill("SIGKILL");
+  await ended;
+  await using second = await SandboxHarness.start({ isolation: "plain", dataDir });
+  for (let tries = 0; tries < 500 && (identify(program!) || identify(stray!)); tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual([identify(program!), identify(stray!)], [undefined, undefined]);
+  void second;
 });
 
 test("the words of kill", () => {

@@ -25,9 +25,9 @@ export interface Tree {
 const tmpfsSizes: Record<string, string> = { "/tmp": "512m", "/run": "64m", "/home": "256m", "/var/tmp": "256m", "/var/cache": "256m", "/var/log": "64m", "/var/lib": "256m" };
 const sharedMemorySize = "64m";
 
-/** Taken over from the host's /etc when they exist: nothing in them is private, and programs expect them. */
-const hostFiles = ["ld.so.cache", "ld.so.conf", "services", "protocols", "mime.types", "localtime", "os-release", "debian_version", "ethertypes", "rpc"];
-const hostFolders = ["alternatives", "ssl", "pki", "ca-certificates", "crypto-policies", "fonts", "python3"];
+/** Taken over from the host's /etc when they exist: nothing in them is private (so not all of ssl), and programs expect them. */
+const hostFiles = ["ssl/openssl.cnf", "pki/tls/openssl.cnf", "ld.so.cache", "ld.so.conf", "services", "protocols", "mime.types", "localtime", "os-release", "debian_version", "ethertypes", "rpc"];
+const hostFolders = ["alternatives", "ssl/certs", "pki/ca-trust", "pki/tls/certs", "ca-certificates", "crypto-policies", "fonts", "python3"];
 const devices = ["null", "zero", "full", "random", "urandom", "tty"];
 const maskedFiles = ["kcore", "keys", "key-users", "timer_list", "sysrq-trigger", "kallsyms", "kpagecount", "kpageflags", "kpagecgroup", "latency_stats", "sched_debug"];
 const readOnlyProc = ["bus", "irq", "fs", "acpi", "scsi", "asound", "driver"];
@@ -69,6 +69,7 @@ export function makeTreeBase(dir: string, programs: Readonly<Record<string, stri
   }
   for (const name of hostFiles) {
     try {
+      mkdirSync(dirname(join(etc, name)), { recursive: true });
       copyFileSync(realpathSync(`/etc/${name}`), join(etc, name));
       base.etcFiles.push(name);
     } catch {
@@ -208,8 +209,11 @@ function skeletonFor(base: TreeBase, points: readonly MountPoint[], container: C
   symlinkSync("/run", at("var/run"));
   for (const [name, to] of Object.entries({ fd: "/proc/self/fd", stdin: "/proc/self/fd/0", stdout: "/proc/self/fd/1", stderr: "/proc/self/fd/2", ptmx: "pts/ptmx" })) symlinkSync(to, at(`dev/${name}`));
   for (const name of devices) writeFileSync(at(`dev/${name}`), "");
-  for (const name of base.etcFiles) copyFileSync(join(base.dir, "etc", name), at(`etc/${name}`));
-  for (const name of base.etcFolders) mkdirSync(at(`etc/${name}`));
+  for (const name of base.etcFolders) mkdirSync(at(`etc/${name}`), { recursive: true });
+  for (const name of base.etcFiles) {
+    mkdirSync(dirname(at(`etc/${name}`)), { recursive: true });
+    copyFileSync(join(base.dir, "etc", name), at(`etc/${name}`));
+  }
   for (const name of podFiles) writeFileSync(at(`etc/${name}`), "");
   writeFileSync(at("etc/passwd"), passwd);
   writeFileSync(at("etc/group"), group);
