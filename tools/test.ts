@@ -10,6 +10,7 @@ const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
 const suites: { name: string; files: string[]; concurrency: number }[] = [
   { name: "unit", files: ["src/**/*.test.ts", "tools/**/*.test.ts", "test/scenarios/transcript.test.ts"], concurrency: 2 },
+  { name: "examples", files: ["examples/*/test/**/*.test.ts"], concurrency: 1 },
   { name: "simulation", files: ["test/simulation/**/*.test.ts"], concurrency: 2 },
   { name: "conformance", files: ["test/conformance/**/*.test.ts"], concurrency: 2 },
   // Whole stacks, one at a time: two cores cannot run two roll-outs and keep their deadlines.

@@ -2,6 +2,7 @@ import type { Writable } from "node:stream";
 import type { Client } from "../api/client.ts";
 import type { GroupVersionResource } from "../api/meta.ts";
 import { resources } from "../api/resources.ts";
+import { StatusError } from "../api/status.ts";
 import type { Pod } from "../api/types.ts";
 
 /** Something worth waiting for. */
@@ -28,11 +29,11 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
   const done = new Map<string, string>();
   let painted = 0;
   for (;;) {
-    const pods = await podsOf(client, workloads);
+    const states = await statesOf(client, workloads);
     const lines: string[] = [];
-    for (const workload of workloads) {
+    for (const [index, workload] of workloads.entries()) {
       const key = `${workload.namespace}/${workload.name}`;
-      const state = await stateOf(client, workload, pods);
+      const state = states[index]!;
       const isReady = state.ready >= state.wanted;
       if (isReady && !done.has(key)) done.set(key, `${((performance.now() - began) / 1000).toFixed(1)} s`);
       if (!isReady) done.delete(key);
@@ -51,6 +52,20 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
       return false;
     }
     await new Promise((resolve) => setTimeout(resolve, 250));
+  }
+}
+
+/** The API may be restarting: then it is asked again, for a while. */
+async function statesOf(client: Client, workloads: readonly Workload[]): Promise<WorkloadState[]> {
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    try {
+      const pods = await podsOf(client, workloads);
+      return await Promise.all(workloads.map((workload) => stateOf(client, workload, pods)));
+    } catch (error) {
+      if (error instanceof StatusError || performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
 

@@ -2,7 +2,7 @@ import type { Writable } from "node:stream";
 import type { Client } from "../api/client.ts";
 import type { HostAddress } from "../api/network.ts";
 import { nodeName, resources, systemNamespace } from "../api/resources.ts";
-import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, StatefulSet } from "../api/types.ts";
+import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, Service, StatefulSet } from "../api/types.ts";
 import { connect } from "./connect.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 import { whyNotReady } from "./progress.ts";
@@ -28,18 +28,25 @@ interface Row {
 
 /** The table, then what is wrong with a next step each. Gives 1 when something is not healthy. */
 export async function printStatus(client: Client, out: Writable): Promise<number> {
-  const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, addresses] = await Promise.all([
+  const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, { items: services }, addresses] = await Promise.all([
     client.get<Node>(resources.nodes, undefined, nodeName).catch(() => undefined),
     client.list<Pod>(resources.pods),
     client.list<Deployment>(resources.deployments),
     client.list<StatefulSet>(resources.statefulSets),
     client.list<Event>(resources.events, { fieldSelector: "type=Warning" }),
     client.list<PersistentVolumeClaim>(resources.persistentVolumeClaims),
+    client.list<Service>(resources.services),
     hostAddresses(client),
   ]);
   const isolation = node?.status?.conditions?.find(({ type }) => type === "IsolationLevel" || type === "PodIsolation");
   out.write(`Node ${nodeName}: ${node?.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ? "Ready" : "NotReady"}${isolation?.message ? `, ${isolation.message}` : ""}\n\n`);
 
+  /** Where the Services that choose these pods are reached. */
+  const reach = (mine: readonly Pod[]): string =>
+    services
+      .filter(({ metadata, spec }) => spec?.selector && mine.some((pod) => pod.metadata.namespace === metadata.namespace && Object.entries(spec.selector!).every(([key, value]) => pod.metadata.labels?.[key] === value)))
+      .flatMap(({ metadata }) => addresses.filter(({ namespace, service }) => namespace === metadata.namespace && service === metadata.name).map(({ url }) => url))
+      .join(" ");
   const rows: Row[] = [];
   const problems: string[] = [];
   const owned = new Set<string>();
@@ -47,10 +54,10 @@ export async function printStatus(client: Client, out: Writable): Promise<number
     const selector = Object.entries(workload.spec?.selector.matchLabels ?? {});
     const mine = pods.filter((pod) => pod.metadata.namespace === workload.metadata.namespace && selector.every(([key, value]) => pod.metadata.labels?.[key] === value));
     for (const pod of mine) owned.add(pod.metadata.uid);
-    rows.push(rowOf(workload.metadata.namespace!, `${workload.kind === "StatefulSet" ? "statefulset" : "deployment"}/${workload.metadata.name}`, mine, workload.spec?.replicas ?? 1, addresses));
+    rows.push(rowOf(workload.metadata.namespace!, `${workload.kind === "StatefulSet" ? "statefulset" : "deployment"}/${workload.metadata.name}`, mine, workload.spec?.replicas ?? 1, reach(mine)));
   }
   for (const pod of pods) {
-    if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, addresses));
+    if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, reach([pod])));
     const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod);
     if (why === "" || why === "started, not Ready yet") continue;
     problems.push(problemOf(pod, why, events));
@@ -63,15 +70,13 @@ export async function printStatus(client: Client, out: Writable): Promise<number
   return problems.length > 0 ? 1 : 0;
 }
 
-function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted: number, addresses: readonly HostAddress[]): Row {
+function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted: number, address: string): Row {
   const live = pods.filter((pod) => !pod.metadata.deletionTimestamp);
   const ready = live.filter((pod) => whyNotReady(pod) === "").length;
   const restarts = live.flatMap((pod) => pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + (restartCount ?? 0), 0);
   const why = live.map(whyNotReady).find((text) => text !== "");
-  const name = workload.split("/")[1]!;
-  const url = addresses.find((address) => address.namespace === namespace && (address.service === name || address.service === `${name}-service` || `${address.service}-service` === name))?.url ?? "";
   const done = live.length > 0 && live.every((pod) => pod.status?.phase === "Succeeded");
-  return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address: url };
+  return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address };
 }
 
 /** What is wrong with a pod and the next command, chosen by what keeps it. */
