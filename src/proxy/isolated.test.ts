@@ -69,7 +69,7 @@ test("a killed worker refuses no pod", { skip, timeout: 60_000 }, async () => {
   await Promise.all([server.remove(), client.remove()]);
 });
 
-test("egress: dialled outside, never to the machine itself; other ports are refused", { skip, timeout: 60_000 }, async () => {
+test("egress: dialled outside, never to the machine itself; other ports are refused; a Service may lead outside on any", { skip, timeout: 60_000 }, async () => {
   await using target = await listen((socket) => socket.end("outside"));
   const dialled: string[] = [];
   const outside: Outside = {
@@ -81,12 +81,12 @@ test("egress: dialled outside, never to the machine itself; other ports are refu
     resolve: async (name) => (name === "api.example.com" ? { rcode: 0, records: [{ name, ttl: 5, type: "A", ip: "192.0.2.7" }] } : { rcode: 3, records: [] }),
   };
   await using net = await startSupervisor({ network: network!, outside, egressPorts: [80, 8443] });
-  void net;
+  net.publish(snapshot(1, { name: "beyond", clusterIPs: ["10.96.0.60"], ports: [port(5432, [{ ip: "192.0.2.7", port: 5433 }])] }, { name: "self", clusterIPs: ["10.96.0.61"], ports: [port(5432, [{ ip: "192.0.2.8", port: 22 }])] }));
   const client = await harness!.pod();
   const read = (host: string, number: number) => ["python3", "-c", `import socket\ntry:\n s=socket.create_connection(('${host}',${number}),5); print(s.recv(100).decode() or 'empty')\nexcept Exception as e: print(e)`];
-  const answers = await Promise.all([read("192.0.2.7", 80), read("192.0.2.8", 8443), read("192.0.2.7", 22), read("api.example.com", 80)].map((argv) => runIn(client, argv)));
-  assert.deepEqual(answers.map(({ stdout }) => stdout.trim()), ["outside", "[Errno 104] Connection reset by peer", "[Errno 111] Connection refused", "outside"]);
-  assert.deepEqual(dialled.toSorted(), ["192.0.2.7:80", "192.0.2.7:80", "192.0.2.8:8443"]);
+  const answers = await Promise.all([read("192.0.2.7", 80), read("192.0.2.8", 8443), read("192.0.2.7", 22), read("api.example.com", 80), read("beyond", 5432), read("self", 5432)].map((argv) => runIn(client, argv)));
+  assert.deepEqual(answers.map(({ stdout }) => stdout.trim()), ["outside", "[Errno 104] Connection reset by peer", "[Errno 111] Connection refused", "outside", "outside", "[Errno 104] Connection reset by peer"]);
+  assert.deepEqual(dialled.toSorted(), ["192.0.2.7:5433", "192.0.2.7:80", "192.0.2.7:80", "192.0.2.8:22", "192.0.2.8:8443"]);
   await client.remove();
 });
 

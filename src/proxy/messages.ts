@@ -4,7 +4,7 @@ import { hash } from "../policy/balance.ts";
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/ready  net/give(handle)  net/probe  net/dial  net/listen
+ *   wherry → worker    net/init  net/snapshot  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
@@ -14,6 +14,8 @@ export interface WorkerInit {
   index: number;
   workers: number;
   mode: "isolated" | "plain";
+  /** An address of the pods' /16. */
+  gatewayIP: string;
   dnsIP: string;
   snapshot: NetSnapshot;
   overrides: [ip: string, ready: boolean][];

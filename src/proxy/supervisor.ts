@@ -210,6 +210,7 @@ class Supervisor implements NetSupervisor {
       index: worker.index,
       workers: this.#workers.length,
       mode: this.#options.network.mode,
+      gatewayIP: this.#options.network.gatewayIP,
       dnsIP: this.#options.network.dnsIP,
       snapshot: this.#snapshot,
       overrides: [...this.#overrides],

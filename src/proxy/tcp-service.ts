@@ -13,10 +13,13 @@ export class Connections {
   readonly #pumps = new Set<Pump>();
   readonly #max: number;
   readonly #sweeper: NodeJS.Timeout;
+  readonly #dial: typeof dial;
   #dialling = 0;
 
-  constructor(max: number) {
+  /** `dialEndpoint` reaches endpoints, wherever they are; it keeps {@link dial}'s promises. */
+  constructor(max: number, dialEndpoint: typeof dial = dial) {
     this.#max = max;
+    this.#dial = dialEndpoint;
     this.#sweeper = setInterval(() => this.#sweep(), keepAliveSeconds * 1000).unref();
   }
   get count(): number {
@@ -36,7 +39,7 @@ export class Connections {
     let attempt = 0;
     const next = () => {
       const endpoint = endpoints[(first + attempt) % endpoints.length]!;
-      dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
+      this.#dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
         if (handle) {
           this.#dialling--;
           service.remember(clientIP, endpoint, nowMs);

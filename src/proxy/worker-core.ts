@@ -5,6 +5,7 @@ import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
+import { connectionRefused, dial } from "./dial.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
@@ -28,7 +29,7 @@ export class Worker {
   readonly init: WorkerInit;
   readonly #table: ServiceTable;
   readonly #listeners: Listeners;
-  readonly #connections = new Connections(connectionsMax);
+  readonly #connections: Connections;
   #hostListeners: HostListener[];
   readonly #outside: Outside;
   readonly #log: Log;
@@ -43,6 +44,7 @@ export class Worker {
   constructor(init: WorkerInit, keeper: Keeper, outside: Outside, log: Log) {
     this.init = init;
     this.#outside = outside;
+    this.#connections = new Connections(connectionsMax, init.mode === "isolated" ? dialFromInside(init.gatewayIP, outside) : dial);
     this.#log = log;
     this.#hostListeners = init.hostListeners;
     this.#table = new ServiceTable(init.snapshot, systemRandom);
@@ -142,6 +144,18 @@ export class Worker {
       },
     );
   }
+}
+
+/**
+ * Pods are dialled directly. An endpoint elsewhere, written by hand for a database beyond the cluster, is reached by
+ * way of `wherry`, on any port, and under the same rule as pods that dial out themselves: never the machine's own.
+ */
+function dialFromInside(gatewayIP: string, outside: Outside): typeof dial {
+  const podPrefix = `${gatewayIP.split(".").slice(0, 2).join(".")}.`;
+  return (ip, port, timeoutMs, done) => {
+    if (ip.startsWith(podPrefix)) return dial(ip, port, timeoutMs, done);
+    outside.dial(ip, port).then((handle) => done(0, handle), () => done(connectionRefused, undefined));
+  };
 }
 
 /** Descriptors this process may have. Without any left, handles from `wherry` would be lost on their way. */

@@ -127,13 +127,16 @@ export function spawnWorker(enter: readonly string[], program: WorkerProgram): C
   return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", ...(program.nodeFd === undefined ? [] : [program.nodeFd])], detached: true, env, ...(program.user === undefined ? {} : { uid: program.user, gid: program.user }) });
 }
 
-/** Closes the channel, upon which a worker ends; kills it at the deadline. */
+/**
+ * Asks a worker to end; kills it at the deadline. The channel is not closed from this side: Node answers each
+ * handle that arrives, and throws when one was read just before a disconnect.
+ */
 export async function endWorker(child: ChildProcess | undefined, deadline: AbortSignal): Promise<void> {
   if (!child || child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const kill = () => void child.kill("SIGKILL");
   deadline.addEventListener("abort", kill, { once: true });
-  if (child.connected) child.disconnect();
+  if (child.connected) child.send({ type: "net/stop" }, () => {});
   if (deadline.aborted) kill();
   await gone;
   deadline.removeEventListener("abort", kill);

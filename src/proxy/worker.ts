@@ -16,6 +16,7 @@ import { Worker } from "./worker-core.ts";
 const channel = new Channel(process as unknown as ChannelEndpoint);
 const log = createLog("net");
 process.once("disconnect", () => process.exit(0));
+channel.on("net/stop", () => process.exit(0));
 // A terminal's Ctrl-C and a session's end are `wherry`'s business; it closes the channel when it is time.
 for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
 
