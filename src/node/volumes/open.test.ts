@@ -26,7 +26,7 @@ test("openBelow() reaches folders and files, makes what is missing, and says wha
   const { dev, ino } = statSync(join(dir, "a", "file"));
   assert.deepEqual(file, { path: join(dir, "a", "file"), identity: `${dev}:${ino}`, isDirectory: false });
   await assert.rejects(openBelow(dir, "a/b/c"), /ENOENT/);
-  assert.equal((await openBelow(dir, "./a//b/c/", { create: true })).path, join(dir, "a/b/c"));
+  assert.equal((await openBelow(dir, "./a//b/c/", { create: "folder" })).path, join(dir, "a/b/c"));
   assert.ok(statSync(join(dir, "a/b/c")).isDirectory());
   assert.equal((await openBelow(dir, "")).path, dir);
 }));
@@ -41,7 +41,7 @@ test("openBelow() follows no link and leaves its base by no way", withFolder(asy
   execFileSync("mkfifo", [join(dir, "base", "pipe")]);
   const base = join(dir, "base");
   for (const [path, why] of [["link", /not followed/], ["link/x", /not followed/], ["deep/passwd", /not followed/], ["deep/up/secret", /not followed/], ["../secret", /must not contain ".."/], ["deep/../../secret", /must not contain ".."/], ["pipe", /neither a folder nor a file/]] as const) {
-    await assert.rejects(openBelow(base, path, { create: true }), why, path);
+    await assert.rejects(openBelow(base, path, { create: "folder" }), why, path);
   }
   assert.deepEqual(readdirSync(secret), []);
 }));

@@ -18,9 +18,10 @@ const child = (parent: FileHandle, name: string) => `/proc/self/fd/${parent.fd}/
 
 /**
  * Opens `relative` below `base` one name at a time and never through a symbolic link, because a pod may have
- * written the tree. `create` makes missing folders, owned by `owner`. `base` itself is the agent's word.
+ * written the tree. `create` makes what is missing, owned by `owner`: folders, and at the end a folder or an empty
+ * file. `base` itself is the agent's word.
  */
-export async function openBelow(base: string, relative: string, options: { create?: boolean; owner?: number } = {}): Promise<Opened> {
+export async function openBelow(base: string, relative: string, options: { create?: "folder" | "file" | undefined; owner?: number } = {}): Promise<Opened> {
   const parts = relative.split("/").filter((part) => part !== "" && part !== ".");
   if (parts.includes("..")) throw new Error(`subPath ${JSON.stringify(relative)} must not contain ".."`);
   let handle = await open(base, directory);
@@ -29,6 +30,7 @@ export async function openBelow(base: string, relative: string, options: { creat
       const next = await open(child(handle, part), index < parts.length - 1 ? directory : anything).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code === "ELOOP" || error.code === "ENOTDIR") throw new Error(`subPath ${JSON.stringify(relative)}: ${parts.slice(0, index + 1).join("/")} is a symbolic link or no folder; it is not followed`);
         if (error.code !== "ENOENT" || !options.create) throw error;
+        if (options.create === "file" && index === parts.length - 1) return await open(child(handle, part), constants.O_RDONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o644);
         await mkdir(child(handle, part), { mode: 0o755 });
         const made = await open(child(handle, part), directory);
         if (options.owner !== undefined) await made.chown(options.owner, options.owner);

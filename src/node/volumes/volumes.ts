@@ -1,5 +1,5 @@
-import { existsSync, realpathSync } from "node:fs";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { realpathSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { quantityValue } from "../../api/quantity.ts";
 import type { Container, PersistentVolume, Pod, Volume } from "../../api/types.ts";
@@ -112,11 +112,7 @@ export class PodVolumes {
     const root = this.#ctx.hostPathRoots.map((folder) => realpathSync(folder)).find((folder) => isBelow(folder, path));
     if (root === undefined) throw new Error(`hostPath ${path} lies outside of the folders given to "wherry up"${this.#ctx.hostPathRoots.length > 0 ? ` (${this.#ctx.hostPathRoots.join(", ")})` : ""}`);
     const below = relative(root, resolve(path));
-    if (type === "FileOrCreate" && !existsSync(path)) {
-      await openBelow(root, dirname(below));
-      await writeFile(path, "", { flag: "wx", mode: 0o644 });
-    }
-    const opened = await openBelow(root, below, { create: type === "DirectoryOrCreate" }).catch((error: NodeJS.ErrnoException) => {
+    const opened = await openBelow(root, below, { create: type === "DirectoryOrCreate" ? "folder" : type === "FileOrCreate" ? "file" : undefined }).catch((error: NodeJS.ErrnoException) => {
       throw error.code === "ENOENT" ? new Error(`hostPath type check failed: ${path} does not exist`) : error;
     });
     const wanted = type.startsWith("Directory") ? "directory" : type.startsWith("File") ? "file" : type === "" ? undefined : "unsupported";
@@ -149,7 +145,7 @@ export class PodVolumes {
     // not follow later changes, as in Kubernetes.
     const base = volume.generated ? realpathSync(join(volume.path, "..data")) : volume.path;
     try {
-      const opened = await openBelow(base, subPath, { create: !volume.generated && !volume.readOnly, ...(volume.owned && this.#owner !== undefined && { owner: this.#owner }) });
+      const opened = await openBelow(base, subPath, { create: volume.generated || volume.readOnly ? undefined : "folder", ...(volume.owned && this.#owner !== undefined && { owner: this.#owner }) });
       return { kind: "bind", source: opened.path, identity: opened.identity, target, readOnly };
     } catch (error) {
       throw new ContainerError("CreateContainerConfigError", `failed to prepare subPath for volumeMount ${JSON.stringify(mount.name)} of pod ${formatPod(this.#pod)}: ${(error as Error).message}`);
