@@ -58,7 +58,7 @@ interface ResourceName {
   group: string;
   resource: string;
 }
-const detailsOf = ({ group, resource }: ResourceName, name: string): StatusDetails => ({ name, ...(group !== "" && { group }), kind: resource });
+const detailsOf = ({ group, resource }: ResourceName, name: string): StatusDetails => ({ ...(name !== "" && { name }), ...(group !== "" && { group }), kind: resource });
 
 export const notFoundError = (of: ResourceName, name: string): StatusError =>
   new StatusError(404, "NotFound", `${qualifiedResource(of.group, of.resource)} ${JSON.stringify(name)} not found`, detailsOf(of, name));

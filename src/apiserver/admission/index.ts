@@ -3,6 +3,7 @@ import type { AdmissionStep } from "../rest/context.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { podDefaults } from "./pod-defaults.ts";
 import { podRefusals } from "./pod-refusals.ts";
+import { rbacEscalation } from "./rbac-escalation.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
 import { storageClass } from "./storage-class.ts";
@@ -15,4 +16,5 @@ export const admissionSteps = (options: ApiOptions): AdmissionStep[] => [
   storageClass(options),
   serviceAddresses(options),
   podRefusals(),
+  rbacEscalation(options),
 ];

@@ -10,7 +10,7 @@ import type { Pki } from "../pki.ts";
 /** Service-account tokens: ES256 JWTs bound to the account and, when asked, to a pod, secret or node. */
 const issuer = "https://kubernetes.default.svc.cluster.local";
 export const apiAudience = issuer;
-const lifetimeS = { default: 3600, least: 600, most: 365 * 24 * 3600 };
+const lifetimeS = { default: 3600, least: 600, most: 365 * 24 * 3600, volume: 3607 };
 const cacheMax = 10_000;
 
 interface Claims {
@@ -48,16 +48,20 @@ export class Tokens {
     if (seconds < lifetimeS.least) throw invalidError({ group: "authentication.k8s.io", kind: "TokenRequest" }, "", [invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]);
     const namespace = account.metadata.namespace!;
     const now = Math.floor(this.#clock.now() / 1000);
-    const exp = now + Math.min(seconds, lifetimeS.most);
+    const bound = this.#bound(namespace, spec.boundObjectRef);
+    const audiences = spec.audiences?.length ? spec.audiences : [apiAudience];
+    // Programs that read their token once and never again would fail after an hour: what a pod's volume asks for lives on.
+    const isExtended = seconds === lifetimeS.volume && bound.pod !== undefined && audiences.includes(apiAudience);
+    const exp = now + (isExtended ? lifetimeS.most : Math.min(seconds, lifetimeS.most));
     const claims: Claims = {
-      aud: spec.audiences?.length ? spec.audiences : [apiAudience],
+      aud: audiences,
       exp,
       iat: now,
       nbf: now,
       iss: issuer,
       jti: randomUUID(),
       sub: `system:serviceaccount:${namespace}:${account.metadata.name}`,
-      "kubernetes.io": { namespace, serviceaccount: { name: account.metadata.name, uid: account.metadata.uid }, ...this.#bound(namespace, spec.boundObjectRef) },
+      "kubernetes.io": { namespace, serviceaccount: { name: account.metadata.name, uid: account.metadata.uid }, ...bound },
     };
     const token = this.#sign(claims);
     return {
@@ -65,7 +69,7 @@ export class Tokens {
       apiVersion: "authentication.k8s.io/v1",
       metadata: { name: account.metadata.name, namespace, creationTimestamp: timestamp(this.#clock.now()) },
       spec: { audiences: claims.aud, expirationSeconds: seconds, boundObjectRef: spec.boundObjectRef ?? null },
-      status: { token, expirationTimestamp: timestamp(exp * 1000) },
+      status: { token, expirationTimestamp: timestamp((isExtended ? now + seconds : exp) * 1000) },
     };
   }
 
@@ -86,7 +90,11 @@ export class Tokens {
     const now = this.#clock.now() / 1000;
     if (!claims || claims.exp < now || claims.nbf > now + 60 || !claims.aud.some((audience) => audiences.includes(audience))) return undefined;
     const { namespace, serviceaccount, pod, secret } = claims["kubernetes.io"];
-    const isThere = (key: string, uid: string) => (this.#store.get(key)?.object as unknown as KubeObject | undefined)?.metadata.uid === uid;
+    const isThere = (key: string, uid: string) => {
+      const metadata = (this.#store.get(key)?.object as unknown as KubeObject | undefined)?.metadata;
+      // What is going may say its last words: a minute beyond its grace, as upstream.
+      return metadata?.uid === uid && !(metadata.deletionTimestamp && this.#clock.now() > Date.parse(metadata.deletionTimestamp) + 60_000);
+    };
     if (!isThere(`/core/serviceaccounts/${namespace}/${serviceaccount.name}`, serviceaccount.uid)) return undefined;
     if (pod && !isThere(`/core/pods/${namespace}/${pod.name}`, pod.uid)) return undefined;
     if (secret && !isThere(`/core/secrets/${namespace}/${secret.name}`, secret.uid)) return undefined;

@@ -1,6 +1,6 @@
 import type { KubeObject } from "../../api/meta.ts";
 import { labelSelectorOf } from "../../api/selectors.ts";
-import type { Store } from "../../store/store.ts";
+import type { Store, Watch } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
 
 /** One question: may this identity do this? */
@@ -39,22 +39,22 @@ const allowedAlways = "system:masters";
 export class Rbac {
   readonly #store: Store;
   #index: Index | undefined;
-  #close: () => void = () => {};
+  #watch: Watch | undefined;
+  #closed = false;
 
   constructor(store: Store) {
     this.#store = store;
   }
 
-  /** Follows the store until `close`. A change is seen by the next question after it is durable. */
+  /** Follows the store until `close`. A change counts for the next question after it is durable. */
   start(): void {
-    const follow = () => {
-      const watch = this.#store.watch(prefix, this.#store.revision, { onEvents: () => void (this.#index = undefined), onEnd: () => (this.#index = undefined, follow()) });
-      this.#close = () => watch.close();
-    };
-    follow();
+    if (this.#closed) return;
+    this.#index = undefined;
+    this.#watch = this.#store.watch(prefix, this.#store.revision, { onEvents: () => void (this.#index = undefined), onEnd: () => this.start() });
   }
   close(): void {
-    this.#close();
+    this.#closed = true;
+    this.#watch?.close();
   }
 
   authorize(user: Identity, attributes: Attributes): Decision {
@@ -84,6 +84,8 @@ export class Rbac {
   }
 
   #built(): Index {
+    // Behind the store: a change of roles is on its way to us, and must not be a moment late.
+    if (this.#watch && this.#watch.revision < this.#store.revision) this.#index = undefined;
     return (this.#index ??= build(this.#store));
   }
 }

@@ -7,7 +7,7 @@ import type { Log } from "../../base/log.ts";
 import { StorageBusyError, StorageError, StorageFullError } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
 import type { Form } from "./negotiate.ts";
-import type { RequestInfo } from "./request-info.ts";
+import { isTrue, type RequestInfo } from "./request-info.ts";
 
 export type Request = IncomingMessage | Http2ServerRequest;
 export type Response = ServerResponse | Http2ServerResponse;
@@ -41,7 +41,19 @@ export class Exchange {
   }
 
   json(code: number, body: unknown, form: Form = { media: "json" }): void {
-    this.bytes(code, Buffer.from(form.media === "yaml" ? dump(body) : `${JSON.stringify(body)}\n`), form.media === "yaml" ? "application/yaml" : "application/json");
+    this.bytes(code, Buffer.from(form.media === "yaml" ? dump(body) : `${this.#isPretty() ? JSON.stringify(body, null, 2) : JSON.stringify(body)}\n`), form.media === "yaml" ? "application/yaml" : "application/json");
+  }
+
+  /** Asked for, or a person with curl or a browser. */
+  #isPretty(): boolean {
+    const asked = this.info.query.get("pretty");
+    return asked === null ? /^(curl|Wget|Mozilla)\b/.test(String(this.headers["user-agent"] ?? "")) : isTrue(asked);
+  }
+
+  /** JSON that is encoded already: as it is, unless it shall be pretty. */
+  encoded(code: number, body: Buffer): void {
+    if (this.#isPretty()) this.json(code, JSON.parse(body.toString("utf8")));
+    else this.bytes(code, body, "application/json");
   }
 
   bytes(code: number, body: Buffer, type: string, headers: Record<string, string> = {}): void {

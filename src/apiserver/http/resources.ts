@@ -88,7 +88,7 @@ function requireVerb(kind: Kind, verb: Kind["verbs"][number]): void {
 
 /** Objects go out as the bytes that are stored; other forms are made of the parsed object. */
 function answerEntry(exchange: Exchange, entry: Entry, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
-  if (form.as === undefined && form.media === "json") return exchange.bytes(200, bytesOf(kind, entry), "application/json");
+  if (form.as === undefined && form.media === "json") return exchange.encoded(200, bytesOf(kind, entry));
   answer(exchange, 200, objectOf(kind, entry), kind, form, include, api);
 }
 
@@ -117,7 +117,7 @@ function answerList(exchange: Exchange, api: Api, kind: Kind, options: ListOptio
     parts.push(bytesOf(kind, entry));
   }
   parts.push(Buffer.from("]}\n"));
-  exchange.bytes(200, Buffer.concat(parts), "application/json");
+  exchange.encoded(200, Buffer.concat(parts));
 }
 
 // — options —
