@@ -187,6 +187,8 @@ class Supervisor implements NetSupervisor {
 
   #joined(worker: WorkerProcess, channel: Channel): void {
     channel.on("net/keep", (key: string, handle) => {
+      // Without a descriptor to spare it was lost on its way; the worker's own goes on.
+      if (!handle) return;
       worker.kept.get(key)?.handle.close();
       worker.kept.set(key, { handle: handle as TcpHandle, listening: true });
     });
