@@ -322,6 +322,8 @@ test("volumes: waiting, static binding, Retain, and claims in use", async () => 
   await volume("large", "10Gi");
   await volume("fitting", "3Gi");
   await volume("small", "1Gi");
+  // A volume can be taken once it is Available.
+  await cluster.run(500);
   await claim("static", { storageClassName: "manual" });
   await cluster.run(2_000);
   assert.equal(await phase("lazy"), "Pending");
