@@ -29,6 +29,8 @@ export class SpdyConnection {
   #data: { id: number; left: number; fin: boolean } | undefined;
   #lastId = 0;
   #busy = false;
+  /** Bytes came since the last look at what is pending. */
+  #arrived = false;
   #closed = false;
 
   /** `onStream` is called for every stream, which is accepted already. */
@@ -63,10 +65,14 @@ export class SpdyConnection {
   async #receive(chunk: Buffer): Promise<void> {
     this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     // Header blocks unpack asynchronously and in order: what arrives meanwhile waits.
+    this.#arrived = true;
     if (this.#busy) return;
     this.#busy = true;
     try {
-      while (!this.#closed && (await this.#step()));
+      while (this.#arrived) {
+        this.#arrived = false;
+        while (!this.#closed && (await this.#step()));
+      }
     } catch {
       this.#transport.destroy();
     } finally {
