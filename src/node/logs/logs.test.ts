@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
@@ -22,7 +22,8 @@ class Logs implements Disposable {
     const stdout = new PassThrough();
     writer.pump(stdout, "stdout");
     for (const piece of pieces) {
-      const size = () => [writer.path, ...rotatedFiles(writer.path)].map((path) => (existsSync(path) ? readFileSync(path).length : 0)).join();
+      // Files come and go under this look: what is gone has no size.
+      const size = () => [writer.path, ...rotatedFiles(writer.path)].map((path) => statSync(path, { throwIfNoEntry: false })?.size ?? 0).join();
       const before = size();
       stdout.write(piece);
       do await new Promise((resolve) => setImmediate(resolve));
