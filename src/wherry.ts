@@ -121,7 +121,8 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
 
     // The sandbox decides the mode, which the API process is told; both load at the same time.
     const { createSandbox } = await import("./node/sandbox/index.ts");
-    sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts: [80, 443, ...(options.egressPorts ?? [])] });
+    const egressPorts = [...new Set([80, 443, ...(options.egressPorts ?? [])])];
+    sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl });
     apiReady.catch(() => {}); // awaited below
     await sandbox.start();
@@ -134,6 +135,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       log: log.child("net"),
       ports: settings.ports ?? {},
       private: options.private ?? false,
+      egressPorts,
       onPorts: (ports) => {
         settings.ports = ports;
         saveSettings();
