@@ -38,6 +38,8 @@ export interface TestApi extends AsyncDisposable {
   kubectl(minor: string, args: readonly string[], options?: { input?: string; kubeconfig?: string; timeoutMs?: number }): Promise<Result>;
   /** One that goes on: watch, port-forward. The caller ends it. */
   spawnKubectl(minor: string, args: readonly string[]): ChildProcess;
+  /** Serves on one more handle. */
+  listen(handle: object): void;
   kubeconfig(name: string, user: { cert?: string; key?: string; token?: string }): string;
 }
 export interface Result {
@@ -93,6 +95,7 @@ export async function startApi(options: { node?: NodeAccess } = {}): Promise<Tes
     socketPath,
     client,
     kubeconfig,
+    listen: (handle) => server.listen(handle),
     http: (user = pki.admin) => {
       const made = createHttpClient({ url, ca: pki.ca, ...user });
       clients.push(made);

@@ -2,7 +2,7 @@ import type { Client, DeleteOptions, ListOptions, PatchType, WatchOptions } from
 import type { Kind } from "../api/kind.ts";
 import type { KubeObject } from "../api/meta.ts";
 import type { KindRegistry } from "../api/registry.ts";
-import { conflictError, methodNotSupportedError, notFoundError } from "../api/status.ts";
+import { badRequestError, conflictError, methodNotSupportedError, notFoundError, StatusError } from "../api/status.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
@@ -64,6 +64,8 @@ export class Api {
     return read(this.store, kind, namespace, name);
   }
   getSubresource(kind: Kind, namespace: string | undefined, name: string, subresource: string): object {
+    if (subresource === "proxy") throw new StatusError(501, "NotImplemented", "the proxy subresource is not served: use kubectl port-forward");
+    if (!kind.subresources.some((known) => known.name === subresource && known.verbs.includes("get"))) throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "get");
     const object = objectOf(kind, this.get(kind, namespace, name));
     return subresource === "scale" && kind.scale ? scaleOf(kind, object) : object;
   }
@@ -77,6 +79,8 @@ export class Api {
   async create(kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, options: { name?: string; subresource?: string; shared?: boolean } = {}): Promise<object> {
     const { name, subresource } = options;
     if (subresource === undefined) {
+      // A Binding on its own names its pod.
+      if (kind.resource === "bindings" && kind.group === "") return this.create(this.registry.byResource("", "v1", "pods")!, namespace, body, context, { name: boundName(body), subresource: "binding" });
       const virtual = this.virtual.get(`${kind.resource}.${kind.group}`);
       return virtual ? virtual(kind, namespace, body, context) : create(this.#rest, kind, namespace, body, context, options.shared);
     }
@@ -137,6 +141,12 @@ export class Api {
   async #scale(kind: Kind, namespace: string | undefined, name: string, context: WriteContext, next: (old: KubeObject) => KubeObject): Promise<object> {
     return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, next));
   }
+}
+
+function boundName(body: unknown): string {
+  const name = (body as { metadata?: { name?: unknown } } | null)?.metadata?.name;
+  if (typeof name !== "string" || name === "") throw badRequestError("name must be provided");
+  return name;
 }
 
 export function createApi(options: ApiOptions): Api {

@@ -116,3 +116,48 @@ test("kubectl auth can-i answers for the one who asks", async (t) => {
   const rules = await server.kubectl("1.33", ["auth", "can-i", "--list"], { kubeconfig });
   assert.match(rules.stdout, /selfsubjectaccessreviews\.authorization\.k8s\.io +\[\] +\[\] +\[create\]/);
 });
+
+test("kubectl --as acts with the other's rights, and only for those who may", async (t) => {
+  if (!(await hasKubectl(t, "1.33"))) return;
+  const server = await start(t);
+  const as = (...args: string[]) => server.kubectl("1.33", args);
+  assert.equal((await as("auth", "can-i", "list", "pods")).stdout, "yes\n");
+  assert.equal((await as("auth", "can-i", "list", "pods", "--as=bob")).stdout, "no\n");
+  assert.match((await as("auth", "whoami", "--as=bob", "--as-group=a", "--as-group=b")).stdout, /Username +bob\nGroups +\[a b system:authenticated\]/);
+  assert.match((await as("get", "pods", "--as=system:serviceaccount:default:default")).stderr, /User "system:serviceaccount:default:default" cannot list resource "pods"/);
+  const ann = server.http(await server.pki.issueClient("ann", []));
+  await assert.rejects(ann.raw("GET", path("pods"), undefined, { "impersonate-user": "root" }), { code: 403, message: 'users "root" is forbidden: User "ann" cannot impersonate resource "users" in API group "" at the cluster scope' });
+  await assert.rejects(server.http().raw("GET", path("pods"), undefined, { "impersonate-group": "a" }), { code: 400 });
+});
+
+test("a handle that somebody else has bound is served", async (t) => {
+  const server = await start(t);
+  const { bindHandle } = await import("../../src/base/handles.ts");
+  const bound = bindHandle("127.0.0.1", 0);
+  assert.ok(bound.handle);
+  server.listen(bound.handle);
+  const { createHttpClient } = await import("../../src/api/http-client.ts");
+  const client = createHttpClient({ url: `https://127.0.0.1:${bound.port}`, ca: server.pki.ca, ...server.pki.admin });
+  t.after(() => client.close());
+  assert.equal((await client.get(resources.namespaces, undefined, "default")).metadata.name, "default");
+});
+
+test("what is not served is refused, not answered with something else", async (t) => {
+  const server = await start(t);
+  await server.client.create(resources.pods, "default", pod);
+  const http = server.http();
+  await assert.rejects(http.raw("GET", `${path("pods")}/p/proxy`), { code: 501 });
+  await assert.rejects(http.raw("GET", `${path("pods")}/p/eviction`), { code: 405 });
+  await assert.rejects(http.raw("GET", `${path("pods")}/p/nonsense`), { code: 404 });
+});
+
+test("a Binding places its pod, with or without the pod's address", async (t) => {
+  const server = await start(t);
+  const http = server.http();
+  for (const [name, place] of [["a", path("bindings")], ["b", `${path("pods")}/b/binding`]] as const) {
+    await server.client.create(resources.pods, "default", { metadata: { name }, spec: { containers: [{ name: "c", image: "a" }] } });
+    await http.raw("POST", place, { apiVersion: "v1", kind: "Binding", metadata: { name }, target: { kind: "Node", name: "wherry" } });
+    assert.equal((await server.client.get(resources.pods, "default", name)).spec.nodeName, "wherry");
+    await assert.rejects(http.raw("POST", place, { apiVersion: "v1", kind: "Binding", metadata: { name }, target: { kind: "Node", name: "other" } }), { code: 409 });
+  }
+});

@@ -110,6 +110,49 @@ test("bad log options are refused in upstream's words", async (t) => {
   await assert.rejects(http.raw("GET", "/api/v1/namespaces/default/pods/p/exec?command=ls"), { code: 400, message: "Upgrade request required" });
 });
 
+test("WebSocket clients of every age can exec: the newest protocol that both know", async (t) => {
+  const { WebSocket } = await import("ws");
+  const { server } = await withPod(t);
+  const failure = /"reason":"NonZeroExitCode","details":\{"causes":\[\{"reason":"ExitCode","message":"3"\}\]\}/;
+  const cases: [string[], string, RegExp][] = [
+    [["v5.channel.k8s.io"], "v5.channel.k8s.io", failure],
+    [["v4.channel.k8s.io"], "v4.channel.k8s.io", failure],
+    [["v9.channel.k8s.io", "v4.channel.k8s.io"], "v4.channel.k8s.io", failure],
+    [["v4.base64.channel.k8s.io"], "v4.base64.channel.k8s.io", failure],
+    [["channel.k8s.io"], "channel.k8s.io", /^command terminated with non-zero exit code: exit status 3$/],
+    [["base64.channel.k8s.io"], "base64.channel.k8s.io", /^command terminated with non-zero exit code: exit status 3$/],
+    [[], "", /^command terminated with non-zero exit code: exit status 3$/],
+  ];
+  const query = new URLSearchParams([["command", "sh"], ["command", "-c"], ["command", "read a; echo got $a; exit 3"], ["stdin", "true"], ["stdout", "true"], ["stderr", "true"]]);
+  for (const [offered, chosen, end] of cases) {
+    const client = new WebSocket(`${server.url.replace("https", "wss")}/api/v1/namespaces/default/pods/p/exec?${query.toString()}`, offered, { ca: server.pki.ca, ...server.pki.admin });
+    const text = chosen.includes("base64");
+    const seen = ["", "", "", ""];
+    client.on("message", (data) => {
+      const message = data as Buffer;
+      const channel = text ? message[0]! - 0x30 : message[0]!;
+      seen[channel] += text ? Buffer.from(message.toString("latin1", 1), "base64").toString() : message.toString("utf8", 1);
+    });
+    client.on("open", () => client.send(text ? `0${Buffer.from("hi\n").toString("base64")}` : Buffer.from("\0hi\n")));
+    const [code] = (await once(client, "close")) as [number];
+    assert.deepEqual([client.protocol, code, seen[1]], [chosen, 1000, "got hi\n"], offered.join());
+    assert.match(seen[3]!, end, offered.join());
+  }
+});
+
+test("port-forward over plain channels, as client libraries do it", async (t) => {
+  const { WebSocket } = await import("ws");
+  const { server } = await withPod(t);
+  const port = await listen(t, (socket) => void socket.on("data", (chunk) => void socket.end(`<${chunk.toString()}>`)));
+  const client = new WebSocket(`${server.url.replace("https", "wss")}/api/v1/namespaces/default/pods/p/portforward?ports=${port}`, ["v4.channel.k8s.io"], { ca: server.pki.ca, ...server.pki.admin });
+  const seen: Buffer[] = [];
+  client.on("message", (data) => void seen.push(data as Buffer));
+  client.on("open", () => client.send(Buffer.from("\0hello")));
+  await once(client, "close");
+  assert.deepEqual(seen.map((message) => message[0]), [0, 1, 0]);
+  assert.deepEqual([seen[0]!.readUInt16LE(1), seen[1]!.readUInt16LE(1), seen[2]!.toString("utf8", 1)], [port, port, "<hello>"]);
+});
+
 async function listen(t: TestContext, serve: (socket: import("node:net").Socket) => unknown): Promise<number> {
   const server: Server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.on("error", () => {});

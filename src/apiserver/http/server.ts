@@ -12,6 +12,7 @@ import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { Api } from "../api.ts";
 import { authenticate } from "../authn/authenticate.ts";
+import { impersonate } from "../authn/impersonate.ts";
 import type { Tokens } from "../authn/tokens.ts";
 import { type Attributes, type Rbac, refusalText } from "../authz/rbac.ts";
 import { Discovery } from "../discovery.ts";
@@ -134,7 +135,7 @@ class HttpApiServer implements ApiServer {
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
     const run = async () => {
-      const user = known ?? authenticate(request, info.path, this.#options.tokens);
+      const user = impersonate(known ?? authenticate(request, info.path, this.#options.tokens), request.headers, this.#options.rbac);
       exchange = new Exchange(request, response, info, user);
       this.#authorize(info, user);
       const { resource } = info;
@@ -161,7 +162,7 @@ class HttpApiServer implements ApiServer {
     socket.on("error", () => socket.destroy());
     const open = async () => {
       if (this.#closing) throw new StatusError(503, "ServiceUnavailable", "the server is stopping");
-      const user = known ?? authenticate(request, info.path, this.#options.tokens);
+      const user = impersonate(known ?? authenticate(request, info.path, this.#options.tokens), request.headers, this.#options.rbac);
       // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
       this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
       const { resource } = info;

@@ -1,0 +1,41 @@
+import type { IncomingHttpHeaders } from "node:http";
+import { badRequestError, forbiddenError } from "../../api/status.ts";
+import { type Attributes, type Rbac, refusalText } from "../authz/rbac.ts";
+import type { Identity } from "../rest/context.ts";
+
+/**
+ * `kubectl --as`: acts as somebody else, if the one who asks may impersonate every part of him. A header that is
+ * not understood is refused, for otherwise the request would run with more rights than its sender wished.
+ * Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation.go.
+ */
+export function impersonate(user: Identity, headers: IncomingHttpHeaders, rbac: Rbac): Identity {
+  const names = Object.keys(headers).filter((name) => name.startsWith("impersonate-"));
+  if (names.length === 0) return user;
+  const name = headers["impersonate-user"] as string | undefined;
+  if (!name) throw badRequestError("requested impersonation without impersonating a user");
+  const wantedGroups = listOf(headers["impersonate-group"]);
+  const uid = headers["impersonate-uid"] as string | undefined;
+  const extra: Record<string, string[]> = {};
+  for (const header of names) {
+    if (header.startsWith("impersonate-extra-")) extra[decodeURIComponent(header.slice("impersonate-extra-".length))] = listOf(headers[header]);
+    else if (!["impersonate-user", "impersonate-group", "impersonate-uid"].includes(header)) throw badRequestError(`unknown impersonation header ${JSON.stringify(header)}`);
+  }
+
+  const require = (attributes: Attributes & { group: string; resource: string; name?: string | undefined }) => {
+    if (!rbac.authorize(user, attributes).allowed) throw forbiddenError(attributes, attributes.name ?? "", refusalText(user, attributes));
+  };
+  const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
+  if (account) require({ verb: "impersonate", group: "", resource: "serviceaccounts", namespace: account[1], name: account[2] });
+  else require({ verb: "impersonate", group: "", resource: "users", name });
+  for (const group of wantedGroups) require({ verb: "impersonate", group: "", resource: "groups", name: group });
+  for (const [key, values] of Object.entries(extra)) for (const value of values) require({ verb: "impersonate", group: "authentication.k8s.io", resource: "userextras", subresource: key, name: value });
+  if (uid) require({ verb: "impersonate", group: "authentication.k8s.io", resource: "uids", name: uid });
+
+  const groups = new Set(wantedGroups);
+  if (account && groups.size === 0) for (const group of ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`]) groups.add(group);
+  groups.add(name === "system:anonymous" ? "system:unauthenticated" : "system:authenticated");
+  return { name, ...(uid && { uid }), groups: [...groups], ...(Object.keys(extra).length > 0 && { extra }) };
+}
+
+/** Node joins repeated headers by commas, which no group's name holds. */
+const listOf = (header: string | string[] | undefined): string[] => (Array.isArray(header) ? header : (header ?? "").split(",")).map((item) => item.trim()).filter((item) => item !== "");
