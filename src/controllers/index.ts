@@ -36,6 +36,8 @@ export interface ControllersOptions {
   log: Log;
   /** Where the folders of local volumes lie: one per volume, named as it is. */
   volumesDir: string;
+  /** Removes the folder of a volume that is reclaimed. Default: with all that is in it, from the disk. */
+  removeVolume?: (name: string) => Promise<void>;
   /** PEM, for the ConfigMap `kube-root-ca.crt` of every namespace. */
   rootCa: string;
 }
@@ -54,7 +56,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     rootCaController(options.rootCa),
     namespaceController(() => contentsOf(options.registry)),
     claimController(options.volumesDir),
-    volumeController((name) => rm(join(options.volumesDir, name), { recursive: true, force: true })),
+    volumeController(options.removeVolume ?? ((name) => rm(join(options.volumesDir, name), { recursive: true, force: true }))),
     claimProtectionController,
     nodeController(options.clock.now()),
     podGarbageController,

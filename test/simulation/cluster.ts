@@ -43,6 +43,8 @@ export class Cluster {
   /** Every pod the node has ever run, by uid: what it will do next. */
   readonly #planned = new Set<string>();
   #nextIp = 2;
+  /** The real disk is slower than pretended time: what would be removed is only noted. */
+  readonly removedVolumes: string[] = [];
   nodeIsSilent = false;
   /** How unreliable the controllers' way to the API is: 0 not at all, 1 very. */
   mood = 0;
@@ -86,7 +88,7 @@ export class Cluster {
 
   async startControllers(): Promise<void> {
     const client = unreliableClient(this.#api.client(systemIdentity("controllers")), this.#trouble, () => this.mood);
-    this.#controllers = startControllers({ client, registry: this.#api.registry, clock: this.clock, random: seededRandom(this.options.seed + 2), log: this.options.log, volumesDir: "/nonexistent/volumes", rootCa: "CERTIFICATE" });
+    this.#controllers = startControllers({ client, registry: this.#api.registry, clock: this.clock, random: seededRandom(this.options.seed + 2), log: this.options.log, volumesDir: "/nonexistent/volumes", removeVolume: async (name) => void this.removedVolumes.push(name), rootCa: "CERTIFICATE" });
     let started = false;
     void this.#controllers.start().then(() => (started = true));
     // Lists that fail are tried again later, so time must pass.

@@ -308,6 +308,7 @@ test("a deleted namespace is emptied, waits for finalizers, and goes", async () 
   const last = new Map(cluster.trace.filter((line) => line.includes("/shop/")).map((line) => [line.split(" ")[2]!, line.split(" ")[1]!]));
   assert.deepEqual([...last].filter(([, type]) => type === "put").map(([key]) => key), [], "something is left in a namespace that is gone");
   assert.equal((await client.list(resources.persistentVolumes)).items.length, 0, "volumes of reclaim policy Delete go with their claims");
+  assert.equal(cluster.removedVolumes.length, 1, "and so does what is in them");
   await cluster.stop();
 });
 
