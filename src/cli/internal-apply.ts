@@ -8,6 +8,7 @@ import { StatusError } from "../api/status.ts";
 import { WherryError } from "../base/errors.ts";
 import { readJsonFile, writeFileAtomic } from "../base/files.ts";
 import { connect, resourceOf } from "./connect.ts";
+import { mergeKubeconfig } from "./kubeconfig.ts";
 import { followUntilReady, type Workload } from "./progress.ts";
 import { apply, goJson } from "./sources/apply.ts";
 import type { Manifest } from "./sources/manifests.ts";
@@ -28,6 +29,7 @@ export async function run(argv: string[]): Promise<number> {
   const request = JSON.parse(argv[0]!) as ApplyRequest;
   const project = readProject(request.paths, request.links);
   const client = await connect(request.dataDir, { waitMs: 30_000 });
+  offerContext(join(request.dataDir, "kubeconfig"));
   const began = performance.now();
 
   if (project.artifacts.length > 0 || request.links.length > 0) await linkArtifacts(client, project.artifacts);
@@ -36,6 +38,15 @@ export async function run(argv: string[]): Promise<number> {
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
   return 0;
+}
+
+/** Adds the context to the user's own kubeconfig; a file that cannot be read or written is left alone. */
+function offerContext(file: string): void {
+  try {
+    process.stdout.write(`kubectl: ${mergeKubeconfig(file).message}\n\n`);
+  } catch (error) {
+    process.stdout.write(`kubectl: your own kubeconfig was left as it is (${(error as Error).message}); use the KUBECONFIG above\n\n`);
+  }
 }
 
 /** Tells the node which image is which folder. The whole list is replaced: what is no longer given is forgotten. */
