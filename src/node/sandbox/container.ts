@@ -11,7 +11,7 @@ import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
 import { ownMounts, readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
-import { childrenOf, descendantsOf, identify, namespacedBelow, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { descendantsOf, identify, isAlive, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import type { Tools } from "./tools.ts";
@@ -222,7 +222,21 @@ export class IsolatedContainer implements ContainerProcess {
     await connected;
     (this.#child!.stdio[2] as Socket).write("go\n");
     await this.#word("started");
+    await this.#programRuns(init);
     if (this.spec.limits.memoryBytes !== undefined && !this.runtime.cgroups?.controllers.memory) this.#stopWatching = this.runtime.watchMemory(this, this.spec.limits.memoryBytes);
+  }
+  /**
+   * A few milliseconds lie between the last word of the start sequence and the program: PID 1 is not yet the init, and the
+   * kernel drops signals it does not handle. Who gets this container must be able to signal it, `kill 1` by exec included.
+   */
+  #programRuns(init: ProcessIdentity): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (this.#ended || !isAlive(init) || programRuns(init.pid)) resolve();
+        else this.runtime.clock.setTimer(2, look);
+      };
+      look();
+    });
   }
   #word(word: string): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -283,16 +297,7 @@ export class IsolatedContainer implements ContainerProcess {
   signal(signal: NodeJS.Signals): void {
     if (this.#ended || !this.#init) return;
     if (signal === "SIGKILL") return this.kill();
-    this.#signalWhenHeard(this.#init, signal, 0);
-  }
-  /**
-   * For a few milliseconds PID 1 is not yet the init, and the kernel drops what it does not handle. The init starts the
-   * program only when it is ready for signals, so a child is the sign.
-   */
-  #signalWhenHeard(init: ProcessIdentity, signal: NodeJS.Signals, attempt: number): void {
-    if (this.#ended) return;
-    if (attempt < 100 && childrenOf(init.pid).length === 0) this.runtime.clock.setTimer(5, () => this.#signalWhenHeard(init, signal, attempt + 1));
-    else signalProcess(init, signal);
+    signalProcess(this.#init, signal);
   }
   /** SIGKILL to PID 1: the kernel takes everything in the container with it. */
   kill(overMemory = false): void {

@@ -62,6 +62,25 @@ export function namespacedBelow(pid: number): ProcessIdentity | undefined {
   return undefined;
 }
 
+function wordsOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, "latin1");
+  } catch {
+    return "";
+  }
+}
+
+/**
+ * Whether an init has started its program so far that a signal to the init reaches it. A child that was forked and not
+ * yet executed still has the init's words, and its handlers: a signal would be swallowed by them.
+ */
+export function programRuns(init: number): boolean {
+  const [child] = childrenOf(init);
+  if (child === undefined) return false;
+  const words = wordsOf(child);
+  return identify(child) === undefined || (words !== "" && words !== wordsOf(init) && !words.includes("\0--default-signal"));
+}
+
 /** `pid` and everything below it. A process that starts meanwhile may be missed. */
 export function descendantsOf(pid: number): number[] {
   const found = [pid];

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { silentLog } from "../../base/log.ts";
 import { createSandbox, type SandboxOptions } from "./index.ts";
+import { identify } from "./processes.ts";
 import type { ContainerExit, ContainerProcess, ContainerSpec, ExecSpec, PodSandbox, Sandbox } from "./sandbox.ts";
 
 /** For tests of the sandbox itself: a started one in a folder of its own, and short ways to run things in it. */
@@ -59,6 +60,14 @@ export async function execIn(container: ContainerProcess, argv: readonly string[
   const process = await container.exec({ argv, stdin: false, tty: false, ...more });
   const [code, stdout, stderr] = await Promise.all([process.exited, text(process.stdout), text(process.stderr)]);
   return { code, stdout, stderr };
+}
+
+/** Waits until no such process lives; a killed one takes a moment to die. */
+export async function gone(pid: number): Promise<void> {
+  for (let tries = 0; identify(pid) !== undefined; tries++) {
+    if (tries > 1000) throw new Error(`process ${pid} still runs`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 /** Resolves when the stream has said `word`; what was said till then. */
