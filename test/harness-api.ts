@@ -35,7 +35,7 @@ export interface TestApi extends AsyncDisposable {
   /** Over TLS, as whoever the options say; as administrator without any. */
   http(options?: Pick<HttpClientOptions, "token" | "cert" | "key">): HttpClient;
   /** A kubectl of this minor version with a home and a kubeconfig of its own. */
-  kubectl(minor: string, args: readonly string[], options?: { input?: string; kubeconfig?: string; timeoutMs?: number }): Promise<Result>;
+  kubectl(minor: string, args: readonly string[], options?: { input?: string; kubeconfig?: string; timeoutMs?: number; env?: Record<string, string> }): Promise<Result>;
   /** One that goes on: watch, port-forward. The caller ends it. */
   spawnKubectl(minor: string, args: readonly string[]): ChildProcess;
   /** Serves on one more handle. */
@@ -57,9 +57,9 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi(options: { node?: NodeAccess } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, ...options }: { node?: NodeAccess; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
-  const store = createMemoryStore();
+  const store = createMemoryStore(storeOptions);
   const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog });
   const client = api.client(systemIdentity("test"));
   const pki = await openPki(folder);
@@ -101,9 +101,9 @@ export async function startApi(options: { node?: NodeAccess } = {}): Promise<Tes
       clients.push(made);
       return made;
     },
-    kubectl: (minor, args, { input, kubeconfig: file = admin, timeoutMs = 60_000 } = {}) =>
+    kubectl: (minor, args, { input, kubeconfig: file = admin, timeoutMs = 60_000, env: more } = {}) =>
       new Promise((resolve) => {
-        const child = execFile(find(`kubectl.${minor}`)!, args, { env: env(file), timeout: timeoutMs, maxBuffer: 1 << 26 }, (error, stdout, stderr) => resolve({ stdout, stderr, code: error ? Number(error.code ?? 1) : 0 }));
+        const child = execFile(find(`kubectl.${minor}`)!, args, { env: { ...env(file), ...more }, timeout: timeoutMs, maxBuffer: 1 << 26 }, (error, stdout, stderr) => resolve({ stdout, stderr, code: error ? Number(error.code ?? 1) : 0 }));
         child.stdin!.end(input ?? "");
       }),
     spawnKubectl: (minor, args) => {

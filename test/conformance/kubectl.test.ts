@@ -8,8 +8,8 @@ import { hasKubectl, startApi, type TestApi } from "../harness-api.ts";
 /** The traps of the API on the wire, with real kubectls over TLS. Streams have a file of their own. */
 const minors = ["1.33", "1.32", "1.31"];
 
-async function start(t: TestContext): Promise<TestApi> {
-  const server = await startApi();
+async function start(t: TestContext, options: Parameters<typeof startApi>[0] = {}): Promise<TestApi> {
+  const server = await startApi(options);
   t.after(() => server[Symbol.asyncDispose]());
   return server;
 }
@@ -162,9 +162,13 @@ for (const minor of minors) {
   });
 }
 
-test("trap 2: kubectl 1.33 as a WatchList client sees the initial events end", async (t) => {
+test("trap 2: kubectl 1.33 waits as a WatchList client, and the initial events end", async (t) => {
   if (!(await hasKubectl(t, "1.33"))) return;
   const server = await start(t);
+  await server.kubectl("1.33", ["apply", "-f", "-"], { input: deployment() });
+  const waiting = server.kubectl("1.33", ["wait", "deployment/web", "--for=condition=Available", "--timeout=20s"], { env: { KUBE_FEATURE_WatchListClient: "true" } });
+  await server.client.patch(resources.deployments, "default", "web", { status: { conditions: [{ type: "Available", status: "True", lastTransitionTime: "2026-01-01T00:00:00Z", lastUpdateTime: "2026-01-01T00:00:00Z" }] } }, { subresource: "status" });
+  assert.equal((await waiting).stdout, "deployment.apps/web condition met\n");
   await server.client.create(resources.configMaps, "default", { metadata: { name: "c" } });
   const response = await server.http().raw("GET", "/api/v1/namespaces/default/configmaps?allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=true&timeoutSeconds=1&watch=true");
   const events = response.text.trim().split("\n").map((line) => JSON.parse(line) as { type: string; object: KubeObject });
@@ -200,6 +204,57 @@ test("trap 12, 13: a watch answers at once, and tells 410 and 504 as it must", a
   await server.client.create(resources.configMaps, "default", { metadata: { name: "now" } });
   assert.equal((await first).value!.object.metadata.name, "now");
   await events.return!();
+});
+
+test("trap 12: outside the window a watch, an exact list and a continue token get 410, and a way on", async (t) => {
+  const server = await start(t, { store: { watchWindowEvents: 5 } });
+  for (let index = 0; index < 5; index++) await server.client.create(resources.configMaps, "default", { metadata: { name: `c${index}` } });
+  const http = server.http();
+  const list = (query: string) => http.raw("GET", `/api/v1/namespaces/default/configmaps?${query}`).then(({ text }) => JSON.parse(text) as { metadata: { continue?: string; resourceVersion: string }; items: KubeObject[] });
+  const first = await list("limit=2");
+  for (let index = 0; index < 8; index++) await server.client.patch(resources.configMaps, "default", "c0", { data: { n: String(index) } });
+  const old = first.metadata.resourceVersion;
+  await assert.rejects(http.raw("GET", `/api/v1/configmaps?watch=true&resourceVersion=${old}`), { code: 410, reason: "Expired", message: new RegExp(`^too old resource version: ${old} \\(\\d+\\)$`) });
+  await assert.rejects(list(`resourceVersion=${old}&resourceVersionMatch=Exact`), { code: 410, message: "The resourceVersion for the provided list is too old." });
+  const expired = await list(`limit=2&continue=${first.metadata.continue}`).catch((error: { code: number; metadata: { continue: string } }) => error);
+  assert.ok("code" in expired);
+  assert.equal(expired.code, 410);
+  const rest = await list(`limit=10&continue=${expired.metadata.continue}`);
+  assert.deepEqual(rest.items.map(({ metadata }) => metadata.name), ["c2", "c3", "c4"]);
+});
+
+test("a watcher that does not read is ended with 410, and holds nobody up", async (t) => {
+  const server = await start(t, { store: { watcherQueueEvents: 20, watchWindowBytes: 1 << 28 } });
+  const { request: open } = await import("node:http");
+  const call = open({ socketPath: server.socketPath, path: "/api/v1/namespaces/default/configmaps?watch=true", agent: false });
+  call.end();
+  const [slow] = (await once(call, "response")) as [import("node:http").IncomingMessage];
+  slow.pause();
+  const data = { blob: "x".repeat(900_000) };
+  await server.client.create(resources.configMaps, "default", { metadata: { name: "big" }, data });
+  for (let index = 0; index < 60; index++) await server.client.patch(resources.configMaps, "default", "big", { data: { n: String(index) } });
+  let tail = "";
+  for await (const chunk of slow) tail = (tail + String(chunk)).slice(-2000);
+  const last = JSON.parse(tail.trim().split("\n").at(-1)!) as { type: string; object: { code: number; reason: string } };
+  assert.deepEqual([last.type, last.object.code, last.object.reason], ["ERROR", 410, "Expired"]);
+});
+
+test("trap 19: one Event is seen in both groups, by all its fields", async (t) => {
+  const server = await start(t);
+  const http = server.http();
+  await http.create(resources.events, "default", { metadata: { name: "e" }, involvedObject: { kind: "Pod", namespace: "default", name: "p", uid: "u" }, reason: "Started", message: "m", type: "Normal", firstTimestamp: "2026-01-01T00:00:00Z", lastTimestamp: "2026-01-01T00:00:00Z", count: 1, source: { component: "kubelet" } });
+  const modern = (await http.list<KubeObject>({ group: "events.k8s.io", version: "v1", resource: "events" }, { namespace: "default" })).items[0]!;
+  assert.deepEqual([modern["regarding"].name, modern["note"], modern["deprecatedCount"]], ["p", "m", 1]);
+  for (const selector of ["involvedObject.uid=u", "involvedObject.name=p,involvedObject.kind=Pod", "reason=Started,type=Normal", "source=kubelet"]) assert.equal((await http.list(resources.events, { namespace: "default", fieldSelector: selector })).items.length, 1, selector);
+  assert.equal((await http.list(resources.events, { namespace: "default", fieldSelector: "involvedObject.uid!=u" })).items.length, 0);
+});
+
+test("trap 22: quantities are canonical, int-or-string stays what it was", async (t) => {
+  const server = await start(t);
+  const made = await server.http().create<KubeObject>(resources.pods, "default", { metadata: { name: "p" }, spec: { containers: [{ name: "c", image: "a", ports: [{ containerPort: 80 }], readinessProbe: { httpGet: { port: "http" } }, livenessProbe: { httpGet: { port: 80 } }, resources: { requests: { cpu: "1000m", memory: "1024Ki" }, limits: { cpu: 1.5, memory: "1Mi" } } }] } });
+  const [container] = made["spec"].containers;
+  assert.deepEqual(container.resources, { limits: { cpu: "1500m", memory: "1Mi" }, requests: { cpu: "1", memory: "1Mi" } });
+  assert.deepEqual([container.readinessProbe.httpGet.port, container.livenessProbe.httpGet.port], ["http", 80]);
 });
 
 test("trap 14: strict, warning and silent field validation, duplicates included", async (t) => {
@@ -259,6 +314,12 @@ test("trap 25: HTTP/2 and HTTP/1.1 on one port, connections kept", async (t) => 
   const stream = session.request({ ":path": "/api/v1/namespaces/default" });
   const [headers] = (await once(stream, "response")) as [Record<string, unknown>];
   assert.equal(headers[":status"], 200);
+  const watching = session.request({ ":path": "/api/v1/namespaces/default/configmaps?watch=true" });
+  await once(watching, "response");
+  const event = once(watching, "data");
+  await server.client.create(resources.configMaps, "default", { metadata: { name: "over-h2" } });
+  assert.match(String((await event)[0]), /^\{"type":"ADDED","object":\{.*"name":"over-h2"/);
+  watching.close();
   assert.equal((await request(server, "/api/v1/namespaces/default", {})).httpVersion, "1.1");
 });
 

@@ -42,7 +42,7 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
       if (!isMarked || shorter) {
         const began = isMarked ? Date.parse(old.metadata.deletionTimestamp!) - (old.metadata.deletionGracePeriodSeconds ?? 0) * 1000 : clock.now();
         object.metadata.deletionTimestamp = timestamp(began + graceSeconds * 1000);
-        object.metadata.deletionGracePeriodSeconds = graceSeconds;
+        if (!isNamespace(kind)) object.metadata.deletionGracePeriodSeconds = graceSeconds;
         if (object.metadata.generation !== undefined) object.metadata.generation++;
         if (isNamespace(kind)) object["status"] = { ...(old["status"] as object), phase: "Terminating" };
       }
