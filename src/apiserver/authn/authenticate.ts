@@ -27,9 +27,19 @@ export function authenticate(request: Request, path: string, tokens: Tokens): Id
 function certificateIdentity(request: Request): Identity | undefined {
   // Over HTTP/2 the socket is that of the session, seen through a proxy that lets certificate questions pass.
   const socket = ("stream" in request && request.stream?.session ? request.stream.session.socket : request.socket) as TLSSocket | undefined;
-  if (!socket?.encrypted || !socket.authorized) return undefined;
+  if (!socket?.encrypted) return undefined;
+  let identity = known.get(socket);
+  if (identity === undefined) known.set(socket, (identity = identityOf(socket)));
+  return identity ?? undefined;
+}
+
+/** A connection's certificate is looked at once: that costs as much as answering a request. */
+const known = new WeakMap<TLSSocket, Identity | null>();
+
+function identityOf(socket: TLSSocket): Identity | null {
+  if (!socket.authorized) return null;
   const subject = socket.getPeerCertificate()?.subject as { CN?: string; O?: string | string[] } | undefined;
-  if (!subject?.CN) return undefined;
+  if (!subject?.CN) return null;
   return { name: subject.CN, groups: [...(Array.isArray(subject.O) ? subject.O : subject.O ? [subject.O] : []), "system:authenticated"] };
 }
 
