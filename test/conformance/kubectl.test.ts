@@ -323,6 +323,18 @@ test("trap 25: HTTP/2 and HTTP/1.1 on one port, connections kept", async (t) => 
   assert.equal((await request(server, "/api/v1/namespaces/default", {})).httpVersion, "1.1");
 });
 
+test("an offer to upgrade to something else is not taken up", async (t) => {
+  const server = await start(t);
+  const answer = await request(server, "/version", { connection: "Upgrade, HTTP2-Settings", upgrade: "h2c", "http2-settings": "AAMAAABkAAQCAAAAAAIAAAAA" });
+  assert.equal(answer.status, 200);
+  const { request: open } = await import("node:http");
+  const call = open({ socketPath: server.socketPath, path: "/version", headers: { connection: "Upgrade", upgrade: "h2c" }, agent: false });
+  call.end();
+  const [response] = (await once(call, "response")) as [import("node:http").IncomingMessage];
+  assert.equal(response.statusCode, 200);
+  response.resume();
+});
+
 interface Answer {
   status: number;
   headers: NodeJS.Dict<string | string[]>;

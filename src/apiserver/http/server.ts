@@ -51,6 +51,9 @@ export interface ApiServer {
 const keepAliveMs = 150_000;
 const headersTimeoutMs = 20_000;
 
+/** Other offers, such as curl's to go on with h2c, are not taken up: the request is answered as it is. */
+const upgrades = (request: IncomingMessage): boolean => /^(websocket|spdy\/3\.1)$/i.test(request.headers.upgrade ?? "");
+
 export function createApiServer(options: ApiServerOptions): ApiServer {
   return new HttpApiServer(options);
 }
@@ -81,7 +84,7 @@ class HttpApiServer implements ApiServer {
 
   listenLocal(path: string): Promise<void> {
     rmSync(path, { force: true }); // left over by a killed predecessor; the data directory has one owner
-    const server = createServer({ keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs }, (request, response) => this.#serve(request, response, systemIdentity("local")));
+    const server = createServer({ keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs, shouldUpgradeCallback: upgrades }, (request, response) => this.#serve(request, response, systemIdentity("local")));
     this.#keep(server);
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, systemIdentity("local")));
     return new Promise((resolve, reject) => {
@@ -111,7 +114,7 @@ class HttpApiServer implements ApiServer {
       settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1000 },
     });
     // The HTTP/1.1 half takes these like a plain server, though its type does not say so.
-    Object.assign(server, { keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs, timeout: 0 });
+    Object.assign(server, { shouldUpgradeCallback: upgrades, keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs, timeout: 0 });
     server.setTimeout(0);
     server.on("request", (request, response) => this.#serve(request, response, undefined));
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head, undefined));
