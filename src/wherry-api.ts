@@ -13,7 +13,7 @@ import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
-import { publishOwnAddress } from "./apiserver/own-address.ts";
+import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
 import { kubeconfigFor, openPki } from "./apiserver/pki.ts";
 import { systemIdentity } from "./apiserver/rest/context.ts";
 import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
@@ -68,7 +68,7 @@ export async function runApi(): Promise<void> {
   });
 
   async function start(options: ApiOptions): Promise<void> {
-    const { dataDir } = options;
+    const { dataDir, serviceNetwork } = options;
     const clock = systemClock;
     const random = systemRandom;
     const registry = createBuiltinRegistry(strategies);
@@ -76,10 +76,11 @@ export async function runApi(): Promise<void> {
     const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
     const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1"] });
     const store = await opening;
+    await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     const rbac = new Rbac(store);
     rbac.start();
-    const api = createApi({ store, registry, clock, random, log: log.child("api"), issueToken: (account, request) => tokens.issue(account, request) });
+    const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request) });
     registerReviews(api, rbac, tokens);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
@@ -100,7 +101,7 @@ export async function runApi(): Promise<void> {
     let stopNetwork = async () => {};
     let writing = Promise.resolve();
     async function serveNetwork({ gatewayIP, reserved }: NetworkFacts): Promise<void> {
-    await publishOwnAddress(client, { gatewayIP, port: 6443 });
+    await publishOwnAddress(client, { gatewayIP, port: 6443, serviceNetwork });
     const { startServiceCompiler } = await import("./proxy/services.ts");
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });

@@ -64,6 +64,8 @@ export interface ApiOptions {
   dataDir: string;
   name: string;
   apiUrl: string;
+  /** Where ClusterIPs come from: "10.96.", or "127.96." in plain mode, where everything is on the machine's loopback. */
+  serviceNetwork: string;
 }
 
 /** What `wherry-api` learns once the pod network stands. */
@@ -123,11 +125,11 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const { createSandbox } = await import("./node/sandbox/index.ts");
     const egressPorts = [...new Set([80, 443, ...(options.egressPorts ?? [])])];
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
-    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl });
+    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, serviceNetwork: sandbox.mode === "plain" ? "127.96." : "10.96." });
     apiReady.catch(() => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
-    api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP, "10.96.0.1", "10.96.0.10"] });
+    api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP] });
     const { createNetSupervisor } = await import("./proxy/supervisor.ts");
     network = createNetSupervisor({
       network: sandbox.network,

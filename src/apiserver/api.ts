@@ -26,6 +26,8 @@ export interface ApiOptions {
   clock: Clock;
   random: Random;
   log: Log;
+  /** Where ClusterIPs come from: "10.96." (default) or, in plain mode, "127.96.". */
+  serviceNetwork?: string;
   /** Signs service-account tokens; without it, the token subresource is not served. */
   issueToken?: (serviceAccount: KubeObject, request: unknown) => Promise<object>;
 }

@@ -6,8 +6,9 @@ import type { Service } from "../../api/types.ts";
 import type { ApiOptions } from "../api.ts";
 import type { AdmissionStep } from "../rest/context.ts";
 
-// 10.96.0.0/16 of the service range: the first addresses are the API's and the DNS's own, asked for by name.
-const network = "10.96.";
+/** The first 16 bits of every ClusterIP: "10.96.", and in plain mode "127.96.". */
+export const defaultServiceNetwork = "10.96.";
+// The first addresses are the API's and the DNS's own, asked for by name.
 const addressesFrom = 256;
 const addressesTo = 65_000;
 const nodePorts = { from: 30_000, to: 32_767 };
@@ -16,7 +17,7 @@ const nodePorts = { from: 30_000, to: 32_767 };
  * Gives Services their ClusterIP and node ports. What is taken is read off the Services that exist (plus what was
  * promised a moment ago), so a restart needs no ledger. Source: pkg/registry/core/service/storage/alloc.go.
  */
-export function serviceAddresses({ store, random, clock }: Pick<ApiOptions, "store" | "random" | "clock">): AdmissionStep {
+export function serviceAddresses({ store, random, clock, serviceNetwork: network = defaultServiceNetwork }: Pick<ApiOptions, "store" | "random" | "clock" | "serviceNetwork">): AdmissionStep {
   /** Promised to writes that are not visible yet: value → until when. */
   const promised = new Map<string, number>();
 
@@ -49,7 +50,7 @@ export function serviceAddresses({ store, random, clock }: Pick<ApiOptions, "sto
       const taken = new Set(others.flatMap((other) => other.spec?.clusterIPs ?? []));
       if (spec.clusterIP === "") spec.clusterIP = freeAddress(taken);
       else if (spec.clusterIP !== "None" && spec.clusterIP !== before?.spec?.clusterIP) {
-        if (!spec.clusterIP.startsWith("10.96.")) errors.push(invalid("spec.clusterIPs", spec.clusterIPs ?? [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: the provided IP (${spec.clusterIP}) is not in the valid range. The range of valid IPs is 10.96.0.0/16`));
+        if (!spec.clusterIP.startsWith(network)) errors.push(invalid("spec.clusterIPs", spec.clusterIPs ?? [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: the provided IP (${spec.clusterIP}) is not in the valid range. The range of valid IPs is ${network}0.0/16`));
         else if (taken.has(spec.clusterIP)) errors.push(invalid("spec.clusterIPs", spec.clusterIPs ?? [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`));
       }
       spec.clusterIPs = [spec.clusterIP];
