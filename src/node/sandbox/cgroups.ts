@@ -1,5 +1,6 @@
-import { mkdirSync, readFileSync, readdirSync, realpathSync, rmdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, realpathSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { run } from "./command.ts";
 
 /**
@@ -177,9 +178,14 @@ function removeGroup(folder: string): boolean {
   }
 }
 
-/** Removes Wherry's group with whatever empty groups are left in it. */
-export function closeCgroups(root: CgroupRoot): void {
-  for (const folder of new Set(Object.values(root.controllers))) removeGroups(folder);
+/** Removes Wherry's group with whatever groups are left in it; they are busy until the kernel has buried their last process. */
+export async function closeCgroups(root: CgroupRoot): Promise<void> {
+  const folders = [...new Set(Object.values(root.controllers))];
+  for (let tries = 0; tries < 50; tries++) {
+    for (const folder of folders) removeGroups(folder);
+    if (!folders.some((folder) => existsSync(folder))) return;
+    await delay(20);
+  }
 }
 
 /** Removes an empty group and its empty children; best effort. */

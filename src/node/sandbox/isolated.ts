@@ -105,10 +105,7 @@ export class IsolatedSandbox implements Sandbox {
     this.#network = undefined;
     this.#runtime = undefined;
     if (this.#scratch) removeScratch(this.#scratch);
-    if (this.#options.cgroups) {
-      // A group is busy until the kernel has buried its last process.
-      for (let attempt = 0; attempt < 5; attempt++) closeCgroups(this.#options.cgroups);
-    }
+    if (this.#options.cgroups) await closeCgroups(this.#options.cgroups);
   }
 }
 

@@ -90,7 +90,7 @@ export class PlainSandbox implements Sandbox {
   }
   async stop(_deadline: AbortSignal): Promise<void> {
     await Promise.all([...this.#pods].map((pod) => pod.remove()));
-    if (this.#options.cgroups) closeCgroups(this.#options.cgroups);
+    if (this.#options.cgroups) await closeCgroups(this.#options.cgroups);
     this.#runtime = undefined;
   }
 }
