@@ -121,23 +121,34 @@ test("WebSocket clients of every age can exec: the newest protocol that both kno
     [["v4.base64.channel.k8s.io"], "v4.base64.channel.k8s.io", failure],
     [["channel.k8s.io"], "channel.k8s.io", /^command terminated with non-zero exit code: exit status 3$/],
     [["base64.channel.k8s.io"], "base64.channel.k8s.io", /^command terminated with non-zero exit code: exit status 3$/],
+    [["base64url.bearer.authorization.k8s.io.eA", "v4.channel.k8s.io"], "v4.channel.k8s.io", failure],
     [[], "", /^command terminated with non-zero exit code: exit status 3$/],
   ];
   const query = new URLSearchParams([["command", "sh"], ["command", "-c"], ["command", "read a; echo got $a; exit 3"], ["stdin", "true"], ["stdout", "true"], ["stderr", "true"]]);
   for (const [offered, chosen, end] of cases) {
     const client = new WebSocket(`${server.url.replace("https", "wss")}/api/v1/namespaces/default/pods/p/exec?${query.toString()}`, offered, { ca: server.pki.ca, ...server.pki.admin });
-    const text = chosen.includes("base64");
+    const isText = chosen.includes("base64");
     const seen = ["", "", "", ""];
     client.on("message", (data) => {
       const message = data as Buffer;
-      const channel = text ? message[0]! - 0x30 : message[0]!;
-      seen[channel] += text ? Buffer.from(message.toString("latin1", 1), "base64").toString() : message.toString("utf8", 1);
+      const channel = isText ? message[0]! - 0x30 : message[0]!;
+      seen[channel] += isText ? Buffer.from(message.toString("latin1", 1), "base64").toString() : message.toString("utf8", 1);
     });
-    client.on("open", () => client.send(text ? `0${Buffer.from("hi\n").toString("base64")}` : Buffer.from("\0hi\n")));
+    client.on("open", () => client.send(isText ? `0${Buffer.from("hi\n").toString("base64")}` : Buffer.from("\0hi\n")));
     const [code] = (await once(client, "close")) as [number];
     assert.deepEqual([client.protocol, code, seen[1]], [chosen, 1000, "got hi\n"], offered.join());
     assert.match(seen[3]!, end, offered.join());
   }
+});
+
+test("a client with which nothing can be agreed on starts nothing", async (t) => {
+  const { WebSocket } = await import("ws");
+  const { server, node } = await withPod(t);
+  const client = new WebSocket(`${server.url.replace("https", "wss")}/api/v1/namespaces/default/pods/p/exec?command=ls&stdout=true`, ["v9.channel.k8s.io"], { ca: server.pki.ca, ...server.pki.admin });
+  const [, response] = (await once(client, "unexpected-response")) as [unknown, import("node:http").IncomingMessage];
+  assert.equal(response.statusCode, 403);
+  assert.match(await text(response), /unable to negotiate protocol: client supports \[v9\.channel\.k8s\.io\], server accepts \[v5/);
+  assert.equal(node.last, undefined);
 });
 
 test("port-forward over plain channels, as client libraries do it", async (t) => {

@@ -27,6 +27,8 @@ type ConnectInfo = RequestInfo & { resource: ResourceInfo & { kind: Kind } };
 /** Port-forward inside WebSocket messages. '/' is no token character, so that `ws` would refuse the handshake. */
 const tunnelProtocol = "SPDY/3.1+portforward.k8s.io";
 const spdyForwardProtocol = "portforward.k8s.io";
+/** How browsers send a token; authentication has read it. */
+const bearerProtocol = "base64url.bearer.authorization.k8s.io.";
 
 let open = 0;
 export const openStreams = (): number => open;
@@ -54,21 +56,21 @@ async function connect({ api, node, log }: ConnectOptions, info: ConnectInfo, re
   switch (subresource) {
     case "exec":
     case "attach": {
+      // Agreed before the command starts, which nobody could end if there were no way to talk about it.
+      const offered = upgrade === "websocket" ? webSocketProtocolsOf(request) : spdyProtocolsOf(request);
+      const protocol = agree(offered, upgrade === "websocket" ? webSocketCommandProtocols : spdyCommandProtocols, upgrade);
       const session = await commandOf(node, pod, key, subresource, info.query);
-      if (upgrade === "websocket") {
-        const protocol = choose(webSocketProtocolsOf(request), webSocketCommandProtocols);
-        return onWebSocket(request, socket, head, protocol, (client) => runWebSocket(client, session, protocol ?? "", log), () => session.stream.destroy());
-      }
-      const protocol = choose(listOf(request.headers["x-stream-protocol-version"]), spdyCommandProtocols) ?? noProtocol(request, spdyCommandProtocols, session.stream);
-      return onSpdy(socket, head, protocol, (connection, accept) => runSpdy(connection, accept, session, protocol, log));
+      if (socket.destroyed) return void session.stream.destroy();
+      if (upgrade === "websocket") return onWebSocket(request, socket, head, protocol, (client) => runWebSocket(client, session, protocol ?? "", log), () => session.stream.destroy());
+      return onSpdy(socket, head, protocol!, (connection, accept) => runSpdy(connection, accept, session, protocol!, log));
     }
     case "portforward": {
       const phase = (pod["status"] as { phase?: string } | undefined)?.phase;
       if (phase !== "Running") throw badRequestError(`unable to forward port because pod is not running. Current status=${phase ?? "Pending"}`);
       const dial = (port: number) => node.dial(key, port);
       if (upgrade === "spdy/3.1") {
-        const protocol = choose(listOf(request.headers["x-stream-protocol-version"]), [spdyForwardProtocol]) ?? noProtocol(request, [spdyForwardProtocol]);
-        return onSpdy(socket, head, protocol, (_connection, accept) => forwardSpdy(accept, dial, key));
+        const protocol = agree(spdyProtocolsOf(request), [spdyForwardProtocol], upgrade);
+        return onSpdy(socket, head, protocol!, (_connection, accept) => forwardSpdy(accept, dial, key));
       }
       const offered = webSocketProtocolsOf(request);
       if (offered.includes(tunnelProtocol)) {
@@ -77,7 +79,7 @@ async function connect({ api, node, log }: ConnectOptions, info: ConnectInfo, re
         });
       }
       const ports = portsOf(info.query);
-      const protocol = choose(offered, ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"]);
+      const protocol = agree(offered, ["v4.channel.k8s.io", "v4.base64.channel.k8s.io"], upgrade);
       return onWebSocket(request, socket, head, protocol, (client) => forwardChannels(client, ports, dial, key, protocol?.includes("base64") ?? false));
     }
     default:
@@ -102,11 +104,14 @@ async function commandOf(node: NodeAccess, pod: KubeObject, key: PodKey, subreso
 
 const listOf = (header: string | string[] | undefined): string[] => (Array.isArray(header) ? header : [header ?? ""]).flatMap((line) => line.split(",")).map((item) => item.trim()).filter((item) => item !== "");
 const webSocketProtocolsOf = (request: IncomingMessage): string[] => listOf(request.headers["sec-websocket-protocol"]);
-const choose = (offered: readonly string[], served: readonly string[]): string | undefined => offered.find((protocol) => served.includes(protocol));
+const spdyProtocolsOf = (request: IncomingMessage): string[] => listOf(request.headers["x-stream-protocol-version"]);
 
-function noProtocol(request: IncomingMessage, served: readonly string[], stream?: Duplex): never {
-  stream?.destroy();
-  throw new StatusError(403, "Forbidden", `unable to upgrade: unable to negotiate protocol: client supports [${listOf(request.headers["x-stream-protocol-version"]).join(" ")}], server accepts [${served.join(" ")}]`);
+/** The first that both know. A WebSocket client that names none speaks the oldest; any other disagreement is refused. */
+function agree(offered: readonly string[], served: readonly string[], upgrade: string): string | undefined {
+  const wanted = offered.filter((protocol) => !protocol.startsWith(bearerProtocol));
+  const found = wanted.find((protocol) => served.includes(protocol));
+  if (found !== undefined || (upgrade === "websocket" && wanted.length === 0)) return found;
+  throw new StatusError(403, "Forbidden", `unable to upgrade: unable to negotiate protocol: client supports [${wanted.join(" ")}], server accepts [${served.join(" ")}]`);
 }
 
 // Which sub-protocol was agreed on; `ws` itself must not see names that it takes for malformed.
