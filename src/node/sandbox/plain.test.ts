@@ -6,13 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
-// @ts-expect-error a build tool without types
-import { bundlePreload } from "../../../tools/bundle-preload.mjs";
 import { parseKill } from "./plain-container.ts";
 import { containerSpec, execIn, gone, runIn, said, SandboxHarness } from "./testing.ts";
 
 const isRoot = process.getuid?.() === 0;
-await bundlePreload();
 const start = () => SandboxHarness.start({ isolation: "plain" });
 
 const say = `s.end(process.env.NAME ?? "nameless")`;

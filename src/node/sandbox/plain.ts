@@ -1,11 +1,12 @@
 import { chmodSync, chownSync, constants, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { NetworkNamespace } from "../../api/network.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { AddressPool } from "./addresses.ts";
 import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
-import { findProgram } from "./command.ts";
+import { findProgram, run } from "./command.ts";
 import { closeLeakedFds } from "./fds.ts";
 import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
@@ -14,6 +15,8 @@ import { PlainContainer, type PlainRuntime, startPlainContainer } from "./plain-
 import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
 
 export const plainAddresses = { gateway: "127.97.0.1", dns: "127.96.0.10", api: "127.96.0.1" } as const;
+
+const bundleTool = fileURLToPath(new URL("../../../tools/bundle-preload.mjs", import.meta.url));
 
 export interface PlainOptions {
   dataDir: string;
@@ -67,7 +70,7 @@ export class PlainSandbox implements Sandbox {
       else symlinkSync(path, join(bin, name));
     }
     const preload = join(dir, "base", "preload.cjs");
-    if (!existsSync(this.#options.preload)) throw new Error(`${this.#options.preload} is missing: run node tools/bundle-preload.mjs`);
+    await this.#bundlePreload();
     copyFileSync(this.#options.preload, preload);
     if (isRoot) openForPods(dataDir);
     const fifos = new FifoPool(join(dir, "pipes"), findProgram("mkfifo") ?? "mkfifo");
@@ -78,6 +81,13 @@ export class PlainSandbox implements Sandbox {
       setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, privilegedPortOffset: mayBindLowPorts(isRoot) ? 0 : 40_000,
       record: this.#leftovers.record.bind(this.#leftovers), watchMemory: (container, limit) => watchdog.watch(container, limit),
     };
+  }
+  /** In a source checkout the bundle is made, or made anew; the published package ships it and has no tool for it. */
+  async #bundlePreload(): Promise<void> {
+    const { preload, log } = this.#options;
+    const made = existsSync(bundleTool) ? await run([process.execPath, bundleTool]) : undefined;
+    if (!existsSync(preload)) throw new Error(`${preload} is missing and could not be made: ${made?.stderr.trim() ?? "the package is damaged"}`);
+    if (made && made.code !== 0) log.warn("the preload could not be bundled anew; the old one is used", { error: made.stderr.trim() });
   }
   async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
     if (!this.#runtime) throw new Error("the sandbox has not been started");
