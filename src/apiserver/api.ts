@@ -11,6 +11,7 @@ import { admissionSteps } from "./admission/index.ts";
 import { createClient } from "./client.ts";
 import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
 import { create } from "./rest/create.ts";
+import { decode, decodeRequest } from "./rest/decode.ts";
 import { type Deleted, remove } from "./rest/delete.ts";
 import { objectOf } from "./rest/keys.ts";
 import { applied, patch } from "./rest/patch.ts";
@@ -88,11 +89,11 @@ export class Api {
     }
     switch (`${kind.resource}/${subresource}`) {
       case "pods/binding":
-        return bind(this.#rest, kind, namespace!, name!, body, context);
+        return bind(this.#rest, kind, namespace!, name!, decodeRequest("", "v1", "Binding", body), context);
       case "pods/eviction":
-        return evict(this.#rest, kind, this.registry.byResource("policy", "v1", "poddisruptionbudgets"), namespace!, name!, body, context);
+        return evict(this.#rest, kind, this.registry.byResource("policy", "v1", "poddisruptionbudgets"), namespace!, name!, decodeRequest("policy", "v1", "Eviction", body), context);
       case "serviceaccounts/token":
-        if (this.issueToken) return this.issueToken(objectOf(kind, this.get(kind, namespace, name!)), body);
+        if (this.issueToken) return this.issueToken(objectOf(kind, this.get(kind, namespace, name!)), decodeRequest("authentication.k8s.io", "v1", "TokenRequest", body));
     }
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "create");
   }
@@ -102,7 +103,7 @@ export class Api {
     if (subresource === undefined || subresource === "status") return update(this.#rest, kind, namespace, name, body, context, subresource, options.shared);
     if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body, context));
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
-      const finalizers = (body as { spec?: { finalizers?: string[] } }).spec?.finalizers ?? [];
+      const finalizers = (decode(kind, body, context, true)["spec"] as { finalizers?: string[] } | undefined)?.finalizers ?? [];
       return rewrite(this.#rest, kind, undefined, name, context.dryRun, (old) => ({ ...old, spec: { ...(old["spec"] as object), finalizers } }));
     }
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "update");

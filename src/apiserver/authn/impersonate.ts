@@ -17,7 +17,7 @@ export function impersonate(user: Identity, headers: IncomingHttpHeaders, rbac: 
   const uid = headers["impersonate-uid"] as string | undefined;
   const extra: Record<string, string[]> = {};
   for (const header of names) {
-    if (header.startsWith("impersonate-extra-")) extra[decodeURIComponent(header.slice("impersonate-extra-".length))] = listOf(headers[header]);
+    if (header.startsWith("impersonate-extra-")) extra[keyOf(header)] = listOf(headers[header]);
     else if (!["impersonate-user", "impersonate-group", "impersonate-uid"].includes(header)) throw badRequestError(`unknown impersonation header ${JSON.stringify(header)}`);
   }
 
@@ -35,6 +35,14 @@ export function impersonate(user: Identity, headers: IncomingHttpHeaders, rbac: 
   if (account && groups.size === 0) for (const group of ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`]) groups.add(group);
   groups.add(name === "system:anonymous" ? "system:unauthenticated" : "system:authenticated");
   return { name, ...(uid && { uid }), groups: [...groups], ...(Object.keys(extra).length > 0 && { extra }) };
+}
+
+function keyOf(header: string): string {
+  try {
+    return decodeURIComponent(header.slice("impersonate-extra-".length));
+  } catch {
+    throw badRequestError(`malformed impersonation header ${JSON.stringify(header)}`);
+  }
 }
 
 /** Node joins repeated headers by commas, which no group's name holds. */

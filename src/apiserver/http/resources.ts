@@ -7,6 +7,7 @@ import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
 import type { Api } from "../api.ts";
 import type { WriteContext } from "../rest/context.ts";
+import { decodeRequest } from "../rest/decode.ts";
 import { deletedStatus } from "../rest/delete.ts";
 import { bytesOf, objectOf } from "../rest/keys.ts";
 import { applyUnsupported } from "../rest/patch.ts";
@@ -25,6 +26,8 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   const { kind, namespace, name, subresource } = target;
   const { query } = info;
   if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+  // A slash inside a segment would reach over into another namespace's keys.
+  if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
   const form = formOf(exchange.headers.accept);
   const include = includeOf(query.get("includeObject"));
@@ -165,11 +168,14 @@ function writeContext(exchange: Exchange, dryRunInBody = false): WriteContext {
   return { user: exchange.user, fieldManager: query.get("fieldManager") || agent.split("/")[0]!.slice(0, 128) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings };
 }
 
-function deleteOptions(body: Record<string, unknown>, query: URLSearchParams): DeleteOptions {
+function deleteOptions(given: unknown, query: URLSearchParams): DeleteOptions {
+  const body = decodeRequest("", "v1", "DeleteOptions", given);
   const grace = (body["gracePeriodSeconds"] as number | undefined) ?? numberOf(query, "gracePeriodSeconds");
   const orphan = body["orphanDependents"] as boolean | undefined;
   const policy = (body["propagationPolicy"] as DeleteOptions["propagationPolicy"] | undefined) ?? (query.get("propagationPolicy") as DeleteOptions["propagationPolicy"] | null) ?? (orphan === undefined ? undefined : orphan ? "Orphan" : "Background");
-  const dryRun = Array.isArray(body["dryRun"]) && (body["dryRun"] as string[]).includes("All");
+  const stages = (body["dryRun"] as string[] | undefined) ?? [];
+  if (stages.some((stage) => stage !== "All")) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("dryRun", stages, ["All"])]);
+  const dryRun = stages.length > 0;
   return {
     ...(grace !== undefined && grace !== null && { gracePeriodSeconds: grace }),
     ...(policy && { propagationPolicy: policy }),

@@ -1,4 +1,5 @@
 import type { Kind } from "../../api/kind.ts";
+import { builtinSchema } from "../../api/kinds/table.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import { badRequestError } from "../../api/status.ts";
 import { DecodeError, strictDecodingError, walk } from "../../api/walker.ts";
@@ -23,6 +24,20 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
     return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined) } as KubeObject["metadata"], ...rest };
   } catch (error) {
     if (error instanceof DecodeError) throw error.toStatusError(kind.version, kind.kind);
+    throw error;
+  }
+}
+
+/** A body that is no object of its own (Binding, Eviction, TokenRequest, DeleteOptions): its types are checked all the same. Absent: empty. */
+export function decodeRequest(group: string, version: string, kind: string, body: unknown): Record<string, unknown> {
+  if (body === undefined || body === null) return {};
+  if (typeof body !== "object" || Array.isArray(body)) throw badRequestError(`couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type ${version}.${kind}`);
+  const given = (body as { kind?: unknown }).kind;
+  if (given !== undefined && given !== "" && given !== kind) throw badRequestError(`${String(given)} cannot be handled as a ${kind}`);
+  try {
+    return walk(builtinSchema(group, version, kind)!, body as Record<string, unknown>, { shared: true }).value;
+  } catch (error) {
+    if (error instanceof DecodeError) throw error.toStatusError(version, kind);
     throw error;
   }
 }

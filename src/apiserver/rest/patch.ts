@@ -3,7 +3,7 @@ import type { KubeObject } from "../../api/meta.ts";
 import { applyJsonPatch } from "../../api/patch/json.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
-import { StatusError } from "../../api/status.ts";
+import { badRequestError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
@@ -13,6 +13,8 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
     const object = decode(kind, patched, context, true);
+    if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
+    if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
     if (!names(type, body)) object.metadata.resourceVersion = "";
     return JSON.parse(JSON.stringify(object)) as KubeObject;
