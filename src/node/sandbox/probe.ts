@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import type { CgroupRoot } from "./cgroups.ts";
 import { quote, run } from "./command.ts";
+import { hostUids } from "./pod-network.ts";
 import type { Finding } from "./sandbox.ts";
 import { findTools, type Tools } from "./tools.ts";
 
@@ -30,14 +32,23 @@ export async function probeIsolation(isRoot: boolean, without: readonly string[]
     "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && echo 1 > /proc/sys/net/ipv4/ip_forward || { echo sysctl; exit 1; }",
     `exec ${tools.unshare} -U --map-user=1000 --map-group=1000 --keep-caps ${tools.sh} -c ${quote(inner)} || { echo nested; exit 1; }`,
   ];
-  const outer = isRoot ? [tools.unshare, "-nmpiuf"] : [tools.unshare, "-Ur", "-nmpiuf"];
-  const chain = await run([...outer, tools.sh, "-c", steps.join("\n")]);
+  // Also as root inside a user namespace, as pods are: there the kernel asks more.
+  const chain = await run([tools.unshare, "-Ur", "-nmpiuf", tools.sh, "-c", steps.join("\n")]);
   if (chain.code !== 0) {
     const step = firstLine(chain.stdout);
     if (step === "proc") return no("Pods run as plain processes: this machine hides parts of /proc (a container, most likely), so the kernel allows no new one.", "docker run --security-opt systempaths=unconfined …");
     return no(`Pods run as plain processes: ${step || "namespaces"} cannot be made here (${firstLine(chain.stderr)}).`, namespaceRemedy(chain.stderr));
   }
+  if (isRoot && !ownsPodUids(readFileSync("/proc/self/uid_map", "latin1"))) return no("Pods run as plain processes: this machine (a container, most likely) has no user ids 100000–165535 for pods.", "Run Wherry as an ordinary user, or give the container 165536 user ids.");
   return { tools, finding: { id: "namespaces", enforced: true, message: "Every pod has its own processes, files and network.", remedy: "" } };
+}
+
+/** Whether the ids that pods run as exist here: lines of "inside outside count". */
+export function ownsPodUids(map: string): boolean {
+  return map.trim().split("\n").some((line) => {
+    const [inside, , count] = line.trim().split(/\s+/).map(Number);
+    return inside! <= hostUids.network && inside! + count! >= hostUids.network + hostUids.count;
+  });
 }
 
 function namespaceRemedy(error: string): string {
