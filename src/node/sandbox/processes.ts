@@ -17,10 +17,13 @@ function statFields(pid: number): string[] | undefined {
   }
 }
 
-/** Who `pid` is now, or undefined when no such process lives (a zombie does not). */
+/**
+ * Who `pid` is now, or undefined when no such process lives. A zombie does not, nor one without memory: a namespace's
+ * PID 1 that was killed waits, emptied, until the machine's init has buried the last of the namespace.
+ */
 export function identify(pid: number): ProcessIdentity | undefined {
   const fields = statFields(pid);
-  if (!fields || fields[0] === "Z" || fields[0] === "X") return undefined;
+  if (!fields || fields[0] === "Z" || fields[0] === "X" || fields[20] === "0") return undefined;
   return { pid, startTicks: fields[19]! };
 }
 
