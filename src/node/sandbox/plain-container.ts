@@ -114,12 +114,13 @@ export class PlainContainer implements ContainerProcess, Watched {
   async start(argv: readonly string[]): Promise<void> {
     const { child, stdin, stdout, stderr } = await this.#spawn(argv, this.#env, this.#spec.stdin || this.#spec.tty, this.#spec.tty);
     Object.assign(this, { stdin, stdout, stderr });
+    // Known even of a program that has ended before it could be looked at; it is the session's id too.
+    this.pid = child.pid ?? 0;
     child.on("exit", (code, signal) => this.#end(code, signal));
     await new Promise<void>((resolve, reject) => {
       child.once("spawn", resolve);
       child.once("error", (error) => reject(new SandboxRefusal("RunContainerError", error.message)));
     });
-    this.pid = child.pid!;
     this.#main = identify(child.pid!);
     if (this.#main) this.#runtime.record(this.#main);
     const limit = this.#spec.limits.memoryBytes;
@@ -173,7 +174,7 @@ export class PlainContainer implements ContainerProcess, Watched {
     for (const pid of process.platform === "linux" ? allPids() : []) {
       try {
         const identity = identify(pid);
-        if (identity && ((this.#main && sessionOf(pid) === this.#main.pid) || readFileSync(`/proc/${pid}/environ`).includes(this.#mark))) found.push(identity);
+        if (identity && ((this.pid > 1 && sessionOf(pid) === this.pid) || readFileSync(`/proc/${pid}/environ`).includes(this.#mark))) found.push(identity);
       } catch {
         // Another user's, or gone.
       }
