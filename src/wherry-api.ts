@@ -1,5 +1,5 @@
 import { Socket } from "node:net";
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { strategies } from "./api/kinds/index.ts";
 import type { HostAddress, NetSnapshot } from "./api/network.ts";
@@ -31,6 +31,8 @@ import type { ApiOptions, NetworkFacts } from "./wherry.ts";
  * and hands it listening handles; it ends when the channel to `wherry` does.
  */
 export async function runApi(): Promise<void> {
+  // Plain mode opens the data directory's door a crack for pods: what this process writes stays its own.
+  process.umask(0o077);
   const channel = new Channel(process as unknown as Endpoint);
   const log = createLog("wherry-api");
   const handles: RawHandle[] = [];
@@ -92,7 +94,8 @@ export async function runApi(): Promise<void> {
     // The API answers; what fills it comes after.
     const { startControllers } = await import("./controllers/index.ts");
     const volumesDir = join(dataDir, "volumes");
-    mkdirSync(volumesDir, { recursive: true, mode: 0o711 });
+    mkdirSync(volumesDir, { recursive: true });
+    chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
     const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca });
     await controllers.start();
     await bootstrapRbac(client);

@@ -57,7 +57,7 @@ export class OwnerGraph {
   #waitingOwners(object: KubeObject | undefined): string[] {
     return (object ? ownersOf(object) : []).map((owner) => owner.uid).filter((uid) => {
       const owner = this.#nodes.get(uid)?.object;
-      return owner !== undefined && waitsFor(owner, foregroundFinalizer);
+      return owner !== undefined && (waitsFor(owner, foregroundFinalizer) || waitsFor(owner, orphanFinalizer));
     });
   }
   #link(owner: string, dependent: string): void {

@@ -31,13 +31,16 @@ type Status = NonNullable<StatefulSet["status"]>;
 export function planStatefulSet(set: StatefulSet, cache: Cache, nowMs: number): Plan {
   if (isEmptySelector(set.spec?.selector)) return { actions: [] };
   const reference = controllerReference(set, "apps/v1", "StatefulSet");
-  const { claimed: pods, actions: claims } = claimChildren<Pod>(cache, resources.pods, resources.statefulSets, set, reference, (pod) => ordinalOf(set, pod) >= 0);
-  if (claims.length > 0) return { actions: claims };
-  const known = cache.ownedBy<ControllerRevision>(resources.controllerRevisions, set.metadata.uid);
+  // One that goes makes nothing anew: revisions that the garbage collector has just orphaned must not come back.
+  if (set.metadata.deletionTimestamp) return { actions: [] };
+  const { claimed: pods, actions: podClaims } = claimChildren<Pod>(cache, resources.pods, resources.statefulSets, set, reference, (pod) => ordinalOf(set, pod) >= 0);
+  // After a deletion that orphaned, a set of the same name goes on with the history that it finds.
+  const { claimed: known, actions: revisionClaims } = claimChildren<ControllerRevision>(cache, resources.controllerRevisions, resources.statefulSets, set, reference);
+  if (podClaims.length + revisionClaims.length > 0) return { actions: [...podClaims, ...revisionClaims] };
   const revisions = revisionsOf(set, known, (name) => cache.get(resources.controllerRevisions, name) !== undefined);
   if (revisions.actions.length > 0) return { actions: revisions.actions };
 
-  const { actions, waitsForAvailability } = set.metadata.deletionTimestamp ? { actions: [], waitsForAvailability: false } : nextSteps(set, pods, revisions, cache, nowMs);
+  const { actions, waitsForAvailability } = nextSteps(set, pods, revisions, cache, nowMs);
   const status = statusOf(set, pods, revisions, nowMs);
   const live = new Set([revisions.current.name, revisions.update.name, ...pods.map(revisionOf)]);
   const all: Action[] = [...actions, ...(sameStatus(status, set.status) ? [] : [{ do: "status" as const, resource: resources.statefulSets, object: { ...set, status } }]), ...truncateHistory(set, known, live)];
