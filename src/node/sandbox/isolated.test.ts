@@ -332,7 +332,7 @@ contentcontentcontent\n10.1.2.3\tlegacy\nsearch default.svc.cluster.local\nnames
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
       assert.deepEqual(marked(), []);
-      assert.deepEqual(lines.filter(([pid, start]) => identify(Number(pid))?.startTicks === start), []);
+      assert.deepEqual(lines.filter(([pid, start]) => identify(Number(pid))?.startTicks === start).map(([pid]) => ["status", "wchan", "cmdline"].map((file) => readFileSync(`/proc/${pid}/${file}`, "latin1"))), []);
       // The next run takes over, and with its end the control groups of the killed one are gone too.
       await using again = await SandboxHarness.start({ dataDir });
       assert.equal((await runIn(await again.pod(), ["echo", "again"])).stdout, "again\n");
