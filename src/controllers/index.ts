@@ -24,6 +24,7 @@ import { schedulerController } from "./scheduler/scheduler.ts";
 import { endpointsController } from "./service/endpoints.ts";
 import { endpointSliceController } from "./service/endpointslice.ts";
 import { statefulSetController } from "./statefulset/plan.ts";
+import { unservedControllers } from "./unserved.ts";
 import { claimController } from "./volume/claim.ts";
 import { claimProtectionController, volumeController } from "./volume/volume.ts";
 
@@ -61,6 +62,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     nodeController(options.clock.now()),
     podGarbageController,
     eventExpiryController,
+    ...unservedControllers,
   ];
 }
 

@@ -7,6 +7,7 @@ import { rbacEscalation } from "./rbac-escalation.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
 import { storageClass } from "./storage-class.ts";
+import { unservedKinds } from "./unserved-kinds.ts";
 
 /** In upstream's order: may it be here at all, then what is filled in, then what is refused. */
 export const admissionSteps = (options: ApiOptions): AdmissionStep[] => [
@@ -17,4 +18,5 @@ export const admissionSteps = (options: ApiOptions): AdmissionStep[] => [
   serviceAddresses(options),
   podRefusals(),
   rbacEscalation(options),
+  unservedKinds(),
 ];

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import { createSecureServer, type Http2SecureServer } from "node:http2";
 import type { Socket } from "node:net";
@@ -89,7 +89,10 @@ class HttpApiServer implements ApiServer {
     server.on("upgrade", (request, socket, head) => this.#upgrade(request, socket, head, systemIdentity("local")));
     return new Promise((resolve, reject) => {
       server.once("error", reject);
-      server.listen(path, resolve);
+      server.listen(path, () => {
+        chmodSync(path, 0o600); // plain mode lets pods pass through the folder
+        resolve();
+      });
     });
   }
 

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
 import { channels, encodeFrame, type ExecOptions, FrameReader, type PodKey, type StreamOptions } from "../../api/node.ts";
@@ -49,6 +49,7 @@ export class StreamServer {
       server.once("error", reject);
       server.listen(this.#path, resolve);
     });
+    chmodSync(this.#path, 0o600); // plain mode lets pods pass through the folder
     server.unref();
   }
   async stop(): Promise<void> {
