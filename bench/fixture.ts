@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Artifact, artifactKey, artifactsConfigMap } from "../src/api/artifacts.ts";
@@ -12,6 +12,7 @@ export const program = `require("node:http").createServer((request, response) =>
 
 export async function withWherry<T>(use: (wherry: Wherry, folder: string) => Promise<T>, options: { isolation?: "isolated" | "plain" } = {}): Promise<T> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-bench-"));
+  chmodSync(folder, 0o755); // in plain mode a pod has a uid of its own and must reach its program by the folder's path
   mkdirSync(join(folder, "app"));
   writeFileSync(join(folder, "app", "server.cjs"), program);
   const wherry = await startWherry({ dataDir: join(folder, "data"), private: true, log: silentLog, ...options });
