@@ -7,12 +7,13 @@ import { print, spread } from "./measure.ts";
 
 /** A hundred pods from apply to Ready, against spawning the same hundred programs bare, in turn. */
 const count = Number(process.env["PODS"] ?? 100);
+const rounds = Number(process.env["ROUNDS"] ?? 3);
 
 export async function run(): Promise<void> {
   const rows: string[][] = [];
   for (const isolation of ["isolated", "plain"] as const) {
     const [bare, pods]: [number[], number[]] = [[], []];
-    for (let round = 0; round < 3; round++) {
+    for (let round = 0; round < rounds; round++) {
       await withWherry(
         async (wherry, folder) => {
           bare.push(await bareRound(join(folder, "app", "server.cjs")));
