@@ -1,5 +1,5 @@
 import { execFile } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
@@ -21,6 +21,8 @@ export async function startWherry(options: StartOptions & { test: TestContext; k
   const { test, kubectlMinor = "1.33", ...rest } = options;
   const folder = rest.dataDir ?? mkdtempSync(join(tmpdir(), "wherry-test-"));
   const dataDir = rest.dataDir ?? join(folder, "data");
+  // In plain mode as root a pod has a uid of its own and reaches its files by their paths.
+  if (!rest.dataDir) chmodSync(folder, 0o711);
   const wherry = await start({ private: true, ...rest, dataDir });
   const bin = join(folder, "bin");
   mkdirSync(bin, { recursive: true });
