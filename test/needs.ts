@@ -28,11 +28,11 @@ export function find(name: string): string | undefined {
 
 /**
  * kubectl of one minor version, called directly: an installed dispatcher picks by the server's version, and its
- * siblings lie beside it. With only a plain kubectl on the machine, that one serves for every version asked.
+ * siblings lie beside it. Undefined when that version is not there: another one must not pass under its name.
  */
 export function kubectl(minor: string): string | undefined {
   const dispatcher = find("kubectl");
   if (!dispatcher) return undefined;
   const beside = join(dirname(realpathSync(dispatcher)), `kubectl.${minor}`);
-  return existsSync(beside) ? beside : dispatcher;
+  return existsSync(beside) ? beside : undefined;
 }
