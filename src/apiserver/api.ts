@@ -101,7 +101,7 @@ export class Api {
   update(kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, options: { subresource?: string; shared?: boolean } = {}): Promise<object> {
     const { subresource } = options;
     if (subresource === undefined || subresource === "status") return update(this.#rest, kind, namespace, name, body, context, subresource, options.shared);
-    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body, context));
+    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body));
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
       const finalizers = (decode(kind, body, context, true)["spec"] as { finalizers?: string[] } | undefined)?.finalizers ?? [];
       return rewrite(this.#rest, kind, undefined, name, context.dryRun, (old) => ({ ...old, spec: { ...(old["spec"] as object), finalizers } }));
@@ -117,7 +117,7 @@ export class Api {
       return this.#scale(kind, namespace, name, context, (old) => {
         const scale = applied({ schema }, scaleOf(kind, old), type === "strategic" ? "merge" : type, body) as KubeObject;
         const named = (body as { metadata?: { resourceVersion?: string } })?.metadata?.resourceVersion;
-        return withScale(kind, old, { ...scale, metadata: { ...scale.metadata, resourceVersion: named ?? "" } }, context);
+        return withScale(kind, old, { ...scale, metadata: { ...scale.metadata, resourceVersion: named ?? "" } });
       });
     }
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "patch");

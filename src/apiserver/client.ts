@@ -1,7 +1,7 @@
 import type { Client, DeleteOptions, ListOptions, PatchType, WatchOptions, WriteOptions } from "../api/client.ts";
 import type { Kind } from "../api/kind.ts";
 import { apiVersionOf, type GroupVersionResource, type KubeList, type WatchEvent } from "../api/meta.ts";
-import { notFoundError, StatusError } from "../api/status.ts";
+import { StatusError } from "../api/status.ts";
 import type { Api } from "./api.ts";
 import type { Identity, WriteContext } from "./rest/context.ts";
 import { objectOf } from "./rest/keys.ts";
@@ -90,5 +90,3 @@ async function* watchObjects<T>(api: Api, kind: Kind, options: WatchOptions): As
     watch.close();
   }
 }
-
-export const unknownResource = (resource: string): StatusError => notFoundError({ group: "", resource }, "");

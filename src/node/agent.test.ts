@@ -186,11 +186,11 @@ test("volumes: subPath, secret modes, downward API, hostPath below the given roo
       {
         name: "c",
         image: "busybox",
-        command: ["sh", "-c", "cat /key/deep/key; stat -L -c %a /key/deep/key; cat /info/name; cat /host/file; cat /token/token; echo; ls /work; echo kept > /work-sub/file; echo done; sleep 100"],
+        command: ["sh", "-c", "cat /key/deep/key; stat -L -c %a /key/deep/key; cat /info/name; cat /host/file; cat /token/token; echo; ls /kept; echo kept > /kept-sub/file; echo done; sleep 100"],
         volumeMounts: [
           { name: "key", mountPath: "/key" },
-          { name: "work", mountPath: "/work" },
-          { name: "work", mountPath: "/work-sub", subPath: "a/b" },
+          { name: "work", mountPath: "/kept" },
+          { name: "work", mountPath: "/kept-sub", subPath: "a/b" },
           { name: "info", mountPath: "/info" },
           { name: "host", mountPath: "/host", readOnly: true },
           { name: "token", mountPath: "/token" },
@@ -202,7 +202,7 @@ test("volumes: subPath, secret modes, downward API, hostPath below the given roo
   let text = "";
   for (let i = 0; i < 200 && !text.endsWith("done\n"); i++, await sleep(20)) text = await read(await logs.logs(keyOf("volumes"), logOptions));
   assert.equal(text, "s3cret400\nvolumesfrom the hosttoken-of-default\na\ndone\n");
-  if (sandbox.mode === "isolated") assert.equal((await exec("volumes", ["cat", "/work/a/b/file"])).out, "kept\n");
+  if (sandbox.mode === "isolated") assert.equal((await exec("volumes", ["cat", "/kept/a/b/file"])).out, "kept\n");
   await remove("volumes");
 });
 

@@ -1,7 +1,7 @@
 import type { DeleteOptions } from "../../api/client.ts";
 import type { Kind } from "../../api/kind.ts";
 import { type KubeObject, timestamp } from "../../api/meta.ts";
-import { conflictError, invalidError, notFoundError, StatusError } from "../../api/status.ts";
+import { conflictError, invalidError, notFoundError } from "../../api/status.ts";
 import { notSupported } from "../../api/field.ts";
 import { KeyConflictError } from "../../store/store.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
@@ -93,6 +93,3 @@ const sameList = (a: readonly string[], b: readonly string[]) => a.length === b.
 export function deletedStatus(kind: Kind, object: KubeObject): object {
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", details: { name: object.metadata.name, ...(kind.group !== "" && { group: kind.group }), kind: kind.resource, uid: object.metadata.uid } };
 }
-
-/** Not served for this kind. */
-export const notDeletable = (kind: Kind): StatusError => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", { kind: kind.resource });

@@ -1,8 +1,7 @@
 import type { Kind } from "../../api/kind.ts";
-import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
+import type { KubeObject } from "../../api/meta.ts";
 import { badRequestError, invalidError } from "../../api/status.ts";
 import { invalid, required } from "../../api/field.ts";
-import type { WriteContext } from "./context.ts";
 
 /** The autoscaling/v1 Scale of an object: what /scale answers for every verb. */
 export function scaleOf(kind: Kind, object: KubeObject): KubeObject {
@@ -20,7 +19,7 @@ export function scaleOf(kind: Kind, object: KubeObject): KubeObject {
 }
 
 /** The object with the Scale's replicas in place: a private draft. */
-export function withScale(kind: Kind, old: KubeObject, scale: unknown, _context: WriteContext): KubeObject {
+export function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObject {
   const given = scale as { metadata?: { name?: string; resourceVersion?: string; uid?: string }; spec?: { replicas?: unknown } } | null;
   if (typeof given !== "object" || given === null) throw badRequestError("the body is no Scale object");
   const replicas = given.spec?.replicas ?? 0;
@@ -47,5 +46,3 @@ function setAt(object: KubeObject, path: string, value: number): void {
   for (const part of parts.slice(0, -1)) holder = (holder[part] ??= {}) as Record<string, unknown>;
   holder[parts.at(-1)!] = value;
 }
-
-export const scaleVersion = apiVersionOf("autoscaling", "v1");

@@ -31,7 +31,6 @@ const spdyForwardProtocol = "portforward.k8s.io";
 const bearerProtocol = "base64url.bearer.authorization.k8s.io.";
 
 let open = 0;
-export const openStreams = (): number => open;
 
 /**
  * Serves exec, attach and port-forward: requests that upgrade the connection, over WebSocket (kubectl ≥ 1.31,

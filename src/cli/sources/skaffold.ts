@@ -9,9 +9,17 @@ import { parseDockerfile } from "./dockerfile.ts";
 interface SkaffoldConfig {
   apiVersion?: string;
   kind?: string;
-  build?: { artifacts?: { image?: string; context?: string; docker?: { dockerfile?: string; buildArgs?: Record<string, string>; target?: string } }[] };
-  manifests?: { rawYaml?: string[]; kustomize?: { paths?: string[] } };
-  deploy?: { kubectl?: { manifests?: string[] }; kustomize?: { paths?: string[] } };
+  build?: { artifacts?: ({ image?: string; context?: string; docker?: { dockerfile?: string; buildArgs?: Record<string, string>; target?: string } } & Record<string, unknown>)[] };
+  manifests?: { rawYaml?: string[]; kustomize?: { paths?: string[] } } & Record<string, unknown>;
+  deploy?: { kubectl?: { manifests?: string[] }; kustomize?: { paths?: string[] } } & Record<string, unknown>;
+}
+
+// What would change what runs, and is not read: a project that needs it must not come up half.
+const foreignBuilders = ["bazel", "buildpacks", "custom", "jib", "kaniko", "ko"];
+const foreignManifests = ["helm", "kpt"];
+
+function refuse(where: string, given: Record<string, unknown> | undefined, fields: readonly string[], remedy: string): void {
+  for (const field of fields) if (given?.[field] !== undefined) throw new WherryError("MANIFEST_INVALID", `${where}.${field} is not read by Wherry; ${remedy}`);
 }
 
 export interface SkaffoldProject {
@@ -32,7 +40,9 @@ export function readSkaffold(file: string): SkaffoldProject {
   }
   for (const config of documents as SkaffoldConfig[]) {
     if (config.kind !== "Config" || !config.apiVersion?.startsWith("skaffold/")) throw new WherryError("MANIFEST_INVALID", `${file}: is no skaffold configuration (kind: Config, apiVersion: skaffold/…)`);
-    for (const [index, { image, context, docker }] of (config.build?.artifacts ?? []).entries()) {
+    for (const part of ["manifests", "deploy"] as const) refuse(`${file}: ${part}`, config[part], foreignManifests, "render it to plain manifests and name those in manifests.rawYaml");
+    for (const [index, { image, context, docker, ...rest }] of (config.build?.artifacts ?? []).entries()) {
+      refuse(`${file}: build.artifacts[${index}]`, rest, foreignBuilders, "describe the image with a Dockerfile (docker.dockerfile)");
       if (!image) throw new WherryError("MANIFEST_INVALID", `${file}: build.artifacts[${index}].image is missing`);
       project.artifacts.push(artifactOf(image, resolve(folder, context ?? "."), docker ?? {}, `${file}: build.artifacts[${index}]`));
     }

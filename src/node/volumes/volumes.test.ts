@@ -96,14 +96,14 @@ test("hostPath: types, and links below the given folders are not followed", asyn
 
 test("subPath: made in the pod's volumes, expanded from its environment, a plain file of a generated one", async () => {
   await using node = await withObjects();
-  const volumes = await prepare(node, [{ name: "work", emptyDir: {} }, { name: "conf", configMap: { name: "conf" } }]);
-  const work = await volumes.source({ name: "work", mountPath: "/m", subPathExpr: "logs/$(NAME)" }, { NAME: "web-0" });
-  assert.ok(work.source!.endsWith("/volumes/work/logs/web-0"));
+  const volumes = await prepare(node, [{ name: "scratch", emptyDir: {} }, { name: "conf", configMap: { name: "conf" } }]);
+  const work = await volumes.source({ name: "scratch", mountPath: "/m", subPathExpr: "logs/$(NAME)" }, { NAME: "web-0" });
+  assert.ok(work.source!.endsWith("/volumes/scratch/logs/web-0"));
   const { dev, ino } = statSync(work.source!);
   assert.equal(work.identity, `${dev}:${ino}`);
   const file = await volumes.source({ name: "conf", mountPath: "/etc/a.conf", subPath: "a" }, {});
   assert.equal(readFileSync(file.source!, "utf8"), "1");
-  const refused = (mount: object) => volumes.source({ name: "work", mountPath: "/m", ...mount }, {}).then(() => "", (error: Error) => error.message);
+  const refused = (mount: object) => volumes.source({ name: "scratch", mountPath: "/m", ...mount }, {}).then(() => "", (error: Error) => error.message);
   assert.match(await refused({ subPathExpr: "$(UNKNOWN)" }), /missing value for "UNKNOWN"/);
   assert.match(await refused({ subPath: "a/../../b" }), /must not contain "\.\."/);
   assert.match(await refused({ name: "nothing" }), /cannot find volume "nothing"/);
