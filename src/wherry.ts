@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Client } from "./api/client.ts";
@@ -89,7 +89,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
   const temporary = options.dataDir === undefined;
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), "wherry-"));
   const log = options.log ?? createLog("wherry");
-  makeDataDir(dataDir);
+  const { undo } = makeDataDir(dataDir);
   const lock = lockDataDir(dataDir);
   const settingsFile = join(dataDir, "settings.json");
   const settings = readJsonFile<Settings>(settingsFile) ?? {};
@@ -177,6 +177,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     };
   } catch (error) {
     await stop("fast");
+    undo();
     throw error;
   }
 }
@@ -193,14 +194,37 @@ export async function probeMachine(isolation: "auto" | "isolated" | "plain"): Pr
   }
 }
 
-function makeDataDir(dataDir: string): void {
+/** By which a data directory is known to be Wherry's: chmod and `reset` must never meet somebody's home. */
+const ownNames = new Set(["lock", "settings.json", "store.db", "pki", "kubeconfig", "wherry.log"]);
+
+/** Whether a folder with these entries is a data directory of ours, or empty and may become one. */
+export function isDataDir(names: readonly string[]): boolean {
+  return names.length === 0 || names.some((name) => ownNames.has(name));
+}
+
+/** Makes the folder, or sees that it is ours. Throws DATA_DIR_UNREADABLE and changes nothing then. `undo` removes what was made, while it is empty. */
+export function makeDataDir(dataDir: string): { undo(): void } {
+  let made: string | undefined;
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    made = mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    const names = readdirSync(dataDir);
+    if (!isDataDir(names)) throw new Error(`it holds ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""} and nothing of Wherry's`);
     chmodSync(dataDir, 0o700);
     accessSync(dataDir, constants.R_OK | constants.W_OK | constants.X_OK);
   } catch (error) {
     throw new WherryError("DATA_DIR_UNREADABLE", `the data directory ${dataDir} cannot be used: ${(error as Error).message}`, { cause: error });
   }
+  return {
+    undo() {
+      for (let folder = dataDir; made && folder.startsWith(made); folder = dirname(folder)) {
+        try {
+          rmdirSync(folder);
+        } catch {
+          return; // Something was stored.
+        }
+      }
+    },
+  };
 }
 
 interface Listener {

@@ -13,8 +13,8 @@ export async function run(argv: string[]): Promise<number | void> {
   const dataDir = dataDirOf(options.values);
   if (!existsSync(dataDir)) return void process.stdout.write(`there is nothing to delete: no ${dataDir}\n`);
   // Deleting a folder is the one thing that cannot be undone: it must look like ours.
-  const known = new Set(["lock", "settings.json", "store.db", "pki", "kubeconfig"]);
-  if (!readdirSync(dataDir).some((name) => known.has(name))) throw new WherryError("USAGE", `${dataDir} does not look like a data directory of Wherry; nothing was deleted`);
+  const { isDataDir, lockDataDir } = await import("../wherry.ts");
+  if (!isDataDir(readdirSync(dataDir))) throw new WherryError("USAGE", `${dataDir} does not look like a data directory of Wherry; nothing was deleted`);
   if (!options.values["yes"]) {
     if (!process.stdin.isTTY) throw new WherryError("USAGE", "reset asks before it deletes; say --yes where nobody can answer");
     const reader = createInterface({ input: process.stdin, output: process.stdout });
@@ -22,7 +22,6 @@ export async function run(argv: string[]): Promise<number | void> {
     reader.close();
     if (!/^y(es)?$/i.test(answer.trim())) return 1;
   }
-  const { lockDataDir } = await import("../wherry.ts");
   const lock = lockDataDir(dataDir);
   for (const name of readdirSync(dataDir)) if (name !== "lock") rmSync(join(dataDir, name), { recursive: true, force: true });
   lock.release();

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { WherryError } from "../base/errors.ts";
-import { entry, startWherry, type StartOptions, type Wherry, wherryVersion } from "../wherry.ts";
+import { entry, makeDataDir, ownerOf, startWherry, type StartOptions, type Wherry, wherryVersion } from "../wherry.ts";
 import type { ApplyRequest } from "./internal-apply.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 
@@ -88,18 +88,29 @@ function portOf(text: string, option: string): number {
 
 /** Starts the same command in a session of its own and waits until it says that it is up, or ends. */
 async function detach(argv: string[], dataDir: string): Promise<number> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  const { undo } = makeDataDir(dataDir);
   const file = join(dataDir, "wherry.log");
+  const isNew = !existsSync(file);
+  // Refused here already: the file is the log of the stack that runs.
+  const owner = ownerOf(dataDir);
+  if (owner) throw new WherryError("DATA_DIR_LOCKED", `${dataDir} belongs to a running Wherry, process ${owner.pid}`);
   const log = openSync(file, "w", 0o600);
   const child = spawn(process.execPath, [entry, "up", ...argv.filter((word) => word !== "--detach")], { stdio: ["ignore", log, log], detached: true });
+  closeSync(log);
   child.unref();
   const ended = new Promise<number>((done) => child.on("exit", (code) => done(code ?? 1)));
   for (;;) {
     const code = await Promise.race([ended, new Promise<undefined>((done) => setTimeout(() => done(undefined), 100))]);
     const text = readFileSync(file, "utf8");
-    if (code !== undefined || text.includes("Press Ctrl-C to stop")) {
+    if (code !== undefined) {
+      process.stderr.write(text);
+      if (isNew) rmSync(file);
+      undo();
+      return code;
+    }
+    if (text.includes("Press Ctrl-C to stop")) {
       process.stdout.write(text.replace(/\n?Press Ctrl-C.*\n/, `\nRunning as process ${child.pid}; \`wherry down\` stops it. Log: ${file}\n`));
-      return code ?? 0;
+      return 0;
     }
   }
 }
