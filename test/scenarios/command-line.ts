@@ -1,13 +1,27 @@
 import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { TestContext } from "node:test";
 import { allPids, descendantsOf, identify, isAlive, type ProcessIdentity } from "../../src/node/sandbox/processes.ts";
 import { entry } from "../../src/wherry.ts";
 import { find, kubectl } from "../needs.ts";
+
+/** What `up` says when all that it was given is Ready. */
+export const isUp = /Press Ctrl-C to stop/;
+
+/** An ordinary user, by number: there need be no name for it. */
+export const nobody = 65534;
+
+/** Whether another user could run Wherry from this checkout, and this Node. */
+export function everybodyMayRead(path: string): boolean {
+  return [path, realpathSync(process.execPath)].every((file) => {
+    for (let folder = file; folder !== dirname(folder); folder = dirname(folder)) if ((statSync(folder).mode & 0o005) !== 0o005) return false;
+    return true;
+  });
+}
 
 /**
  * Wherry as a person uses it: the command line, in a folder of its own with a home and a kubeconfig of its own.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CommandLine, familyOf, foreignListener, type Running, survivors } from "./command-line.ts";
+import { CommandLine, familyOf, foreignListener, isUp, type Running, survivors } from "./command-line.ts";
 import { needs } from "../needs.ts";
 import { freePort } from "./stack.ts";
 
@@ -43,7 +43,6 @@ spec:
     spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}
 `;
 
-const isUp = /Press Ctrl-C to stop/;
 const read = (desk: CommandLine, context: string, pod: string) => desk.kubectl(context, "exec", pod, "--", "cat", "/data/ledger").trim().split("\n");
 const uids = (desk: CommandLine, context: string) =>
   desk.kubectl(context, "get", "namespaces,pods,statefulsets,services,persistentvolumeclaims,persistentvolumes,configmaps,serviceaccounts", "-A", "-o", "jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid}{'\\n'}{end}").trim().split("\n").sort();
