@@ -216,7 +216,8 @@ export function makeDataDir(dataDir: string): { undo(): void } {
   }
   return {
     undo() {
-      for (let folder = dataDir; made && folder.startsWith(made); folder = dirname(folder)) {
+      if (made === undefined) return;
+      for (let folder = dataDir; folder.startsWith(made); folder = dirname(folder)) {
         try {
           rmdirSync(folder);
         } catch {

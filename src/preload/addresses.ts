@@ -1,4 +1,5 @@
 import { isIP } from "node:net";
+import type { Settings } from "./settings.ts";
 
 const everywhere = new Set(["", "0.0.0.0", "::", "*", "localhost", "127.0.0.1", "::1", "0:0:0:0:0:0:0:0", "0:0:0:0:0:0:0:1"]);
 
@@ -13,8 +14,8 @@ export function isOwn(host: string | undefined): boolean {
 }
 
 /** Services (127.96/16) answer low ports higher up where Wherry may not bind them. */
-export function dialPort(host: string, port: number, offset: number): number {
-  return offset > 0 && port < 1024 && host.startsWith("127.96.") ? port + offset : port;
+export function dialPort(address: string, port: number, { privilegedPortsBelow, privilegedPortOffset }: Pick<Settings, "privilegedPortsBelow" | "privilegedPortOffset">): number {
+  return port < privilegedPortsBelow && address.startsWith("127.96.") ? port + privilegedPortOffset : port;
 }
 
 /**

@@ -29,24 +29,22 @@ test("listen: every form ends at the pod's address, handles and paths stay", () 
   for (const [args, expected] of cases) assert.deepEqual(listenArguments(args, ip), expected, JSON.stringify(args));
 });
 
-test("connect: loopback is the pod itself; low ports of Services may lie higher; Node's own mark survives", () => {
+test("connect: loopback is the pod itself; Node's own mark survives", () => {
   const cases: [unknown[], unknown[]][] = [
     [[8080], [{ port: 8080, host: ip }]],
     [[8080, callback], [{ port: 8080, host: ip }, callback]],
     [[8080, "localhost", callback], [{ port: 8080, host: ip }, callback]],
-    [[80, "127.96.3.4"], [{ port: 40_080, host: "127.96.3.4" }]],
     [[8080, "127.96.3.4"], [{ port: 8080, host: "127.96.3.4" }]],
     [[80, "user-service"], [{ port: 80, host: "user-service" }]],
     [[{ port: 5432, host: "::1", timeout: 5 }], [{ port: 5432, host: ip, timeout: 5 }]],
-    [[{ port: 80, host: "127.96.3.4" }, callback], [{ port: 40_080, host: "127.96.3.4" }, callback]],
     [[{ path: "/run/x.sock" }], [{ path: "/run/x.sock" }]],
     [["/run/x.sock"], ["/run/x.sock"]],
   ];
-  for (const [args, expected] of cases) assert.deepEqual(connectArguments(args, ip, 40_000), expected, JSON.stringify(args));
+  for (const [args, expected] of cases) assert.deepEqual(connectArguments(args, ip), expected, JSON.stringify(args));
   const mark = Symbol("normalized");
   const normalized: any = [{ port: 1, host: "localhost" }, callback];
   normalized[mark] = true;
-  const [again] = connectArguments([normalized], ip, 0) as any[];
+  const [again] = connectArguments([normalized], ip) as any[];
   assert.deepEqual([again[0], again[1], again[mark]], [{ port: 1, host: ip }, callback, true]);
 });
 
@@ -62,10 +60,23 @@ test("bind of datagram sockets", () => {
   for (const [args, expected] of cases) assert.deepEqual(bindArguments(args, ip), expected, JSON.stringify(args));
 });
 
+test("low ports of Services lie higher where they may not be bound", () => {
+  const cases: [string, number, number, number][] = [
+    ["127.96.3.4", 80, 1024, 40_080],
+    ["127.96.3.4", 1023, 1024, 41_023],
+    ["127.96.3.4", 1024, 1024, 1024],
+    ["127.96.3.4", 80, 80, 80],
+    ["127.96.3.4", 79, 80, 40_079],
+    ["127.96.3.4", 80, 0, 80],
+    ["127.97.0.1", 80, 1024, 80],
+    ["192.0.2.7", 80, 1024, 80],
+  ];
+  for (const [address, port, privilegedPortsBelow, expected] of cases) assert.equal(dialPort(address, port, { privilegedPortsBelow, privilegedPortOffset: 40_000 }), expected, `${address}:${port} where ports below ${privilegedPortsBelow} are closed`);
+});
+
 test("names: the search list and ndots", () => {
   const searches = ["shop.svc.cluster.local", "svc.cluster.local"];
   assert.deepEqual(candidates("users", searches, 5), ["users.shop.svc.cluster.local", "users.svc.cluster.local", "users"]);
   assert.deepEqual(candidates("a.b.c.d.e.f", searches, 5), ["a.b.c.d.e.f", "a.b.c.d.e.f.shop.svc.cluster.local", "a.b.c.d.e.f.svc.cluster.local"]);
   assert.deepEqual(candidates("example.com.", searches, 5), ["example.com"]);
-  assert.equal(dialPort("127.97.0.1", 80, 40_000), 80);
 });

@@ -6,7 +6,8 @@ export interface Settings {
   dns: { address: string; port: number };
   searches: readonly string[];
   ndots: number;
-  /** Added to Service ports below 1024 where Wherry may not bind those. 0: they are as written. */
+  /** Service ports below this one lie `privilegedPortOffset` higher, because Wherry may not bind them. 0: all are as written. */
+  privilegedPortsBelow: number;
   privilegedPortOffset: number;
   /** Extra names, from hostAliases: name → address. */
   hosts: Readonly<Record<string, string>>;

@@ -24,11 +24,14 @@ export interface PlainRuntime {
   preload: string;
   setpriv: string | undefined;
   env: Record<string, string>;
-  privilegedPortOffset: number;
+  /** Ports below this one may not be bound, and Services answer them `privilegedPortOffset` higher. */
+  privilegedPortsBelow: number;
   record(process: ProcessIdentity): void;
   watchMemory(container: Watched, limitBytes: number): () => void;
 }
 
+/** As in proxy/messages.ts, where the listeners are. */
+const privilegedPortOffset = 40_000;
 /** Marks every process of a container, so that those which left its tree are found when it ends. */
 const containerVariable = "WHERRY_CONTAINER";
 let serials = 0;
@@ -48,10 +51,11 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   const ndots = Number(pod.dns.options.find((option) => option.startsWith("ndots:"))?.slice("ndots:".length) ?? 1);
   const settings = {
     podIP: ip,
-    dns: { address: pod.dns.nameservers[0] ?? "127.96.0.10", port: 53 + runtime.privilegedPortOffset },
+    dns: { address: pod.dns.nameservers[0] ?? "127.96.0.10", port: 53 < runtime.privilegedPortsBelow ? 53 + privilegedPortOffset : 53 },
     searches: pod.dns.searches,
     ndots,
-    privilegedPortOffset: runtime.privilegedPortOffset,
+    privilegedPortsBelow: runtime.privilegedPortsBelow,
+    privilegedPortOffset,
     hosts: Object.fromEntries(pod.hostAliases.flatMap((alias) => alias.hostnames.map((name) => [name.toLowerCase(), alias.ip]))),
   };
   const env: Record<string, string> = {

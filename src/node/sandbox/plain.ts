@@ -78,7 +78,7 @@ export class PlainSandbox implements Sandbox {
     const watchdog = new MemoryWatchdog(this.#options.clock);
     this.#runtime = {
       isRoot, bin, fifos, clock: this.#options.clock, cgroups: this.#options.cgroups, preload,
-      setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, privilegedPortOffset: mayBindLowPorts(isRoot) ? 0 : 40_000,
+      setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, privilegedPortsBelow: isRoot ? 0 : firstOpenPort(),
       record: this.#leftovers.record.bind(this.#leftovers), watchMemory: (container, limit) => watchdog.watch(container, limit),
     };
   }
@@ -182,8 +182,8 @@ export function giveTree(path: string, uid: number): void {
   if (stat.isDirectory()) for (const name of readdirSync(path)) giveTree(join(path, name), uid);
 }
 
-function mayBindLowPorts(isRoot: boolean): boolean {
-  if (isRoot) return true;
+/** The first port that an ordinary user may bind. */
+function firstOpenPort(): number {
   const setting = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
-  return existsSync(setting) && Number(readFileSync(setting, "latin1")) <= 53;
+  return existsSync(setting) ? Number(readFileSync(setting, "latin1")) : 1024;
 }
