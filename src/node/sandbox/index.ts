@@ -9,7 +9,7 @@ import { openCgroups } from "./cgroups.ts";
 import { run } from "./command.ts";
 import { IsolatedSandbox } from "./isolated.ts";
 import { PlainSandbox } from "./plain.ts";
-import { isolatedFindings, plainFindings, probeIsolation } from "./probe.ts";
+import { isolatedFindings, plainFindings, type Platform, platformProblem, probeIsolation, thisPlatform } from "./probe.ts";
 import type { Finding, Sandbox } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 
@@ -27,13 +27,17 @@ export interface SandboxOptions {
   without?: readonly string[];
   /** False: no control groups though they could be used. */
   cgroups?: boolean;
+  /** The machine that this one is to be taken for. */
+  platform?: Platform;
   /** Plain mode's preload for Node programs; the bundled one unless given. */
   preload?: string;
 }
 
-/** The sandbox this machine allows, probed by really running it. Throws when `isolated` was demanded and is impossible. */
+/** The sandbox this machine allows, probed by really running it. Throws PLATFORM_UNSUPPORTED where none is, or `isolated` was demanded and is impossible. */
 export async function createSandbox(options: SandboxOptions): Promise<Sandbox> {
   const { isolation, log } = options;
+  const problem = platformProblem(options.platform ?? thisPlatform());
+  if (problem) throw new WherryError("PLATFORM_UNSUPPORTED", problem);
   const clock = options.clock ?? systemClock;
   const isRoot = process.getuid?.() === 0;
   // Nothing is made here: `wherry doctor` asks too, beside a running Wherry or without a data directory.

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { ownsPodUids, probeIsolation } from "./probe.ts";
+import { WherryError } from "../../base/errors.ts";
+import { silentLog } from "../../base/log.ts";
+import { createSandbox } from "./index.ts";
+import { libcOf, ownsPodUids, type Platform, probeIsolation, thisPlatform } from "./probe.ts";
 
 const isRoot = process.getuid?.() === 0;
 const possible = await probeIsolation(isRoot);
@@ -10,6 +13,32 @@ test("a missing program is named with its package", async () => {
   const { tools, finding } = await probeIsolation(isRoot, ["ip", "nsenter"]);
   assert.equal(tools, undefined);
   assert.deepEqual([finding.enforced, finding.message, finding.remedy], [false, "Pods run as plain processes: nsenter, ip not found.", "apt-get install util-linux iproute2"]);
+});
+
+const platforms: [string, string, Platform["libc"], RegExp | undefined][] = [
+  ["linux", "x64", "glibc", undefined],
+  ["linux", "arm64", "glibc", undefined],
+  ["linux", "x64", "unknown", undefined],
+  ["linux", "x64", "musl", /musl .* is not supported: .* built for glibc/],
+  ["linux", "riscv64", "glibc", /Linux on riscv64 is not supported/],
+  ["darwin", "arm64", "unknown", /macOS is not supported: .* no namespaces .* virtual machine/],
+  ["win32", "x64", "unknown", /Windows is not supported; the Windows Subsystem for Linux is/],
+  ["freebsd", "x64", "unknown", /freebsd is not supported/],
+];
+for (const [system, cpu, libc, refused] of platforms) {
+  for (const isolation of ["auto", "plain"] as const) {
+    test(`${system} on ${cpu} with ${libc}, --isolation=${isolation}: ${refused ? "refused" : "goes on"}`, async () => {
+      const sandbox = createSandbox({ dataDir: "/tmp/wherry-no-such-dir", isolation, log: silentLog, cgroups: false, platform: { system, cpu, libc } });
+      if (!refused) return void assert.match((await sandbox).mode, /^(isolated|plain)$/);
+      await assert.rejects(sandbox, (error) => error instanceof WherryError && error.code === "PLATFORM_UNSUPPORTED" && error.exitCode === 8 && refused.test(error.message) && /Linux x64 or arm64 with glibc/.test(error.remedy));
+    });
+  }
+}
+
+test("the C library, by what a process has loaded", () => {
+  const line = (file: string) => `7f2c4a228000-7f2c4a350000 r-xp 00028000 fe:01 1234 ${file}\n7ffd0-7ffd1 rw-p 00000000 00:00 0 [stack]\n`;
+  assert.deepEqual(["/lib/ld-musl-x86_64.so.1", "/usr/lib/libc.musl-aarch64.so.1", "/usr/lib/x86_64-linux-gnu/libc.so.6", "/lib/x86_64-linux-gnu/libc-2.31.so", "/home/me/musl/libc.so.6", "/opt/static-node"].map((file) => libcOf(line(file))), ["musl", "musl", "glibc", "glibc", "glibc", "unknown"]);
+  assert.notEqual(thisPlatform().libc, "musl");
 });
 
 test("uid maps", () => {

@@ -12,10 +12,37 @@ export interface Probe {
   findings: Finding[];
 }
 
+/** What this machine is, as far as it decides whether Wherry can run at all. */
+export interface Platform {
+  /** As process.platform and process.arch. */
+  system: string;
+  cpu: string;
+  libc: "glibc" | "musl" | "unknown";
+}
+
+export function thisPlatform(): Platform {
+  return { system: process.platform, cpu: process.arch, libc: process.platform === "linux" ? libcOf(readFileSync("/proc/self/maps", "latin1")) : "unknown" };
+}
+
+/** The C library that a process has loaded, by its /proc/PID/maps. A program that is linked statically has none. */
+export function libcOf(maps: string): Platform["libc"] {
+  if (/\/(ld-musl-|libc\.musl-)[^/\n]*$/m.test(maps)) return "musl";
+  return /\/libc(\.so\.6|-2\.\d+\.so)$/m.test(maps) ? "glibc" : "unknown";
+}
+
+/** Why nothing at all can run here; undefined where it can. */
+export function platformProblem({ system, cpu, libc }: Platform): string | undefined {
+  if (system === "darwin") return "macOS is not supported: it has no namespaces for isolated pods, and plain mode needs Linux's /proc and a whole 127.0.0.0/8 of loopback addresses. A Linux virtual machine has both";
+  if (system === "win32") return "Windows is not supported; the Windows Subsystem for Linux is";
+  if (system !== "linux") return `${system} is not supported`;
+  if (cpu !== "x64" && cpu !== "arm64") return `Linux on ${cpu} is not supported`;
+  if (libc === "musl") return "Linux with musl (Alpine, most likely) is not supported: the Node and the Postgres that come with Wherry are built for glibc, and busybox has not the mount, unshare and setpriv that pods are started with";
+  return undefined;
+}
+
 /** `without` names programs to be treated as absent; for tests and for people who want to see the difference. */
 export async function probeIsolation(isRoot: boolean, without: readonly string[] = []): Promise<{ tools: Tools | undefined; finding: Finding }> {
   const no = (message: string, remedy: string) => ({ tools: undefined, finding: { id: "namespaces", enforced: false, message, remedy } });
-  if (process.platform !== "linux") return no(`Pods run as plain processes: ${process.platform} has no Linux namespaces.`, "");
   const found = findTools(isRoot, without);
   if ("missing" in found) {
     const packages = [...new Set(found.missing.map((entry) => entry.package))];
