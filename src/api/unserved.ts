@@ -12,7 +12,6 @@ export interface Unserved {
 
 export const unserved: readonly Unserved[] = [
   { group: "apps", resource: "daemonsets", kind: "DaemonSet", lack: "no pods are made of it" },
-  { group: "batch", resource: "jobs", kind: "Job", lack: "no pods are made of it" },
   { group: "batch", resource: "cronjobs", kind: "CronJob", lack: "no Jobs are made of it" },
   { group: "", resource: "replicationcontrollers", kind: "ReplicationController", lack: "no pods are made of it; use a Deployment" },
   { group: "autoscaling", resource: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler", lack: "nothing is scaled by it" },

@@ -17,13 +17,20 @@ interface Child {
   metadata: ObjectMeta;
 }
 
+export interface ClaimOptions<T> {
+  /** Which of the selected belong to the owner; the others are neither kept nor adopted. Default: all. */
+  adoptable?: (child: T) => boolean;
+  /** Put on what is adopted, taken off what is released. */
+  finalizer?: string;
+}
+
 export function claimChildren<T extends Child>(
   cache: Cache,
   resource: GroupVersionResource,
   ownerResource: GroupVersionResource,
   owner: { metadata: ObjectMeta; spec?: { selector?: LabelSelector | undefined } | undefined },
   reference: OwnerReference,
-  adoptable: (child: T) => boolean = () => true,
+  { adoptable = () => true, finalizer }: ClaimOptions<T> = {},
 ): Claim<T> {
   const claimed: T[] = [];
   const actions: Action[] = [];
@@ -33,7 +40,7 @@ export function claimChildren<T extends Child>(
     if (fits(child)) claimed.push(child);
     else if (!ownerGoes && !child.metadata.deletionTimestamp) {
       const ownerReferences = (child.metadata.ownerReferences ?? []).filter(({ uid }) => uid !== owner.metadata.uid);
-      actions.push(ownersPatch(resource, child, ownerReferences));
+      actions.push(ownersPatch(resource, child, ownerReferences, finalizer && child.metadata.finalizers?.includes(finalizer) ? child.metadata.finalizers.filter((other) => other !== finalizer) : undefined));
     }
   }
   const adoptions = ownerGoes
@@ -41,16 +48,16 @@ export function claimChildren<T extends Child>(
     : cache
         .orphansIn<T>(resource, owner.metadata.namespace!)
         .filter((child) => !child.metadata.deletionTimestamp && fits(child))
-        .map((child) => ownersPatch(resource, child, [...(child.metadata.ownerReferences ?? []), reference]));
+        .map((child) => ownersPatch(resource, child, [...(child.metadata.ownerReferences ?? []), reference], finalizer && [...new Set([...(child.metadata.finalizers ?? []), finalizer])]));
   // A child adopted by an owner that is gone already would be garbage: the server is asked, not the cache.
   if (adoptions.length > 0) actions.push({ do: "ifPresent", resource: ownerResource, object: owner, actions: adoptions });
   return { claimed: claimed.sort(byName), actions };
 }
 
 /** Guarded by the child's revision: two owners that adopt at the same time must not both succeed. */
-function ownersPatch(resource: GroupVersionResource, child: Child, ownerReferences: OwnerReference[]): Action {
+function ownersPatch(resource: GroupVersionResource, child: Child, ownerReferences: OwnerReference[], finalizers: string[] | "" | undefined): Action {
   const { uid, resourceVersion } = child.metadata;
-  return { do: "patch", resource, object: child, patch: { metadata: { uid, resourceVersion, ownerReferences: ownerReferences.length > 0 ? ownerReferences : null } } };
+  return { do: "patch", resource, object: child, patch: { metadata: { uid, resourceVersion, ownerReferences: ownerReferences.length > 0 ? ownerReferences : null, ...(finalizers && { finalizers: finalizers.length > 0 ? finalizers : null }) } } };
 }
 
 /** Caches come in no order that means anything; plans must not depend on it. */

@@ -14,6 +14,9 @@ import { deploymentController } from "./deployment/plan.ts";
 import { disruptionController } from "./disruption.ts";
 import { eventExpiryController } from "./event-expiry.ts";
 import { GarbageCollector } from "./garbage/collector.ts";
+import { jobOrphanController } from "./job/orphans.ts";
+import { jobController } from "./job/plan.ts";
+import { finishedJobController } from "./job/ttl.ts";
 import { rootCaController, serviceAccountController } from "./namespace/defaults.ts";
 import { namespaceController } from "./namespace/namespace.ts";
 import { nodeController } from "./node/lifecycle.ts";
@@ -49,6 +52,9 @@ function listControllers(options: ControllersOptions): Controller[] {
     deploymentController,
     replicaSetController,
     statefulSetController,
+    jobController,
+    jobOrphanController,
+    finishedJobController,
     disruptionController,
     schedulerController,
     endpointSliceController,

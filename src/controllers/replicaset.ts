@@ -26,7 +26,7 @@ export const replicaSetController = controller<ReplicaSet>({
 
 export function planReplicaSet(replicaSet: ReplicaSet, cache: Cache, nowMs: number): Plan {
   const reference = controllerReference(replicaSet, "apps/v1", "ReplicaSet");
-  const { claimed, actions } = claimChildren<Pod>(cache, resources.pods, resources.replicaSets, replicaSet, reference, (pod) => !isFinished(pod) || pod.metadata.ownerReferences?.some(({ uid }) => uid === replicaSet.metadata.uid) === true);
+  const { claimed, actions } = claimChildren<Pod>(cache, resources.pods, resources.replicaSets, replicaSet, reference, { adoptable: (pod) => !isFinished(pod) || pod.metadata.ownerReferences?.some(({ uid }) => uid === replicaSet.metadata.uid) === true });
   // Adopted and released ones change who counts; count when the cache shows them.
   if (actions.length > 0) return { actions };
   const active = claimed.filter(isActive);

@@ -33,7 +33,7 @@ export function planStatefulSet(set: StatefulSet, cache: Cache, nowMs: number): 
   const reference = controllerReference(set, "apps/v1", "StatefulSet");
   // One that goes makes nothing anew: revisions that the garbage collector has just orphaned must not come back.
   if (set.metadata.deletionTimestamp) return { actions: [] };
-  const { claimed: pods, actions: podClaims } = claimChildren<Pod>(cache, resources.pods, resources.statefulSets, set, reference, (pod) => ordinalOf(set, pod) >= 0);
+  const { claimed: pods, actions: podClaims } = claimChildren<Pod>(cache, resources.pods, resources.statefulSets, set, reference, { adoptable: (pod) => ordinalOf(set, pod) >= 0 });
   // After a deletion that orphaned, a set of the same name goes on with the history that it finds.
   const { claimed: known, actions: revisionClaims } = claimChildren<ControllerRevision>(cache, resources.controllerRevisions, resources.statefulSets, set, reference);
   if (podClaims.length + revisionClaims.length > 0) return { actions: [...podClaims, ...revisionClaims] };
