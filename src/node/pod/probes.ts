@@ -7,9 +7,10 @@ export interface ProbeOutcome {
   output: string;
 }
 
-// While a fresh program does not listen yet, the first period is spent asking again and again, so that a pod is
-// Ready when it is and not up to a period later. Such answers count for nothing and make no Event.
-const eagerMs = { first: 20, factor: 1.4, max: 250 } as const;
+// While a fresh program does not listen yet, it is asked again and again between the askings that count, so that a pod is
+// Ready when it is and not up to a period later: many that start at once need seconds. Such answers count for nothing and
+// make no Event; who has not listened for ten seconds, or a longer period, is asked once a period.
+const eagerMs = { first: 20, factor: 1.4, max: 250, atLeast: 10_000 } as const;
 
 /**
  * One probe of one container, from its start until {@link stop}. Thresholds as kubelet counts them: the result
@@ -27,7 +28,9 @@ export class ProbeLoop {
   #timer: Timer | undefined;
   #stopped = false;
   #eagerDelayMs: number = eagerMs.first;
-  #firstAskMs = 0;
+  #eagerUntilMs = 0;
+  /** The first period's refusals count for nothing. */
+  #countsFromMs = 0;
 
   constructor(kind: ProbeKind, probe: Probe, clock: Clock, ask: () => Promise<ProbeOutcome>, on: { change(success: boolean): void; failure(output: string): void }) {
     this.kind = kind;
@@ -44,7 +47,9 @@ export class ProbeLoop {
   /** Begins `initialDelaySeconds` after the container's start. */
   start(containerStartedMs: number): void {
     const dueMs = containerStartedMs + (this.#probe.initialDelaySeconds ?? 0) * 1000;
-    this.#firstAskMs = Math.max(dueMs, this.#clock.now());
+    const firstAskMs = Math.max(dueMs, this.#clock.now());
+    this.#eagerUntilMs = firstAskMs + Math.max(this.#periodMs, eagerMs.atLeast);
+    this.#countsFromMs = firstAskMs + this.#periodMs;
     this.#schedule(Math.max(0, dueMs - this.#clock.now()));
   }
   stop(): void {
@@ -60,9 +65,12 @@ export class ProbeLoop {
     const askedMs = this.#clock.now();
     const outcome = await this.#ask().catch(() => undefined);
     if (this.#stopped) return;
-    if (outcome && !outcome.success && this.#isEager(outcome)) {
-      this.#schedule(this.#eagerDelayMs);
+    if (outcome && this.#isEager(outcome)) {
+      const counts = askedMs >= this.#countsFromMs;
+      if (counts) this.#countsFromMs = askedMs + this.#periodMs;
+      this.#schedule(Math.max(0, Math.min(this.#eagerDelayMs, this.#countsFromMs - this.#clock.now())));
       this.#eagerDelayMs = Math.min(eagerMs.max, this.#eagerDelayMs * eagerMs.factor);
+      if (counts) this.#count(outcome);
       return;
     }
     // The next one is due a period after this one was asked, however long it took. An answer that could not be
@@ -72,7 +80,7 @@ export class ProbeLoop {
   }
 
   #isEager(outcome: ProbeOutcome): boolean {
-    return this.kind !== "liveness" && !this.#probe.exec && this.#result === undefined && /connection refused/.test(outcome.output) && this.#clock.now() - this.#firstAskMs < this.#periodMs;
+    return !outcome.success && this.kind !== "liveness" && !this.#probe.exec && this.#result !== true && /connection refused/.test(outcome.output) && this.#clock.now() < this.#eagerUntilMs;
   }
 
   #count(outcome: ProbeOutcome): void {

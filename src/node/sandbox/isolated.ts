@@ -56,6 +56,11 @@ export class IsolatedSandbox implements Sandbox {
     return this.#described;
   }
 
+  get scratch(): string {
+    if (!this.#scratch) throw new Error("the sandbox has not been started");
+    return this.#scratch;
+  }
+
   async start(): Promise<void> {
     const { tools, clock, dataDir } = this.#options;
     // Where Wherry is no root, pods' files belong to its user: this mode is then all that is around their set-uid files.

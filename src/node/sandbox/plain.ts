@@ -13,6 +13,7 @@ import { Leftovers, sandboxVariable } from "./leftovers.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
 import { PlainContainer, type PlainRuntime, startPlainContainer } from "./plain-container.ts";
 import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
+import { makeScratch, removeScratch } from "./scratch.ts";
 
 export const plainAddresses = { gateway: "127.97.0.1", dns: "127.96.0.10", api: "127.96.0.1" } as const;
 
@@ -44,6 +45,7 @@ export class PlainSandbox implements Sandbox {
   readonly #pods = new Set<PlainPod>();
   readonly #leftovers: Leftovers;
   #runtime: PlainRuntime | undefined;
+  #scratch: string | undefined;
 
   constructor(options: PlainOptions) {
     this.#options = options;
@@ -51,6 +53,11 @@ export class PlainSandbox implements Sandbox {
     this.#addresses = new AddressPool("127.97", 2 + (Number.parseInt(options.id.slice(0, 2), 16) % 250) * 256);
     this.findings = options.findings;
     this.#leftovers = new Leftovers(join(options.dataDir, "sandbox", "processes"), options.id, options.log);
+  }
+
+  get scratch(): string {
+    if (!this.#scratch) throw new Error("the sandbox has not been started");
+    return this.#scratch;
   }
 
   async start(): Promise<void> {
@@ -73,7 +80,10 @@ export class PlainSandbox implements Sandbox {
     await this.#bundlePreload();
     copyFileSync(this.#options.preload, preload);
     if (isRoot) openForPods(dataDir);
-    const fifos = new FifoPool(join(dir, "pipes"), findProgram("mkfifo") ?? "mkfifo");
+    this.#scratch = makeScratch(dataDir, this.#options.id);
+    // Each pod passes through to what is its own.
+    if (isRoot) chmodSync(this.#scratch, 0o711);
+    const fifos = new FifoPool(join(this.#scratch, "pipes"), findProgram("mkfifo") ?? "mkfifo");
     await fifos.start();
     const watchdog = new MemoryWatchdog(this.#options.clock);
     this.#runtime = {
@@ -102,6 +112,7 @@ export class PlainSandbox implements Sandbox {
     await Promise.all([...this.#pods].map((pod) => pod.remove()));
     if (this.#options.cgroups) await closeCgroups(this.#options.cgroups);
     this.#runtime = undefined;
+    if (this.#scratch) removeScratch(this.#scratch);
   }
 }
 

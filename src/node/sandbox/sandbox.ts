@@ -11,6 +11,11 @@ export interface Sandbox {
   readonly network: NetworkNamespace;
   /** What this machine cannot enforce, why, and the one command that would lift it. For doctor, conditions, docs. */
   readonly findings: readonly Finding[];
+  /**
+   * Once started: a folder in memory, where the machine has one, that is empty at first and gone at the end. For small
+   * files that no restart needs and the disk need not see, such as tokens.
+   */
+  readonly scratch: string;
   start(): Promise<void>;
   /** Ends every process it started; idempotent. */
   stop(deadline: AbortSignal): Promise<void>;

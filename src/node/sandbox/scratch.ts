@@ -17,7 +17,7 @@ export function makeScratch(dataDir: string, id: string): string {
       for (const name of readdirSync(sharedMemory)) if (name.startsWith(`wherry-${uid}-`)) removeAbandoned(join(sharedMemory, name), uid);
       const existing = lstatSync(dir, { throwIfNoEntry: false });
       // Everybody may make folders there: one that is not ours is left alone.
-      if (!existing || (existing.isDirectory() && existing.uid === uid && (existing.mode & 0o777) === 0o700)) {
+      if (!existing || (existing.isDirectory() && existing.uid === uid && (existing.mode & 0o766) === 0o700)) {
         rmSync(dir, { recursive: true, force: true });
         mkdirSync(dir, { mode: 0o700 });
         writeFileSync(join(dir, "owner"), JSON.stringify(identify(process.pid)));

@@ -21,8 +21,11 @@ export class FakeSandbox implements Sandbox {
   /** Throws to refuse. */
   beforeStart: (spec: ContainerSpec) => void = () => {};
 
-  constructor(kind: "scripted" | "processes") {
+  readonly scratch: string;
+
+  constructor(kind: "scripted" | "processes", scratch: string) {
     this.kind = kind;
+    this.scratch = scratch;
   }
   async start(): Promise<void> {}
   async stop(): Promise<void> {

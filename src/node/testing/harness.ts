@@ -32,7 +32,7 @@ export class NodeHarness implements AsyncDisposable {
   readonly workers: PodWorker[] = [];
 
   constructor(kind: "scripted" | "processes" = "scripted") {
-    this.sandbox = new FakeSandbox(kind);
+    this.sandbox = new FakeSandbox(kind, join(this.dataDir, "scratch"));
     const optional = async <T>(read: Promise<T>) => await read.catch((error: unknown) => {
       if (error instanceof StatusError && error.code === 404) return undefined;
       throw error;

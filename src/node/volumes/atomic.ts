@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { chown, lstat, mkdir, readdir, readlink, rename, rm, symlink, writeFile, chmod } from "node:fs/promises";
+import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** Files of a volume that the agent writes: relative path → content and mode. */
@@ -8,44 +8,52 @@ export type Payload = Map<string, { data: Buffer; mode: number }>;
 /**
  * Puts a payload into a folder so that readers see either all of the old files or all of the new ones: the files
  * lie in a folder of their own (`..2026_11_21_…`), `..data` points to it and is swapped by one rename, and the
- * visible names point through `..data`. Returns false when nothing had changed.
+ * visible names point through `..data`. Returns false when nothing had changed. Synchronous, since `dir` lies in memory
+ * and a trip to the thread pool costs more than each step.
  * Source of the layout: k8s.io/kubernetes/pkg/volume/util/atomic_writer.go.
  */
-export async function writePayload(dir: string, payload: Payload, nowMs: number, owner?: number): Promise<boolean> {
+export function writePayload(dir: string, payload: Payload, nowMs: number, owner?: number): boolean {
   const digest = digestOf(payload);
   const data = join(dir, "..data");
-  const current = await readlink(data).catch(() => undefined);
-  if (current?.endsWith(`.${digest}`)) return false;
+  if (linkTarget(data)?.endsWith(`.${digest}`)) return false;
 
   const stamp = new Date(nowMs).toISOString().slice(0, 19).replaceAll(/[-T:]/g, "_");
   const name = `..${stamp}.${digest}`;
   const fresh = join(dir, name);
-  await rm(fresh, { recursive: true, force: true });
-  await mkdir(fresh, { recursive: true, mode: 0o755 });
+  rmSync(fresh, { recursive: true, force: true });
+  mkdirSync(fresh, { mode: 0o755 });
   for (const [path, { data, mode }] of payload) {
     const file = join(fresh, path);
-    await mkdir(dirname(file), { recursive: true, mode: 0o755 });
-    await writeFile(file, data, { mode });
+    if (path.includes("/")) mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
+    writeFileSync(file, data, { mode });
     // The umask took its share.
-    await chmod(file, mode);
-    if (owner !== undefined) await chown(file, owner, owner);
+    chmodSync(file, mode);
+    if (owner !== undefined) chownSync(file, owner, owner);
   }
   const temporary = join(dir, "..data_tmp");
-  await rm(temporary, { force: true });
-  await symlink(name, temporary);
-  await rename(temporary, data);
+  rmSync(temporary, { force: true });
+  symlinkSync(name, temporary);
+  renameSync(temporary, data);
 
   const visible = new Set([...payload.keys()].map((path) => path.split("/")[0]!));
-  for (const entry of await readdir(dir)) {
+  for (const entry of readdirSync(dir)) {
     if (entry === "..data" || entry === name) continue;
     // Old generations, and names that the payload no longer has.
-    if (entry.startsWith("..") || !visible.has(entry)) await rm(join(dir, entry), { recursive: true, force: true });
+    if (entry.startsWith("..") || !visible.has(entry)) rmSync(join(dir, entry), { recursive: true, force: true });
   }
   for (const entry of visible) {
     const link = join(dir, entry);
-    if (!(await lstat(link).catch(() => undefined))) await symlink(join("..data", entry), link);
+    if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(join("..data", entry), link);
   }
   return true;
+}
+
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
+  }
 }
 
 function digestOf(payload: Payload): string {

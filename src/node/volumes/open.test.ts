@@ -74,13 +74,13 @@ const payload = (files: Record<string, string>, mode = 0o644): Payload => new Ma
 
 test("writePayload() swaps all files at once behind ..data, and removes what is gone", withFolder(async (dir) => {
   const nowMs = Date.UTC(2026, 10, 21, 4, 57, 57);
-  assert.equal(await writePayload(dir, payload({ a: "1", "deep/b": "2", old: "x" }, 0o440), nowMs), true);
+  assert.equal(writePayload(dir, payload({ a: "1", "deep/b": "2", old: "x" }, 0o440), nowMs), true);
   assert.equal(readlinkSync(join(dir, "a")), "..data/a");
   assert.match(readlinkSync(join(dir, "..data")), /^\.\.2026_11_21_04_57_57\./);
   assert.equal(statSync(join(dir, "deep", "b")).mode & 0o777, 0o440);
   const before = readlinkSync(join(dir, "..data"));
-  assert.equal(await writePayload(dir, payload({ a: "1", "deep/b": "2", old: "x" }, 0o440), nowMs + 1000), false, "nothing changed");
-  assert.equal(await writePayload(dir, payload({ a: "new", "deep/b": "2" }), nowMs), true);
+  assert.equal(writePayload(dir, payload({ a: "1", "deep/b": "2", old: "x" }, 0o440), nowMs + 1000), false, "nothing changed");
+  assert.equal(writePayload(dir, payload({ a: "new", "deep/b": "2" }), nowMs), true);
   assert.notEqual(readlinkSync(join(dir, "..data")), before);
   assert.equal(readFileSync(join(dir, "a"), "utf8"), "new");
   assert.deepEqual(readdirSync(dir).filter((name) => !name.startsWith("..2")).sort(), ["..data", "a", "deep"]);

@@ -1,4 +1,4 @@
-import { realpathSync } from "node:fs";
+import { chmodSync, mkdirSync, realpathSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { quantityValue } from "../../api/quantity.ts";
@@ -31,6 +31,8 @@ interface Mounted {
 export class PodVolumes {
   readonly #ctx: NodeContext;
   readonly #dir: string;
+  /** What the agent writes lies in memory: tokens and secrets never touch the disk, and a start waits for none. */
+  readonly #generatedDir: string;
   readonly #owner: number | undefined;
   readonly #mounted = new Map<string, Mounted>();
   readonly #tokens: PodTokens;
@@ -42,6 +44,7 @@ export class PodVolumes {
     this.#ctx = ctx;
     this.#pod = pod;
     this.#dir = join(dir, "volumes");
+    this.#generatedDir = join(ctx.sandbox.scratch, "volumes", pod.metadata.uid);
     this.#owner = ctx.root ? hostUid : undefined;
     this.#tokens = new PodTokens(ctx, pod);
   }
@@ -64,13 +67,15 @@ export class PodVolumes {
   }
 
   async #setUp(volume: Volume): Promise<Mounted> {
-    const path = join(this.#dir, volume.name);
     const generated = await volumePayload(volume, this.#payloadInput);
     if (generated) {
-      await mkdir(path, { recursive: true, mode: 0o755 });
-      await writePayload(path, generated, this.#ctx.clock.now(), this.#owner);
+      const path = join(this.#generatedDir, volume.name);
+      await this.#makeGeneratedDir();
+      mkdirSync(path, { recursive: true, mode: 0o755 });
+      writePayload(path, generated, this.#ctx.clock.now(), this.#owner);
       return { path, generated: true, readOnly: true, owned: false };
     }
+    const path = join(this.#dir, volume.name);
     if (volume.emptyDir) {
       const { sizeLimit } = volume.emptyDir;
       const size = sizeLimit === undefined ? 0 : quantityValue(String(sizeLimit));
@@ -84,6 +89,13 @@ export class PodVolumes {
     if (volume.ephemeral) return await this.#claim(`${this.#pod.metadata.name}-${volume.name}`, false);
     if (volume.hostPath) return await this.#hostPath(volume.hostPath.path, volume.hostPath.type ?? "");
     throw new Error(`volumes of type ${Object.keys(volume).find((key) => key !== "name") ?? "(none)"} are not supported here`);
+  }
+
+  /** The pod's own: in plain mode nothing but its mode keeps other pods out. */
+  async #makeGeneratedDir(): Promise<void> {
+    const parent = dirname(this.#generatedDir);
+    if (mkdirSync(parent, { recursive: true, mode: 0o711 }) !== undefined) chmodSync(parent, 0o711);
+    await makeFolder(this.#generatedDir, 0o700, this.#owner);
   }
 
   #usersOf(volume: string): number {
@@ -173,7 +185,7 @@ export class PodVolumes {
         if (!mounted?.generated) continue;
         try {
           const payload = await volumePayload(volume, this.#payloadInput);
-          if (payload) await writePayload(mounted.path!, payload, this.#ctx.clock.now(), this.#owner);
+          if (payload) writePayload(mounted.path!, payload, this.#ctx.clock.now(), this.#owner);
         } catch (error) {
           this.#ctx.event(this.#pod, "Warning", "FailedMount", `MountVolume.SetUp failed for volume ${JSON.stringify(volume.name)} : ${(error as Error).message}`);
         }
@@ -194,11 +206,8 @@ export class PodVolumes {
   async unmount(): Promise<void> {
     this.#renewal?.cancel();
     await this.#refreshing;
-    for (const [name, { generated, path }] of this.#mounted) {
-      if (!generated) continue;
-      this.#mounted.delete(name);
-      await rm(path!, { recursive: true, force: true });
-    }
+    for (const [name, { generated }] of this.#mounted) if (generated) this.#mounted.delete(name);
+    await rm(this.#generatedDir, { recursive: true, force: true });
   }
 }
 
