@@ -20,7 +20,8 @@ export interface Client {
   delete<T = KubeObject>(resource: GroupVersionResource, namespace: string | undefined, name: string, options?: DeleteOptions): Promise<T>;
 }
 
-export type PatchType = "json" | "merge" | "strategic";
+/** "apply" is server-side apply: the patch is a configuration of `fieldManager`'s, and the object is created when there is none. */
+export type PatchType = "json" | "merge" | "strategic" | "apply";
 
 export interface ListOptions {
   /** Undefined: all namespaces, or a cluster-scoped resource. */
@@ -42,6 +43,8 @@ export interface WriteOptions {
   /** "status", "scale", "binding", "eviction", "token", … */
   subresource?: string;
   fieldManager?: string;
+  /** Of an apply: take what others own. */
+  force?: boolean;
   dryRun?: boolean;
   signal?: AbortSignal;
 }

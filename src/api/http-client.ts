@@ -26,7 +26,7 @@ export interface HttpClient extends Client {
   close(): void;
 }
 
-const patchTypes: Record<PatchType, string> = { json: "application/json-patch+json", merge: "application/merge-patch+json", strategic: "application/strategic-merge-patch+json" };
+const patchTypes: Record<PatchType, string> = { json: "application/json-patch+json", merge: "application/merge-patch+json", strategic: "application/strategic-merge-patch+json", apply: "application/apply-patch+yaml" };
 
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   return new SocketClient(options);
@@ -148,7 +148,7 @@ function queryOf(query: Record<string, unknown>): string {
   return text === "" ? "" : `?${text}`;
 }
 
-const writeQuery = ({ fieldManager, dryRun }: WriteOptions): string => queryOf({ fieldManager, ...(dryRun && { dryRun: "All" }) });
+const writeQuery = ({ fieldManager, dryRun, force }: WriteOptions): string => queryOf({ fieldManager, force, ...(dryRun && { dryRun: "All" }) });
 
 async function textOf(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];

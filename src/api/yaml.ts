@@ -10,8 +10,8 @@ const schema = CORE_SCHEMA.withTags(boolYaml11Tag, intTag, floatCoreTag, mergeTa
 
 /**
  * All documents of a YAML (or JSON) text as kubectl understands it; empty documents are left out.
- * Duplicate keys and syntax errors throw an Error with line and column.
+ * Duplicate keys and syntax errors throw an Error with line and column; with `lastOfDuplicates` the last of them counts.
  */
-export function parseYaml(text: string): unknown[] {
-  return loadAll(text, { schema }).filter((document) => document !== null && document !== undefined);
+export function parseYaml(text: string, { lastOfDuplicates = false }: { lastOfDuplicates?: boolean } = {}): unknown[] {
+  return loadAll(text, { schema, json: lastOfDuplicates }).filter((document) => document !== null && document !== undefined);
 }

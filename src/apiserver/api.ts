@@ -14,7 +14,7 @@ import { create } from "./rest/create.ts";
 import { decode, decodeRequest } from "./rest/decode.ts";
 import { type Deleted, remove } from "./rest/delete.ts";
 import { objectOf } from "./rest/keys.ts";
-import { applied, patch } from "./rest/patch.ts";
+import { applied, apply, patch } from "./rest/patch.ts";
 import { bind, evict } from "./rest/pods.ts";
 import { filterOf, list, type Listed, read } from "./rest/read.ts";
 import { scaleOf, withScale } from "./rest/scale.ts";
@@ -111,8 +111,9 @@ export class Api {
 
   patch(kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, options: { subresource?: string } = {}): Promise<object> {
     const { subresource } = options;
-    if (subresource === undefined || subresource === "status") return patch(this.#rest, kind, namespace, name, type, body, context, subresource);
-    if (subresource === "scale" && kind.scale) {
+    if (type === "apply" && (subresource === undefined || subresource === "status")) return apply(this.#rest, kind, namespace, name, body, context, subresource);
+    if (type !== "apply" && (subresource === undefined || subresource === "status")) return patch(this.#rest, kind, namespace, name, type, body, context, subresource);
+    if (subresource === "scale" && kind.scale && type !== "apply") {
       const schema = this.registry.byResource("autoscaling", "v1", "horizontalpodautoscalers")?.schema ?? {};
       return this.#scale(kind, namespace, name, context, (old) => {
         const scale = applied({ schema }, scaleOf(kind, old), type === "strategic" ? "merge" : type, body) as KubeObject;

@@ -280,7 +280,7 @@ test("trap 16: every refusal is a Status", async (t) => {
     ["/api/v1/namespaces/default/configmaps", { "content-type": "text/csv" }, "a,b", 415, "UnsupportedMediaType"],
     ["/api/v1/namespaces/default/configmaps", { "content-type": "application/json" }, "{", 400, "BadRequest"],
     ["/api/v1/pods", { "content-type": "application/json" }, "{}", 405, "MethodNotAllowed"],
-    ["/api/v1/namespaces/default/configmaps/a", { "content-type": "application/apply-patch+yaml" }, "{}", 415, "UnsupportedMediaType", "PATCH"],
+    ["/api/v1/namespaces/default/configmaps/a", { "content-type": "application/apply-patch+yaml" }, "{}", 422, "Invalid", "PATCH"],
     ["/api/v1/namespaces/default/configmaps", { "content-type": "application/json" }, JSON.stringify({ metadata: { name: "c" }, data: { a: "x".repeat(4_000_000) } }), 413, "RequestEntityTooLarge"],
   ];
   for (const [path, headers, body, code, reason, method] of cases) {

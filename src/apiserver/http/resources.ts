@@ -2,7 +2,7 @@ import type { DeleteOptions, ListOptions, PatchType, WatchOptions } from "../../
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import type { Kind } from "../../api/kind.ts";
 import { badRequestError, invalidError, StatusError } from "../../api/status.ts";
-import { notSupported, forbidden } from "../../api/field.ts";
+import { notSupported, forbidden, required } from "../../api/field.ts";
 import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
 import type { Api } from "../api.ts";
@@ -10,8 +10,8 @@ import type { WriteContext } from "../rest/context.ts";
 import { decodeRequest } from "../rest/decode.ts";
 import { deletedStatus } from "../rest/delete.ts";
 import { bytesOf, objectOf } from "../rest/keys.ts";
-import { applyUnsupported } from "../rest/patch.ts";
 import { readBody, readObject, readOptional, parseJson, unsupportedMedia } from "./body.ts";
+import { readConfig } from "./apply-body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type Form, formOf } from "./negotiate.ts";
 import { isTrue, type ResourceInfo } from "./request-info.ts";
@@ -21,7 +21,7 @@ import { serveWatch } from "./watch-stream.ts";
 const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
 
 /** The verbs of objects over HTTP. Throws StatusErrors. */
-export async function serveResource(api: Api, exchange: Exchange, target: ResourceInfo & { kind: Kind }, random: Random): Promise<void> {
+export async function serveResource(api: Api, exchange: Exchange, target: ResourceInfo & { kind: Kind }, random: Random, authorizeCreate?: () => void): Promise<void> {
   const { info } = exchange;
   const { kind, namespace, name, subresource } = target;
   const { query } = info;
@@ -61,10 +61,11 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     case "patch": {
       if (name === undefined) throw methodNotAllowed();
       const type = patchTypeOf(exchange);
-      const context = writeContext(exchange);
-      if (query.get("force") !== null) throw invalidError({ group: "meta.k8s.io", kind: "PatchOptions" }, "", [forbidden("force", "may not be specified for non-apply patch")]);
-      const body = parseJson(await readBody(exchange.request));
-      return answer(exchange, 200, await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {}), kind, form, include, api);
+      const context = { ...writeContext(exchange), ...patchOptions(query, type), ...(authorizeCreate && { authorizeCreate }) };
+      const bytes = await readBody(exchange.request);
+      const body = type === "apply" ? await readConfig(bytes, context) : parseJson(bytes);
+      const patched = await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {});
+      return answer(exchange, context.created ? 201 : 200, patched, kind, form, include, api);
     }
     case "delete": {
       if (subresource !== undefined) throw methodNotAllowed();
@@ -184,6 +185,17 @@ function deleteOptions(given: unknown, query: URLSearchParams): DeleteOptions {
   };
 }
 
+/** Source: k8s.io/apimachinery/pkg/apis/meta/v1/validation, ValidatePatchOptions. */
+function patchOptions(query: URLSearchParams, type: PatchType): Pick<WriteContext, "force"> {
+  const force = query.get("force");
+  const errors = [
+    ...(type === "apply" && !query.get("fieldManager") ? [required("fieldManager", "is required for apply patch")] : []),
+    ...(type !== "apply" && force !== null ? [forbidden("force", "may not be specified for non-apply patch")] : []),
+  ];
+  if (errors.length > 0) throw invalidError({ group: "meta.k8s.io", kind: "PatchOptions" }, "", errors);
+  return { force: isTrue(force) };
+}
+
 function patchTypeOf(exchange: Exchange): PatchType {
   const type = String(exchange.headers["content-type"] ?? "").split(";")[0]!.trim();
   switch (type) {
@@ -194,8 +206,8 @@ function patchTypeOf(exchange: Exchange): PatchType {
     case "application/strategic-merge-patch+json":
       return "strategic";
     case "application/apply-patch+yaml":
-      throw applyUnsupported();
+      return "apply";
     default:
-      throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+      throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
   }
 }

@@ -152,7 +152,7 @@ class HttpApiServer implements ApiServer {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });
         if (["exec", "attach", "portforward"].includes(resource.subresource ?? "")) throw new StatusError(400, "BadRequest", "Upgrade request required");
       }
-      return serveResource(api, exchange, target, random);
+      return serveResource(api, exchange, target, random, () => this.#authorize({ ...info, verb: "create" }, user));
     };
     run().catch((error: unknown) => {
       // An unread body would hold the connection: what is left of it is thrown away.

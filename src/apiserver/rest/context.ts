@@ -27,6 +27,12 @@ export interface WriteContext {
   warnings: string[];
   /** Duplicate fields that the scanner found in the body's text. */
   duplicates?: readonly string[];
+  /** Of an apply: take fields from other managers. */
+  force?: boolean;
+  /** Of an apply, before it creates: throws the StatusError that a create by this user would get. */
+  authorizeCreate?: () => void;
+  /** Set by an apply that created the object. */
+  created?: boolean;
 }
 
 /** What every verb works with. */

@@ -11,7 +11,8 @@ import type { AdmissionRequest, RestDependencies, WriteContext } from "./context
 import { decode } from "./decode.ts";
 import { countsGenerations } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { withManager } from "./managed-fields.ts";
+import { recordWrite, setManagedFields } from "./managed-fields.ts";
+import type { Ownership } from "./update.ts";
 
 // names.SimpleNameGenerator: the prefix is cut so that the whole is a DNS label, and a taken name is tried anew.
 const generatedPrefixMax = 58;
@@ -42,12 +43,15 @@ export function placeIn(kind: Kind, object: KubeObject, namespace: string | unde
   if (namespace !== undefined) metadata.namespace = namespace;
 }
 
-async function createOnce(dependencies: RestDependencies, kind: Kind, draft: KubeObject, context: WriteContext): Promise<Entry> {
+/** `draft` stays as it is; what admission has taken is given back when the object is refused. */
+export async function createOnce(dependencies: RestDependencies, kind: Kind, draft: KubeObject, context: WriteContext, ownership: Ownership = "recorded"): Promise<Entry> {
   const { store, clock, admission } = dependencies;
   // Each attempt starts from the client's object: what admission adds belongs to the attempt.
   const object = JSON.parse(JSON.stringify(draft)) as KubeObject;
   const { metadata } = object;
   kind.defaults?.(object);
+  // What admission fills in is nobody's, until somebody writes it.
+  if (ownership === "recorded") setManagedFields(object, recordWrite(dependencies, kind, undefined, object, context.fieldManager, undefined));
   const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old: undefined };
   await admission.mutate(request);
   try {
@@ -56,7 +60,6 @@ async function createOnce(dependencies: RestDependencies, kind: Kind, draft: Kub
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(clock.now());
     if (countsGenerations(kind)) metadata.generation = 1;
-    delete metadata.managedFields;
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus) delete object["status"];
     kind.prepareForCreate?.(object);
@@ -64,7 +67,6 @@ async function createOnce(dependencies: RestDependencies, kind: Kind, draft: Kub
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);
-    withManager(kind, object, undefined, context.fieldManager, undefined, clock.now());
     const key = keyOf(kind, metadata.namespace, metadata.name);
     if (context.dryRun) {
       if (store.get(key)) throw alreadyExistsError(kind, metadata.name);

@@ -1,22 +1,131 @@
-import { apiVersionOf, type KubeObject, type ManagedFieldsEntry, timestamp } from "../../api/meta.ts";
+import { equalValues } from "../../api/apply/compare.ts";
+import { difference, type Fields, isEmpty, noFields, setOf, union } from "../../api/apply/fields.ts";
+import { capUpdateManagers, decodeOwners, encodeOwners, ManagedFieldsError, ownerOf, type Owners } from "../../api/apply/managers.ts";
+import { fieldElement, PathElementError } from "../../api/apply/path-element.ts";
+import { ListElementError, type Shape, shapeOf } from "../../api/apply/shape.ts";
+import { recordUpdate, type Version, type Versions } from "../../api/apply/updater.ts";
+import { builtinSchema } from "../../api/kinds/table.ts";
 import type { Kind } from "../../api/kind.ts";
+import { apiVersionOf, type KubeObject, type ManagedFieldsEntry, timestamp } from "../../api/meta.ts";
+import type { KindRegistry } from "../../api/registry.ts";
+import type { Schema } from "../../api/schema.ts";
+import type { RestDependencies } from "./context.ts";
 
 /**
- * Who wrote what, in the form that server-side apply reads: one Update entry a manager, version and subresource.
- * Ownership of single fields moves with server-side apply; until then an entry says which manager wrote when.
+ * Who wrote what: each write records the fields it changed for its manager, and takes them from the others.
+ * Source: k8s.io/apimachinery/pkg/util/managedfields/internal/*.go.
  */
-const entriesMax = 10;
+const pathOf = (...names: string[]) => names.map(fieldElement);
 
-export function withManager(kind: Kind, object: KubeObject, old: KubeObject | undefined, manager: string, subresource: string | undefined, nowMs: number): void {
-  const before = object.metadata.managedFields ?? old?.metadata.managedFields ?? [];
-  const version = apiVersionOf(kind.group, kind.version);
-  const mine = (entry: ManagedFieldsEntry) => entry.manager === manager && entry.operation === "Update" && entry.apiVersion === version && (entry.subresource ?? "") === (subresource ?? "");
-  const entry: ManagedFieldsEntry = { manager, operation: "Update", apiVersion: version, time: timestamp(nowMs), fieldsType: "FieldsV1", fieldsV1: fieldsOf(object, subresource), ...(subresource !== undefined && { subresource }) };
-  object.metadata.managedFields = [...before.filter((other) => !mine(other)).slice(-(entriesMax - 1)), entry];
+/** What nobody owns: it is the server's, or names the object. */
+export const neverOwned: Fields = setOf(
+  ...["apiVersion", "kind", "metadata"].map((name) => pathOf(name)),
+  ...["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"].map((name) => pathOf("metadata", name)),
+);
+const statusIsReset = setOf(pathOf("status"));
+const specIsReset = setOf(pathOf("spec"));
+
+/** The object's type in every version it is served in, as writes to the subresource see it. */
+export function versionsOf(registry: KindRegistry, kind: Kind, subresource: string | undefined): Versions {
+  const known = new Map<string, Version | undefined>();
+  const reset = subresource === "status" ? specIsReset : kind.hasStatus ? statusIsReset : undefined;
+  return (apiVersion) => {
+    if (known.has(apiVersion)) return known.get(apiVersion);
+    const target = apiVersion === apiVersionOf(kind.group, kind.version) ? kind : kindAt(registry, apiVersion, kind.kind);
+    const version = target && { shape: shapeOfKind(target), convert: (object: unknown) => converted(registry, object as KubeObject, target), ...(reset && { reset }) };
+    known.set(apiVersion, version);
+    return version;
+  };
 }
 
-/** The top-level fields the manager may have set; precise paths come with server-side apply. */
-function fieldsOf(object: KubeObject, subresource: string | undefined): Record<string, unknown> {
-  const names = subresource === "status" ? ["status"] : Object.keys(object).filter((name) => !["apiVersion", "kind", "metadata", "status"].includes(name));
-  return Object.fromEntries(names.filter((name) => object[name] !== undefined).map((name) => [`f:${name}`, {}]));
+function kindAt(registry: KindRegistry, apiVersion: string, kind: string): Kind | undefined {
+  const [version, group = ""] = apiVersion.split("/").toReversed();
+  return registry.byKind(group, version!, kind);
+}
+
+function converted(registry: KindRegistry, object: KubeObject, target: Kind): KubeObject {
+  const apiVersion = apiVersionOf(target.group, target.version);
+  if (object.apiVersion === apiVersion) return object;
+  const source = kindAt(registry, object.apiVersion, object.kind);
+  const stored = source?.storedAs ? source.storedAs.toStored(object) : object;
+  return { ...(target.storedAs ? target.storedAs.fromStored(stored) : stored), apiVersion, kind: target.kind };
+}
+
+const roots = new WeakMap<Schema, Shape>();
+
+/** Every object's metadata is an ObjectMeta, whatever a custom resource's schema says of it. */
+export function shapeOfKind({ schema }: Pick<Kind, "schema">): Shape {
+  let shape = roots.get(schema);
+  if (!shape) {
+    const metadata = builtinSchema("", "v1", "ConfigMap")!.properties!["metadata"]!;
+    const text: Schema = { type: "string" };
+    const whole: Schema = schema.name !== undefined ? schema : { ...schema, properties: { ...schema.properties, apiVersion: text, kind: text, metadata } };
+    roots.set(schema, (shape = shapeOf(whole)));
+  }
+  return shape;
+}
+
+/** Who asks, as an entry names him. */
+export const entryOf = (kind: Kind, manager: string, operation: "Apply" | "Update", subresource: string | undefined): ManagedFieldsEntry => ({ manager: manager || "unknown", operation, apiVersion: apiVersionOf(kind.group, kind.version), ...(subresource !== undefined && { subresource }) });
+
+/** The object without its managedFields, which are nobody's field and would only have to be compared. */
+const bare = (object: KubeObject): KubeObject => ({ ...object, metadata: { ...object.metadata, managedFields: undefined } as unknown as KubeObject["metadata"] });
+
+/**
+ * The managedFields of `next`, which `manager` writes over `live` (undefined: creates). What the client sent as
+ * managedFields counts as the present state, unless it is nothing or nonsense: a client that does not know of them
+ * must not lose them. `[]` and `[{}]` clear them, and an object without any goes on without until it is applied to.
+ * Undefined: none.
+ */
+export function recordWrite({ registry, clock }: Pick<RestDependencies, "registry" | "clock">, kind: Kind, live: KubeObject | undefined, next: KubeObject, manager: string, subresource: string | undefined): ManagedFieldsEntry[] | undefined {
+  let owners = ownersBefore(live?.metadata.managedFields, next.metadata.managedFields, subresource !== undefined);
+  if (owners.size === 0 && live) return undefined;
+  const entry = entryOf(kind, manager, "Update", subresource);
+  try {
+    owners = withUpdate(owners, entry, live ?? ({ apiVersion: next.apiVersion, kind: next.kind } as KubeObject), next, versionsOf(registry, kind, subresource), timestamp(clock.now()));
+  } catch (error) {
+    // An element without its key: the object is refused by validation, or nothing can be said of who owns it.
+    if (error instanceof ListElementError) return undefined;
+    throw error;
+  }
+  return encodeOwners(capUpdateManagers(owners));
+}
+
+export function withUpdate(owners: Owners, entry: ManagedFieldsEntry, live: KubeObject, next: KubeObject, versions: Versions, time: string): Owners {
+  const { owners: remaining, changed } = recordUpdate(live.metadata ? bare(live) : live, bare(next), entry.apiVersion!, owners, versions);
+  const own = difference(changed, neverOwned);
+  if (isEmpty(own)) return remaining;
+  const owner = ownerOf(entry, noFields);
+  return new Map(remaining).set(owner.id, { ...owner, fields: union(remaining.get(owner.id)?.fields ?? noFields, own), time });
+}
+
+function ownersBefore(live: ManagedFieldsEntry[] | undefined, sent: ManagedFieldsEntry[] | undefined, isSubresource: boolean): Owners {
+  const before = () => decoded(live, true) ?? new Map();
+  if (isSubresource || sent === undefined || sent === live) return before();
+  if (sent.length === 0 || (sent.length === 1 && Object.keys(sent[0]!).length === 0)) return new Map();
+  if (equalValues(sent, live)) return before();
+  return decoded(sent, false) ?? before();
+}
+
+function decoded(entries: ManagedFieldsEntry[] | undefined, trusted: boolean): Owners | undefined {
+  try {
+    const owners = decodeOwners(entries, trusted);
+    return owners.size > 0 ? owners : undefined;
+  } catch (error) {
+    if (error instanceof ManagedFieldsError || error instanceof PathElementError) return undefined;
+    throw error;
+  }
+}
+
+/** Whether two lists name the same owners of the same fields; when they last changed does not matter. */
+export function sameOwnership(a: readonly ManagedFieldsEntry[] | undefined, b: readonly ManagedFieldsEntry[] | undefined): boolean {
+  if (a === b) return true;
+  if (a?.length !== b?.length) return false;
+  return a!.every((entry, index) => equalValues({ ...entry, time: undefined }, { ...b![index], time: undefined }));
+}
+
+/** Puts the list in place; none leaves no trace. */
+export function setManagedFields(object: KubeObject, entries: ManagedFieldsEntry[] | undefined): void {
+  if (entries) object.metadata.managedFields = entries;
+  else delete object.metadata.managedFields;
 }

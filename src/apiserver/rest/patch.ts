@@ -3,13 +3,16 @@ import type { KubeObject } from "../../api/meta.ts";
 import { applyJsonPatch } from "../../api/patch/json.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
-import { badRequestError, StatusError } from "../../api/status.ts";
+import { badRequestError, conflictError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
-import { change, type UpdateTarget } from "./update.ts";
+import { appliedTo } from "./apply.ts";
+import { createOnce, placeIn } from "./create.ts";
+import { keyOf, objectOf } from "./keys.ts";
+import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 
-export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
+export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
     const object = decode(kind, patched, context, true);
@@ -22,7 +25,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
 }
 
 /** The object with the patch on it; also for Scale. Throws the StatusErrors of the patch modules. */
-export function applied(kind: Pick<Kind, "schema">, old: object, type: PatchType, body: unknown): unknown {
+export function applied(kind: Pick<Kind, "schema">, old: object, type: Exclude<PatchType, "apply">, body: unknown): unknown {
   const original = old as Record<string, unknown>;
   switch (type) {
     case "json":
@@ -34,11 +37,42 @@ export function applied(kind: Pick<Kind, "schema">, old: object, type: PatchType
   }
 }
 
-function names(type: PatchType, body: unknown): boolean {
+function names(type: Exclude<PatchType, "apply">, body: unknown): boolean {
   if (type === "json") return Array.isArray(body) && body.some((operation) => (operation as { path?: string }).path === "/metadata/resourceVersion");
   return (body as { metadata?: { resourceVersion?: string } } | null)?.metadata?.resourceVersion !== undefined;
 }
 
-/** Server-side apply is refused until field ownership is real: a wrong "no conflict" would be worse than none. */
-export const applyUnsupported = (): StatusError =>
-  new StatusError(415, "UnsupportedMediaType", "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json (server-side apply is not served yet: use kubectl apply without --server-side)");
+/**
+ * Server-side apply: the object as the configuration wants it, created when there is none.
+ * Source of the order: k8s.io/apiserver/pkg/endpoints/handlers/patch.go.
+ */
+export async function apply(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, config: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
+  const { store } = dependencies;
+  const key = keyOf(kind, namespace, name);
+  for (let attempt = 0; ; attempt++) {
+    if (store.get(key) || target !== undefined) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
+    const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
+    if (object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
+    context.authorizeCreate?.();
+    try {
+      const entry = await createOnce(dependencies, kind, object, context, "given");
+      context.created = true;
+      return objectOf(kind, entry);
+    } catch (error) {
+      // Somebody else made it meanwhile: then there is something to merge with.
+      if (!(error instanceof StatusError) || error.reason !== "AlreadyExists" || attempt >= conflictRetries) throw error;
+      await store.flush();
+    }
+  }
+}
+
+function configured(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, old: KubeObject | undefined, config: unknown, context: WriteContext, target: UpdateTarget): KubeObject {
+  const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target);
+  // Unknown fields were refused, and what null took away gets its default again.
+  const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true);
+  placeIn(kind, object, namespace);
+  if (!object.metadata.name) throw badRequestError(`the name of the object ( based on URL) was undeterminable: name must be provided`);
+  if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
+  if (old && !(config as KubeObject).metadata.resourceVersion) object.metadata.resourceVersion = "";
+  return JSON.parse(JSON.stringify(object)) as KubeObject;
+}

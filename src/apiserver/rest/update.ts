@@ -10,13 +10,16 @@ import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { withManager } from "./managed-fields.ts";
+import { recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
+
+/** Whether a write is recorded in managedFields here, or its object comes with the list as it shall be. */
+export type Ownership = "recorded" | "given";
 
 /** "status" writes only the status; undefined everything but. Others (binding, scale) are shaped by their own verbs. */
 export type UpdateTarget = "status" | undefined;
 
 // A patch without resourceVersion is tried again on the newest object this often. Source: handlers/patch.go.
-const conflictRetries = 5;
+export const conflictRetries = 5;
 
 /** Replaces. Source of the order: k8s.io/apiserver/pkg/registry/rest/update.go. */
 export async function update(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, target?: UpdateTarget, shared = false): Promise<KubeObject> {
@@ -31,7 +34,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
  * Reads, lets `next` make the new object of the old one, and writes under the condition that nobody was faster;
  * otherwise again, unless the new object names the resourceVersion it was made from. `next` gives a private draft.
  */
-export async function change(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, context: WriteContext, target: UpdateTarget, next: (old: KubeObject) => KubeObject): Promise<KubeObject> {
+export async function change(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, context: WriteContext, target: UpdateTarget, next: (old: KubeObject) => KubeObject, ownership: Ownership = "recorded"): Promise<KubeObject> {
   const { store } = dependencies;
   const key = keyOf(kind, namespace, name);
   for (let attempt = 0; ; attempt++) {
@@ -43,7 +46,7 @@ export async function change(dependencies: RestDependencies, kind: Kind, namespa
     if (named && named !== old.metadata.resourceVersion) throw conflictError(kind, name);
     if (object.metadata.uid && object.metadata.uid !== old.metadata.uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${object.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
     try {
-      return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target));
+      return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target, ownership));
     } catch (error) {
       if (!(error instanceof KeyConflictError)) throw error;
       if (named || attempt >= conflictRetries) throw conflictError(kind, name);
@@ -52,10 +55,11 @@ export async function change(dependencies: RestDependencies, kind: Kind, namespa
   }
 }
 
-async function changeOnce(dependencies: RestDependencies, kind: Kind, key: string, entry: Entry, old: KubeObject, object: KubeObject, context: WriteContext, target: UpdateTarget): Promise<Entry> {
-  const { store, clock, admission } = dependencies;
+async function changeOnce(dependencies: RestDependencies, kind: Kind, key: string, entry: Entry, old: KubeObject, object: KubeObject, context: WriteContext, target: UpdateTarget, ownership: Ownership): Promise<Entry> {
+  const { store, admission } = dependencies;
   const { metadata } = object;
-  for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "managedFields"] as const) {
+  const { managedFields } = metadata;
+  for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] as const) {
     if (old.metadata[field] === undefined) delete (metadata as unknown as Record<string, unknown>)[field];
     else (metadata as unknown as Record<string, unknown>)[field] = old.metadata[field];
   }
@@ -70,13 +74,15 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     else object["status"] = old["status"] as unknown;
   }
   const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old };
+  const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, object, context.fieldManager, target));
   if (target === undefined) {
     kind.defaults?.(object);
+    record();
     await admission.mutate(request);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
     if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old) ? 1 : 0);
-  }
+  } else record();
   const errors =
     target === "status"
       ? (kind.validateStatusUpdate?.(object, old) ?? [])
@@ -86,8 +92,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   await admission.validate(request);
 
   // A write that changes nothing is no write: the revision stays, nobody is woken.
-  if (semanticEqual(object, old)) return entry;
-  withManager(kind, object, old, context.fieldManager, target, clock.now());
+  if (isSame(object, old)) return entry;
   if (context.dryRun) return dryEntry(key, object);
   try {
     // The last finalizer gone from an object that is being deleted: it goes now.
@@ -97,6 +102,13 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     admission.release(request);
     throw error;
   }
+}
+
+/** Whether nothing differs but the times at which somebody came to own what he owned before. */
+function isSame(object: KubeObject, old: KubeObject): boolean {
+  if (!sameOwnership(object.metadata.managedFields, old.metadata.managedFields)) return false;
+  const { managedFields } = old.metadata;
+  return semanticEqual({ ...object, metadata: { ...object.metadata, managedFields } }, old);
 }
 
 /**

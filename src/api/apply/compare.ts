@@ -1,0 +1,156 @@
+import { type Fields, noFields } from "./fields.ts";
+import { fieldElement, type PathElement } from "./path-element.ts";
+import { deduce, isObject, type ListShape, type MapShape, type Shape, untyped } from "./shape.ts";
+
+/**
+ * What became of an object's fields. A map or list that came or went counts itself and everything in it; the order
+ * of an associative list does not count.
+ * Source: sigs.k8s.io/structured-merge-diff/v6/typed/compare.go.
+ */
+export interface Comparison {
+  readonly added: Fields;
+  readonly modified: Fields;
+  readonly removed: Fields;
+}
+type Side = "added" | "modified" | "removed";
+const sides = ["added", "modified", "removed"] as const;
+/** Of one node: the trees that stand for it. */
+type Difference = Partial<Record<Side, Fields>>;
+const modified: Difference = { modified: noFields };
+
+/** Throws ListElementError. Neither object is changed; parts that both share cost nothing. */
+export function compare(shape: Shape, old: unknown, next: unknown): Comparison {
+  const difference = old === next ? undefined : compareValues(shape, old, next);
+  return { added: difference?.added ?? noFields, modified: difference?.modified ?? noFields, removed: difference?.removed ?? noFields };
+}
+
+function compareValues(shape: Shape, old: unknown, next: unknown): Difference | undefined {
+  if (old === next) return undefined;
+  if (old === undefined) return { added: everything(shape, next) };
+  if (next === undefined) return { removed: everything(shape, old) };
+  const [before, after] = [deduce(shape, old), deduce(shape, next)];
+  const difference = compareAs(after, old, next);
+  // A value that became something else altogether is looked at as either.
+  return before === after ? difference : merged(compareAs(before, old, next), difference);
+}
+
+function compareAs(as: MapShape | ListShape | "scalar", old: unknown, next: unknown): Difference | undefined {
+  if (as === "scalar") return equalValues(old, next) ? undefined : modified;
+  if ("keys" in as) {
+    const [left, right] = [Array.isArray(old) ? old : [], Array.isArray(next) ? next : []];
+    if (as.atomic || (left.length === 0 && right.length === 0)) return equalValues(old, next) ? undefined : modified;
+    return equalValues(left, right) ? undefined : compareLists(as, left, right);
+  }
+  const [left, right] = [isObject(old) ? old : undefined, isObject(next) ? next : undefined];
+  if (as.atomic || (isEmptyMap(as, left) && isEmptyMap(as, right))) return equalValues(old, next) ? undefined : modified;
+  return compareMaps(as, left, right);
+}
+
+/** A struct of Go's is empty only if Go would write nothing of it. */
+const isEmptyMap = (shape: MapShape, map: Record<string, unknown> | undefined): boolean => {
+  if (map === undefined) return true;
+  for (const name in map) if (map[name] !== undefined) return false;
+  return shape.zeros.length === 0;
+};
+
+function compareMaps(shape: MapShape, old: Record<string, unknown> | undefined, next: Record<string, unknown> | undefined): Difference | undefined {
+  let out: Difference | undefined;
+  const compareAt = (name: string) => {
+    const field = shape.fields.get(name);
+    const before = old && (old[name] ?? (old[name] === undefined ? field?.zero : null));
+    const after = next && (next[name] ?? (next[name] === undefined ? field?.zero : null));
+    if (before === after) return;
+    const difference = compareValues(field?.shape ?? shape.element ?? untyped, before, after);
+    if (difference) out = collect(out, fieldElement(name), difference);
+  };
+  for (const name in next) compareAt(name);
+  for (const name in old) if (next?.[name] === undefined) compareAt(name);
+  if (!old || !next) for (const [name] of shape.zeros) if ((old ?? next)?.[name] === undefined) compareAt(name);
+  return out;
+}
+
+function compareLists(shape: ListShape, old: readonly unknown[], next: readonly unknown[]): Difference | undefined {
+  const items = shape.items;
+  const left = grouped(shape, old);
+  const right = grouped(shape, next);
+  let out: Difference | undefined;
+  for (const element of new Set([...left.keys(), ...right.keys()])) {
+    const before = left.get(element) ?? [];
+    const after = right.get(element) ?? [];
+    const difference = before.length <= 1 && after.length <= 1 ? compareValues(items, before[0], after[0]) : compareDuplicates(items, before, after);
+    if (difference) out = collect(out, element, difference);
+  }
+  return out;
+}
+
+/** Elements with one key that come more than once are one field together. */
+function compareDuplicates(items: Shape, before: readonly unknown[], after: readonly unknown[]): Difference | undefined {
+  if (before.length >= 2 && after.length >= 2) return equalValues(before, after) ? undefined : modified;
+  if (before.length >= 2) return { removed: noFields, ...(after.length > 0 && { added: everything(items, after[0]) }) };
+  return { added: noFields, ...(before.length > 0 && { removed: everything(items, before[0]) }) };
+}
+
+/** The tree of a value that came or went as a whole. */
+function everything(shape: Shape, value: unknown): Fields {
+  const as = deduce(shape, value);
+  if (as === "scalar" || as.atomic || typeof value !== "object" || value === null) return noFields;
+  const node: Record<PathElement, Fields> = {};
+  if ("keys" in as) {
+    for (const [element, values] of grouped(as, value as unknown[])) node[element] = values.length > 1 ? noFields : everything(as.items, values[0]);
+  } else {
+    const map = value as Record<string, unknown>;
+    for (const name in map) if (map[name] !== undefined) node[fieldElement(name)] = everything(as.at(name) ?? untyped, map[name]);
+    for (const [name, zero] of as.zeros) if (map[name] === undefined) node[fieldElement(name)] = everything(as.at(name)!, zero);
+  }
+  for (const _ in node) {
+    node["."] = noFields;
+    break;
+  }
+  return node;
+}
+
+/** The list's items by their elements, in order. */
+export function grouped(shape: ListShape, list: readonly unknown[]): Map<PathElement, unknown[]> {
+  const groups = new Map<PathElement, unknown[]>();
+  for (const item of list) {
+    const element = shape.elementOf(item);
+    const group = groups.get(element);
+    if (group) group.push(item);
+    else groups.set(element, [item]);
+  }
+  return groups;
+}
+
+function collect(out: Difference | undefined, element: PathElement, difference: Difference): Difference {
+  const target = (out ?? {}) as Partial<Record<Side, Record<PathElement, Fields>>>;
+  for (const side of sides) if (difference[side] !== undefined) (target[side] ??= {})[element] = difference[side];
+  return target;
+}
+
+function merged(a: Difference | undefined, b: Difference | undefined): Difference | undefined {
+  if (!a || !b) return a ?? b;
+  const out: Difference = { ...a };
+  for (const side of sides) {
+    const [left, right] = [a[side], b[side]];
+    // Only one of the two has anything below itself; the other is the mark of a leaf.
+    if (left && right) out[side] = Object.keys(right).length === 0 ? (Object.keys(left).length === 0 ? left : { ".": noFields, ...left }) : Object.keys(left).length === 0 ? { ".": noFields, ...right } : { ...left, ...right };
+    else if (right) out[side] = right;
+  }
+  return out;
+}
+
+/** Deep equality of JSON values; a key that is undefined is no key. */
+export function equalValues(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false;
+    for (let index = 0; index < a.length; index++) if (!equalValues(a[index], b[index])) return false;
+    return true;
+  }
+  if (Array.isArray(b)) return false;
+  const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
+  for (const key in left) if (!equalValues(left[key], right[key])) return false;
+  for (const key in right) if (left[key] === undefined && right[key] !== undefined) return false;
+  return true;
+}
