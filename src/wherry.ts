@@ -115,8 +115,6 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
 
   try {
     const port = bindApiPort(options, settings);
-    settings.apiPort = port.port;
-    saveSettings();
     const apiUrl = `https://127.0.0.1:${port.port}`;
     api = new ApiProcess(log.child("api"), options.onProgress);
     api.listeners.push({ role: "host", handle: port.handle });
@@ -125,6 +123,8 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const { createSandbox } = await import("./node/sandbox/index.ts");
     const egressPorts = [...new Set([80, 443, ...(options.egressPorts ?? [])])];
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
+    settings.apiPort = port.port;
+    saveSettings();
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, serviceNetwork: sandbox.mode === "plain" ? "127.96." : "10.96." });
     apiReady.catch(() => {}); // awaited below
     await sandbox.start();

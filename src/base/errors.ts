@@ -8,6 +8,7 @@ export const errorCatalogue = {
   DATA_DIR_DAMAGED: { exit: 3, remedy: "Restore a backup of the folder, or start empty with `wherry reset`." },
   DISK_FULL: { exit: 4, remedy: "Free some space; nothing that was acknowledged is lost, and writes are taken again as soon as there is room." },
   PORT_TAKEN: { exit: 5, remedy: "Stop the program on that port, or choose another with --port." },
+  FOLDER_CLOSED: { exit: 10, remedy: "Let others pass through the folder (`chmod o+x FOLDER`), move what lies below it, or run Wherry as its owner instead of root." },
   MANIFEST_INVALID: { exit: 6, remedy: "Correct the file and try again; the object named above was not applied." },
   PROGRAM_MISSING: { exit: 7, remedy: "Install the package named above." },
   PLATFORM_UNSUPPORTED: { exit: 8, remedy: "Run on Linux x64 or arm64 with glibc." },

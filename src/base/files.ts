@@ -1,5 +1,5 @@
-import { closeSync, fsyncSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from "node:fs";
-import { dirname } from "node:path";
+import { closeSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 
 /**
  * Writes a small file so that a reader sees the old or the new content, never half of one, also after power
@@ -32,5 +32,25 @@ export function readJsonFile<T>(file: string): T | undefined {
     return JSON.parse(readFileSync(file, "utf8")) as T;
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * The topmost folder at or above `path` through which the user `uid` may not pass, links followed; undefined when it gets there.
+ * Without `uid`: a user to whom nothing here belongs. Ends at the first part that does not exist.
+ */
+export function closedFolder(path: string, uid = -1): string | undefined {
+  let closed: string | undefined;
+  let folder = resolve(path);
+  try {
+    folder = realpathSync(folder);
+  } catch {
+    // What is above it may be closed all the same.
+  }
+  for (; ; folder = dirname(folder)) {
+    const stat = statSync(folder, { throwIfNoEntry: false });
+    // A pod's group is its own, as its user is.
+    if (stat?.isDirectory() && (stat.mode & (stat.uid === uid ? 0o100 : stat.gid === uid ? 0o010 : 0o001)) === 0) closed = folder;
+    if (folder === dirname(folder)) return closed;
   }
 }

@@ -6,7 +6,7 @@ import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import { resources, systemNamespace } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
 import { WherryError } from "../base/errors.ts";
-import { readJsonFile, writeFileAtomic } from "../base/files.ts";
+import { closedFolder, readJsonFile, writeFileAtomic } from "../base/files.ts";
 import { connect, resourceOf } from "./connect.ts";
 import { mergeKubeconfig } from "./kubeconfig.ts";
 import { followUntilReady, type Workload } from "./progress.ts";
@@ -23,11 +23,14 @@ export interface ApplyRequest {
   dataDir: string;
   paths: string[];
   links: string[];
+  /** Each pod is another user of this machine and reaches its code by the path: plain mode as root. */
+  podUsers?: boolean;
 }
 
 export async function run(argv: string[]): Promise<number> {
   const request = JSON.parse(argv[0]!) as ApplyRequest;
   const project = readProject(request.paths, request.links);
+  if (request.podUsers) refuseClosed(project.artifacts);
   const client = await connect(request.dataDir, { waitMs: 30_000 });
   offerContext(join(request.dataDir, "kubeconfig"));
   const began = performance.now();
@@ -38,6 +41,13 @@ export async function run(argv: string[]): Promise<number> {
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
   return 0;
+}
+
+function refuseClosed(artifacts: readonly Artifact[]): void {
+  for (const { image, context } of artifacts) {
+    const closed = closedFolder(context);
+    if (closed) throw new WherryError("FOLDER_CLOSED", `in plain mode as root each pod has a user of its own, and none may pass through ${closed} to the code of image ${image} in ${context}`);
+  }
 }
 
 /** Adds the context to the user's own kubeconfig; a file that cannot be read or written is left alone. */

@@ -55,6 +55,7 @@ export async function run(argv: string[]): Promise<number | void> {
   });
   const wherry = await startWherry(options);
   greet(wherry);
+  request.podUsers = wherry.mode === "plain" && process.getuid?.() === 0;
   const child = spawn(process.execPath, [entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit"], detached: true });
   const applied = new Promise<number>((done) => child.on("exit", (code) => done(code ?? 0)));
   const first = await Promise.race([interrupted, applied]);

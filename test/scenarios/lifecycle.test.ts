@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { CommandLine, familyOf, foreignListener, isUp, type Running, survivors } from "./command-line.ts";
+import { CommandLine, everybodyMayRead, familyOf, foreignListener, isUp, nobody, type Running, survivors } from "./command-line.ts";
 import { needs } from "../needs.ts";
 import { freePort } from "./stack.ts";
 
@@ -202,4 +202,51 @@ test("version and doctor", { timeout: 60_000 }, async (t) => {
     assert.match(doctor.stdout, /^[✓✗] +memory-limits +\S/m);
   }
   assert.deepEqual(readdirSync(desk.folder).sort(), ["bin", "home"], "doctor makes nothing");
+});
+
+test("plain mode as root: a folder that pods may not pass through is named at once, and nothing is changed", { timeout: 60_000 }, async (t) => {
+  if (process.getuid?.() !== 0) return t.skip("only root's pods have users of their own");
+  await using desk = new CommandLine(t);
+  const closed = desk.path("closed");
+  mkdirSync(join(closed, "app"), { recursive: true });
+  chmodSync(closed, 0o700);
+  writeFileSync(join(closed, "app", "skaffold.yaml"), "apiVersion: skaffold/v4beta11\nkind: Config\nbuild:\n  artifacts:\n  - image: mine\n");
+  writeFileSync(join(closed, "app", "Dockerfile"), 'FROM node:26\nWORKDIR /app\nCOPY . .\nCMD ["node", "main.js"]\n');
+  const remedy = "\n +Let others pass through the folder \\(`chmod o\\+x FOLDER`\\), move what lies below it, or run Wherry as its owner instead of root";
+  const cases: { what: string; args: string[]; says: string }[] = [
+    { what: "the data directory", args: ["--data-dir", "closed/data"], says: `none may pass through ${closed} to its files in the data directory ${closed}/data${remedy}` },
+    { what: "a linked folder", args: ["--data-dir", "data", "--link", "closed/app"], says: `none may pass through ${closed} to the code of image mine in ${closed}/app${remedy}` },
+  ];
+  for (const { what, args, says } of cases) {
+    await t.test(what, async () => {
+      const before = contents(closed);
+      const up = await desk.wherry("up", "--isolation", "plain", "--port", String(await freePort()), ...args);
+      assert.match(up.stderr, new RegExp(says), up.stdout);
+      assert.equal(up.code, 10);
+      assert.deepEqual(contents(closed), before);
+    });
+  }
+  // The same folders do where each pod has files of its own.
+  await t.test("isolated mode takes both", async () => {
+    const up = desk.start("up", "--isolation", "isolated", "--port", String(await freePort()), "--data-dir", "closed/data", "--link", "closed/app");
+    await up.said(isUp);
+    up.kill("SIGINT");
+    assert.equal((await up.ended).code, 130);
+  });
+});
+
+test("an ordinary user: a data directory of somebody else", { timeout: 60_000 }, async (t) => {
+  if (!needs(t, "setpriv")) return;
+  if (process.getuid?.() !== 0) return t.skip("needs two users");
+  if (!everybodyMayRead(import.meta.dirname)) return t.skip("the checkout lies in a folder that only root may enter");
+  await using desk = new CommandLine(t, { uid: nobody });
+  mkdirSync(desk.path("roots"), { mode: 0o700 });
+  for (const [path, why] of [["roots", "EACCES"], ["roots/data", "EACCES"]] as const) {
+    for (const detach of [[], ["--detach"]]) {
+      const up = await desk.wherry("up", "--data-dir", path, ...detach);
+      assert.match(up.stderr, new RegExp(`the data directory ${desk.path(path)} cannot be used: ${why}.*\n +Make the folder yours`));
+      assert.equal(up.code, 3);
+    }
+  }
+  assert.deepEqual([readdirSync(desk.path("roots")), statSync(desk.path("roots")).mode & 0o777], [[], 0o700]);
 });

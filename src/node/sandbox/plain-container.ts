@@ -4,6 +4,7 @@ import { constants } from "node:os";
 import { isAbsolute, join } from "node:path";
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../../base/clock.ts";
+import { closedFolder } from "../../base/files.ts";
 import { Cgroup, type CgroupRoot, joinPrefix } from "./cgroups.ts";
 import { findProgram, quote, run } from "./command.ts";
 import { terminalBelow } from "./container.ts";
@@ -42,6 +43,7 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   if (spec.readOnlyRoot) throw new SandboxRefusal("CreateContainerConfigError", "readOnlyRootFilesystem cannot be kept in plain mode (no namespaces on this machine)");
   const owner = runtime.isRoot ? pod.hostUid : undefined;
   if (owner !== undefined && owner < 1000) throw new SandboxRefusal("CreateContainerConfigError", `host uid ${owner} is not one for pods`);
+  if (owner !== undefined) refuseClosed(spec, owner);
   const tree = makePlainTree(root, spec);
   if (owner !== undefined) {
     giveTree(root, owner);
@@ -74,6 +76,8 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   } catch {
     throw new SandboxRefusal("RunContainerError", `exec: ${JSON.stringify(spec.argv[0])}: ${file.includes("/") ? `stat ${spec.argv[0]}: no such file or directory` : "executable file not found in $PATH"}`);
   }
+  const closed = owner === undefined ? undefined : closedFolder(program!, owner);
+  if (closed) throw new SandboxRefusal("RunContainerError", `exec: ${JSON.stringify(spec.argv[0])}: ${closedText(closed, program!)}`);
   const cgroup = runtime.cgroups && new Cgroup(runtime.cgroups, id, { memoryBytes: spec.limits.memoryBytes, pidsMax: spec.limits.pidsMax });
   const container = new PlainContainer(runtime, spec, tree, env, id, owner, cgroup);
   try {
@@ -84,6 +88,16 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   }
   return container;
 }
+
+/** A program that cannot read its own code would crash again and again without saying why. */
+function refuseClosed(spec: ContainerSpec, owner: number): void {
+  for (const { source, target } of spec.mounts) {
+    const closed = source === undefined ? undefined : closedFolder(source, owner);
+    if (closed) throw new SandboxRefusal("CreateContainerConfigError", `${target}: ${closedText(closed, source!)}`);
+  }
+}
+
+const closedText = (closed: string, path: string): string => `in plain mode as root the pod has a user of its own, which may not pass through ${closed} to ${path}: chmod o+x ${closed}`;
 
 export class PlainContainer implements ContainerProcess, Watched {
   readonly exited: Promise<ContainerExit>;

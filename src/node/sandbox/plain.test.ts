@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { WherryError } from "../../base/errors.ts";
 import { parseKill } from "./plain-container.ts";
 import { containerSpec, execIn, gone, runIn, said, SandboxHarness } from "./testing.ts";
 
@@ -86,6 +87,25 @@ test("what plain mode cannot keep is refused with the reason", async () => {
   await assert.rejects(runIn(pod, ["no-such-program"]), /executable file not found in \$PATH/);
   await assert.rejects(runIn(pod, ["true"], { mounts: [{ target: "/usr/bin", readOnly: false, kind: "tmpfs" }] }), /would cover \/usr/);
   if (!isRoot) await assert.rejects(runIn(pod, ["true"], { uid: 4711, explicitUser: true }), /runAsUser 4711 needs namespaces or root/);
+});
+
+test("root: what a pod's user may not reach is refused with the folder, before anything starts", { skip: isRoot ? false : "only root's pods have users of their own" }, async () => {
+  const closed = mkdtempSync(join(tmpdir(), "wherry-closed-"));
+  try {
+    await assert.rejects(SandboxHarness.start({ isolation: "plain", dataDir: join(closed, "data") }), (error) => error instanceof WherryError && error.code === "FOLDER_CLOSED" && error.message.includes(`pass through ${closed} to`));
+    await using harness = await start();
+    const pod = await harness.pod();
+    mkdirSync(join(closed, "code"));
+    copyFileSync("/bin/true", join(closed, "code", "program"));
+    const mounts = [{ target: "/app", readOnly: true, kind: "bind" as const, source: join(closed, "code") }];
+    await assert.rejects(runIn(pod, ["ls", "/app"], { mounts }), new RegExp(`/app: .* may not pass through ${closed} to ${closed}/code: chmod o\\+x ${closed}`));
+    await assert.rejects(runIn(pod, [join(closed, "code", "program")]), new RegExp(`may not pass through ${closed} to`));
+    chmodSync(closed, 0o711);
+    assert.equal((await runIn(pod, ["ls", "/app"], { mounts })).stdout, "program\n");
+    assert.equal((await runIn(pod, [join(closed, "code", "program")])).exitCode, 0);
+  } finally {
+    rmSync(closed, { recursive: true, force: true });
+  }
 });
 
 test("exec: kill 1 ends the program; a shell is refused to those who are not root; hooks run", async () => {

@@ -1,8 +1,10 @@
-import { chmodSync, chownSync, constants, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { chmodSync, chownSync, constants, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { NetworkNamespace } from "../../api/network.ts";
 import type { Clock } from "../../base/clock.ts";
+import { WherryError } from "../../base/errors.ts";
+import { closedFolder } from "../../base/files.ts";
 import type { Log } from "../../base/log.ts";
 import { AddressPool } from "./addresses.ts";
 import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
@@ -47,8 +49,10 @@ export class PlainSandbox implements Sandbox {
   #runtime: PlainRuntime | undefined;
   #scratch: string | undefined;
 
+  /** Throws FOLDER_CLOSED, or PROGRAM_MISSING. */
   constructor(options: PlainOptions) {
     this.#options = options;
+    if (options.isRoot) checkPodUsers(options.dataDir);
     // Two Wherrys on one machine share its loopback: each begins somewhere else.
     this.#addresses = new AddressPool("127.97", 2 + (Number.parseInt(options.id.slice(0, 2), 16) % 250) * 256);
     this.findings = options.findings;
@@ -73,7 +77,7 @@ export class PlainSandbox implements Sandbox {
     mkdirSync(bin, { recursive: true });
     for (const [name, path] of Object.entries(programs)) {
       // Pods have other uids where Wherry is root, and could not reach a program below /root.
-      if (isRoot && !isReachable(realpathSync(path))) copyFileSync(path, join(bin, name), constants.COPYFILE_FICLONE);
+      if (isRoot && closedFolder(path)) copyFileSync(path, join(bin, name), constants.COPYFILE_FICLONE);
       else symlinkSync(path, join(bin, name));
     }
     const preload = join(dir, "base", "preload.cjs");
@@ -157,6 +161,13 @@ class PlainPod implements PodSandbox {
   }
 }
 
+/** As root each pod is another user. Asked before anything is made: a pod that cannot reach its files would crash again and again. */
+function checkPodUsers(dataDir: string): void {
+  if (!findProgram("setpriv")) throw new WherryError("PROGRAM_MISSING", "in plain mode root gives each pod a user of its own by the program setpriv, which is not on the PATH (package util-linux)");
+  const closed = closedFolder(dirname(dataDir));
+  if (closed) throw new WherryError("FOLDER_CLOSED", `in plain mode as root each pod has a user of its own, and none may pass through ${closed} to its files in the data directory ${dataDir}`);
+}
+
 /**
  * Pods have uids of their own and must reach their folders below the data directory: it may be passed through, not listed,
  * and everything in it that is not theirs is closed.
@@ -175,14 +186,6 @@ function openForPods(dataDir: string): void {
   }
   chmodSync(join(dataDir, "sandbox", "base"), 0o711);
   chmodSync(dataDir, 0o711);
-}
-
-/** Whether everybody may pass through the folders above `path`. */
-function isReachable(path: string): boolean {
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    if ((statSync(folder).mode & 0o001) === 0) return false;
-    if (folder === "/") return true;
-  }
 }
 
 /** Gives a folder and what lies in it to a pod's uid, links themselves and not what they point to. */
