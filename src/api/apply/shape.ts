@@ -82,7 +82,8 @@ export class MapShape {
   #zeroOf(name: string, property: Schema): unknown {
     const facts = this.#schema?.protobuf?.[name];
     // Upstream's one field with `omitzero`.
-    if (!facts || facts.pointer || property.omitZero || (name === "creationTimestamp" && this.#schema?.name === "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")) return undefined;
+    if (facts?.pointer) return facts.always ? null : undefined;
+    if (!facts || property.omitZero || (name === "creationTimestamp" && this.#schema?.name === "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")) return undefined;
     switch (property.format) {
       case "quantity":
         return "0";
@@ -109,7 +110,7 @@ export class MapShape {
     }
   }
 }
-const emptyStruct = Object.freeze({});
+export const emptyStruct = Object.freeze({});
 
 export class FieldShape {
   readonly default: unknown;

@@ -228,11 +228,12 @@ class Definition implements Schema {
     return this.#properties;
   }
   get protobuf(): Readonly<Record<string, ProtobufField>> {
+    const required = new Set(this.required);
     return (this.#protobuf ??= Object.fromEntries(
-      Object.entries(this.#facts.fields ?? {}).map(([name, [type, number]]) => {
+      Object.entries(this.#facts.fields ?? {}).map(([name, [type, number, attributes]]) => {
         const path = String(number).split(".");
         const embedded = path.slice(1).map((_, index) => this.#facts.embedded![path.slice(0, index + 1).join(".")]);
-        return [name, { path: path.map(Number), pointer: type.startsWith("*"), ...(embedded.length > 0 && { embedded: embedded.join(".") }) }];
+        return [name, { path: path.map(Number), pointer: type.startsWith("*"), always: attributes?.always ?? required.has(name), ...(embedded.length > 0 && { embedded: embedded.join(".") }) }];
       }),
     ));
   }

@@ -6,6 +6,7 @@ import { printPath } from "../../api/apply/path-element.ts";
 import { ListElementError } from "../../api/apply/shape.ts";
 import { type Applied, applyConfig, type Conflict, ConflictsError, conflictsWithout, type Versions } from "../../api/apply/updater.ts";
 import { validateConfig } from "../../api/apply/validate.ts";
+import { withoutZeros, withZeros } from "../../api/apply/zeros.ts";
 import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject, timestamp } from "../../api/meta.ts";
 import { badRequestError, StatusError } from "../../api/status.ts";
@@ -27,8 +28,8 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
   // Nobody kept records until now: whatever is there was there before.
   if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
   const as = ownerOf(entryOf(kind, manager, "Apply", subresource), noFields);
-  const merged = applyAs(kind, old, given, as, owners, versions, force, manager);
-  const object = (merged.object ?? old) as KubeObject;
+  const merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
+  const object = (merged.object === undefined ? old : withoutZeros(merged.object)) as KubeObject;
   const result: KubeObject = { ...object, metadata: { ...object.metadata } };
   setManagedFields(result, encodeOwners(withOwn(merged, as.id, merged.object === undefined ? undefined : time)));
   if (manager === "kubectl") updateLastApplied(result, given);

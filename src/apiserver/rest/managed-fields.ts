@@ -3,6 +3,7 @@ import { difference, type Fields, isEmpty, noFields, setOf, union } from "../../
 import { capUpdateManagers, decodeOwners, encodeOwners, ManagedFieldsError, ownerOf, type Owners } from "../../api/apply/managers.ts";
 import { fieldElement, PathElementError } from "../../api/apply/path-element.ts";
 import { ListElementError, type Shape, shapeOf } from "../../api/apply/shape.ts";
+import { withoutZeros, withZeros } from "../../api/apply/zeros.ts";
 import { recordUpdate, type Version, type Versions } from "../../api/apply/updater.ts";
 import { builtinSchema } from "../../api/kinds/table.ts";
 import type { Kind } from "../../api/kind.ts";
@@ -47,8 +48,9 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   const apiVersion = apiVersionOf(target.group, target.version);
   if (object.apiVersion === apiVersion) return object;
   const source = kindAt(registry, object.apiVersion, object.kind);
-  const stored = source?.storedAs ? source.storedAs.toStored(object) : object;
-  return { ...(target.storedAs ? target.storedAs.fromStored(stored) : stored), apiVersion, kind: target.kind };
+  const bareObject = withoutZeros(object) as KubeObject;
+  const stored = source?.storedAs ? source.storedAs.toStored(bareObject) : bareObject;
+  return withZeros(shapeOfKind(target), { ...(target.storedAs ? target.storedAs.fromStored(stored) : stored), apiVersion, kind: target.kind }) as KubeObject;
 }
 
 const roots = new WeakMap<Schema, Shape>();

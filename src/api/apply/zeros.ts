@@ -1,0 +1,59 @@
+import { deduce, emptyStruct, isObject, type Shape, untyped } from "./shape.ts";
+
+/**
+ * The value as a Go server holds it: structs and lists that Go always writes are there, empty or null, also when
+ * nobody set them. In values that are compared as a whole (an atomic list of endpoints) that makes a difference to
+ * what a client states. Shares with the value whatever it can; {@link withoutZeros} takes away again what was added.
+ */
+export function withZeros(shape: Shape, value: unknown): unknown {
+  const as = deduce(shape, value);
+  if (as === "scalar" || typeof value !== "object" || value === null) return value;
+  if ("keys" in as) {
+    if (!Array.isArray(value)) return value;
+    const items = value.map((item) => withZeros(as.items, item));
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  if (!isObject(value)) return value;
+  let result: Record<string, unknown> | undefined;
+  for (const name of Object.keys(value)) {
+    const before = value[name];
+    const after = withZeros(as.at(name) ?? untyped, before);
+    if (after !== before) (result ??= { ...value })[name] = after;
+  }
+  for (const [name, zero] of as.zeros) if (value[name] === undefined && (zero === null || zero === emptyStruct)) (result ??= { ...value })[name] = zero === null ? null : structOf(as.at(name)!);
+  return result ?? value;
+}
+
+const structs = new WeakMap<Shape, object>();
+const added = new WeakSet<object>();
+
+/** An empty struct, with those in it that Go writes: one object for each type, by which it is known again. */
+function structOf(shape: Shape): object {
+  let struct = structs.get(shape);
+  if (!struct) {
+    const inner = withZeros(shape, emptyStruct) as object;
+    structs.set(shape, (struct = inner === emptyStruct ? Object.freeze({}) : inner));
+    added.add(struct);
+  }
+  return struct;
+}
+
+/** Nulls stay: decoding drops them. */
+export function withoutZeros(value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const items = value.map(withoutZeros);
+    return items.every((item, index) => item === value[index]) ? value : items;
+  }
+  if (!isObject(value)) return value;
+  let result: Record<string, unknown> | undefined;
+  for (const name of Object.keys(value)) {
+    const before = value[name];
+    if (isObject(before) && added.has(before)) {
+      delete (result ??= { ...value })[name];
+      continue;
+    }
+    const after = withoutZeros(before);
+    if (after !== before) (result ??= { ...value })[name] = after;
+  }
+  return result ?? value;
+}
