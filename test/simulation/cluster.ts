@@ -28,6 +28,9 @@ export interface ClusterOptions {
   stopMsMax?: number;
   /** Whether this pod will ever become ready. Default: every one does. */
   becomesReady?: (pod: Pod) => boolean;
+  /** How a pod's program ends, and by when at most after its start. Default: never. */
+  ends?: (pod: Pod) => "Succeeded" | "Failed" | undefined;
+  runMsMax?: number;
   allocatable?: Record<string, string>;
 }
 
@@ -55,7 +58,7 @@ export class Cluster {
 
   constructor(options: ClusterOptions = {}) {
     const { seed = 1, log = silentLog } = options;
-    this.options = { seed, log, startMsMax: options.startMsMax ?? 400, stopMsMax: options.stopMsMax ?? 300, becomesReady: options.becomesReady ?? (() => true), allocatable: options.allocatable ?? { cpu: "8", memory: "16Gi", pods: "110" } };
+    this.options = { seed, log, startMsMax: options.startMsMax ?? 400, stopMsMax: options.stopMsMax ?? 300, becomesReady: options.becomesReady ?? (() => true), ends: options.ends ?? (() => undefined), runMsMax: options.runMsMax ?? 5_000, allocatable: options.allocatable ?? { cpu: "8", memory: "16Gi", pods: "110" } };
     this.#random = seededRandom(seed);
     this.#trouble = seededRandom(seed + 3);
     this.#api = createApi({ store: createMemoryStore({ log }), registry: createBuiltinRegistry(strategies), clock: this.clock, random: seededRandom(seed + 1), log });
@@ -171,8 +174,10 @@ export class Cluster {
       if (pod.spec?.nodeName) this.#later(uid, "stop", this.options.stopMsMax, () => this.client.delete(resources.pods, namespace, name, { gracePeriodSeconds: 0, preconditions: { uid } }));
       return;
     }
-    if (!pod.spec?.nodeName || pod.status?.phase === "Failed") return;
+    if (!pod.spec?.nodeName || pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded") return;
     this.#later(uid, "start", this.options.startMsMax, () => this.setPodStatus(pod, this.options.becomesReady(pod)));
+    const end = pod.status?.phase === "Running" ? this.options.ends(pod) : undefined;
+    if (end) this.#later(uid, "end", this.options.runMsMax, () => this.setPodStatus(pod, false, end));
   }
 
   setPodStatus(pod: Pod, isReady: boolean, phase = "Running"): Promise<unknown> {
