@@ -70,13 +70,13 @@ export async function runApi(): Promise<void> {
   });
 
   async function start(options: ApiOptions): Promise<void> {
-    const { dataDir, serviceNetwork } = options;
+    const { dataDir, serviceNetwork, gatewayIP } = options;
     const clock = systemClock;
     const random = systemRandom;
     const registry = createBuiltinRegistry(strategies);
     // A store that lost its thread cannot say what is durable: this process ends, and the next one reads the disk.
     const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
-    const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1"] });
+    const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1", `${serviceNetwork}0.1`, gatewayIP] });
     const store = await opening;
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });

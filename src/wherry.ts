@@ -64,8 +64,10 @@ export interface ApiOptions {
   dataDir: string;
   name: string;
   apiUrl: string;
-  /** Where ClusterIPs come from: "10.96.", or "127.96." in plain mode, where everything is on the machine's loopback. */
+  /** Where ClusterIPs come from: "10.96.", or in plain mode, where everything is on the machine's loopback, "127.96." or the next that is free. */
   serviceNetwork: string;
+  /** The pod network's side of the machine, where the API listens too. */
+  gatewayIP: string;
 }
 
 /** What `wherry-api` learns once the pod network stands. */
@@ -125,7 +127,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
     settings.apiPort = port.port;
     saveSettings();
-    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, serviceNetwork: sandbox.mode === "plain" ? "127.96." : "10.96." });
+    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(await sandbox.reserve()) });
     apiReady.catch(() => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;

@@ -94,7 +94,7 @@ export interface NetworkNamespace {
   enter: readonly string[];
   /** As `enter`, for the second namespace behind the default route where egress listeners live. */
   enterEgress?: readonly string[];
-  /** Isolated: "10.244.0.1" (the gateway) etc. Plain: 127.97/16 and 127.96/16. */
+  /** Isolated: "10.244.0.1" (the gateway) etc. Plain: 127.97/16 and 127.96/16, or the next two that no other stack has. */
   gatewayIP: string;
   dnsIP: string;
   apiServiceIP: string;

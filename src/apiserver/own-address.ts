@@ -39,11 +39,11 @@ async function ensure(client: Client, resource: GroupVersionResource, namespace:
 }
 
 /**
- * A data directory that was last used in the other mode: its Services keep their place in the network, at the
+ * A data directory that was last used in the other mode, or in plain mode beside another stack: its Services keep their place in the network, at the
  * addresses that can be reached now. Written past admission, which would refuse a changed ClusterIP.
  */
 export async function moveServices(store: Store, serviceNetwork: string): Promise<void> {
-  const moved = (address: string) => (/^\d+\.96\./.test(address) ? address.replace(/^\d+\.96\./, serviceNetwork) : address);
+  const moved = (address: string) => address.replace(/^(10\.96|127\.\d+)\./, serviceNetwork);
   for (const entry of store.range("/core/services/")) {
     const service = entry.object as unknown as KubeObject & { spec?: { clusterIP?: string; clusterIPs?: string[] } };
     const { clusterIP, clusterIPs } = service.spec ?? {};

@@ -13,9 +13,9 @@ export function isOwn(host: string | undefined): boolean {
   return host === undefined || everywhere.has(host.toLowerCase().replace(/^\[|\]$/g, ""));
 }
 
-/** Services (127.96/16) answer low ports higher up where Wherry may not bind them. */
-export function dialPort(address: string, port: number, { privilegedPortsBelow, privilegedPortOffset }: Pick<Settings, "privilegedPortsBelow" | "privilegedPortOffset">): number {
-  return port < privilegedPortsBelow && address.startsWith("127.96.") ? port + privilegedPortOffset : port;
+/** Services answer low ports higher up where Wherry may not bind them. */
+export function dialPort(address: string, port: number, { serviceNetwork, privilegedPortsBelow, privilegedPortOffset }: Pick<Settings, "serviceNetwork" | "privilegedPortsBelow" | "privilegedPortOffset">): number {
+  return port < privilegedPortsBelow && address.startsWith(serviceNetwork) ? port + privilegedPortOffset : port;
 }
 
 /**

@@ -71,7 +71,7 @@ test("low ports of Services lie higher where they may not be bound", () => {
     ["127.97.0.1", 80, 1024, 80],
     ["192.0.2.7", 80, 1024, 80],
   ];
-  for (const [address, port, privilegedPortsBelow, expected] of cases) assert.equal(dialPort(address, port, { privilegedPortsBelow, privilegedPortOffset: 40_000 }), expected, `${address}:${port} where ports below ${privilegedPortsBelow} are closed`);
+  for (const [address, port, privilegedPortsBelow, expected] of cases) assert.equal(dialPort(address, port, { serviceNetwork: "127.96.", privilegedPortsBelow, privilegedPortOffset: 40_000 }), expected, `${address}:${port} where ports below ${privilegedPortsBelow} are closed`);
 });
 
 test("names: the search list and ndots", () => {

@@ -57,7 +57,7 @@ for (const node of [process.execPath, ...(existsSync(olderNode) ? [olderNode] : 
   test(`names of the cluster by every door of node:dns (${node === process.execPath ? process.version : "the machine's Node"})`, async () => {
     const server = await nameServer({ "users.shop.svc.cluster.local": "127.96.1.1", "users.other.svc.cluster.local": "127.96.2.2" });
     try {
-      const settings = { podIP: "127.97.9.9", dns: { address: "127.0.0.1", port: server.port }, searches: ["shop.svc.cluster.local", "svc.cluster.local"], ndots: 5, privilegedPortsBelow: 0, privilegedPortOffset: 40_000, hosts: { legacy: "10.1.2.3" } };
+      const settings = { podIP: "127.97.9.9", dns: { address: "127.0.0.1", port: server.port }, searches: ["shop.svc.cluster.local", "svc.cluster.local"], ndots: 5, serviceNetwork: "127.96.", privilegedPortsBelow: 0, privilegedPortOffset: 40_000, hosts: { legacy: "10.1.2.3" } };
       const { stdout } = await promisify(execFile)(node, ["--require", preload, "-e", program], { env: { PATH: process.env["PATH"], WHERRY_POD: JSON.stringify(settings) }, timeout: 20_000 });
       const users = { address: "127.96.1.1", family: 4 };
       assert.deepEqual(JSON.parse(stdout), {
@@ -105,7 +105,7 @@ for (const node of [process.execPath, ...(existsSync(olderNode) ? [olderNode] : 
     datagrams.bind(port, "127.96.77.1");
     await once(datagrams, "listening");
     try {
-      const settings = { podIP: "127.97.9.9", dns: { address: "127.0.0.1", port: names.port }, searches: [], ndots: 1, privilegedPortsBelow: 1024, privilegedPortOffset: port - 80, hosts: {} };
+      const settings = { podIP: "127.97.9.9", dns: { address: "127.0.0.1", port: names.port }, searches: [], ndots: 1, serviceNetwork: "127.96.", privilegedPortsBelow: 1024, privilegedPortOffset: port - 80, hosts: {} };
       const { stdout } = await promisify(execFile)(node, ["--require", preload, "-e", dialler], { env: { PATH: process.env["PATH"], WHERRY_POD: JSON.stringify(settings) }, timeout: 20_000 });
       const { high, tls, ...out } = JSON.parse(stdout) as Record<string, string>;
       assert.match(high!, /ECONNREFUSED 127\.96\.77\.1:8080/);

@@ -1,11 +1,13 @@
 /** What the sandbox tells a Node program of a pod, by environment. All absent: the preload does nothing. */
 export interface Settings {
-  /** The pod's loopback address, 127.97.x.y. */
+  /** The pod's loopback address: 127.97.x.y, or of another network that no other stack on this machine has. */
   podIP: string;
   /** Where names are resolved: an address and a port. */
   dns: { address: string; port: number };
   searches: readonly string[];
   ndots: number;
+  /** "127.96.": how every ClusterIP begins. */
+  serviceNetwork: string;
   /** Service ports below this one lie `privilegedPortOffset` higher, because Wherry may not bind them. 0: all are as written. */
   privilegedPortsBelow: number;
   privilegedPortOffset: number;

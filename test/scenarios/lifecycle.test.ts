@@ -160,6 +160,59 @@ test("one stack from its start to its reset, by the command line", { timeout: 24
   });
 });
 
+test("two stacks in plain mode on one machine: names are answered by the stack of who asks", { timeout: 60_000 }, async (t) => {
+  await using desk = new CommandLine(t);
+  const names = ["one", "two"];
+  const stacks = await Promise.all(
+    names.map(async (name) => {
+      writeFileSync(desk.path(`${name}.yaml`), named(name));
+      const up = desk.start("up", `${name}.yaml`, "--name", name, "--isolation", "plain", "--port", String(await freePort()));
+      await up.said(isUp);
+      return up;
+    }),
+  );
+  for (const name of names) {
+    desk.kubectl(name, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks", "--timeout=20s");
+    assert.equal(desk.kubectl(name, "logs", "asks").trim().split("\n").at(-1), name);
+  }
+  const addresses = names.map((name) => desk.kubectl(name, "get", "pods", "-o", "jsonpath={.items[*].status.podIP}").split(" ")).flat();
+  assert.equal(new Set(addresses).size, 4, addresses.join(" "));
+  for (const up of stacks) up.kill("SIGINT");
+  for (const up of stacks) assert.equal((await up.ended).code, 130);
+});
+
+/** A Service that says its stack's name, and a pod that asks it by name until it answers. */
+const named = (stack: string) => `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - name: web
+        image: node:26
+        command: [node, -e, "require('http').createServer((q, s) => s.end('${stack}')).listen(8080)"]
+        readinessProbe: {httpGet: {path: /, port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: asks}
+spec:
+  restartPolicy: OnFailure
+  containers:
+  - name: asks
+    image: node:26
+    command: [node, -e, "const ask = () => fetch('http://web/').then((r) => r.text()).then(console.log, () => setTimeout(ask, 100)); ask()"]
+`;
+
 test("up is refused with the field, the value and the remedy, and nothing is changed", { timeout: 60_000 }, async (t) => {
   await using desk = new CommandLine(t);
   const port = await freePort();

@@ -20,8 +20,8 @@ export function validateNonSpecialIP(path: string, value: string): FieldError[] 
   const bytes = isIPv4(value) ? value.split(".").map(Number) : undefined;
   const lower = value.toLowerCase();
   if (bytes ? bytes.every((byte) => byte === 0) : lower === "::") errors.push(invalid(path, value, `may not be unspecified (${value})`));
-  // In plain mode pods have addresses in 127.97.0.0/16, and their endpoints must say so.
-  const isPlainPod = bytes?.[0] === 127 && bytes[1] === 97;
+  // In plain mode pods have addresses in 127.97.0.0/16 (beside other stacks 127.99, 127.101, …), and their endpoints must say so.
+  const isPlainPod = bytes?.[0] === 127 && bytes[1]! >= 97 && bytes[1]! % 2 === 1;
   if (bytes ? bytes[0] === 127 && !isPlainPod : lower === "::1") errors.push(invalid(path, value, "may not be in the loopback range (127.0.0.0/8, ::1/128)"));
   if (bytes ? bytes[0] === 169 && bytes[1] === 254 : /^fe[89ab]/.test(lower)) errors.push(invalid(path, value, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"));
   if (bytes ? bytes[0] === 224 && bytes[1] === 0 && bytes[2] === 0 : /^ff[0-9a-f]2:/.test(lower)) errors.push(invalid(path, value, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"));

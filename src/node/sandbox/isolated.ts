@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { NetworkNamespace } from "../../api/network.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
-import { AddressPool } from "./addresses.ts";
+import { addresses, AddressPool } from "./addresses.ts";
 import { type CgroupRoot, closeCgroups } from "./cgroups.ts";
 import { systemPath } from "./command.ts";
 import { type ContainerRuntime, type IsolatedContainer, type NetworkPlan, type SharedNamespaces, startContainer } from "./container.ts";
@@ -59,6 +59,10 @@ export class IsolatedSandbox implements Sandbox {
   get scratch(): string {
     if (!this.#scratch) throw new Error("the sandbox has not been started");
     return this.#scratch;
+  }
+
+  async reserve(): Promise<{ serviceNetwork: string; gatewayIP: string }> {
+    return { serviceNetwork: "10.96.", gatewayIP: addresses.gateway };
   }
 
   async start(): Promise<void> {

@@ -25,6 +25,9 @@ export interface PlainRuntime {
   preload: string;
   setpriv: string | undefined;
   env: Record<string, string>;
+  /** "127.96.": where Services have their addresses; and the one of the names' server. */
+  serviceNetwork: string;
+  dnsIP: string;
   /** Ports below this one may not be bound, and Services answer them `privilegedPortOffset` higher. */
   privilegedPortsBelow: number;
   record(process: ProcessIdentity): void;
@@ -51,11 +54,13 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   }
   const id = `${pod.uid}.${spec.name}.${process.pid}.${++serials}`;
   const ndots = Number(pod.dns.options.find((option) => option.startsWith("ndots:"))?.slice("ndots:".length) ?? 1);
+  const nameserver = pod.dns.nameservers[0] ?? runtime.dnsIP;
   const settings = {
     podIP: ip,
-    dns: { address: pod.dns.nameservers[0] ?? "127.96.0.10", port: 53 < runtime.privilegedPortsBelow ? 53 + privilegedPortOffset : 53 },
+    dns: { address: nameserver, port: nameserver === runtime.dnsIP && 53 < runtime.privilegedPortsBelow ? 53 + privilegedPortOffset : 53 },
     searches: pod.dns.searches,
     ndots,
+    serviceNetwork: runtime.serviceNetwork,
     privilegedPortsBelow: runtime.privilegedPortsBelow,
     privilegedPortOffset,
     hosts: Object.fromEntries(pod.hostAliases.flatMap((alias) => alias.hostnames.map((name) => [name.toLowerCase(), alias.ip]))),

@@ -57,7 +57,7 @@ test("two Node programs listen on one port, and reach each other and themselves"
   assert.equal((await runIn(await harness.pod(), ["node", "-e", client])).stdout, "a,b\n");
   const itself = await execOrRun(a, ["node", "-e", `fetch("http://localhost:8080").then((r) => r.text()).then(console.log)`]);
   assert.equal(itself, "a\n");
-  assert.match(a.ip, /^127\.97\./);
+  assert.match(a.ip, /^127\.\d+\./);
   await assert.rejects(new Promise((resolve, reject) => connect(8080, "127.97.250.250").on("connect", resolve).on("error", reject)), /ECONNREFUSED/);
 });
 
@@ -130,7 +130,7 @@ test("the environment is the pod's and nothing of the user's", async () => {
   const { stdout } = await runIn(await harness.pod(), ["env"]);
   delete process.env["WHERRY_TEST_SECRET"];
   assert.doesNotMatch(stdout, /of the user/);
-  assert.match(stdout, /^HOST=127\.97\./m);
+  assert.match(stdout, /^HOST=127\.\d+\./m);
 });
 
 test("strays of a program end with it, those without its environment too", async () => {

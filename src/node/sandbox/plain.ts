@@ -12,12 +12,11 @@ import { findProgram, run } from "./command.ts";
 import { closeLeakedFds } from "./fds.ts";
 import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
+import { claimPlainNetworks, type PlainNetworks } from "./plain-networks.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
 import { PlainContainer, type PlainRuntime, startPlainContainer } from "./plain-container.ts";
 import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
 import { makeScratch, removeScratch } from "./scratch.ts";
-
-export const plainAddresses = { gateway: "127.97.0.1", dns: "127.96.0.10", api: "127.96.0.1" } as const;
 
 const bundleTool = fileURLToPath(new URL("../../../tools/bundle-preload.mjs", import.meta.url));
 
@@ -41,9 +40,9 @@ export interface PlainOptions {
 export class PlainSandbox implements Sandbox {
   readonly mode = "plain";
   readonly findings: readonly Finding[];
-  readonly network: NetworkNamespace = { mode: "plain", enter: [], gatewayIP: plainAddresses.gateway, dnsIP: plainAddresses.dns, apiServiceIP: plainAddresses.api };
   readonly #options: PlainOptions;
-  readonly #addresses: AddressPool;
+  #networks: PlainNetworks | undefined;
+  #addresses: AddressPool | undefined;
   readonly #pods = new Set<PlainPod>();
   readonly #leftovers: Leftovers;
   #runtime: PlainRuntime | undefined;
@@ -53,10 +52,14 @@ export class PlainSandbox implements Sandbox {
   constructor(options: PlainOptions) {
     this.#options = options;
     if (options.isRoot) checkPodUsers(options.dataDir);
-    // Two Wherrys on one machine share its loopback: each begins somewhere else.
-    this.#addresses = new AddressPool("127.97", 2 + (Number.parseInt(options.id.slice(0, 2), 16) % 250) * 256);
     this.findings = options.findings;
     this.#leftovers = new Leftovers(join(options.dataDir, "sandbox", "processes"), options.id, options.log);
+  }
+
+  get network(): NetworkNamespace {
+    if (!this.#networks) throw new Error("the sandbox has no addresses yet");
+    const { services, pods } = this.#networks;
+    return { mode: "plain", enter: [], gatewayIP: `${pods}.0.1`, dnsIP: `${services}.0.10`, apiServiceIP: `${services}.0.1` };
   }
 
   get scratch(): string {
@@ -64,7 +67,14 @@ export class PlainSandbox implements Sandbox {
     return this.#scratch;
   }
 
+  async reserve(): Promise<{ serviceNetwork: string; gatewayIP: string }> {
+    this.#networks ??= await claimPlainNetworks();
+    this.#addresses ??= new AddressPool(this.#networks.pods);
+    return { serviceNetwork: `${this.#networks.services}.`, gatewayIP: this.network.gatewayIP };
+  }
+
   async start(): Promise<void> {
+    const { serviceNetwork } = await this.reserve();
     const { dataDir, programs, isRoot } = this.#options;
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
     chmodSync(dataDir, 0o700);
@@ -92,7 +102,7 @@ export class PlainSandbox implements Sandbox {
     const watchdog = new MemoryWatchdog(this.#options.clock);
     this.#runtime = {
       isRoot, bin, fifos, clock: this.#options.clock, cgroups: this.#options.cgroups, preload,
-      setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, privilegedPortsBelow: isRoot ? 0 : firstOpenPort(),
+      setpriv: findProgram("setpriv"), env: { [sandboxVariable]: this.#options.id }, serviceNetwork, dnsIP: this.network.dnsIP, privilegedPortsBelow: isRoot ? 0 : firstOpenPort(),
       record: this.#leftovers.record.bind(this.#leftovers), watchMemory: (container, limit) => watchdog.watch(container, limit),
     };
   }
@@ -104,10 +114,11 @@ export class PlainSandbox implements Sandbox {
     if (made && made.code !== 0) log.warn("the preload could not be bundled anew; the old one is used", { error: made.stderr.trim() });
   }
   async createPod(spec: PodSandboxSpec): Promise<PodSandbox> {
-    if (!this.#runtime) throw new Error("the sandbox has not been started");
-    const pod = new PlainPod(this.#runtime, spec, this.#addresses.take(), () => {
+    const addresses = this.#addresses;
+    if (!this.#runtime || !addresses) throw new Error("the sandbox has not been started");
+    const pod = new PlainPod(this.#runtime, spec, addresses.take(), () => {
       this.#pods.delete(pod);
-      this.#addresses.give(pod.ip);
+      addresses.give(pod.ip);
     });
     this.#pods.add(pod);
     return pod;
@@ -117,6 +128,7 @@ export class PlainSandbox implements Sandbox {
     if (this.#options.cgroups) await closeCgroups(this.#options.cgroups);
     this.#runtime = undefined;
     if (this.#scratch) removeScratch(this.#scratch);
+    this.#networks?.release();
   }
 }
 

@@ -16,6 +16,8 @@ export interface Sandbox {
    * files that no restart needs and the disk need not see, such as tokens.
    */
   readonly scratch: string;
+  /** Settles, before anything is started, where Services get their addresses ("10.96.") and where the pod network's gateway is. */
+  reserve(): Promise<{ serviceNetwork: string; gatewayIP: string }>;
   start(): Promise<void>;
   /** Ends every process it started; idempotent. */
   stop(deadline: AbortSignal): Promise<void>;

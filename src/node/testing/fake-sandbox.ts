@@ -27,6 +27,9 @@ export class FakeSandbox implements Sandbox {
     this.kind = kind;
     this.scratch = scratch;
   }
+  async reserve(): Promise<{ serviceNetwork: string; gatewayIP: string }> {
+    return { serviceNetwork: "10.96.", gatewayIP: this.network.gatewayIP };
+  }
   async start(): Promise<void> {}
   async stop(): Promise<void> {
     for (const process of this.started) process.signal("SIGKILL");
