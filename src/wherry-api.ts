@@ -82,11 +82,12 @@ export async function runApi(): Promise<void> {
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     const rbac = new Rbac(store);
     rbac.start();
-    const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request) });
+    const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
+    const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request), dialPod: node.dial });
     registerReviews(api, rbac, tokens);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
-    server = createApiServer({ api, pki, tokens, rbac, random, log: log.child("http"), node: nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined)), address: options.apiUrl.replace("https://", "") });
+    server = createApiServer({ api, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
     writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
@@ -135,6 +136,7 @@ export async function runApi(): Promise<void> {
       await stopNetwork();
       await controllers.stop(AbortSignal.timeout(2_000));
       rbac.close();
+      api.close();
       await store.close();
     };
   }

@@ -60,7 +60,7 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
 export async function startApi({ store: storeOptions, ...options }: { node?: NodeAccess; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
-  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog });
+  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }) });
   const client = api.client(systemIdentity("test"));
   const pki = await openPki(folder);
   const tokens = new Tokens({ store, clock: systemClock, key: pki.serviceAccountKey });
@@ -115,6 +115,7 @@ export async function startApi({ store: storeOptions, ...options }: { node?: Nod
       for (const child of children) child.kill("SIGKILL");
       for (const made of clients) made.close();
       rbac.close();
+      api.close();
       await server.close();
       await store.close();
       rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,7 @@
 import type { Client, DeleteOptions, ListOptions, PatchType, WatchOptions } from "../api/client.ts";
 import type { Kind } from "../api/kind.ts";
 import type { KubeObject } from "../api/meta.ts";
+import type { NodeAccess } from "../api/node.ts";
 import type { KindRegistry } from "../api/registry.ts";
 import { badRequestError, conflictError, methodNotSupportedError, notFoundError, StatusError } from "../api/status.ts";
 import type { Clock } from "../base/clock.ts";
@@ -20,6 +21,7 @@ import { filterOf, list, type Listed, read } from "./rest/read.ts";
 import { scaleOf, withScale } from "./rest/scale.ts";
 import { change, rewrite, update } from "./rest/update.ts";
 import { openWatch, type OpenWatch, type WatchSink } from "./rest/watch.ts";
+import { type CallWebhook, createWebhookClient, type WebhookClient } from "./webhooks/call.ts";
 
 export interface ApiOptions {
   store: Store;
@@ -31,6 +33,8 @@ export interface ApiOptions {
   serviceNetwork?: string;
   /** Signs service-account tokens; without it, the token subresource is not served. */
   issueToken?: (serviceAccount: KubeObject, request: unknown) => Promise<object>;
+  /** Connects in the pod network: how webhooks behind Services are reached. Without it, they are not. */
+  dialPod?: NodeAccess["dial"];
 }
 
 /** Kinds that are only ever answered, never stored (SubjectAccessReview and its family). */
@@ -47,6 +51,7 @@ export class Api {
   readonly log: Log;
   readonly virtual = new Map<string, VirtualCreate>();
   readonly #rest: RestDependencies;
+  readonly #webhooks: WebhookClient;
   issueToken: ApiOptions["issueToken"];
 
   constructor(options: ApiOptions) {
@@ -55,7 +60,18 @@ export class Api {
     this.clock = options.clock;
     this.log = options.log;
     this.issueToken = options.issueToken;
+    this.#webhooks = createWebhookClient(options);
     this.#rest = { ...options, admission: new Admission(admissionSteps(options)) };
+  }
+
+  /** Admission and conversion webhooks are called by this. */
+  get callWebhook(): CallWebhook {
+    return this.#webhooks.call;
+  }
+
+  /** Ends what is kept open between requests. */
+  close(): void {
+    this.#webhooks.close();
   }
 
   /** The in-process client; objects it gives are shared and frozen. */

@@ -27,6 +27,8 @@ export const limits = {
   fanOutSlice: 100,
   /** Items of a list page, whatever the client asks. */
   listPageMax: 10_000,
+  /** The answer of an admission or conversion webhook. Larger: the call has failed, and its failure policy decides. */
+  webhookResponseBytesMax: 16 * 1024 * 1024,
   /** Operations of one JSON patch. More: 413, as upstream. */
   jsonPatchOperationsMax: 10_000,
   /** Size of one log file of a container before it is rotated, and how many are kept: kubelet's defaults. */
