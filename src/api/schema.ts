@@ -52,7 +52,7 @@ export interface ProtobufField {
   readonly path: readonly number[];
   /** Of messages: an empty one means `{}` when Go has a pointer there, and nothing when it has not. */
   readonly pointer: boolean;
-  /** Go has no `omitempty` there: it writes the field also when it is zero or null. */
+  /** Of a pointer: Go has no `omitempty` there, and writes the null. */
   readonly always?: boolean;
   /** The Go names of the structs that are embedded on the way ("RuleWithOperations.Rule"): decoding errors print them. */
   readonly embedded?: string;

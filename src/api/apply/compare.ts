@@ -18,96 +18,110 @@ const sides = ["added", "modified", "removed"] as const;
 type Difference = Partial<Record<Side, Fields>>;
 const modified: Difference = { modified: noFields };
 
-/** Throws ListElementError. Neither object is changed; parts that both share cost nothing. */
-export function compare(shape: Shape, old: unknown, next: unknown): Comparison {
-  const difference = old === next ? undefined : compareValues(shape, old, next);
+/**
+ * Throws ListElementError. Neither object is changed; parts that both share cost nothing. Both are taken as Go
+ * structs, of which some fields are there though nobody set them, unless they are `plain`.
+ */
+export function compare(shape: Shape, old: unknown, next: unknown, { plain = false }: { plain?: boolean } = {}): Comparison {
+  const difference = (plain ? plainly : asStructs).values(shape, old, next);
   return { added: difference?.added ?? noFields, modified: difference?.modified ?? noFields, removed: difference?.removed ?? noFields };
 }
 
-function compareValues(shape: Shape, old: unknown, next: unknown): Difference | undefined {
-  if (old === next) return undefined;
-  if (old === undefined) return { added: everything(shape, next) };
-  if (next === undefined) return { removed: everything(shape, old) };
-  const [before, after] = [deduce(shape, old), deduce(shape, next)];
-  const difference = compareAs(after, old, next);
-  // A value that became something else altogether is looked at as either.
-  return before === after ? difference : merged(compareAs(before, old, next), difference);
-}
-
-function compareAs(as: MapShape | ListShape | "scalar", old: unknown, next: unknown): Difference | undefined {
-  if (as === "scalar") return equalValues(old, next) ? undefined : modified;
-  if ("keys" in as) {
-    const [left, right] = [Array.isArray(old) ? old : [], Array.isArray(next) ? next : []];
-    if (as.atomic || (left.length === 0 && right.length === 0)) return equalValues(old, next) ? undefined : modified;
-    return equalValues(left, right) ? undefined : compareLists(as, left, right);
+class Comparer {
+  readonly #zerosOf: (shape: MapShape) => MapShape["zeros"];
+  constructor(zerosOf: (shape: MapShape) => MapShape["zeros"]) {
+    this.#zerosOf = zerosOf;
   }
-  const [left, right] = [isObject(old) ? old : undefined, isObject(next) ? next : undefined];
-  if (as.atomic || (isEmptyMap(as, left) && isEmptyMap(as, right))) return equalValues(old, next) ? undefined : modified;
-  return compareMaps(as, left, right);
-}
 
-/** A struct of Go's is empty only if Go would write nothing of it. */
-const isEmptyMap = (shape: MapShape, map: Record<string, unknown> | undefined): boolean => {
-  if (map === undefined) return true;
-  for (const name in map) if (map[name] !== undefined) return false;
-  return shape.zeros.length === 0;
-};
-
-function compareMaps(shape: MapShape, old: Record<string, unknown> | undefined, next: Record<string, unknown> | undefined): Difference | undefined {
-  let out: Difference | undefined;
-  const compareAt = (name: string) => {
-    const field = shape.fields.get(name);
-    const before = old && (old[name] ?? (old[name] === undefined ? field?.zero : null));
-    const after = next && (next[name] ?? (next[name] === undefined ? field?.zero : null));
-    if (before === after) return;
-    const difference = compareValues(field?.shape ?? shape.element ?? untyped, before, after);
-    if (difference) out = collect(out, fieldElement(name), difference);
-  };
-  for (const name in next) compareAt(name);
-  for (const name in old) if (next?.[name] === undefined) compareAt(name);
-  if (!old || !next) for (const [name] of shape.zeros) if ((old ?? next)?.[name] === undefined) compareAt(name);
-  return out;
-}
-
-function compareLists(shape: ListShape, old: readonly unknown[], next: readonly unknown[]): Difference | undefined {
-  const items = shape.items;
-  const left = grouped(shape, old);
-  const right = grouped(shape, next);
-  let out: Difference | undefined;
-  for (const element of new Set([...left.keys(), ...right.keys()])) {
-    const before = left.get(element) ?? [];
-    const after = right.get(element) ?? [];
-    const difference = before.length <= 1 && after.length <= 1 ? compareValues(items, before[0], after[0]) : compareDuplicates(items, before, after);
-    if (difference) out = collect(out, element, difference);
+  values(shape: Shape, old: unknown, next: unknown): Difference | undefined {
+    if (old === next) return undefined;
+    if (old === undefined) return { added: this.#everything(shape, next) };
+    if (next === undefined) return { removed: this.#everything(shape, old) };
+    const [before, after] = [deduce(shape, old), deduce(shape, next)];
+    const difference = this.#as(after, old, next);
+    // A value that became something else altogether is looked at as either.
+    return before === after ? difference : merged(this.#as(before, old, next), difference);
   }
-  return out;
-}
 
-/** Elements with one key that come more than once are one field together. */
-function compareDuplicates(items: Shape, before: readonly unknown[], after: readonly unknown[]): Difference | undefined {
-  if (before.length >= 2 && after.length >= 2) return equalValues(before, after) ? undefined : modified;
-  if (before.length >= 2) return { removed: noFields, ...(after.length > 0 && { added: everything(items, after[0]) }) };
-  return { added: noFields, ...(before.length > 0 && { removed: everything(items, before[0]) }) };
-}
+  #as(as: MapShape | ListShape | "scalar", old: unknown, next: unknown): Difference | undefined {
+    if (as === "scalar") return equalValues(old, next) ? undefined : modified;
+    if ("keys" in as) {
+      const [left, right] = [Array.isArray(old) ? old : [], Array.isArray(next) ? next : []];
+      if (as.atomic || (left.length === 0 && right.length === 0)) return equalValues(old, next) ? undefined : modified;
+      return equalValues(left, right) ? undefined : this.#lists(as, left, right);
+    }
+    const [left, right] = [isObject(old) ? old : undefined, isObject(next) ? next : undefined];
+    if (as.atomic || (this.#isEmpty(as, left) && this.#isEmpty(as, right))) return equalValues(old, next) ? undefined : modified;
+    return this.#maps(as, left, right);
+  }
 
-/** The tree of a value that came or went as a whole. */
-function everything(shape: Shape, value: unknown): Fields {
-  const as = deduce(shape, value);
-  if (as === "scalar" || as.atomic || typeof value !== "object" || value === null) return noFields;
-  const node: Record<PathElement, Fields> = {};
-  if ("keys" in as) {
-    for (const [element, values] of grouped(as, value as unknown[])) node[element] = values.length > 1 ? noFields : everything(as.items, values[0]);
-  } else {
-    const map = value as Record<string, unknown>;
-    for (const name in map) if (map[name] !== undefined) node[fieldElement(name)] = everything(as.at(name) ?? untyped, map[name]);
-    for (const [name, zero] of as.zeros) if (map[name] === undefined) node[fieldElement(name)] = everything(as.at(name)!, zero);
+  /** A struct of Go's is empty only if Go would write nothing of it. */
+  #isEmpty(shape: MapShape, map: Record<string, unknown> | undefined): boolean {
+    if (map === undefined) return true;
+    for (const name in map) if (map[name] !== undefined) return false;
+    return this.#zerosOf(shape).length === 0;
   }
-  for (const _ in node) {
-    node["."] = noFields;
-    break;
+
+  #maps(shape: MapShape, old: Record<string, unknown> | undefined, next: Record<string, unknown> | undefined): Difference | undefined {
+    const zeros = this.#zerosOf(shape);
+    let out: Difference | undefined;
+    const compareAt = (name: string) => {
+      const field = shape.fields.get(name);
+      let before = old?.[name];
+      let after = next?.[name];
+      if (zeros.length > 0 && before === undefined && old) before = field?.zero;
+      if (zeros.length > 0 && after === undefined && next) after = field?.zero;
+      if (before === after) return;
+      const difference = this.values(field?.shape ?? shape.element ?? untyped, before, after);
+      if (difference) out = collect(out, fieldElement(name), difference);
+    };
+    for (const name in next) compareAt(name);
+    for (const name in old) if (next?.[name] === undefined) compareAt(name);
+    if (!old || !next) for (const [name] of zeros) if ((old ?? next)?.[name] === undefined) compareAt(name);
+    return out;
   }
-  return node;
+
+  #lists(shape: ListShape, old: readonly unknown[], next: readonly unknown[]): Difference | undefined {
+    const left = grouped(shape, old);
+    const right = grouped(shape, next);
+    let out: Difference | undefined;
+    for (const element of new Set([...left.keys(), ...right.keys()])) {
+      const before = left.get(element) ?? [];
+      const after = right.get(element) ?? [];
+      const difference = before.length <= 1 && after.length <= 1 ? this.values(shape.items, before[0], after[0]) : this.#duplicates(shape.items, before, after);
+      if (difference) out = collect(out, element, difference);
+    }
+    return out;
+  }
+
+  /** Elements with one key that come more than once are one field together. */
+  #duplicates(items: Shape, before: readonly unknown[], after: readonly unknown[]): Difference | undefined {
+    if (before.length >= 2 && after.length >= 2) return equalValues(before, after) ? undefined : modified;
+    if (before.length >= 2) return { removed: noFields, ...(after.length > 0 && { added: this.#everything(items, after[0]) }) };
+    return { added: noFields, ...(before.length > 0 && { removed: this.#everything(items, before[0]) }) };
+  }
+
+  /** The tree of a value that came or went as a whole. */
+  #everything(shape: Shape, value: unknown): Fields {
+    const as = deduce(shape, value);
+    if (as === "scalar" || as.atomic || typeof value !== "object" || value === null) return noFields;
+    const node: Record<PathElement, Fields> = {};
+    if ("keys" in as) {
+      for (const [element, values] of grouped(as, value as unknown[])) node[element] = values.length > 1 ? noFields : this.#everything(as.items, values[0]);
+    } else {
+      const map = value as Record<string, unknown>;
+      for (const name in map) if (map[name] !== undefined) node[fieldElement(name)] = this.#everything(as.at(name) ?? untyped, map[name]);
+      for (const [name, zero] of this.#zerosOf(as)) if (map[name] === undefined) node[fieldElement(name)] = this.#everything(as.at(name)!, zero);
+    }
+    for (const _ in node) {
+      node["."] = noFields;
+      break;
+    }
+    return node;
+  }
 }
+const asStructs = new Comparer((shape) => shape.zeros);
+const plainly = new Comparer(() => []);
 
 /** The list's items by their elements, in order. */
 export function grouped(shape: ListShape, list: readonly unknown[]): Map<PathElement, unknown[]> {

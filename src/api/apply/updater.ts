@@ -59,7 +59,10 @@ export function applyConfig(live: unknown, config: unknown, as: Owner, owners: O
   return { object: equalValues(live, next) ? undefined : next, owners: remaining };
 }
 
-/** Takes from the other owners what a change from `live` to `next` took from them. */
+/**
+ * Takes from the other owners what a change from `live` to `next` took from them. What is applied (by `except`) is
+ * compared as the client stated it.
+ */
 function settle(live: unknown, next: unknown, apiVersion: string, owners: Owners, versions: Versions, except: string | undefined, force: boolean): { remaining: Owners; comparison: Comparison } {
   const comparisons = new Map<string, Comparison | undefined>();
   const comparisonAt = (at: string): Comparison | undefined => {
@@ -67,7 +70,7 @@ function settle(live: unknown, next: unknown, apiVersion: string, owners: Owners
     const version = versions(at);
     let comparison: Comparison | undefined;
     if (version) {
-      const whole = at === apiVersion ? compare(version.shape, live, next) : compare(version.shape, version.convert(live), version.convert(next));
+      const whole = at === apiVersion ? compare(version.shape, live, next, { plain: except !== undefined }) : compare(version.shape, version.convert(live), version.convert(next));
       comparison = { added: filtered(whole.added, version), modified: filtered(whole.modified, version), removed: filtered(whole.removed, version) };
     }
     comparisons.set(at, comparison);

@@ -233,7 +233,7 @@ class Definition implements Schema {
       Object.entries(this.#facts.fields ?? {}).map(([name, [type, number, attributes]]) => {
         const path = String(number).split(".");
         const embedded = path.slice(1).map((_, index) => this.#facts.embedded![path.slice(0, index + 1).join(".")]);
-        return [name, { path: path.map(Number), pointer: type.startsWith("*"), always: attributes?.always ?? required.has(name), ...(embedded.length > 0 && { embedded: embedded.join(".") }) }];
+        return [name, { path: path.map(Number), pointer: type.startsWith("*"), ...(type.startsWith("*") && (attributes?.always ?? required.has(name)) && { always: true }), ...(embedded.length > 0 && { embedded: embedded.join(".") }) }];
       }),
     ));
   }
