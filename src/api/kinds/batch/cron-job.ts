@@ -6,18 +6,11 @@ import { ageOf, containers, integer, name, selector, since, text } from "../colu
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validateJobSpec } from "./job.ts";
 import { scheduleError } from "./schedule.ts";
+import { isTimeZone } from "./time-zone.ts";
 import { podSpecWarnings } from "../core/pod/warnings.ts";
 
 /** Jobs are named after their CronJob with 11 characters more. */
 const nameBytesMax = 52;
-
-function isTimeZone(zone: string): boolean {
-  try {
-    return new Intl.DateTimeFormat("en", { timeZone: zone }).resolvedOptions().timeZone !== "";
-  } catch {
-    return false;
-  }
-}
 
 function validateSchedule(spec: any): FieldError[] {
   if (!spec.schedule) return [required("spec.schedule")];

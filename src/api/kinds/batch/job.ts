@@ -25,7 +25,7 @@ export function validateJobSpec(path: string, spec: any): FieldError[] {
   const errors: FieldError[] = [];
   for (const field of ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"]) errors.push(...notNegative(`${path}.${field}`, spec[field]));
   const indexed = spec.completionMode === "Indexed";
-  if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["Indexed", "NonIndexed"]));
+  if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["NonIndexed", "Indexed"]));
   if (indexed) {
     if (spec.completions === undefined) errors.push(required(`${path}.completions`, "when completion mode is Indexed"));
     if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
