@@ -105,19 +105,27 @@ class Comparer {
   #everything(shape: Shape, value: unknown): Fields {
     const as = deduce(shape, value);
     if (as === "scalar" || as.atomic || typeof value !== "object" || value === null) return noFields;
-    const node: Record<PathElement, Fields> = {};
+    // In the order in which sets are written, so that most need no sorting.
+    const node: Record<PathElement, Fields> = { ".": noFields };
+    let empty = true;
     if ("keys" in as) {
-      for (const [element, values] of grouped(as, value as unknown[])) node[element] = values.length > 1 ? noFields : this.#everything(as.items, values[0]);
-    } else {
-      const map = value as Record<string, unknown>;
-      for (const name in map) if (map[name] !== undefined) node[fieldElement(name)] = this.#everything(as.at(name) ?? untyped, map[name]);
-      for (const [name, zero] of this.#zerosOf(as)) if (map[name] === undefined) node[fieldElement(name)] = this.#everything(as.at(name)!, zero);
+      for (const [element, values] of grouped(as, value as unknown[])) {
+        node[element] = values.length > 1 ? noFields : this.#everything(as.items, values[0]);
+        empty = false;
+      }
+      return empty ? noFields : node;
     }
-    for (const _ in node) {
-      node["."] = noFields;
-      break;
+    const map = value as Record<string, unknown>;
+    const names = Object.keys(map);
+    for (const [name] of this.#zerosOf(as)) if (map[name] === undefined && !Object.hasOwn(map, name)) names.push(name);
+    for (const name of names.sort()) {
+      const field = as.fields.get(name);
+      const item = map[name] ?? (map[name] === undefined && this.#zerosOf(as).length > 0 ? field?.zero : null);
+      if (item === undefined) continue;
+      node[fieldElement(name)] = this.#everything(field?.shape ?? as.element ?? untyped, item);
+      empty = false;
     }
-    return node;
+    return empty ? noFields : node;
   }
 }
 const asStructs = new Comparer((shape) => shape.zeros);

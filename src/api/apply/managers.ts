@@ -25,6 +25,9 @@ export function ownerOf(entry: ManagedFieldsEntry, fields: Fields): Owner {
   return { id: ownerId(entry), entry, apiVersion: entry.apiVersion ?? "", applied: entry.operation === "Apply", fields, time: entry.time };
 }
 
+/** Of entries in stored objects, which many writes read. */
+const known = new WeakMap<ManagedFieldsEntry, Owner>();
+
 /**
  * `trusted` entries were written by {@link encodeOwners}: their sets are taken as they are.
  * Throws ManagedFieldsError or PathElementError for what a client made up.
@@ -36,7 +39,11 @@ export function decodeOwners(entries: readonly ManagedFieldsEntry[] | undefined,
     if (!entry.apiVersion) throw new ManagedFieldsError("apiVersion must not be empty");
     if (!entry.fieldsType) throw new ManagedFieldsError(`missing fieldsType in managed fields entry ${index}`);
     if (entry.fieldsType !== "FieldsV1") throw new ManagedFieldsError(`invalid fieldsType ${JSON.stringify(entry.fieldsType)} in managed fields entry ${index}`);
-    const owner = ownerOf(entry, trusted ? (entry.fieldsV1 as Fields) : parseFields(entry.fieldsV1));
+    let owner = trusted ? known.get(entry) : undefined;
+    if (!owner) {
+      owner = ownerOf(entry, trusted ? ((entry.fieldsV1 ?? noFields) as Fields) : parseFields(entry.fieldsV1));
+      if (trusted) known.set(entry, owner);
+    }
     owners.set(owner.id, owner);
   }
   return owners;
@@ -49,8 +56,9 @@ export function encodeOwners(owners: Owners): ManagedFieldsEntry[] | undefined {
 }
 
 function encodeOwner({ entry, apiVersion, fields, time }: Owner): ManagedFieldsEntry {
+  if (entry.fieldsV1 === fields && entry.time === time && entry.apiVersion === apiVersion) return entry;
   const { manager, operation, subresource } = entry;
-  return { ...(manager && { manager }), operation: operation!, apiVersion, ...(time !== undefined && { time }), fieldsType: "FieldsV1", fieldsV1: sorted(fields), ...(subresource && { subresource }) };
+  return { ...(manager && { manager }), operation: operation!, apiVersion, ...(time !== undefined && { time }), fieldsType: "FieldsV1", fieldsV1: fields === entry.fieldsV1 ? fields : sorted(fields), ...(subresource && { subresource }) };
 }
 
 function compareEntries(a: ManagedFieldsEntry, b: ManagedFieldsEntry): number {

@@ -80,13 +80,15 @@ export function printElement(element: PathElement): string {
 export const printPath = (path: Path): string => path.map(printElement).join("");
 
 const order = ".fkvi";
+const numbers = /:-?\d/;
 
 /** The order in which FieldsV1 lists elements: fields, keys, values, indices; each by its content. */
 export function compareElements(a: PathElement, b: PathElement): number {
   if (a === b) return 0;
   const [first, second] = [a[0]!, b[0]!];
   if (first !== second) return order.indexOf(first) - order.indexOf(second);
-  if (first === "f" || first === ".") return a < b ? -1 : 1;
+  // Keys and values of text alone are in the order of their texts too.
+  if (first === "f" || first === "." || (!numbers.test(a) && !numbers.test(b))) return a < b ? -1 : 1;
   if (first === "k") return compareKeys(Object.entries(JSON.parse(a.slice(2)) as object), Object.entries(JSON.parse(b.slice(2)) as object));
   return compareScalars(JSON.parse(a.slice(2)), JSON.parse(b.slice(2)));
 }

@@ -78,21 +78,21 @@ function settle(live: unknown, next: unknown, apiVersion: string, owners: Owners
   };
   const own = comparisonAt(apiVersion)!;
   const conflicts: Conflict[] = [];
-  const remaining = new Map(owners);
+  let remaining: Map<string, Owner> | undefined;
   for (const [id, owner] of owners) {
     if (id === except) continue;
     const comparison = comparisonAt(owner.apiVersion);
     if (!comparison) {
-      remaining.delete(id);
+      (remaining ??= new Map(owners)).delete(id);
       continue;
     }
     const lost = intersection(owner.fields, union(comparison.modified, comparison.added));
     if (!isEmpty(lost) && !force) for (const path of paths(lost)) conflicts.push({ owner, path });
     const fields = difference(difference(owner.fields, lost), comparison.removed);
-    if (fields !== owner.fields) remaining.set(id, { ...owner, fields });
+    if (fields !== owner.fields) (remaining ??= new Map(owners)).set(id, { ...owner, fields });
   }
   if (conflicts.length > 0) throw new ConflictsError(conflicts);
-  return { remaining: withoutEmpty(remaining), comparison: own };
+  return { remaining: withoutEmpty(remaining ?? owners), comparison: own };
 }
 
 function prune(merged: unknown, last: Owner, apiVersion: string, owners: Owners, versions: Versions): unknown {

@@ -1,7 +1,7 @@
 import { fieldSetOf } from "../../api/apply/field-set.ts";
 import { compare } from "../../api/apply/compare.ts";
 import { difference, type Fields, isEmpty, noFields } from "../../api/apply/fields.ts";
-import { decodeOwners, encodeOwners, type Owner, ownerOf, type Owners } from "../../api/apply/managers.ts";
+import { encodeOwners, type Owner, ownerOf, type Owners } from "../../api/apply/managers.ts";
 import { printPath } from "../../api/apply/path-element.ts";
 import { ListElementError } from "../../api/apply/shape.ts";
 import { type Applied, applyConfig, type Conflict, ConflictsError, conflictsWithout, type Versions } from "../../api/apply/updater.ts";
@@ -11,7 +11,7 @@ import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject, timestamp } from "../../api/meta.ts";
 import { badRequestError, StatusError } from "../../api/status.ts";
 import type { RestDependencies } from "./context.ts";
-import { entryOf, neverOwned, setManagedFields, shapeOfKind, versionsOf, withUpdate } from "./managed-fields.ts";
+import { entryOf, neverOwned, ownersOf, setManagedFields, shapeOfKind, versionsOf, withUpdate } from "./managed-fields.ts";
 
 /**
  * A configuration applied to the live object (undefined: there is none yet): what the object shall be, with the
@@ -24,7 +24,7 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
   const time = timestamp(dependencies.clock.now());
   const empty = { apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind } as KubeObject;
   const old = live ?? empty;
-  let owners = decodeOwners(live?.metadata.managedFields, true);
+  let owners = ownersOf(live?.metadata.managedFields);
   // Nobody kept records until now: whatever is there was there before.
   if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
   const as = ownerOf(entryOf(kind, manager, "Apply", subresource), noFields);

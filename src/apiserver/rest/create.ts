@@ -11,7 +11,7 @@ import type { AdmissionRequest, RestDependencies, WriteContext } from "./context
 import { decode } from "./decode.ts";
 import { countsGenerations } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { recordWrite, setManagedFields } from "./managed-fields.ts";
+import { draftOf, recordWrite, setManagedFields } from "./managed-fields.ts";
 import type { Ownership } from "./update.ts";
 
 // names.SimpleNameGenerator: the prefix is cut so that the whole is a DNS label, and a taken name is tried anew.
@@ -47,7 +47,7 @@ export function placeIn(kind: Kind, object: KubeObject, namespace: string | unde
 export async function createOnce(dependencies: RestDependencies, kind: Kind, draft: KubeObject, context: WriteContext, ownership: Ownership = "recorded"): Promise<Entry> {
   const { store, clock, admission } = dependencies;
   // Each attempt starts from the client's object: what admission adds belongs to the attempt.
-  const object = JSON.parse(JSON.stringify(draft)) as KubeObject;
+  const object = draftOf(draft);
   const { metadata } = object;
   kind.defaults?.(object);
   // What admission fills in is nobody's, until somebody writes it.
@@ -84,7 +84,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
 export function encoder(kind: Kind, object: KubeObject): (revision: number) => Encoded {
   return (revision) => {
     const withRevision = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-    const stored = kind.storedAs ? kind.storedAs.toStored(withRevision) : withRevision;
+    const stored = (kind.storedAs ?? kind.custom)?.toStored(withRevision) ?? withRevision;
     const bytes = Buffer.from(JSON.stringify(stored));
     if (bytes.length > limits.objectBytesMax) throw requestTooLargeError(`etcdserver: request is too large: the object has ${bytes.length} bytes, at most ${limits.objectBytesMax} are stored`);
     return { bytes, object: deepFreeze(stored) };

@@ -1,5 +1,5 @@
 import { equalValues } from "../../api/apply/compare.ts";
-import { difference, type Fields, isEmpty, noFields, setOf, union } from "../../api/apply/fields.ts";
+import { difference, type Fields, isEmpty, setOf, union } from "../../api/apply/fields.ts";
 import { capUpdateManagers, decodeOwners, encodeOwners, ManagedFieldsError, ownerOf, type Owners } from "../../api/apply/managers.ts";
 import { fieldElement, PathElementError } from "../../api/apply/path-element.ts";
 import { ListElementError, type Shape, shapeOf } from "../../api/apply/shape.ts";
@@ -80,50 +80,70 @@ const bare = (object: KubeObject): KubeObject => ({ ...object, metadata: { ...ob
  * Undefined: none.
  */
 export function recordWrite({ registry, clock }: Pick<RestDependencies, "registry" | "clock">, kind: Kind, live: KubeObject | undefined, next: KubeObject, manager: string, subresource: string | undefined): ManagedFieldsEntry[] | undefined {
-  let owners = ownersBefore(live?.metadata.managedFields, next.metadata.managedFields, subresource !== undefined);
-  if (owners.size === 0 && live) return undefined;
+  const before = ownersBefore(live?.metadata.managedFields, next.metadata.managedFields, subresource !== undefined);
+  if (before.size === 0 && live) return undefined;
   const entry = entryOf(kind, manager, "Update", subresource);
+  let owners: Owners;
   try {
-    owners = withUpdate(owners, entry, live ?? ({ apiVersion: next.apiVersion, kind: next.kind } as KubeObject), next, versionsOf(registry, kind, subresource), timestamp(clock.now()));
+    owners = withUpdate(before, entry, live ?? ({ apiVersion: next.apiVersion, kind: next.kind } as KubeObject), next, versionsOf(registry, kind, subresource), timestamp(clock.now()));
   } catch (error) {
     // An element without its key: the object is refused by validation, or nothing can be said of who owns it.
     if (error instanceof ListElementError) return undefined;
     throw error;
   }
-  return encodeOwners(capUpdateManagers(owners));
+  const capped = capUpdateManagers(owners);
+  return capped === before && before === ownersOf(live?.metadata.managedFields) && live ? live.metadata.managedFields : encodeOwners(capped);
 }
 
 export function withUpdate(owners: Owners, entry: ManagedFieldsEntry, live: KubeObject, next: KubeObject, versions: Versions, time: string): Owners {
   const { owners: remaining, changed } = recordUpdate(live.metadata ? bare(live) : live, bare(next), entry.apiVersion!, owners, versions);
   const own = difference(changed, neverOwned);
   if (isEmpty(own)) return remaining;
-  const owner = ownerOf(entry, noFields);
-  return new Map(remaining).set(owner.id, { ...owner, fields: union(remaining.get(owner.id)?.fields ?? noFields, own), time });
+  const owner = ownerOf(entry, own);
+  const before = remaining.get(owner.id);
+  return new Map(remaining).set(owner.id, { ...(before ?? owner), fields: before ? union(before.fields, own) : own, time });
 }
 
 function ownersBefore(live: ManagedFieldsEntry[] | undefined, sent: ManagedFieldsEntry[] | undefined, isSubresource: boolean): Owners {
-  const before = () => decoded(live, true) ?? new Map();
-  if (isSubresource || sent === undefined || sent === live) return before();
-  if (sent.length === 0 || (sent.length === 1 && Object.keys(sent[0]!).length === 0)) return new Map();
-  if (equalValues(sent, live)) return before();
-  return decoded(sent, false) ?? before();
-}
-
-function decoded(entries: ManagedFieldsEntry[] | undefined, trusted: boolean): Owners | undefined {
+  if (isSubresource || sent === undefined || sent === live) return ownersOf(live);
+  if (sent.length === 0 || (sent.length === 1 && Object.keys(sent[0]!).length === 0)) return noOwners;
+  if (equalValues(sent, live)) return ownersOf(live);
   try {
-    const owners = decodeOwners(entries, trusted);
-    return owners.size > 0 ? owners : undefined;
+    const owners = decodeOwners(sent, false);
+    return owners.size > 0 ? owners : ownersOf(live);
   } catch (error) {
-    if (error instanceof ManagedFieldsError || error instanceof PathElementError) return undefined;
+    if (error instanceof ManagedFieldsError || error instanceof PathElementError) return ownersOf(live);
     throw error;
   }
+}
+
+const noOwners: Owners = new Map();
+const stored = new WeakMap<readonly ManagedFieldsEntry[], Owners>();
+
+/** The owners that a stored object lists: the very same as long as its list is. */
+export function ownersOf(entries: readonly ManagedFieldsEntry[] | undefined): Owners {
+  if (entries === undefined || entries.length === 0) return noOwners;
+  let owners = stored.get(entries);
+  if (!owners) stored.set(entries, (owners = decodeOwners(entries, true)));
+  return owners;
 }
 
 /** Whether two lists name the same owners of the same fields; when they last changed does not matter. */
 export function sameOwnership(a: readonly ManagedFieldsEntry[] | undefined, b: readonly ManagedFieldsEntry[] | undefined): boolean {
   if (a === b) return true;
   if (a?.length !== b?.length) return false;
-  return a!.every((entry, index) => equalValues({ ...entry, time: undefined }, { ...b![index], time: undefined }));
+  return a!.every((left, index) => {
+    const right = b![index]!;
+    return left === right || (left.manager === right.manager && left.operation === right.operation && left.apiVersion === right.apiVersion && left.subresource === right.subresource && equalValues(left.fieldsV1, right.fieldsV1));
+  });
+}
+
+/** A copy that may be changed, but for its managedFields, which are only ever replaced. */
+export function draftOf(object: KubeObject): KubeObject {
+  const { managedFields, ...metadata } = object.metadata;
+  const draft = JSON.parse(JSON.stringify({ ...object, metadata })) as KubeObject;
+  setManagedFields(draft, managedFields);
+  return draft;
 }
 
 /** Puts the list in place; none leaves no trace. */

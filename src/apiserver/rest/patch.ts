@@ -9,6 +9,7 @@ import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
 import { appliedTo } from "./apply.ts";
 import { createOnce, placeIn } from "./create.ts";
+import { draftOf } from "./managed-fields.ts";
 import { keyOf, objectOf } from "./keys.ts";
 import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 
@@ -20,7 +21,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
     if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
     if (!names(type, body)) object.metadata.resourceVersion = "";
-    return JSON.parse(JSON.stringify(object)) as KubeObject;
+    return draftOf(object);
   });
 }
 
@@ -74,5 +75,5 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   if (!object.metadata.name) throw badRequestError(`the name of the object ( based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
   if (old && !(config as KubeObject).metadata.resourceVersion) object.metadata.resourceVersion = "";
-  return JSON.parse(JSON.stringify(object)) as KubeObject;
+  return draftOf(object);
 }

@@ -10,7 +10,7 @@ import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
+import { draftOf, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
 
 /** Whether a write is recorded in managedFields here, or its object comes with the list as it shall be. */
 export type Ownership = "recorded" | "given";
@@ -27,7 +27,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   placeIn(kind, wanted, namespace);
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
   wanted.metadata.name = name;
-  return change(dependencies, kind, namespace, name, context, target, () => JSON.parse(JSON.stringify(wanted)) as KubeObject);
+  return change(dependencies, kind, namespace, name, context, target, () => draftOf(wanted));
 }
 
 /**
@@ -106,9 +106,10 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
 
 /** Whether nothing differs but the times at which somebody came to own what he owned before. */
 function isSame(object: KubeObject, old: KubeObject): boolean {
-  if (!sameOwnership(object.metadata.managedFields, old.metadata.managedFields)) return false;
-  const { managedFields } = old.metadata;
-  return semanticEqual({ ...object, metadata: { ...object.metadata, managedFields } }, old);
+  const { metadata, ...content } = object;
+  const { metadata: oldMetadata, ...oldContent } = old;
+  const { managedFields } = oldMetadata;
+  return semanticEqual(content, oldContent) && semanticEqual({ ...metadata, managedFields }, oldMetadata) && sameOwnership(metadata.managedFields, managedFields);
 }
 
 /**
