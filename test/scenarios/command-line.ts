@@ -70,7 +70,12 @@ export class CommandLine implements AsyncDisposable {
   /** Starts `wherry …` and leaves it running. */
   start(...args: string[]): Running {
     const [program, ...words] = [...this.#prefix, process.execPath, entry, ...args];
-    const running = new Running(args.join(" "), spawn(program!, words, { cwd: this.folder, env: this.env, stdio: ["ignore", "pipe", "pipe"] }));
+    return this.spawn(program!, ...words);
+  }
+
+  /** Starts any program and leaves it running. */
+  spawn(program: string, ...args: string[]): Running {
+    const running = new Running(args.join(" "), spawn(program, args, { cwd: this.folder, env: this.env, stdio: ["ignore", "pipe", "pipe"] }));
     this.#running.push(running);
     return running;
   }
@@ -129,7 +134,7 @@ export class Running {
       const look = () => {
         const text = this.stdout + this.stderr;
         if (pattern.test(text)) resolve(text);
-        else if (this.#over) reject(new Error(`wherry ${this.#what} ended before it said ${pattern}:\n${text}`));
+        else if (this.#over) reject(new Error(`${this.#what} ended before it said ${pattern}:\n${text}`));
         else return;
         this.#listeners.delete(look);
       };
