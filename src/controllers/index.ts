@@ -10,6 +10,7 @@ import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { cronJobController } from "./cronjob/plan.ts";
 import { deploymentController } from "./deployment/plan.ts";
 import { disruptionController } from "./disruption.ts";
 import { eventExpiryController } from "./event-expiry.ts";
@@ -55,6 +56,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     jobController,
     jobOrphanController,
     finishedJobController,
+    cronJobController,
     disruptionController,
     schedulerController,
     endpointSliceController,

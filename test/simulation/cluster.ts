@@ -171,7 +171,12 @@ export class Cluster {
   #observe(pod: Pod): void {
     const { namespace, name, uid } = pod.metadata;
     if (pod.metadata.deletionTimestamp) {
-      if (pod.spec?.nodeName) this.#later(uid, "stop", this.options.stopMsMax, () => this.client.delete(resources.pods, namespace, name, { gracePeriodSeconds: 0, preconditions: { uid } }));
+      if (pod.spec?.nodeName) this.#later(uid, "stop", this.options.stopMsMax, async () => {
+        // A pod that ends by being deleted has an end like any other; whoever put a finalizer on it waits for that.
+        const ended = pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded";
+        if (pod.metadata.finalizers?.length && !ended) await this.setPodStatus(pod, false, "Failed");
+        await this.client.delete(resources.pods, namespace, name, { gracePeriodSeconds: 0, preconditions: { uid } });
+      });
       return;
     }
     if (!pod.spec?.nodeName || pod.status?.phase === "Failed" || pod.status?.phase === "Succeeded") return;

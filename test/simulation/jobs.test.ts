@@ -183,3 +183,64 @@ test("a deleted Job: its pods go too, or stay without its finalizer", async () =
     await cluster.stop();
   }
 });
+
+const cron = (spec: object) => ({ metadata: { name: "tick" }, spec: { schedule: "* * * * *", successfulJobsHistoryLimit: 1000, failedJobsHistoryLimit: 1000, jobTemplate: { spec: job("", {}).spec }, ...spec } });
+const minuteOf = (name: string): number => Number(name.slice("tick-".length));
+
+for (const seed of seeds) {
+  test(`a CronJob whose controllers crash and whose answers are lost: every minute has one Job, noted in the status (seed ${seed})`, async () => {
+    const cluster = new Cluster({ seed, ends: () => "Succeeded" });
+    await cluster.start();
+    const created = await cluster.client.create<KubeObject>(resources.cronJobs, "default", cron({}));
+    const firstMinute = Math.floor(Date.parse(created.metadata.creationTimestamp) / 60_000) + 1;
+    cluster.mood = 1;
+    for (let step = 0; step < 10; step++) {
+      await cluster.run(cluster.random(150_000));
+      if (cluster.random(3) === 0) await crash(cluster);
+    }
+    cluster.mood = 0;
+    await cluster.run(70_000);
+    const jobs = cluster.stored<Job>(resources.jobs);
+    const minutes = jobs.map(({ metadata }) => minuteOf(metadata.name)).sort((a, b) => a - b);
+    const last = Math.floor(cluster.clock.now() / 60_000);
+    assert.deepEqual(minutes, Array.from({ length: last - firstMinute + 1 }, (_, n) => firstMinute + n));
+    const { status } = await cluster.client.get<KubeObject>(resources.cronJobs, "default", "tick");
+    assert.equal(Date.parse(status.lastScheduleTime), last * 60_000);
+    await cluster.client.patch(resources.cronJobs, "default", "tick", { spec: { suspend: true } });
+    await cluster.until("all have ended, and none is active", async () => (await cluster.client.get<KubeObject>(resources.cronJobs, "default", "tick"))["status"].active === undefined);
+    assert.ok(jobs.every(({ metadata }) => cluster.stored<Job>(resources.jobs).some((one) => one.metadata.uid === metadata.uid)), "none was made anew");
+    await cluster.stop();
+  });
+}
+
+test("after an hour's absence the last missed time is run, once; history is kept to its limits", async () => {
+  const cluster = new Cluster({ ends: (pod) => (Number(/-(\d+)-/.exec(pod.metadata.name)![1]) % 2 ? "Failed" : "Succeeded"), runMsMax: 100 });
+  await cluster.start();
+  await cluster.client.create(resources.cronJobs, "default", cron({ successfulJobsHistoryLimit: 2, failedJobsHistoryLimit: 1, jobTemplate: { spec: { ...job("", {}).spec, backoffLimit: 0 } } }));
+  await cluster.run(10 * 60_000);
+  const kept = cluster.stored<Job>(resources.jobs).map((one) => minuteOf(one.metadata.name) % 2);
+  assert.deepEqual([kept.filter((odd) => odd === 0).length, kept.filter((odd) => odd === 1).length], [2, 1]);
+  await cluster.stopControllers();
+  await cluster.run(60 * 60_000);
+  const before = new Set(cluster.stored<Job>(resources.jobs).map((one) => one.metadata.uid));
+  await cluster.startControllers();
+  await cluster.run(2_000);
+  const made = cluster.stored<Job>(resources.jobs).filter((one) => !before.has(one.metadata.uid));
+  assert.deepEqual(made.map((one) => minuteOf(one.metadata.name)), [Math.floor(cluster.clock.now() / 60_000)]);
+  await cluster.stop();
+});
+
+test("Forbid never lets two run, Replace ends the one before", async () => {
+  for (const concurrencyPolicy of ["Forbid", "Replace"]) {
+    const cluster = new Cluster({ seed: 5, ends: () => "Succeeded", runMsMax: 150_000 });
+    await cluster.start();
+    let most = 0;
+    cluster.check = () => void (most = Math.max(most, cluster.stored<Pod>(resources.pods).filter((pod) => pod.status?.phase === "Running" && !pod.metadata.deletionTimestamp).length));
+    await cluster.client.create(resources.cronJobs, "default", cron({ concurrencyPolicy }));
+    await cluster.run(15 * 60_000);
+    assert.equal(most, 1, concurrencyPolicy);
+    const jobs = cluster.stored<Job>(resources.jobs).length;
+    assert.ok(concurrencyPolicy === "Forbid" ? jobs < 15 && jobs > 4 : jobs > 1, `${concurrencyPolicy}: ${jobs} Jobs`);
+    await cluster.stop();
+  }
+});
