@@ -30,6 +30,22 @@ export interface Kind extends Strategy {
    * events.k8s.io/v1 of v1 Event): the resource they are stored as, and the way there and back.
    */
   readonly storedAs?: { group: string; version: string; resource: string; toStored(object: KubeObject): KubeObject; fromStored(object: KubeObject): KubeObject };
+  /** Set for the kinds of CustomResourceDefinitions. */
+  readonly custom?: CustomKind;
+}
+
+/** What differs for a custom kind: its objects have no Go type, so their own schema shapes them. */
+export interface CustomKind {
+  /** The definition is being deleted: nothing is created any more. */
+  readonly terminating: boolean;
+  /** The schema as the definition states it (JSONSchemaProps), with its prose. */
+  document(): object;
+  /** In place of the walk over a built-in schema: prunes, names unknown fields, fills in defaults. The input stays as it is. Throws DecodeError. */
+  walk(object: Record<string, unknown>, options: { partial?: boolean }): { value: Record<string, unknown>; unknownFields: string[] };
+  /** A stored object (of any version) as this version shows it: converted, pruned, with defaults; the very object when nothing changes. */
+  fromStored(stored: KubeObject): KubeObject;
+  /** An object of this version as it is stored. */
+  toStored(object: KubeObject): KubeObject;
 }
 
 export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";

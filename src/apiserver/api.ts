@@ -10,6 +10,7 @@ import type { Random } from "../base/random.ts";
 import type { Entry, Store } from "../store/store.ts";
 import { admissionSteps } from "./admission/index.ts";
 import { createClient } from "./client.ts";
+import { Definitions } from "./crd/definitions.ts";
 import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
 import { create } from "./rest/create.ts";
 import { decode, decodeRequest } from "./rest/decode.ts";
@@ -51,6 +52,7 @@ export class Api {
   readonly log: Log;
   readonly virtual = new Map<string, VirtualCreate>();
   readonly #rest: RestDependencies;
+  readonly #definitions: Definitions;
   readonly #webhooks: WebhookClient;
   issueToken: ApiOptions["issueToken"];
 
@@ -62,6 +64,8 @@ export class Api {
     this.issueToken = options.issueToken;
     this.#webhooks = createWebhookClient(options);
     this.#rest = { ...options, admission: new Admission(admissionSteps(options)) };
+    this.#definitions = new Definitions(this.#rest);
+    this.#definitions.start();
   }
 
   /** Admission and conversion webhooks are called by this. */
@@ -71,6 +75,7 @@ export class Api {
 
   /** Ends what is kept open between requests. */
   close(): void {
+    this.#definitions.close();
     this.#webhooks.close();
   }
 
@@ -101,7 +106,7 @@ export class Api {
       // A Binding on its own names its pod.
       if (kind.resource === "bindings" && kind.group === "") return this.create(this.registry.byResource("", "v1", "pods")!, namespace, body, context, { name: boundName(body), subresource: "binding" });
       const virtual = this.virtual.get(`${kind.resource}.${kind.group}`);
-      return virtual ? virtual(kind, namespace, body, context) : create(this.#rest, kind, namespace, body, context, options.shared);
+      return virtual ? virtual(kind, namespace, body, context) : this.#followed(kind, create(this.#rest, kind, namespace, body, context, options.shared));
     }
     switch (`${kind.resource}/${subresource}`) {
       case "pods/binding":
@@ -116,7 +121,7 @@ export class Api {
 
   update(kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, options: { subresource?: string; shared?: boolean } = {}): Promise<object> {
     const { subresource } = options;
-    if (subresource === undefined || subresource === "status") return update(this.#rest, kind, namespace, name, body, context, subresource, options.shared);
+    if (subresource === undefined || subresource === "status") return this.#followed(kind, update(this.#rest, kind, namespace, name, body, context, subresource, options.shared));
     if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body));
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
       const finalizers = (decode(kind, body, context, true)["spec"] as { finalizers?: string[] } | undefined)?.finalizers ?? [];
@@ -127,8 +132,8 @@ export class Api {
 
   patch(kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, options: { subresource?: string } = {}): Promise<object> {
     const { subresource } = options;
-    if (type === "apply" && (subresource === undefined || subresource === "status")) return apply(this.#rest, kind, namespace, name, body, context, subresource);
-    if (type !== "apply" && (subresource === undefined || subresource === "status")) return patch(this.#rest, kind, namespace, name, type, body, context, subresource);
+    if (type === "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, apply(this.#rest, kind, namespace, name, body, context, subresource));
+    if (type !== "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, patch(this.#rest, kind, namespace, name, type, body, context, subresource));
     if (subresource === "scale" && kind.scale && type !== "apply") {
       const schema = this.registry.byResource("autoscaling", "v1", "horizontalpodautoscalers")?.schema ?? {};
       return this.#scale(kind, namespace, name, context, (old) => {
@@ -141,7 +146,7 @@ export class Api {
   }
 
   delete(kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
-    return remove(this.#rest, kind, namespace, name, options, context);
+    return this.#followed(kind, remove(this.#rest, kind, namespace, name, options, context));
   }
 
   /** One deletion each for what the selectors choose; gives the objects as the list showed them. */
@@ -156,6 +161,15 @@ export class Api {
       });
     }
     return objects;
+  }
+
+  /** Who wrote a definition finds its kind served when the answer comes. */
+  async #followed<T>(kind: Kind, writing: Promise<T>): Promise<T> {
+    if (kind.group !== "apiextensions.k8s.io") return writing;
+    const written = await writing;
+    const { object = written } = written as { object?: unknown };
+    this.#definitions.refresh((object as KubeObject).metadata.name);
+    return written;
   }
 
   async #scale(kind: Kind, namespace: string | undefined, name: string, context: WriteContext, next: (old: KubeObject) => KubeObject): Promise<object> {

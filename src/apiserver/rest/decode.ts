@@ -16,7 +16,7 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
   if (given.kind !== undefined && given.kind !== "" && given.kind !== kind.kind) throw badRequestError(`${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion ?? apiVersion).split("/").at(-1))} cannot be handled as a ${kind.kind}: converting (${String(given.apiVersion ?? "")}.${String(given.kind)}) to (${apiVersion}.${kind.kind}): unknown conversion`);
   if (given.apiVersion !== undefined && given.apiVersion !== "" && given.apiVersion !== apiVersion) throw badRequestError(`the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`);
   try {
-    const { value, unknownFields } = walk(kind.schema, body as Record<string, unknown>, { shared });
+    const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
     if (problems.length > 0 && context.fieldValidation === "Strict") throw strictDecodingError(kind.version, kind.kind, problems);
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);

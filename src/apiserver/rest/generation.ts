@@ -11,12 +11,12 @@ const counted = new Set([
   "priorityclasses.scheduling.k8s.io", "runtimeclasses.node.k8s.io", "ingressclasses.networking.k8s.io", "resourceclaims.resource.k8s.io", "resourceslices.resource.k8s.io",
 ]);
 
-export const countsGenerations = (kind: Kind): boolean => counted.has(`${kind.resource}.${kind.group}`);
+export const countsGenerations = (kind: Kind): boolean => kind.custom !== undefined || counted.has(`${kind.resource}.${kind.group}`);
 
-/** Whether anything but metadata and status differs: what raises the generation. */
-export function specDiffers(object: KubeObject, old: KubeObject): boolean {
+/** Whether anything but metadata and status differs: what raises the generation. Of a custom kind without a status of its own, status counts as well. */
+export function specDiffers(object: KubeObject, old: KubeObject, statusCounts = false): boolean {
   for (const field of new Set([...Object.keys(object), ...Object.keys(old)])) {
-    if (field === "metadata" || field === "status" || field === "apiVersion" || field === "kind") continue;
+    if (field === "metadata" || (field === "status" && !statusCounts) || field === "apiVersion" || field === "kind") continue;
     if (!semanticEqual(object[field], old[field])) return true;
   }
   return false;

@@ -49,8 +49,8 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   if (object.apiVersion === apiVersion) return object;
   const source = kindAt(registry, object.apiVersion, object.kind);
   const bareObject = withoutZeros(object) as KubeObject;
-  const stored = source?.storedAs ? source.storedAs.toStored(bareObject) : bareObject;
-  return withZeros(shapeOfKind(target), { ...(target.storedAs ? target.storedAs.fromStored(stored) : stored), apiVersion, kind: target.kind }) as KubeObject;
+  const stored = (source?.storedAs ?? source?.custom)?.toStored(bareObject) ?? bareObject;
+  return withZeros(shapeOfKind(target), { ...((target.storedAs ?? target.custom)?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }) as KubeObject;
 }
 
 const roots = new WeakMap<Schema, Shape>();

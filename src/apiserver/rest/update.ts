@@ -81,7 +81,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     await admission.mutate(request);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
-    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old) ? 1 : 0);
+    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) ? 1 : 0);
   } else record();
   const errors =
     target === "status"

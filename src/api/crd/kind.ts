@@ -1,0 +1,95 @@
+import type { CustomKind, Kind, Subresource, Verb } from "../kind.ts";
+import { apiVersionOf, type KubeObject } from "../meta.ts";
+import { customColumns } from "./columns.ts";
+import type { CustomResourceDefinition, DefinitionVersion } from "./definition.ts";
+import { parseJsonPath } from "./json-path.ts";
+import type { JSONSchemaProps } from "./json-schema.ts";
+import { CustomSchema, withoutDescriptions } from "./schema.ts";
+import { shapeObject } from "./shape-object.ts";
+
+/** What a kind needs of its definition later, and does not hold: the schema is read when it is first walked. */
+export interface SchemaSource {
+  /** The schema of a version, with its prose. */
+  (version: string): JSONSchemaProps;
+}
+
+const allVerbs: readonly Verb[] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+/** While a definition goes, its objects can still be seen and deleted. */
+const terminatingVerbs: readonly Verb[] = ["delete", "deletecollection", "get", "list", "watch"];
+
+/** The kinds that a definition serves, the version that objects are stored in first. */
+export function kindsOf(definition: CustomResourceDefinition, source: SchemaSource): Kind[] {
+  const { versions } = definition.spec;
+  const storage = versions.find((version) => version.storage)!;
+  return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source));
+}
+
+function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource): Kind {
+  const { group, scope } = spec;
+  const names = { ...spec.names, ...status?.acceptedNames };
+  const terminating = metadata.deletionTimestamp !== undefined;
+  const schema = lazy(() => new CustomSchema(withoutDescriptions(source(version.name))));
+  const { status: statusSubresource, scale } = version.subresources ?? {};
+  const apiVersion = apiVersionOf(group, version.name);
+  const storedVersion = apiVersionOf(group, storage.name);
+
+  const custom: CustomKind = {
+    terminating,
+    document: () => source(version.name),
+    walk: (object, { partial }) => shapeObject(schema(), object, { partial: partial ?? false }),
+    fromStored(stored) {
+      const converted = stored.apiVersion === apiVersion ? stored : { ...stored, apiVersion };
+      return shapeObject(schema(), converted, { lenient: true }).value as KubeObject;
+    },
+    toStored: (object) => (object.apiVersion === storedVersion ? object : { ...object, apiVersion: storedVersion }),
+  };
+
+  return {
+    group,
+    version: version.name,
+    kind: names.kind,
+    ...(names.listKind && { listKind: names.listKind }),
+    resource: names.plural,
+    singular: names.singular || names.kind.toLowerCase(),
+    shortNames: names.shortNames ?? [],
+    categories: names.categories ?? [],
+    scope,
+    verbs: terminating ? terminatingVerbs : allVerbs,
+    subresources: subresourcesOf(names.kind, statusSubresource !== undefined, scale !== undefined),
+    hasStatus: statusSubresource !== undefined,
+    columns: customColumns(version.additionalPrinterColumns),
+    custom,
+    get schema() {
+      return schema();
+    },
+    ...(version.deprecated && { warnings: () => [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] }),
+    ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),
+    ...(scale && {
+      scale: {
+        specReplicasPath: scale.specReplicasPath,
+        statusReplicasPath: scale.statusReplicasPath,
+        labelSelector: (object: KubeObject) => {
+          const found = scale.labelSelectorPath ? parseJsonPath(scale.labelSelectorPath)(object)[0] : "";
+          return typeof found === "string" ? found : "";
+        },
+      },
+    }),
+  };
+}
+
+const objectVerbs: readonly Verb[] = ["get", "patch", "update"];
+
+function subresourcesOf(kind: string, status: boolean, scale: boolean): Subresource[] {
+  return [...(status ? [{ name: "status", kind, verbs: objectVerbs }] : []), ...(scale ? [{ name: "scale", kind: "Scale", group: "autoscaling", version: "v1", verbs: objectVerbs }] : [])];
+}
+
+/** Field selectors: absent values are the empty text. */
+function selectableOf(fields: readonly { jsonPath: string }[]): (object: KubeObject) => Record<string, string> {
+  const paths = fields.map(({ jsonPath }) => [jsonPath.replace(/^\./, ""), parseJsonPath(jsonPath)] as const);
+  return (object) => Object.fromEntries(paths.map(([name, path]) => [name, String(path(object)[0] ?? "")]));
+}
+
+function lazy<T>(make: () => T): () => T {
+  let made: { value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}

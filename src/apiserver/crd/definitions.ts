@@ -1,0 +1,150 @@
+import type { CustomResourceDefinition } from "../../api/crd/definition.ts";
+import { asDefinition, isCondition } from "../../api/crd/definition.ts";
+import { kindsOf } from "../../api/crd/kind.ts";
+import type { Kind } from "../../api/kind.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import type { KindRegistry } from "../../api/registry.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { type Entry, type Store, type Watch } from "../../store/store.ts";
+import { keyOf, objectOf, prefixOf } from "../rest/keys.ts";
+import { rewrite } from "../rest/update.ts";
+import type { RestDependencies } from "../rest/context.ts";
+import { conditionsFor, type NamesTaken, namesOf } from "./conditions.ts";
+
+/**
+ * The registry follows the CustomResourceDefinitions of the store: a definition whose names are free is served at
+ * the moment its write is durable, and no more when it is gone. What became of it stands in its status.
+ */
+export class Definitions {
+  readonly #store: Store;
+  readonly #registry: KindRegistry;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #rest: RestDependencies;
+  readonly #kind: Kind;
+  readonly #builtin: readonly Kind[];
+  /** By the definition's name: the entry that is followed, and the kinds that it serves. */
+  readonly #followed = new Map<string, { entry: Entry; definition: CustomResourceDefinition; kinds: Kind[] }>();
+  #watch: Watch | undefined;
+
+  constructor(rest: RestDependencies) {
+    this.#rest = rest;
+    this.#store = rest.store;
+    this.#registry = rest.registry;
+    this.#clock = rest.clock;
+    this.#log = rest.log;
+    this.#builtin = rest.registry.all();
+    this.#kind = rest.registry.byResource("apiextensions.k8s.io", "v1", "customresourcedefinitions")!;
+  }
+
+  /** Serves what is stored, before it returns; then follows. */
+  start(): void {
+    const prefix = prefixOf(this.#kind);
+    const entries = this.#store.range(prefix);
+    const from = this.#store.revision;
+    // Who has its names already comes first: a restart changes nobody's place.
+    const established = (entry: Entry) => isCondition(asDefinition(entry.object as KubeObject), "Established");
+    for (const entry of [...entries].sort((a, b) => Number(established(b)) - Number(established(a)))) this.#take(entry.key.slice(prefix.length), entry);
+    this.#watch = this.#store.watch(prefix, from, {
+      onEvents: (events) => {
+        for (const { entry } of events) this.refresh(entry.key.slice(prefix.length));
+      },
+      onEnd: () => {
+        // Too far behind: what is stored now is what counts.
+        const names = new Set([...this.#followed.keys(), ...this.#store.range(prefix).map(({ key }) => key.slice(prefix.length))]);
+        this.start();
+        for (const name of names) this.refresh(name);
+      },
+    });
+  }
+
+  close(): void {
+    this.#watch?.close();
+  }
+
+  /** Follows one definition as it is stored at this moment. Who writes one calls it before the answer goes out. */
+  refresh(name: string): void {
+    const entry = this.#store.get(keyOf(this.#kind, undefined, name));
+    if (entry) this.#take(name, entry);
+    else this.#drop(name);
+  }
+
+  #take(name: string, entry: Entry): void {
+    const before = this.#followed.get(name);
+    if (before?.entry === entry) return;
+    const definition = asDefinition(objectOf(this.#kind, entry));
+    const taken = this.#namesTaken(definition);
+    const status = conditionsFor(definition, taken, this.#clock.now());
+    const established = isCondition({ status }, "Established");
+    const shown = { ...definition, status };
+    const unchanged = before && sameServing(before.definition, shown);
+    const kinds = unchanged ? before.kinds : established ? kindsOf(shown, this.#source(name)) : [];
+    this.#followed.set(name, { entry, definition: shown, kinds });
+    if (!unchanged) {
+      for (const kind of before?.kinds ?? []) if (!kinds.some((next) => next.version === kind.version && next.resource === kind.resource)) this.#registry.remove(kind.group, kind.version, kind.resource);
+      for (const kind of kinds) this.#registry.add(kind);
+      // A name that this definition gave up may be what another waits for.
+      if (before) this.#lookAgain(definition);
+    }
+    if (status !== definition.status) this.#writeStatus(name, entry);
+  }
+
+  #drop(name: string): void {
+    const before = this.#followed.get(name);
+    if (!before) return;
+    this.#followed.delete(name);
+    for (const kind of before.kinds) this.#registry.remove(kind.group, kind.version, kind.resource);
+    this.#lookAgain(before.definition);
+  }
+
+  #lookAgain({ spec, metadata }: CustomResourceDefinition): void {
+    for (const [name, { definition, entry }] of this.#followed) {
+      if (name === metadata.name || definition.spec.group !== spec.group || isCondition(definition, "NamesAccepted")) continue;
+      this.#followed.delete(name);
+      this.#take(name, entry);
+    }
+  }
+
+  /** The schema is read off the bytes that the store holds anyway. */
+  #source(name: string) {
+    return (version: string) => {
+      const followed = this.#followed.get(name);
+      const spec = followed && asDefinition(followed.entry.object as KubeObject).spec;
+      return spec?.versions.find((candidate) => candidate.name === version)?.schema?.openAPIV3Schema ?? {};
+    };
+  }
+
+  #namesTaken(definition: CustomResourceDefinition): NamesTaken {
+    const { group } = definition.spec;
+    const resources = new Set<string>();
+    const kinds = new Set<string>();
+    for (const kind of this.#builtin) {
+      if (kind.group !== group) continue;
+      for (const name of [kind.resource, kind.singular, ...kind.shortNames]) resources.add(name);
+      kinds.add(kind.kind).add(kind.listKind ?? `${kind.kind}List`);
+    }
+    for (const { definition: other } of this.#followed.values()) {
+      if (other.spec.group !== group || other.metadata.name === definition.metadata.name) continue;
+      const names = namesOf(other.status?.acceptedNames);
+      for (const name of names.resources) resources.add(name);
+      for (const name of names.kinds) kinds.add(name);
+    }
+    return { resources, kinds };
+  }
+
+  #writeStatus(name: string, entry: Entry): void {
+    rewrite(this.#rest, this.#kind, undefined, name, false, (object) => {
+      const definition = asDefinition(object);
+      return { ...object, status: conditionsFor(definition, this.#namesTaken(definition), this.#clock.now()) } as unknown as KubeObject;
+    }).catch((error: unknown) => {
+      // Gone meanwhile, or the store is closing.
+      if (this.#store.get(entry.key)) this.#log.warn("the status of a definition was not written", { name, error });
+    });
+  }
+}
+
+/** Whether two states of a definition serve the same: everything but its status and bookkeeping. */
+function sameServing(a: CustomResourceDefinition, b: CustomResourceDefinition): boolean {
+  return a.metadata.uid === b.metadata.uid && a.metadata.generation === b.metadata.generation && (a.metadata.deletionTimestamp === undefined) === (b.metadata.deletionTimestamp === undefined) && isCondition(a, "Established") === isCondition(b, "Established") && JSON.stringify(a.status?.acceptedNames) === JSON.stringify(b.status?.acceptedNames);
+}
