@@ -48,7 +48,11 @@ class SocketClient implements HttpClient {
 
   async list<T>(resource: GroupVersionResource, options: ListOptions = {}): Promise<KubeList<T>> {
     const { namespace, signal, ...query } = options;
-    return this.#json<KubeList<T>>("GET", pathOf(resource, namespace) + queryOf(query), undefined, {}, signal);
+    const list = await this.#json<KubeList<T>>("GET", pathOf(resource, namespace) + queryOf(query), undefined, {}, signal);
+    // Items of built-in kinds come without the two, which everybody who gets one alone wants.
+    const { apiVersion, kind } = list;
+    for (const [index, item] of list.items.entries()) list.items[index] = { apiVersion, kind: kind.replace(/List$/, ""), ...item };
+    return list;
   }
 
   async *watch<T>(resource: GroupVersionResource, options: WatchOptions = {}): AsyncGenerator<WatchEvent<T>> {

@@ -47,7 +47,7 @@ export class StatusError extends Error {
     this.metadata = metadata;
   }
   toStatus(): Status {
-    return { kind: "Status", apiVersion: "v1", metadata: this.metadata, status: "Failure", message: this.message, reason: this.reason, ...(this.details && { details: this.details }), code: this.code };
+    return { kind: "Status", apiVersion: "v1", metadata: this.metadata, status: "Failure", message: this.message, ...(this.reason !== "" && { reason: this.reason }), ...(this.details && { details: this.details }), code: this.code };
   }
   static from(status: Partial<Status>): StatusError {
     return new StatusError(status.code ?? 500, status.reason ?? "InternalError", status.message ?? "unknown error", status.details, status.metadata);
@@ -92,9 +92,9 @@ export function invalidError(of: { group: string; kind: string }, name: string, 
   const messages = errors.map(renderFieldError);
   const text = messages.length === 1 ? messages[0]! : `[${messages.join(", ")}]`;
   return new StatusError(422, "Invalid", `${qualifiedResource(of.group, of.kind)} ${JSON.stringify(name)} is invalid: ${text}`, {
-    name,
+    ...(name !== "" && { name }),
     ...(of.group !== "" && { group: of.group }),
-    kind: of.kind,
+    ...(of.kind !== "" && { kind: of.kind }),
     causes: errors.map((error) => ({ reason: error.type, message: error.body, field: error.field })),
   });
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { builtinSchema } from "./kinds/table.ts";
-import { DecodeError, strictDecodingError, walk, type WalkOptions } from "./walker.ts";
+import { cannotBeHandled, DecodeError, strictDecodingText, walk, type WalkOptions } from "./walker.ts";
 
 const deployment = builtinSchema("apps", "v1", "Deployment")!;
 /** `spec.template.x` = value, with the parents made. */
@@ -133,7 +133,7 @@ test("walk() bounds depth and the number of problems", () => {
 
 test("errors become upstream's 400", () => {
   assert.equal(
-    strictDecodingError("v1", "Deployment", ['unknown field "spec.foo"', 'duplicate field "spec.replicas"']).message,
+    cannotBeHandled("v1", "Deployment", strictDecodingText(['unknown field "spec.foo"', 'duplicate field "spec.replicas"'])).message,
     'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: unknown field "spec.foo", duplicate field "spec.replicas"',
   );
   assert.equal(new DecodeError("why").toStatusError("v1", "Pod").code, 400);

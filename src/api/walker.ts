@@ -34,9 +34,7 @@ export function cannotBeHandled(version: string, kind: string, why: string): Sta
 }
 
 /** The 400 of `fieldValidation=Strict`: unknown and duplicate fields, as named by the walk and the scanner. */
-export function strictDecodingError(version: string, kind: string, problems: readonly string[]): StatusError {
-  return cannotBeHandled(version, kind, `strict decoding error: ${problems.join(", ")}`);
-}
+export const strictDecodingText = (problems: readonly string[]): string => `strict decoding error: ${problems.join(", ")}`;
 
 /** Throws DecodeError. */
 export function walk(schema: Schema, value: Record<string, unknown>, options: WalkOptions = {}): Walked {

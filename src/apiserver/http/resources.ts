@@ -25,10 +25,10 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   const { info } = exchange;
   const { kind, namespace, name, subresource } = target;
   const { query } = info;
-  if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+  if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   // A slash inside a segment would reach over into another namespace's keys.
-  if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
-  if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+  if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+  if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   const form = formOf(exchange.headers.accept);
   const include = includeOf(query.get("includeObject"));
 
@@ -113,15 +113,24 @@ function answerList(exchange: Exchange, api: Api, kind: Kind, options: ListOptio
   }
   if (form.as !== undefined) return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: listed.entries.map((entry) => partialMetadata(objectOf(kind, entry), form.version!)) }, form);
   const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
-  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => objectOf(kind, entry)) }, form);
+  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => JSON.parse(itemOf(kind, bytesOf(kind, entry)).toString()) as object) }, form);
   const comma = Buffer.from(",");
   const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
   for (const [index, entry] of listed.entries.entries()) {
     if (index > 0) parts.push(comma);
-    parts.push(bytesOf(kind, entry));
+    parts.push(itemOf(kind, bytesOf(kind, entry)));
   }
   parts.push(Buffer.from("]}\n"));
   exchange.encoded(200, Buffer.concat(parts));
+}
+
+const brace = Buffer.from("{");
+
+/** Items of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not; stored objects begin with both. */
+function itemOf(kind: Kind, bytes: Buffer): Buffer {
+  if (kind.custom) return bytes;
+  const head = `{"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`;
+  return bytes.toString("latin1", 0, head.length) === head ? Buffer.concat([brace, bytes.subarray(head.length)]) : bytes;
 }
 
 // — options —

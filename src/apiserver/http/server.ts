@@ -146,7 +146,7 @@ class HttpApiServer implements ApiServer {
       this.#authorize(info, user);
       const { resource } = info;
       if (!resource) return servePath(this.#paths, exchange);
-      if (!resource.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", { ...(resource.name && { name: resource.name }), ...(resource.group && { group: resource.group }), kind: resource.resource });
+      if (!resource.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
       const target = resource as ResourceInfo & { kind: Kind };
       if (resource.group === "" && resource.resource === "pods") {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });

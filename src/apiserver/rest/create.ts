@@ -9,7 +9,7 @@ import { deepFreeze } from "../../store/entry.ts";
 import { type Encoded, type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
-import { countsGenerations } from "./generation.ts";
+import { beginsGeneration } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
 import { draftOf, recordWrite, setManagedFields } from "./managed-fields.ts";
 import type { Ownership } from "./update.ts";
@@ -52,14 +52,14 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   kind.defaults?.(object);
   // What admission fills in is nobody's, until somebody writes it.
   if (ownership === "recorded") setManagedFields(object, recordWrite(dependencies, kind, undefined, object, context.fieldManager, undefined));
-  const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old: undefined };
+  const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old: undefined };
   await admission.mutate(request);
   try {
     kind.defaults?.(object);
     for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(clock.now());
-    if (countsGenerations(kind)) metadata.generation = 1;
+    if (beginsGeneration(kind)) metadata.generation = 1;
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus) delete object["status"];
     kind.prepareForCreate?.(object);

@@ -1,15 +1,16 @@
 import type { Kind } from "../../api/kind.ts";
 import { builtinSchema } from "../../api/kinds/table.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
-import { badRequestError } from "../../api/status.ts";
-import { DecodeError, strictDecodingError, walk } from "../../api/walker.ts";
+import { badRequestError, type StatusError } from "../../api/status.ts";
+import { cannotBeHandled, DecodeError, strictDecodingText, walk } from "../../api/walker.ts";
 import type { WriteContext } from "./context.ts";
 
 /**
  * A body as an object of the kind: types checked, values canonical, unknown fields judged by fieldValidation.
- * A missing apiVersion or kind is taken from the URL, as some clients rely on.
+ * A missing apiVersion or kind is taken from the URL, as some clients rely on. `refuse` makes the error of a value that
+ * does not fit.
  */
-export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean): KubeObject {
+export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean, refuse: (why: string) => StatusError = (why) => cannotBeHandled(kind.version, kind.kind, why)): KubeObject {
   const apiVersion = apiVersionOf(kind.group, kind.version);
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequestError(`the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`);
   const given = body as { apiVersion?: unknown; kind?: unknown };
@@ -18,12 +19,12 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
   try {
     const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
-    if (problems.length > 0 && context.fieldValidation === "Strict") throw strictDecodingError(kind.version, kind.kind, problems);
+    if (problems.length > 0 && context.fieldValidation === "Strict") throw refuse(strictDecodingText(problems));
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
     const { apiVersion: _, kind: __, metadata, ...rest } = value;
     return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined) } as KubeObject["metadata"], ...rest };
   } catch (error) {
-    if (error instanceof DecodeError) throw error.toStatusError(kind.version, kind.kind);
+    if (error instanceof DecodeError) throw refuse(error.message);
     throw error;
   }
 }

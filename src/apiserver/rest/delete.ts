@@ -4,7 +4,7 @@ import { type KubeObject, timestamp } from "../../api/meta.ts";
 import { conflictError, invalidError, notFoundError } from "../../api/status.ts";
 import { notSupported } from "../../api/field.ts";
 import { KeyConflictError } from "../../store/store.ts";
-import type { RestDependencies, WriteContext } from "./context.ts";
+import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
 import { encoder } from "./create.ts";
 import { keyOf, objectOf } from "./keys.ts";
 
@@ -27,7 +27,9 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
     if (!entry) throw notFoundError(kind, name);
     const old = objectOf(kind, entry);
     checkPreconditions(kind, old, options);
-    await admission.validate({ operation: "DELETE", kind, subresource: undefined, namespace, name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object: undefined, old });
+    const request: AdmissionRequest = { operation: "DELETE", kind, subresource: undefined, namespace, name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, ...(context.annotations && { annotations: context.annotations }), object: undefined, old };
+    await admission.mutate(request);
+    await admission.validate(request);
 
     const finalizers = finalizersFor(kind, old, options);
     const graceSeconds = graceOf(kind, old, options);
@@ -60,7 +62,7 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
 
 function checkPreconditions(kind: Kind, old: KubeObject, { preconditions }: DeleteOptions): void {
   const { uid, resourceVersion } = preconditions ?? {};
-  const of = { group: "", resource: kind.kind };
+  const of = { group: kind.group, resource: kind.kind };
   const name = old.metadata.name;
   if (uid !== undefined && uid !== old.metadata.uid) throw conflictError(of, name, `the UID in the precondition (${uid}) does not match the UID in record (${old.metadata.uid}). The object might have been deleted and then recreated`);
   if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion) throw conflictError(of, name, `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`);

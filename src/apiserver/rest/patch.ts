@@ -3,7 +3,8 @@ import type { KubeObject } from "../../api/meta.ts";
 import { applyJsonPatch } from "../../api/patch/json.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
-import { badRequestError, conflictError, StatusError } from "../../api/status.ts";
+import { invalid } from "../../api/field.ts";
+import { badRequestError, conflictError, invalidError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
@@ -16,7 +17,7 @@ import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
-    const object = decode(kind, patched, context, true);
+    const object = decode(kind, patched, context, true, (why) => unfitting(type === "strategic" ? body : patched, why));
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
     if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
@@ -24,6 +25,9 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
     return draftOf(object);
   });
 }
+
+/** A patch is refused as such when what comes out of it does not fit the kind. */
+const unfitting = (value: unknown, why: string): StatusError => invalidError({ group: "", kind: "" }, "", [invalid("patch", typeof value === "string" ? value : JSON.stringify(value), why)]);
 
 /** The object with the patch on it; also for Scale. Throws the StatusErrors of the patch modules. */
 export function applied(kind: Pick<Kind, "schema">, old: object, type: Exclude<PatchType, "apply">, body: unknown): unknown {

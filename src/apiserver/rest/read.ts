@@ -27,7 +27,7 @@ export function filterOf(kind: Kind, options: Pick<ListOptions, "labelSelector" 
     if (fields) checkFields(kind, fields);
     return { labels, fields };
   } catch (error) {
-    if (error instanceof SelectorError) throw badRequestError(`${error.message.startsWith("unable to parse") ? "" : "unable to parse requirement: "}${error.message}`);
+    if (error instanceof SelectorError) throw badRequestError(error.message);
     throw error;
   }
 }
@@ -35,11 +35,13 @@ export function filterOf(kind: Kind, options: Pick<ListOptions, "labelSelector" 
 function checkFields(kind: Kind, selector: FieldSelector): void {
   for (const { field } of selector.terms) {
     if (field === "metadata.name" || field === "metadata.namespace") continue;
-    if (!kind.selectableFields) throw badRequestError(`${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`);
+    if (!kind.selectableFields) throw unknownField(field);
     // The labels a kind knows are those it gives for any object, even an empty one.
     if (!(field in kind.selectableFields({ apiVersion: "", kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(`field label not supported: ${field}`);
   }
 }
+
+const unknownField = (field: string) => badRequestError(`${JSON.stringify(field)} is not a known field selector: only "metadata.name", "metadata.namespace"`);
 
 export function passes(kind: Kind, filter: Filter, object: KubeObject): boolean {
   if (filter.labels && !filter.labels.matches(object.metadata.labels)) return false;

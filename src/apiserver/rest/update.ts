@@ -26,7 +26,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   const wanted = decode(kind, body, context, shared);
   placeIn(kind, wanted, namespace);
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
-  wanted.metadata.name = name;
+  if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   return change(dependencies, kind, namespace, name, context, target, () => draftOf(wanted));
 }
 
@@ -64,16 +64,12 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     else (metadata as unknown as Record<string, unknown>)[field] = old.metadata[field];
   }
   metadata.resourceVersion = old.metadata.resourceVersion;
-  if (target === "status") {
-    const status = object["status"] as unknown;
-    for (const field of Object.keys(object)) delete object[field];
-    Object.assign(object, old, { metadata: { ...old.metadata, ...(metadata.finalizers && { finalizers: metadata.finalizers }) } }, status === undefined ? {} : { status });
-    if (status === undefined) delete object["status"];
-  } else if (kind.hasStatus) {
+  if (target === "status") keepStatusOnly(object, old, metadata);
+  else if (kind.hasStatus) {
     if (old["status"] === undefined) delete object["status"];
     else object["status"] = old["status"] as unknown;
   }
-  const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, object, old };
+  const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target ?? kind.part, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old };
   const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, object, context.fieldManager, target));
   if (target === undefined) {
     kind.defaults?.(object);
@@ -82,7 +78,11 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
     if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) ? 1 : 0);
-  } else record();
+  } else {
+    record();
+    await admission.mutate(request);
+    keepStatusOnly(object, old, object.metadata);
+  }
   const errors =
     target === "status"
       ? (kind.validateStatusUpdate?.(object, old) ?? [])
@@ -102,6 +102,14 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     admission.release(request);
     throw error;
   }
+}
+
+/** Of what was sent to /status, or made of it by admission, the status counts, the record of it, and finalizers. */
+function keepStatusOnly(object: KubeObject, old: KubeObject, { finalizers, managedFields }: KubeObject["metadata"]): void {
+  const status = object["status"] as unknown;
+  for (const field of Object.keys(object)) delete object[field];
+  Object.assign(object, old, { metadata: { ...old.metadata, ...(finalizers && { finalizers }), ...(managedFields && { managedFields }) } }, status === undefined ? {} : { status });
+  if (status === undefined) delete object["status"];
 }
 
 /** Whether nothing differs but the times at which somebody came to own what he owned before. */

@@ -31,7 +31,7 @@ function validateTarget(path: string, target: Draft, sorts: readonly string[]): 
 function validateMetric(path: string, metric: Draft): FieldError[] {
   const field = sourceField[metric.type];
   if (!metric.type) return [required(`${path}.type`, "must specify a metric source type")];
-  if (field === undefined) return [notSupported(`${path}.type`, metric.type, Object.keys(sourceField))];
+  if (field === undefined) return [notSupported(`${path}.type`, metric.type, Object.keys(sourceField).sort())];
   const source = metric[field];
   if (!source) return [required(`${path}.${field}`, "must populate information for the given metric source")];
   const at = `${path}.${field}`;

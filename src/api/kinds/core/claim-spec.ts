@@ -10,7 +10,7 @@ export function defaultClaimSpec(spec: any): void {
   spec.resources ??= {};
 }
 
-export const accessModes = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"] as const;
+export const accessModes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"] as const;
 
 export function validateAccessModes(path: string, modes: string[] | undefined, requiredText: string): FieldError[] {
   if ((modes ?? []).length === 0) return [required(path, requiredText)];

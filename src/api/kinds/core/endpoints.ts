@@ -24,7 +24,7 @@ const validate = (object: KubeObject): FieldError[] =>
       ...each(`${at}.ports`, subset.ports, (port, portAt) => [
         ...(subset.ports.length > 1 && !port.name ? [required(`${portAt}.name`)] : port.name ? checked(`${portAt}.name`, port.name, dns1123Label) : []),
         ...portNumber(port.port ?? 0).map((text) => invalid(`${portAt}.port`, port.port ?? 0, text)),
-        ...oneOf(`${portAt}.protocol`, port.protocol, ["TCP", "UDP", "SCTP"]),
+        ...oneOf(`${portAt}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]),
         ...(port.appProtocol === undefined ? [] : checked(`${portAt}.appProtocol`, port.appProtocol, qualifiedName)),
       ]),
     ];

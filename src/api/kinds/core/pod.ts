@@ -7,7 +7,7 @@ import { validateImageSpaces } from "./pod/containers.ts";
 import { defaultPod, mirrorServiceAccount } from "./pod/defaults.ts";
 import { qosClass } from "./pod/qos.ts";
 import { validatePodAnnotations, validatePodSpec } from "./pod/spec.ts";
-import { validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
+import { validateEphemeralContainersUpdate, validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
 import { podSpecWarnings } from "./pod/warnings.ts";
 
 /** What holds for every write of a pod, first or later. */
@@ -43,6 +43,17 @@ export const pod: Strategy = {
   },
   validateUpdate: validatePodUpdate,
   validateStatusUpdate: validatePodStatusUpdate,
+  parts: {
+    ephemeralcontainers: {
+      prepareForUpdate(object, old) {
+        const { managedFields } = object.metadata;
+        const { ephemeralContainers } = object.spec;
+        Object.assign(object, old, { metadata: { ...old.metadata, ...(managedFields && { managedFields }) }, spec: { ...old.spec, ephemeralContainers } });
+        if (ephemeralContainers === undefined) delete object.spec.ephemeralContainers;
+      },
+      validateUpdate: validateEphemeralContainersUpdate,
+    },
+  },
   warnings: (object, old) => podSpecWarnings("spec", object.spec, object.metadata.labels, old?.spec),
   gracePeriodSeconds(object) {
     // Nobody runs it, or it has run: nothing to wait for.

@@ -48,7 +48,7 @@ function validate({ addressType, endpoints = [], ports = [] }: KubeObject): Fiel
       const found: FieldError[] = port.name ? checked(`${at}.name`, port.name, dns1123Label) : [];
       if (names.has(port.name ?? "")) found.push(duplicate(`${at}.name`, port.name ?? ""));
       names.add(port.name ?? "");
-      if (!["TCP", "UDP", "SCTP"].includes(port.protocol)) found.push(notSupported(`${at}.protocol`, port.protocol, ["TCP", "UDP", "SCTP"]));
+      if (!["SCTP", "TCP", "UDP"].includes(port.protocol)) found.push(notSupported(`${at}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]));
       if (port.port !== undefined) found.push(...portNumber(port.port).map((text) => invalid(`${at}.port`, port.port, text)));
       return [...found, ...(port.appProtocol === undefined ? [] : checked(`${at}.appProtocol`, port.appProtocol, qualifiedName))];
     }),

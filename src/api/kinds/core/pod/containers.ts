@@ -110,7 +110,7 @@ function validatePorts(path: string, ports: Draft[] | undefined): FieldError[] {
     if (!port.containerPort) errors.push(required(`${at}.containerPort`));
     else errors.push(...portNumber(port.containerPort).map((text) => invalid(`${at}.containerPort`, port.containerPort, text)));
     if (port.hostPort) errors.push(...portNumber(port.hostPort).map((text) => invalid(`${at}.hostPort`, port.hostPort, text)));
-    return [...errors, ...oneOf(`${at}.protocol`, port.protocol, ["TCP", "UDP", "SCTP"])];
+    return [...errors, ...oneOf(`${at}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"])];
   });
 }
 
@@ -195,7 +195,7 @@ function validateVolumeMounts(path: string, container: Draft, volumes: VolumeSou
     }
     if (mount.recursiveReadOnly !== undefined && mount.recursiveReadOnly !== "Disabled") {
       const readOnlyPath = `${path}.recursiveReadOnly`;
-      if (!["Enabled", "IfPossible"].includes(mount.recursiveReadOnly)) errors.push(notSupported(readOnlyPath, mount.recursiveReadOnly, ["Disabled", "IfPossible", "Enabled"]));
+      if (!["Enabled", "IfPossible"].includes(mount.recursiveReadOnly)) errors.push(notSupported(readOnlyPath, mount.recursiveReadOnly, ["Disabled", "Enabled", "IfPossible"]));
       else if (mount.readOnly !== true) errors.push(forbidden(readOnlyPath, "may only be specified when readOnly is true"));
       else if (mount.mountPropagation !== undefined && mount.mountPropagation !== "None") errors.push(forbidden(readOnlyPath, "may only be specified when mountPropagation is None or not specified"));
     }

@@ -9,7 +9,7 @@ type Draft = any;
 
 /** Fields of the pod that environment variables may show. */
 export const envFields = ["metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"];
-const resourceFields = ["limits.cpu", "limits.memory", "limits.ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage"];
+const resourceFields = ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
 
 /** A reference of the downward API; `fields` are those that may be named without a subscript. */
 export function validateFieldRef(path: string, reference: Draft, fields: readonly string[]): FieldError[] {
@@ -26,7 +26,7 @@ export function validateFieldRef(path: string, reference: Draft, fields: readonl
   }
   if (!knownFields.has(reference.fieldPath)) return [invalid(`${path}.fieldPath`, reference.fieldPath, `error converting fieldPath: field label not supported: ${reference.fieldPath}`)];
   const field = reference.fieldPath === "spec.host" ? "spec.nodeName" : reference.fieldPath;
-  return fields.includes(field) ? [] : [notSupported(`${path}.fieldPath`, field, fields)];
+  return fields.includes(field) ? [] : [notSupported(`${path}.fieldPath`, field, [...fields].sort())];
 }
 const knownFields = new Set([...envFields, "metadata.annotations", "metadata.labels", "spec.restartPolicy", "spec.schedulerName", "status.phase", "spec.host"]);
 

@@ -29,7 +29,7 @@ export function validatePodSecurity(path: string, context: Draft, spec: Draft): 
       return [];
     }),
   );
-  errors.push(...oneOfOptional(`${path}.fsGroupChangePolicy`, context.fsGroupChangePolicy, ["OnRootMismatch", "Always"]));
+  errors.push(...oneOfOptional(`${path}.fsGroupChangePolicy`, context.fsGroupChangePolicy, ["Always", "OnRootMismatch"]));
   errors.push(...oneOfOptional(`${path}.supplementalGroupsPolicy`, context.supplementalGroupsPolicy, ["Merge", "Strict"]));
   errors.push(...validateProfile(`${path}.seccompProfile`, context.seccompProfile, "seccomp"), ...validateProfile(`${path}.appArmorProfile`, context.appArmorProfile, "AppArmor"));
   return errors;

@@ -7,7 +7,7 @@ import { dns1123Label, dns1123Subdomain, portNumber, qualifiedName } from "../..
 import { validatePortNumberOrName } from "../pod/containers.ts";
 import { externallyAccessible, isHeadless, needsHealthCheckPort } from "./lifecycle.ts";
 
-const protocols = ["TCP", "UDP", "SCTP"];
+const protocols = ["SCTP", "TCP", "UDP"];
 
 /** Source: ValidateService in k8s.io/kubernetes/pkg/apis/core/validation/validation.go. */
 export function validateService({ spec }: KubeObject): FieldError[] {
@@ -26,7 +26,7 @@ export function validateService({ spec }: KubeObject): FieldError[] {
       return wrong.length > 0 ? wrong : validateNonSpecialIP(at, address);
     }),
   );
-  errors.push(...oneOf("spec.type", spec.type, ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]));
+  errors.push(...oneOf("spec.type", spec.type, ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]));
   if (spec.type === "ClusterIP") errors.push(...each("spec.ports", ports, (port, at) => (port.nodePort ? [forbidden(`${at}.nodePort`, "may not be used when `type` is 'ClusterIP'")] : [])));
   errors.push(...validateUniquePorts("spec.ports", ports), ...validateLoadBalancer(spec), ...validateTraffic(spec));
   return errors;
@@ -106,7 +106,7 @@ function validateClusterIPs(spec: any): FieldError[] {
   const families: string[] = spec.ipFamilies ?? [];
   errors.push(...each("spec.ipFamilies", families, (family, at) => (["IPv4", "IPv6"].includes(family) ? [] : [notSupported(at, family, ["IPv4", "IPv6"])])));
   if (new Set(families).size !== families.length) errors.push(duplicate("spec.ipFamilies[1]", families[1]));
-  return [...errors, ...oneOfOptional("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["SingleStack", "PreferDualStack", "RequireDualStack"])];
+  return [...errors, ...oneOfOptional("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["PreferDualStack", "RequireDualStack", "SingleStack"])];
 }
 
 function validateLoadBalancer(spec: any): FieldError[] {
