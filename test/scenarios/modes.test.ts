@@ -120,13 +120,12 @@ async function shares(column: Column, name: string, container: Partial<Container
   return heard === "yes";
 }
 
-/** The share of a core that a pod with a limit of a tenth takes (the limit begins when it is Ready): the least, and the most of any half second. */
-async function cpuShares(column: Column): Promise<{ least: number; most: number }> {
-  const burn = `let [wall, cpu] = [performance.now(), process.cpuUsage()]; for (let n = 0; n < 8;) { if (performance.now() - wall < 500) continue; const used = process.cpuUsage(cpu); console.log((used.user + used.system) / 1000 / (performance.now() - wall)); [wall, cpu] = [performance.now(), process.cpuUsage()]; n++ }`;
-  const { log } = await column.result("burns", { ...node(burn), resources: { limits: { cpu: "100m" } }, readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1 } });
-  const seen = log.trim().split("\n").map(Number);
-  return { least: Math.min(...seen), most: Math.max(...seen) };
-}
+/** A busy program that says, eight times, which share of a core it had for half a second. Its limit of a tenth begins when it is Ready. */
+const burner: Partial<Container> = {
+  ...node("let [wall, cpu] = [performance.now(), process.cpuUsage()]; for (let n = 0; n < 8;) { if (performance.now() - wall < 500) continue; const used = process.cpuUsage(cpu); console.log((used.user + used.system) / 1000 / (performance.now() - wall)); [wall, cpu] = [performance.now(), process.cpuUsage()]; n++ }"),
+  resources: { limits: { cpu: "100m" } },
+  readinessProbe: { exec: { command: ["true"] }, periodSeconds: 1 },
+};
 
 /** The host's pid of a program, by a word that only it has. */
 function hostPid(word: string): number {
@@ -196,10 +195,10 @@ const checks: Record<string, Cells> = {
     "127.96.0.0/16, or 127.98, … beside other stacks": async (column) => assert.match(await clusterIP(column), /^127\.(96|98|1[012][02468])\./),
   },
   "volumes at any `mountPath`": {
-    yes: async (column) => assert.equal((await mounts(column, "unnamed", `cat /etc/my""app/key`)).log, "value"),
+    yes: async (column) => assert.equal((await column.result("unnamed", ...mounting(`cat /etc/my""app/key`))).log, "value"),
     "where the command, environment or working directory names it; else refused": async (column) => {
-      assert.equal((await mounts(column, "named", "cat /etc/myapp/key")).log, "value");
-      void mounts(column, "unnamed", `cat /etc/my""app/key`).catch(() => {});
+      assert.equal((await column.result("named", ...mounting("cat /etc/myapp/key"))).log, "value");
+      await column.run("unnamed", ...mounting(`cat /etc/my""app/key`));
       assert.match(await column.waiting("unnamed"), /^CreateContainerConfigError: mountPath \/etc\/myapp cannot be given to the program in plain mode/);
     },
   },
@@ -287,9 +286,7 @@ const checks: Record<string, Cells> = {
 async function clusterIP(column: Column): Promise<string> {
   return (await column.client.get<Service>(resources.services, "default", "back")).spec!.clusterIP!;
 }
-function mounts(column: Column, name: string, script: string) {
-  return column.result(name, { ...shell(script), volumeMounts: [{ name: "config", mountPath: "/etc/myapp" }] }, { volumes: [{ name: "config", configMap: { name: "settings" } }] });
-}
+const mounting = (script: string): [Partial<Container>, Partial<PodSpec>] => [{ ...shell(script), volumeMounts: [{ name: "config", mountPath: "/etc/myapp" }] }, { volumes: [{ name: "config", configMap: { name: "settings" } }] }];
 async function runsAs(column: Column, uid: string): Promise<void> {
   await column.run("as-user", { image: "busybox", command: ["sh", "-c", "id -u; sleep 1000; :", "as-user"], securityContext: { runAsUser: 4711 } });
   await column.running("as-user");
@@ -301,7 +298,8 @@ async function memoryIsKept(column: Column): Promise<void> {
 }
 /** What doctor finds of the CPU limit is what a pod meets. */
 async function cpuIsAsFound(column: Column): Promise<void> {
-  const { least, most } = await cpuShares(column);
+  const shares = (await column.ended("burns")).log.split("\n").map(Number);
+  const [least, most] = [Math.min(...shares), Math.max(...shares)];
   if (column.findings.get("cpu-limits")!.enforced) assert.ok(least < 0.2, `at least ${least} of a core`);
   else assert.ok(most > 0.25, `at most ${most} of a core`);
 }
@@ -349,6 +347,7 @@ for (const name of columns) {
     const { client } = column;
     for (const [service, port, targetPort] of [["front", 8080, 8080], ["back", 80, 8080]] as const) await client.create(resources.services, "default", { metadata: { name: service }, spec: { selector: { app: service }, ports: [{ port, targetPort }] } });
     await client.create(resources.configMaps, "default", { metadata: { name: "settings" }, data: { key: "value" } });
+    await column.run("burns", burner);
     await column.run("back", nodeServer(8080), { hostname: "back-1" });
     await column.run("victim", { image: "busybox", command: ["sh", "-c", "printf secret > $FOLDER/file; chmod 600 $FOLDER/file; sleep 1000; :", "the-victim"], env: [{ name: "FOLDER", value: "/private" }], volumeMounts: [{ name: "private", mountPath: "/private" }] }, { volumes: [{ name: "private", emptyDir: {} }] });
     await column.until("back answers", async () => column.kubectl("logs", "back").includes("listens"));
