@@ -1,3 +1,4 @@
+import { builtinSchema } from "../kinds/table.ts";
 import type { Schema } from "../schema.ts";
 import { keyElement, type PathElement, valueElement } from "./path-element.ts";
 
@@ -53,19 +54,21 @@ export class MapShape {
   readonly atomic: boolean;
   readonly #schema: Schema | undefined;
   readonly #element: (() => Shape) | undefined;
+  readonly #open: boolean;
   #fields: ReadonlyMap<string, FieldShape> | undefined;
   #zeros: readonly [name: string, zero: unknown][] | undefined;
-  constructor(atomic: boolean, schema: Schema | undefined, element: (() => Shape) | undefined) {
+  constructor(atomic: boolean, schema: Schema | undefined, element: (() => Shape) | undefined, open = false) {
     this.atomic = atomic;
     this.#schema = schema;
     this.#element = element;
+    this.#open = open;
   }
   /** Of keys that are no named fields; undefined where the schema allows no such keys. */
   get element(): Shape | undefined {
     return this.#element?.();
   }
   get fields(): ReadonlyMap<string, FieldShape> {
-    return (this.#fields ??= new Map(Object.entries(this.#schema?.properties ?? {}).map(([name, property]) => [name, new FieldShape(property, this.#zeroOf(name, property))])));
+    return (this.#fields ??= new Map(Object.entries(propertiesOf(this.#schema)).map(([name, property]) => [name, new FieldShape(property, this.#zeroOf(name, property), this.#open)])));
   }
   /** The shape of what lies at a key, declared or not. */
   at(name: string): Shape | undefined {
@@ -117,15 +120,26 @@ export class FieldShape {
   /** What Go writes when nobody set it; undefined when it writes nothing. */
   readonly zero: unknown;
   readonly #schema: Schema;
-  constructor(schema: Schema, zero: unknown) {
+  readonly #open: boolean;
+  constructor(schema: Schema, zero: unknown, open: boolean) {
     this.#schema = schema;
+    this.#open = open;
     this.default = schema.default;
     this.zero = zero;
   }
   get shape(): Shape {
-    return shapeOf(this.#schema);
+    return shapeOf(this.#schema, this.#open);
   }
 }
+
+const text: Schema = { type: "string" };
+
+/** Every object has an ObjectMeta, whatever a custom resource's schema says of it. */
+export function objectProperties(schema: Schema): Readonly<Record<string, Schema>> {
+  return { ...schema.properties, apiVersion: text, kind: text, metadata: builtinSchema("", "v1", "ConfigMap")!.properties!["metadata"]! };
+}
+
+const propertiesOf = (schema: Schema | undefined): Readonly<Record<string, Schema>> => (schema?.embeddedResource ? objectProperties(schema) : (schema?.properties ?? {}));
 
 /** Of a value about which nothing is known: maps are granular, lists are atomic. */
 export const deduced: Shape = { scalar: "any", list: new ListShape(true, [], () => untyped), map: new MapShape(false, undefined, () => deduced) };
@@ -133,19 +147,23 @@ export const deduced: Shape = { scalar: "any", list: new ListShape(true, [], () 
 export const untyped: Shape = { scalar: "any", list: new ListShape(true, [], () => untyped), map: new MapShape(true, undefined, () => untyped) };
 
 const shapes = new WeakMap<Schema, Shape>();
+const openShapes = new WeakMap<Schema, Shape>();
 
-export function shapeOf(schema: Schema): Shape {
-  let shape = shapes.get(schema);
-  if (!shape) shapes.set(schema, (shape = madeOf(schema)));
+/** `open`: a schema around this one lets unknown fields pass, and so do all those in it. */
+export function shapeOf(schema: Schema, open = false): Shape {
+  const known = open && schema.name === undefined ? openShapes : shapes;
+  let shape = known.get(schema);
+  if (!shape) known.set(schema, (shape = madeOf(schema, known === openShapes)));
   return shape;
 }
 
-function madeOf(schema: Schema): Shape {
+function madeOf(schema: Schema, open: boolean): Shape {
   const scalar = (kind: Shape["scalar"]): Shape => ({ scalar: kind, list: undefined, map: undefined });
   switch (schema.format) {
     case "quantity":
-    case "int-or-string":
       return scalar("any");
+    case "int-or-string":
+      return deduced; // published without a type
     case "raw":
       return untyped;
   }
@@ -158,26 +176,27 @@ function madeOf(schema: Schema): Shape {
     case "string":
       return scalar(schema.format === undefined || schema.format === "byte" ? "string" : "any");
     case "array":
-      return { scalar: undefined, list: listOf(schema), map: undefined };
+      return { scalar: undefined, list: listOf(schema, open), map: undefined };
     case "object":
-      return { scalar: undefined, list: undefined, map: mapOf(schema) };
+      return { scalar: undefined, list: undefined, map: mapOf(schema, open) };
     default:
-      return { scalar: "any", list: listOf(schema), map: mapOf(schema) };
+      return { scalar: "any", list: listOf(schema, open), map: mapOf(schema, open) };
   }
 }
 
-function listOf(schema: Schema): ListShape {
-  const items = () => (schema.items ? shapeOf(schema.items) : untyped);
-  if (schema.listType !== undefined) return new ListShape(schema.listType === "atomic", schema.listType === "map" ? (schema.listMapKeys ?? []) : [], items);
+function listOf(schema: Schema, open: boolean): ListShape {
+  const items = () => (schema.items ? shapeOf(schema.items, open) : untyped);
+  if (schema.listType) return new ListShape(schema.listType === "atomic", schema.listType === "map" ? (schema.listMapKeys ?? []) : [], items);
   // Older types say it by their patch strategy only.
   if (schema.patchStrategy === "merge" || schema.patchStrategy === "merge,retainKeys") return new ListShape(false, schema.patchMergeKey === undefined ? [] : [schema.patchMergeKey], items);
   return new ListShape(true, [], items);
 }
 
-function mapOf(schema: Schema): MapShape {
+function mapOf(schema: Schema, around: boolean): MapShape {
   const { additionalProperties } = schema;
-  const isOpen = schema.preserveUnknownFields === true || Object.keys(schema.properties ?? {}).length === 0;
-  return new MapShape(schema.mapType === "atomic", schema, additionalProperties ? () => shapeOf(additionalProperties) : isOpen ? () => deduced : undefined);
+  const open = around || schema.preserveUnknownFields === true;
+  const isFree = open || Object.keys(propertiesOf(schema)).length === 0;
+  return new MapShape(schema.mapType === "atomic", schema, additionalProperties ? () => shapeOf(additionalProperties, open) : isFree ? () => deduced : undefined, open);
 }
 
 export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);

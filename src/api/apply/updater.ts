@@ -4,6 +4,7 @@ import { fieldSetOf, withNamedFields } from "./field-set.ts";
 import { type Owner, type Owners, withoutEmpty } from "./managers.ts";
 import { mergeValues } from "./merge.ts";
 import type { Path } from "./path-element.ts";
+import { reconciled } from "./reconcile.ts";
 import { removeFields } from "./remove.ts";
 import type { Shape } from "./shape.ts";
 
@@ -14,6 +15,8 @@ export interface Version {
   convert(object: unknown): unknown;
   /** Fields that a write of this kind never changes, whatever it says (status, or all but status): nobody comes to own them. */
   readonly reset?: Fields;
+  /** The type may have changed since somebody came to own something. */
+  readonly custom?: boolean;
 }
 /** Undefined: nobody serves that version any more, and what was owned in it is owned no longer. */
 export type Versions = (apiVersion: string) => Version | undefined;
@@ -32,9 +35,22 @@ export class ConflictsError extends Error {
 
 const filtered = (set: Fields, version: Version | undefined): Fields => (version?.reset ? recursiveDifference(set, version.reset) : set);
 
+function reconciledOwners(owners: Owners, versions: Versions): Owners {
+  let result: Map<string, Owner> | undefined;
+  for (const [id, owner] of owners) {
+    const version = versions(owner.apiVersion);
+    if (!version) (result ??= new Map(owners)).delete(id);
+    else if (version.custom) {
+      const fields = reconciled(owner.fields, version.shape);
+      if (fields !== owner.fields) (result ??= new Map(owners)).set(id, { ...owner, fields });
+    }
+  }
+  return result ?? owners;
+}
+
 /** Who owns what after somebody wrote `next` over `live`, and what the writer changed (in his version), added and removed. */
 export function recordUpdate(live: unknown, next: unknown, apiVersion: string, owners: Owners, versions: Versions): { owners: Owners; changed: Fields } {
-  const { remaining, comparison } = settle(live, next, apiVersion, owners, versions, undefined, true);
+  const { remaining, comparison } = settle(live, next, apiVersion, reconciledOwners(owners, versions), versions, undefined, true);
   return { owners: remaining, changed: filtered(union(comparison.modified, comparison.added), versions(apiVersion)) };
 }
 
@@ -51,8 +67,9 @@ export interface Applied {
  */
 export function applyConfig(live: unknown, config: unknown, as: Owner, owners: Owners, versions: Versions, force: boolean): Applied {
   const version = versions(as.apiVersion)!;
-  const last = owners.get(as.id);
-  const applied = new Map(owners).set(as.id, { ...as, fields: filtered(fieldSetOf(version.shape, config), version), time: last?.time });
+  const before = reconciledOwners(owners, versions);
+  const last = before.get(as.id);
+  const applied = new Map(before).set(as.id, { ...as, fields: filtered(fieldSetOf(version.shape, config), version), time: last?.time });
   const merged = mergeValues(version.shape, live, config);
   const next = last && !isEmpty(last.fields) ? prune(merged, last, as.apiVersion, applied, versions) : merged;
   const { remaining } = settle(live, next, as.apiVersion, applied, versions, as.id, force);

@@ -68,4 +68,8 @@ function inner(value: unknown): string {
 }
 
 /** As `%#v` prints one. */
-const goSyntax = (value: unknown): string => (typeof value === "string" ? JSON.stringify(value) : isObject(value) || Array.isArray(value) ? `${goType(value)}{…}` : String(value));
+function goSyntax(value: unknown): string {
+  if (Array.isArray(value)) return `[]interface {}{${value.map(goSyntax).join(", ")}}`;
+  if (isObject(value)) return `map[string]interface {}{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${goSyntax(value[key])}`).join(", ")}}`;
+  return value === null ? "interface {}(nil)" : typeof value === "string" ? JSON.stringify(value) : String(value);
+}

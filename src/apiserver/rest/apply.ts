@@ -25,10 +25,16 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
   const empty = { apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind } as KubeObject;
   const old = live ?? empty;
   let owners = ownersOf(live?.metadata.managedFields);
-  // Nobody kept records until now: whatever is there was there before.
-  if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
   const as = ownerOf(entryOf(kind, manager, "Apply", subresource), noFields);
-  const merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
+  let merged: Applied;
+  try {
+    // Nobody kept records until now: whatever is there was there before.
+    if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
+    merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
+  } catch (error) {
+    if (error instanceof ListElementError) throw unforeseen(`failed to create typed live object (${old.metadata?.namespace ?? ""}/${old.metadata?.name ?? ""}; ${gvkText(kind.group, kind.version, kind.kind)}): ${error.message}`);
+    throw error;
+  }
   const object = (merged.object === undefined ? old : withoutZeros(merged.object)) as KubeObject;
   const result: KubeObject = { ...object, metadata: { ...object.metadata } };
   setManagedFields(result, encodeOwners(withOwn(merged, as.id, merged.object === undefined ? undefined : time)));
@@ -73,7 +79,6 @@ function applyAs(kind: Kind, live: KubeObject, config: KubeObject, as: Owner, ow
   try {
     return applyConfig(live, config, as, owners, versions, force);
   } catch (error) {
-    if (error instanceof ListElementError) throw unforeseen(`failed to create typed live object (${live.metadata?.namespace ?? ""}/${live.metadata?.name ?? ""}; ${gvkText(kind.group, kind.version, kind.kind)}): ${error.message}`);
     if (!(error instanceof ConflictsError)) throw error;
     // What kubectl applied from the client's side, and nobody changed since, is kubectl's own.
     const allowed = manager === "kubectl" ? lastAppliedFields(kind, live) : undefined;

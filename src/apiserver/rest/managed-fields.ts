@@ -2,10 +2,9 @@ import { equalValues } from "../../api/apply/compare.ts";
 import { difference, type Fields, isEmpty, setOf, union } from "../../api/apply/fields.ts";
 import { capUpdateManagers, decodeOwners, encodeOwners, ManagedFieldsError, ownerOf, type Owners } from "../../api/apply/managers.ts";
 import { fieldElement, PathElementError } from "../../api/apply/path-element.ts";
-import { ListElementError, type Shape, shapeOf } from "../../api/apply/shape.ts";
+import { ListElementError, objectProperties, type Shape, shapeOf } from "../../api/apply/shape.ts";
 import { withoutZeros, withZeros } from "../../api/apply/zeros.ts";
 import { recordUpdate, type Version, type Versions } from "../../api/apply/updater.ts";
-import { builtinSchema } from "../../api/kinds/table.ts";
 import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject, type ManagedFieldsEntry, timestamp } from "../../api/meta.ts";
 import type { KindRegistry } from "../../api/registry.ts";
@@ -33,7 +32,7 @@ export function versionsOf(registry: KindRegistry, kind: Kind, subresource: stri
   return (apiVersion) => {
     if (known.has(apiVersion)) return known.get(apiVersion);
     const target = apiVersion === apiVersionOf(kind.group, kind.version) ? kind : kindAt(registry, apiVersion, kind.kind);
-    const version = target && { shape: shapeOfKind(target), convert: (object: unknown) => converted(registry, object as KubeObject, target), ...(reset && { reset }) };
+    const version = target && { shape: shapeOfKind(target), convert: (object: unknown) => converted(registry, object as KubeObject, target), custom: target.schema.name === undefined, ...(reset && { reset }) };
     known.set(apiVersion, version);
     return version;
   };
@@ -55,15 +54,10 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
 
 const roots = new WeakMap<Schema, Shape>();
 
-/** Every object's metadata is an ObjectMeta, whatever a custom resource's schema says of it. */
 export function shapeOfKind({ schema }: Pick<Kind, "schema">): Shape {
+  if (schema.name !== undefined) return shapeOf(schema);
   let shape = roots.get(schema);
-  if (!shape) {
-    const metadata = builtinSchema("", "v1", "ConfigMap")!.properties!["metadata"]!;
-    const text: Schema = { type: "string" };
-    const whole: Schema = schema.name !== undefined ? schema : { ...schema, properties: { ...schema.properties, apiVersion: text, kind: text, metadata } };
-    roots.set(schema, (shape = shapeOf(whole)));
-  }
+  if (!shape) roots.set(schema, (shape = shapeOf({ type: "object", preserveUnknownFields: schema.preserveUnknownFields ?? false, properties: objectProperties(schema) })));
   return shape;
 }
 
