@@ -24,6 +24,8 @@ export interface Kind extends Strategy {
   readonly subresources: readonly Subresource[];
   /** DELETE answers with the object (pods, claims, …) instead of a Status, also when it is gone at once. */
   readonly returnsDeleted?: boolean;
+  /** Of the view that writes one of `parts`: its name. */
+  readonly part?: string;
   readonly schema: Schema;
   /**
    * Where objects live when this version is a view of another (autoscaling/v1 of autoscaling/v2,
@@ -96,6 +98,11 @@ export interface Strategy {
   readonly rowConditions?: (object: KubeObject) => { type: string; status: string; reason: string; message: string }[] | undefined;
   /** Field selectors beyond metadata.name and metadata.namespace: label → value. */
   readonly selectableFields?: (object: KubeObject) => Record<string, string>;
+  /**
+   * Subresources that write one part of the object, such as pods/ephemeralcontainers: what is otherwise than with the
+   * main resource. `prepareForUpdate` puts everything else back as it was.
+   */
+  readonly parts?: Readonly<Record<string, Pick<Strategy, "prepareForUpdate" | "validateUpdate">>>;
   /** Where /scale reads and writes. */
   readonly scale?: { specReplicasPath: string; statusReplicasPath: string; labelSelector(object: KubeObject): string };
 }

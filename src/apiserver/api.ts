@@ -121,6 +121,8 @@ export class Api {
 
   update(kind: Kind, namespace: string | undefined, name: string, body: unknown, context: WriteContext, options: { subresource?: string; shared?: boolean } = {}): Promise<object> {
     const { subresource } = options;
+    const part = partOf(kind, subresource);
+    if (part) return update(this.#rest, part, namespace, name, body, context, undefined, options.shared);
     if (subresource === undefined || subresource === "status") return this.#followed(kind, update(this.#rest, kind, namespace, name, body, context, subresource, options.shared));
     if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body));
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
@@ -132,6 +134,8 @@ export class Api {
 
   patch(kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, options: { subresource?: string } = {}): Promise<object> {
     const { subresource } = options;
+    const part = partOf(kind, subresource);
+    if (part && type !== "apply") return patch(this.#rest, part, namespace, name, type, body, context);
     if (type === "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, apply(this.#rest, kind, namespace, name, body, context, subresource));
     if (type !== "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, patch(this.#rest, kind, namespace, name, type, body, context, subresource));
     if (subresource === "scale" && kind.scale && type !== "apply") {
@@ -175,6 +179,12 @@ export class Api {
   async #scale(kind: Kind, namespace: string | undefined, name: string, context: WriteContext, next: (old: KubeObject) => KubeObject): Promise<object> {
     return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, next));
   }
+}
+
+/** The kind as the subresource sees it that writes a part of its objects. */
+function partOf(kind: Kind, subresource: string | undefined): Kind | undefined {
+  const part = subresource === undefined ? undefined : kind.parts?.[subresource];
+  return part && { ...kind, ...part, part: subresource! };
 }
 
 function boundName(body: unknown): string {
