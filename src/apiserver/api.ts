@@ -63,7 +63,7 @@ export class Api {
     this.log = options.log;
     this.issueToken = options.issueToken;
     this.#webhooks = createWebhookClient(options);
-    this.#rest = { ...options, admission: new Admission(admissionSteps(options)) };
+    this.#rest = { ...options, admission: new Admission(admissionSteps({ ...options, callWebhook: this.#webhooks.call })) };
     this.#definitions = new Definitions(this.#rest);
     this.#definitions.start();
   }

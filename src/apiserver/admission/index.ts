@@ -1,4 +1,3 @@
-import type { ApiOptions } from "../api.ts";
 import type { AdmissionStep } from "../rest/context.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { podDefaults } from "./pod-defaults.ts";
@@ -7,16 +6,27 @@ import { rbacEscalation } from "./rbac-escalation.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
 import { storageClass } from "./storage-class.ts";
+import { storageObjectInUse } from "./storage-object-in-use.ts";
 import { unservedKinds } from "./unserved-kinds.ts";
+import { mutatingWebhooks, validatingWebhooks, type WebhookOptions } from "./webhooks/steps.ts";
+import type { ApiOptions } from "../api.ts";
 
-/** In upstream's order: may it be here at all, then what is filled in, then what is refused. */
-export const admissionSteps = (options: ApiOptions): AdmissionStep[] => [
+export type AdmissionOptions = ApiOptions & WebhookOptions;
+
+/**
+ * In upstream's order (pkg/kubeapiserver/options/plugins.go), our own steps where they fit: may it be here at all,
+ * then what is filled in, what others fill in, what is refused, and last what others refuse.
+ */
+export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
   serviceAccount(options),
   podDefaults(options),
   storageClass(options),
+  storageObjectInUse(),
+  mutatingWebhooks(options),
   serviceAddresses(options),
   podRefusals(),
   rbacEscalation(options),
   unservedKinds(),
+  validatingWebhooks(options),
 ];

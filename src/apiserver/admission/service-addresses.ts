@@ -30,8 +30,8 @@ export function serviceAddresses({ store, random, clock, serviceNetwork: network
 
   return {
     name: "ServiceAddresses",
-    mutate({ operation, kind, object, old }) {
-      if (kind.group !== "" || kind.resource !== "services" || !object || operation === "DELETE") return;
+    allocate({ operation, kind, subresource, object, old }) {
+      if (kind.group !== "" || kind.resource !== "services" || subresource !== undefined || !object || operation === "DELETE") return;
       const service = object as unknown as Service;
       const spec = (service.spec ??= {});
       const before = old as unknown as Service | undefined;

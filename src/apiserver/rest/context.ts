@@ -33,6 +33,8 @@ export interface WriteContext {
   authorizeCreate?: () => void;
   /** Set by an apply that created the object. */
   created?: boolean;
+  /** What admission leaves for the audit log. */
+  annotations?: Record<string, string>;
 }
 
 /** What every verb works with. */
@@ -46,41 +48,86 @@ export interface RestDependencies {
 }
 
 export interface AdmissionRequest {
-  operation: "CREATE" | "UPDATE" | "DELETE";
+  operation: "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
   kind: Kind;
   subresource: string | undefined;
+  /** What `object` is when it is not of `kind`: the Scale, Eviction, Binding or PodExecOptions of a subresource. */
+  objectKind?: GroupVersionKind;
   namespace: string | undefined;
   name: string;
   user: Identity;
   dryRun: boolean;
   warnings: string[];
-  /** CREATE and UPDATE: a private draft that mutating steps may change. */
+  fieldManager?: string;
+  /** CREATE, UPDATE and CONNECT: a private draft that mutating steps may change, in place. */
   object: KubeObject | undefined;
   /** UPDATE and DELETE: shared and frozen. */
   old: KubeObject | undefined;
+  /** What steps leave for the audit log. */
+  annotations?: Record<string, string>;
+  /** Set by a step whose change the steps before it should see: then all mutate once more. */
+  reinvoke?: boolean;
+  /** 1 in that second round. */
+  round?: 0 | 1;
+}
+
+export interface GroupVersionKind {
+  group: string;
+  version: string;
+  kind: string;
 }
 
 /** A step of admission. Throws StatusError to refuse. */
 export interface AdmissionStep {
   readonly name: string;
+  /** May come twice for one request: the second time must change nothing that is in order. */
   mutate?(request: AdmissionRequest): void | Promise<void>;
+  /** After all have mutated: takes what only one object may have (an address). */
+  allocate?(request: AdmissionRequest): void;
   validate?(request: AdmissionRequest): void | Promise<void>;
-  /** After a write that was admitted did not happen: gives back what mutate took (an address). */
+  /** After a write that was admitted did not happen: gives back what was taken. Must bear being called when nothing was. */
   release?(request: AdmissionRequest): void;
 }
 
+/**
+ * All steps in their order. Source of the rounds: k8s.io/apiserver/pkg/admission/reinvocation.go.
+ */
 export class Admission {
-  readonly #steps: readonly AdmissionStep[];
+  readonly #mutating: readonly AdmissionStep[];
+  readonly #allocating: readonly AdmissionStep[];
+  readonly #validating: readonly AdmissionStep[];
+  readonly #releasing: readonly AdmissionStep[];
+
   constructor(steps: readonly AdmissionStep[]) {
-    this.#steps = steps;
+    this.#mutating = steps.filter((step) => step.mutate);
+    this.#allocating = steps.filter((step) => step.allocate);
+    this.#validating = steps.filter((step) => step.validate);
+    this.#releasing = steps.filter((step) => step.release);
   }
   async mutate(request: AdmissionRequest): Promise<void> {
-    for (const step of this.#steps) await step.mutate?.(request);
+    for (const round of [0, 1] as const) {
+      if (round === 1 && !request.reinvoke) break;
+      request.round = round;
+      for (const step of this.#mutating) {
+        const changing = step.mutate!(request);
+        // Most steps have nothing to wait for, and a request nobody waits in is a quicker one.
+        if (changing) await changing;
+      }
+    }
+    for (const step of this.#allocating) step.allocate!(request);
   }
   async validate(request: AdmissionRequest): Promise<void> {
-    for (const step of this.#steps) await step.validate?.(request);
+    try {
+      for (const step of this.#validating) {
+        const judging = step.validate!(request);
+        if (judging) await judging;
+      }
+    } catch (error) {
+      this.release(request);
+      throw error;
+    }
   }
   release(request: AdmissionRequest): void {
-    for (const step of this.#steps) step.release?.(request);
+    for (const step of this.#releasing) step.release!(request);
   }
 }

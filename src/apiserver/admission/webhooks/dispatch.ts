@@ -1,0 +1,99 @@
+import type { Kind } from "../../../api/kind.ts";
+import type { KubeObject } from "../../../api/meta.ts";
+import { applyJsonPatch } from "../../../api/patch/json.ts";
+import { badRequestError, internalError, StatusError } from "../../../api/status.ts";
+import { semanticEqual } from "../../../api/validation/checks.ts";
+import type { Log } from "../../../base/log.ts";
+import type { AdmissionRequest } from "../../rest/context.ts";
+import { decode } from "../../rest/decode.ts";
+import { type CallWebhook, WebhookConfigError } from "../../webhooks/call.ts";
+import type { Candidate, Hook } from "./configurations.ts";
+import { converted, inVersion } from "./convert.ts";
+import { createReview, readVerdict, rejection, ReviewError, type Verdict } from "./review.ts";
+
+export interface DispatchDependencies {
+  log: Log;
+  call: CallWebhook;
+}
+
+/**
+ * Asks one webhook. Gives its verdict, or undefined when it could not be asked and that is ignored; throws the
+ * StatusError with which the request is refused.
+ * Source: k8s.io/apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go.
+ */
+export async function ask(dependencies: DispatchDependencies, { hook, kind }: Candidate, request: AdmissionRequest, mutating: boolean): Promise<Verdict | undefined> {
+  if (request.dryRun && hook.sideEffects !== "None" && hook.sideEffects !== "NoneOnDryRun") throw badRequestError(`admission webhook ${JSON.stringify(hook.name)} does not support dry run`);
+  const { log, call } = dependencies;
+  let verdict: Verdict;
+  try {
+    const review = createReview(request, kind, inVersion(request, request.object, kind), inVersion(request, request.old, kind), hook.admissionReviewVersions);
+    const answer = await call(hook.clientConfig, review.body, { timeoutSeconds: hook.timeoutSeconds, purpose: `admission webhook ${hook.name}` });
+    verdict = readVerdict(review, answer, mutating);
+  } catch (error) {
+    const why = `failed calling webhook ${JSON.stringify(hook.name)}: ${failureText(error as Error)}`;
+    if (hook.failurePolicy !== "Ignore") throw internalError(why);
+    log.warn("a webhook could not be asked, and its failurePolicy is Ignore", { webhook: hook.name, configuration: hook.configuration, error: why });
+    const key = `${mutating ? "mutation" : "validating"}.webhook.admission.k8s.io/failed-open`;
+    annotate(request, `failed-open.${key}/${hook.id}`, hook.name);
+    return undefined;
+  }
+  for (const [key, value] of Object.entries(verdict.auditAnnotations)) annotate(request, `${hook.name}/${key}`, value);
+  request.warnings.push(...verdict.warnings);
+  if (!verdict.allowed) throw rejection(hook.name, verdict.result);
+  return verdict;
+}
+
+function failureText(error: Error): string {
+  if (error instanceof ReviewError) return error.message.startsWith("received ") || error.message.startsWith("could not ") ? error.message : `received invalid webhook response: ${error.message}`;
+  if (error instanceof WebhookConfigError) return `could not get REST client: ${error.message}`;
+  return `failed to call webhook: ${error.message}`;
+}
+
+function annotate(request: AdmissionRequest, key: string, value: string): void {
+  (request.annotations ??= {})[key] = value;
+}
+
+/** Puts the patch on the request's object, in place. Gives whether anything changed. Throws StatusErrors. */
+export function applyPatch({ hook, kind: as }: Candidate, request: AdmissionRequest, patch: unknown[]): boolean {
+  if (patch.length === 0) return false;
+  const { kind, object } = request;
+  if (!object) throw internalError(`admission webhook ${JSON.stringify(hook.name)} attempted to modify the object, which is not supported for this operation`);
+  // The old content stays what it was: the patched one shares none of it that is written to.
+  const before = JSON.parse(JSON.stringify(object)) as KubeObject;
+  const after = patched(hook, request, inVersion(request, before, as)!, as, patch);
+  replaceContent(object, after);
+  if (!request.objectKind) kind.defaults?.(object);
+  return !semanticEqual(before, object);
+}
+
+function patched(hook: Hook, request: AdmissionRequest, object: KubeObject, as: Kind, patch: unknown[]): KubeObject {
+  const { kind } = request;
+  try {
+    const result = applyJsonPatch(object as unknown as Parameters<typeof applyJsonPatch>[0], patch);
+    if (request.objectKind) return result as KubeObject;
+    const decoded = decode(as, result, { fieldValidation: "Ignore", warnings: [] }, false);
+    const next = converted(decoded, as, kind);
+    // Ownership is the server's to write.
+    if (object.metadata.managedFields) next.metadata.managedFields = object.metadata.managedFields;
+    else delete next.metadata.managedFields;
+    if (request.namespace !== undefined && next.metadata.namespace !== request.namespace) throw badRequestError("the namespace of the provided object does not match the namespace sent on the request");
+    return next;
+  } catch (error) {
+    if (error instanceof StatusError && error.message.startsWith("the namespace of")) throw error;
+    throw internalError(`admission webhook ${JSON.stringify(hook.name)}: ${(error as Error).message}`);
+  }
+}
+
+/** Others hold on to the object and to its metadata: both stay, with other content. */
+function replaceContent(object: KubeObject, next: KubeObject): void {
+  const { metadata } = object;
+  const refill = (target: object, content: object) => {
+    for (const key of Object.keys(target)) delete (target as Record<string, unknown>)[key];
+    Object.assign(target, content);
+  };
+  refill(object, next);
+  if (metadata && next.metadata) {
+    refill(metadata, { ...next.metadata });
+    object.metadata = metadata;
+  }
+}

@@ -1,0 +1,84 @@
+import type { AdmissionRequest, AdmissionStep } from "../../rest/context.ts";
+import type { ApiOptions } from "../../api.ts";
+import { type CallWebhook } from "../../webhooks/call.ts";
+import { semanticEqual } from "../../../api/validation/checks.ts";
+import { createConditionEvaluator } from "./conditions.ts";
+import { Configurations } from "./configurations.ts";
+import { applyPatch, ask } from "./dispatch.ts";
+import { isChosen } from "./match.ts";
+
+export type WebhookOptions = Pick<ApiOptions, "store" | "registry" | "log"> & { callWebhook: CallWebhook };
+
+/** What one request's two rounds know of each other. */
+interface Rounds {
+  /** With reinvocationPolicy IfNeeded, and called since the object last changed. */
+  reinvocable: Set<string>;
+  /** To be called once more. */
+  wanted: Set<string>;
+  /** The object as the last webhook left it. */
+  output: unknown;
+}
+
+/** Nobody can lock himself out: what configures admission is not judged by it. */
+const exempt = (kind: AdmissionRequest["kind"]): boolean => kind.group === "admissionregistration.k8s.io" && /^(Validating|Mutating)(WebhookConfiguration|AdmissionPolicy(Binding)?)$/.test(kind.kind);
+
+/** One after the other, by name of configuration: each sees what those before it have changed. */
+export function mutatingWebhooks({ store, registry, log, callWebhook: call }: WebhookOptions): AdmissionStep {
+  const configurations = new Configurations(store, registry, "mutatingwebhookconfigurations");
+  const conditions = createConditionEvaluator();
+  const rounds = new WeakMap<AdmissionRequest, Rounds>();
+  const dependencies = { log, call };
+
+  async function run(request: AdmissionRequest, candidates: ReturnType<Configurations["candidates"]>): Promise<void> {
+    let state = rounds.get(request);
+    if (!state) rounds.set(request, (state = { reinvocable: new Set(), wanted: new Set(), output: undefined }));
+    const wantAgain = () => {
+      for (const id of state.reinvocable) state.wanted.add(id);
+      state.reinvocable.clear();
+    };
+    // Other steps of the second round have changed what the webhooks had seen.
+    if (request.round === 1 && !semanticEqual(state.output, request.object)) wantAgain();
+    for (const candidate of candidates) {
+      const { hook } = candidate;
+      if (request.round === 1 && !state.wanted.has(hook.id)) continue;
+      if (!isChosen(store, candidate, request, conditions)) continue;
+      const verdict = await ask(dependencies, candidate, request, true);
+      if (verdict?.patch && applyPatch(candidate, request, verdict.patch)) {
+        wantAgain();
+        request.reinvoke = true;
+      }
+      if (hook.reinvocationPolicy === "IfNeeded") state.reinvocable.add(hook.id);
+    }
+    state.output = request.object && JSON.parse(JSON.stringify(request.object));
+  }
+
+  return {
+    name: "MutatingAdmissionWebhook",
+    mutate(request) {
+      const candidates = configurations.candidates(request);
+      if (candidates.length > 0 && !exempt(request.kind)) return run(request, candidates);
+    },
+  };
+}
+
+/** All at once; the first refusal, in the order of names, is the answer. */
+export function validatingWebhooks({ store, registry, log, callWebhook: call }: WebhookOptions): AdmissionStep {
+  const configurations = new Configurations(store, registry, "validatingwebhookconfigurations");
+  const conditions = createConditionEvaluator();
+  const dependencies = { log, call };
+
+  async function run(request: AdmissionRequest, candidates: ReturnType<Configurations["candidates"]>): Promise<void> {
+    const chosen = candidates.filter((candidate) => isChosen(store, candidate, request, conditions));
+    const results = await Promise.allSettled(chosen.map((candidate) => ask(dependencies, candidate, request, false)));
+    const refused = results.find((result) => result.status === "rejected");
+    if (refused) throw refused.reason;
+  }
+
+  return {
+    name: "ValidatingAdmissionWebhook",
+    validate(request) {
+      const candidates = configurations.candidates(request);
+      if (candidates.length > 0 && !exempt(request.kind)) return run(request, candidates);
+    },
+  };
+}
