@@ -16,10 +16,10 @@ import { create } from "./rest/create.ts";
 import { decode, decodeRequest } from "./rest/decode.ts";
 import { type Deleted, remove } from "./rest/delete.ts";
 import { objectOf } from "./rest/keys.ts";
-import { applied, apply, patch } from "./rest/patch.ts";
+import { apply, patch } from "./rest/patch.ts";
 import { bind, evict } from "./rest/pods.ts";
 import { filterOf, list, type Listed, read } from "./rest/read.ts";
-import { scaleOf, withScale } from "./rest/scale.ts";
+import { rescaled, scaleOf } from "./rest/scale.ts";
 import { change, rewrite, update } from "./rest/update.ts";
 import { openWatch, type OpenWatch, type WatchSink } from "./rest/watch.ts";
 import { type CallWebhook, createWebhookClient, type WebhookClient } from "./webhooks/call.ts";
@@ -124,7 +124,7 @@ export class Api {
     const part = partOf(kind, subresource);
     if (part) return update(this.#rest, part, namespace, name, body, context, undefined, options.shared);
     if (subresource === undefined || subresource === "status") return this.#followed(kind, update(this.#rest, kind, namespace, name, body, context, subresource, options.shared));
-    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, context, (old) => withScale(kind, old, body));
+    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, "update", body, context);
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
       const finalizers = (decode(kind, body, context, true)["spec"] as { finalizers?: string[] } | undefined)?.finalizers ?? [];
       return rewrite(this.#rest, kind, undefined, name, context.dryRun, (old) => ({ ...old, spec: { ...(old["spec"] as object), finalizers } }));
@@ -135,17 +135,11 @@ export class Api {
   patch(kind: Kind, namespace: string | undefined, name: string, type: PatchType, body: unknown, context: WriteContext, options: { subresource?: string } = {}): Promise<object> {
     const { subresource } = options;
     const part = partOf(kind, subresource);
+    if (part && type === "apply") return apply(this.#rest, part, namespace, name, body, context);
     if (part && type !== "apply") return patch(this.#rest, part, namespace, name, type, body, context);
     if (type === "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, apply(this.#rest, kind, namespace, name, body, context, subresource));
     if (type !== "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, patch(this.#rest, kind, namespace, name, type, body, context, subresource));
-    if (subresource === "scale" && kind.scale && type !== "apply") {
-      const schema = this.registry.byResource("autoscaling", "v1", "horizontalpodautoscalers")?.schema ?? {};
-      return this.#scale(kind, namespace, name, context, (old) => {
-        const scale = applied({ schema }, scaleOf(kind, old), type === "strategic" ? "merge" : type, body) as KubeObject;
-        const named = (body as { metadata?: { resourceVersion?: string } })?.metadata?.resourceVersion;
-        return withScale(kind, old, { ...scale, metadata: { ...scale.metadata, resourceVersion: named ?? "" } });
-      });
-    }
+    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, type, body, context);
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "patch");
   }
 
@@ -176,8 +170,8 @@ export class Api {
     return written;
   }
 
-  async #scale(kind: Kind, namespace: string | undefined, name: string, context: WriteContext, next: (old: KubeObject) => KubeObject): Promise<object> {
-    return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, next));
+  async #scale(kind: Kind, namespace: string | undefined, name: string, type: PatchType | "update", body: unknown, context: WriteContext): Promise<object> {
+    return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, (old) => rescaled(this.#rest, kind, old, type, body, context), "given"));
   }
 }
 

@@ -38,7 +38,7 @@ export function versionsOf(registry: KindRegistry, kind: Kind, subresource: stri
   };
 }
 
-function kindAt(registry: KindRegistry, apiVersion: string, kind: string): Kind | undefined {
+export function kindAt(registry: KindRegistry, apiVersion: string, kind: string): Kind | undefined {
   const [version, group = ""] = apiVersion.split("/").toReversed();
   return registry.byKind(group, version!, kind);
 }

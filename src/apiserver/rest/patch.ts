@@ -55,7 +55,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
   const { store } = dependencies;
   const key = keyOf(kind, namespace, name);
   for (let attempt = 0; ; attempt++) {
-    if (store.get(key) || target !== undefined) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
+    if (store.get(key) || target !== undefined || kind.part !== undefined) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
     const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
     if (object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
     context.authorizeCreate?.();
@@ -72,7 +72,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
 }
 
 function configured(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, old: KubeObject | undefined, config: unknown, context: WriteContext, target: UpdateTarget): KubeObject {
-  const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target);
+  const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target ?? kind.part);
   // Unknown fields were refused, and what null took away gets its default again.
   const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true);
   placeIn(kind, object, namespace);

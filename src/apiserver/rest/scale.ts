@@ -1,7 +1,14 @@
+import type { PatchType } from "../../api/client.ts";
+import { builtinSchema } from "../../api/kinds/table.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { badRequestError, invalidError } from "../../api/status.ts";
+import { badRequestError, conflictError, invalidError } from "../../api/status.ts";
 import { invalid, required } from "../../api/field.ts";
+import { appliedTo } from "./apply.ts";
+import type { RestDependencies, WriteContext } from "./context.ts";
+import { recordWrite, setManagedFields } from "./managed-fields.ts";
+import { applied } from "./patch.ts";
+import { toParent, toScale } from "./scale-ownership.ts";
 
 /** The autoscaling/v1 Scale of an object: what /scale answers for every verb. */
 export function scaleOf(kind: Kind, object: KubeObject): KubeObject {
@@ -18,8 +25,33 @@ export function scaleOf(kind: Kind, object: KubeObject): KubeObject {
   };
 }
 
+/** Scale is no resource, but writes to it are recorded as if it were one. */
+const scaleKind = () => ({ group: "autoscaling", version: "v1", kind: "Scale", schema: builtinSchema("autoscaling", "v1", "Scale")! }) as Kind;
+
+/**
+ * The object as a write to its /scale makes it, with the managedFields that follow: a private draft.
+ * Source: pkg/registry/apps/deployment/storage, scaleUpdatedObjectInfo.
+ */
+export function rescaled(dependencies: RestDependencies, kind: Kind, old: KubeObject, type: PatchType | "update", body: unknown, context: WriteContext): KubeObject {
+  const { registry } = dependencies;
+  const scale = scaleOf(kind, old);
+  const live: KubeObject = { ...scale, metadata: { ...scale.metadata } };
+  setManagedFields(live, toScale(registry, kind, old.metadata.managedFields));
+  const named = (body as { metadata?: { resourceVersion?: string } } | null)?.metadata?.resourceVersion;
+  let wanted: unknown;
+  if (type === "update") wanted = body;
+  else {
+    wanted = type === "apply" ? appliedTo(dependencies, scaleKind(), live, body, context.fieldManager, context.force ?? false, "scale") : applied(scaleKind(), scale, type, body);
+    wanted = { ...(wanted as KubeObject), metadata: { ...(wanted as KubeObject).metadata, resourceVersion: named ?? "" } };
+  }
+  const draft = withScale(kind, old, wanted);
+  const entries = type === "apply" ? (wanted as KubeObject).metadata.managedFields : recordWrite(dependencies, scaleKind(), live, scaleOf(kind, draft), context.fieldManager, "scale");
+  setManagedFields(draft, toParent(registry, kind, old.metadata.managedFields, entries));
+  return draft;
+}
+
 /** The object with the Scale's replicas in place: a private draft. */
-export function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObject {
+function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObject {
   const given = scale as { metadata?: { name?: string; resourceVersion?: string; uid?: string }; spec?: { replicas?: unknown } } | null;
   if (typeof given !== "object" || given === null) throw badRequestError("the body is no Scale object");
   const replicas = given.spec?.replicas ?? 0;
@@ -27,6 +59,7 @@ export function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObje
   const of = { group: "autoscaling", kind: "Scale" };
   if (given.metadata?.name !== undefined && given.metadata.name === "") throw invalidError(of, "", [required("metadata.name")]);
   if (replicas < 0) throw invalidError(of, old.metadata.name, [invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
+  if (given.metadata?.uid && given.metadata.uid !== old.metadata.uid) throw conflictError(kind, old.metadata.name, `Precondition failed: UID in precondition: ${given.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
   const draft = JSON.parse(JSON.stringify(old)) as KubeObject;
   setAt(draft, kind.scale!.specReplicasPath, replicas);
   draft.metadata.resourceVersion = given.metadata?.resourceVersion ?? "";

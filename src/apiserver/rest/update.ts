@@ -70,7 +70,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     else object["status"] = old["status"] as unknown;
   }
   const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target ?? kind.part, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old };
-  const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, object, context.fieldManager, target));
+  const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, object, context.fieldManager, target ?? kind.part));
   if (target === undefined) {
     kind.defaults?.(object);
     record();
