@@ -91,6 +91,8 @@ export interface Strategy {
   readonly hasStatus?: boolean;
   /** How names of this kind are checked. Default: DNS-1123 subdomain. */
   readonly validateName?: (name: string, prefix: boolean) => string[];
+  /** A PUT to a name that is not there makes the object, as upstream allows for a few kinds. */
+  readonly createOnUpdate?: boolean;
   /** Graceful deletion: seconds to wait by default, or 0 (delete at once). Only pods differ. */
   readonly gracePeriodSeconds?: (object: KubeObject) => number;
   /** Table columns; metadata.name and age are written by hand like any other. Default: Name, Age. */

@@ -33,13 +33,13 @@ class Patched {
     const path = pointerOf(operation, "path");
     switch (operation.op) {
       case "add":
-        return this.#add(path, valueOf(operation));
+        return this.#add(path, operation.value ?? null);
       case "remove":
         this.#remove(path);
         return;
       case "replace":
         this.#get(path);
-        return this.#set(path, valueOf(operation));
+        return this.#set(path, operation.value ?? null);
       case "move": {
         const from = pointerOf(operation, "from");
         if (from.length < path.length && from.every((part, index) => part === path[index])) throw unfittingPatch("cannot move a value into itself");
@@ -129,11 +129,6 @@ class Patched {
 
 function missing(path: readonly string[]) {
   return unfittingPatch(`doc is missing path: ${JSON.stringify(`/${path.join("/")}`)}`);
-}
-
-function valueOf(operation: JsonObject): unknown {
-  if (operation.value === undefined) throw unfittingPatch(`${String(operation.op)} operation is missing required "value"`);
-  return operation.value;
 }
 
 function pointerOf(operation: JsonObject, field: "path" | "from"): string[] {

@@ -7,7 +7,7 @@ import { labelValue, type NameCheck, nameIsDnsLabel, nameIsDnsSubdomain, qualifi
  * What is wrong with an object's metadata. Every kind is checked so before its own validation.
  * Source: k8s.io/apimachinery/pkg/api/validation/objectmeta.go.
  */
-export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: boolean; validateName?: NameCheck }, path = "metadata"): FieldError[] {
+export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: boolean; validateName?: NameCheck; standardFinalizers?: boolean }, path = "metadata"): FieldError[] {
   const validateName = options.validateName ?? nameIsDnsSubdomain;
   const errors: FieldError[] = [];
   if (meta.generateName) errors.push(...validateName(meta.generateName, true).map((text) => invalid(`${path}.generateName`, meta.generateName, text)));
@@ -19,6 +19,7 @@ export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: bool
   } else if (meta.namespace) errors.push(forbidden(`${path}.namespace`, "not allowed on this type"));
   errors.push(...notNegative(`${path}.generation`, meta.generation), ...validateLabels(meta.labels, `${path}.labels`), ...validateAnnotations(meta.annotations, `${path}.annotations`));
   errors.push(...validateOwnerReferences(meta.ownerReferences, `${path}.ownerReferences`), ...validateFinalizers(meta.finalizers, `${path}.finalizers`));
+  if (options.standardFinalizers) errors.push(...validateStandardFinalizers(meta.finalizers, `${path}.finalizers`));
   return errors;
 }
 
@@ -76,6 +77,11 @@ function validateFinalizers(finalizers: string[] | undefined, path: string): Fie
   const errors = (finalizers ?? []).flatMap((finalizer) => checked(path, finalizer, qualifiedName));
   if (finalizers?.includes("orphan") && finalizers.includes("foregroundDeletion")) errors.push(invalid(path, finalizers, "finalizer orphan and foregroundDeletion cannot be both set"));
   return errors;
+}
+
+/** What Kubernetes asks of its own kinds beyond that: a domain before the name. Source: pkg/apis/core/validation.ValidateFinalizerName. */
+function validateStandardFinalizers(finalizers: string[] | undefined, path: string): FieldError[] {
+  return each(path, finalizers, (finalizer, at) => (finalizer.includes("/") || ["kubernetes", "orphan", "foregroundDeletion"].includes(finalizer) ? [] : [invalid(at, finalizer, "name is neither a standard finalizer name nor is it fully qualified")]));
 }
 
 function validateNoNewFinalizers(finalizers: string[] | undefined, old: string[] | undefined, path: string): FieldError[] {

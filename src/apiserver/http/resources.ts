@@ -56,7 +56,9 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (name === undefined) throw methodNotAllowed();
       const context = writeContext(exchange);
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
-      return answer(exchange, 200, await api.update(kind, namespace, name, value, { ...context, duplicates }, subresource !== undefined ? { subresource } : {}), kind, form, include, api);
+      const write = { ...context, duplicates, ...(authorizeCreate && { authorizeCreate }) };
+      const updated = await api.update(kind, namespace, name, value, write, subresource !== undefined ? { subresource } : {});
+      return answer(exchange, write.created ? 201 : 200, updated, kind, form, include, api);
     }
     case "patch": {
       if (name === undefined) throw methodNotAllowed();
@@ -79,7 +81,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       requireVerb(kind, "deletecollection");
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
       const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, options.dryRun));
-      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items }, form);
+      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _, apiVersion: __, ...item }) => item) }, form);
     }
     default:
       throw methodNotAllowed();

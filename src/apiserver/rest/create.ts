@@ -17,6 +17,8 @@ import type { Ownership } from "./update.ts";
 // names.SimpleNameGenerator: the prefix is cut so that the whole is a DNS label, and a taken name is tried anew.
 const generatedPrefixMax = 58;
 const generatedAttempts = 8;
+/** Groups whose kinds are checked as custom ones are. */
+const extensionGroups = new Set(["apiextensions.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io"]);
 
 /** Source of the order: k8s.io/apiserver/pkg/registry/rest/create.go. */
 export async function create(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, shared = false): Promise<KubeObject> {
@@ -49,6 +51,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   // Each attempt starts from the client's object: what admission adds belongs to the attempt.
   const object = draftOf(draft);
   const { metadata } = object;
+  for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds"] as const) delete metadata[field];
   kind.defaults?.(object);
   // What admission fills in is nobody's, until somebody writes it.
   if (ownership === "recorded") setManagedFields(object, recordWrite(dependencies, kind, undefined, object, context.fieldManager, undefined));
@@ -56,29 +59,31 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   await admission.mutate(request);
   try {
     kind.defaults?.(object);
-    for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
+    for (const field of ["generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(clock.now());
     if (beginsGeneration(kind)) metadata.generation = 1;
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus) delete object["status"];
     kind.prepareForCreate?.(object);
-    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
+    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: !kind.custom && !extensionGroups.has(kind.group), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);
     const key = keyOf(kind, metadata.namespace, metadata.name);
     if (context.dryRun) {
-      if (store.get(key)) throw alreadyExistsError(kind, metadata.name);
+      if (store.get(key)) throw alreadyExistsError(kind, metadata.name, isGoing(store.get(key)));
       return dryEntry(key, object);
     }
     return await store.put(key, 0, encoder(kind, object));
   } catch (error) {
     admission.release(request);
-    if (error instanceof KeyConflictError) throw alreadyExistsError(kind, metadata.name);
+    if (error instanceof KeyConflictError) throw alreadyExistsError(kind, metadata.name, isGoing(store.get(keyOf(kind, metadata.namespace, metadata.name))));
     throw error;
   }
 }
+
+const isGoing = (entry: Entry | undefined): boolean => (entry?.object as KubeObject | undefined)?.metadata.deletionTimestamp !== undefined;
 
 /** Encodes for the store, in the stored version, with the revision that the write gets. */
 export function encoder(kind: Kind, object: KubeObject): (revision: number) => Encoded {

@@ -17,7 +17,8 @@ import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
-    const object = decode(kind, patched, context, true, (why) => unfitting(type === "strategic" ? body : patched, why));
+    const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(body, converterText(why)) : unfitting(patched, why)));
+    if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
     if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
@@ -27,7 +28,20 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
 }
 
 /** A patch is refused as such when what comes out of it does not fit the kind. */
-const unfitting = (value: unknown, why: string): StatusError => invalidError({ group: "", kind: "" }, "", [invalid("patch", typeof value === "string" ? value : JSON.stringify(value), why)]);
+export const unfitting = (value: unknown, why: string): StatusError => invalidError({ group: "", kind: "" }, "", [invalid("patch", typeof value === "string" ? value : JSON.stringify(value), why)]);
+
+/** Strategic patches go through another decoder upstream, with texts of its own. */
+function converterText(why: string): string {
+  const [, what, number, to] = /^json: cannot unmarshal (number|string|bool|object|array)( \S+)? into Go .*of type (\S+)$/.exec(why) ?? [];
+  if (what === undefined) return why;
+  const scalar = what === "number" ? (number?.includes(".") ? "float64" : "int64") : what;
+  const kind = what === "object" ? "map" : what === "array" ? "slice" : scalar;
+  if (to!.startsWith("[]")) return `cannot restore slice from ${kind}`;
+  if (to!.startsWith("map[")) return `cannot restore map from ${kind}`;
+  if (to!.includes(".") && !/^v1\.[A-Z]\w*(Type|Policy|Mode|Protocol|Effect|Operator)$|^v1\.Protocol$/.test(to!)) return `cannot restore struct from: ${kind}`;
+  const target = to!.includes(".") ? "string" : to;
+  return what === "object" || what === "array" ? `unrecognized type: ${target}` : `cannot convert ${scalar} to ${target}`;
+}
 
 /** The object with the patch on it; also for Scale. Throws the StatusErrors of the patch modules. */
 export function applied(kind: Pick<Kind, "schema">, old: object, type: Exclude<PatchType, "apply">, body: unknown): unknown {
@@ -76,7 +90,7 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   // Unknown fields were refused, and what null took away gets its default again.
   const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true);
   placeIn(kind, object, namespace);
-  if (!object.metadata.name) throw badRequestError(`the name of the object ( based on URL) was undeterminable: name must be provided`);
+  if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
   if (old && !(config as KubeObject).metadata.resourceVersion) object.metadata.resourceVersion = "";
   return draftOf(object);

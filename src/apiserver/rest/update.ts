@@ -5,7 +5,7 @@ import { semanticEqual } from "../../api/validation/checks.ts";
 import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
 import { type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
-import { dryEntry, encoder, placeIn } from "./create.ts";
+import { createOnce, dryEntry, encoder, placeIn } from "./create.ts";
 import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, specDiffers } from "./generation.ts";
@@ -27,7 +27,19 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   placeIn(kind, wanted, namespace);
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
   if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+  if (kind.createOnUpdate && target === undefined && !dependencies.store.get(keyOf(kind, namespace, name))) return createInstead(dependencies, kind, wanted, context);
   return change(dependencies, kind, namespace, name, context, target, () => draftOf(wanted));
+}
+
+async function createInstead(dependencies: RestDependencies, kind: Kind, wanted: KubeObject, context: WriteContext): Promise<KubeObject> {
+  const { name, uid } = wanted.metadata;
+  if (uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: `);
+  context.authorizeCreate?.();
+  const draft = draftOf(wanted);
+  delete (draft.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
+  const entry = await createOnce(dependencies, kind, draft, context);
+  context.created = true;
+  return objectOf(kind, entry);
 }
 
 /**
@@ -64,7 +76,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     else (metadata as unknown as Record<string, unknown>)[field] = old.metadata[field];
   }
   metadata.resourceVersion = old.metadata.resourceVersion;
-  if (target === "status") keepStatusOnly(object, old, metadata);
+  if (target === "status") keepStatusOnly(kind, object, old);
   else if (kind.hasStatus) {
     if (old["status"] === undefined) delete object["status"];
     else object["status"] = old["status"] as unknown;
@@ -81,11 +93,11 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   } else {
     record();
     await admission.mutate(request);
-    keepStatusOnly(object, old, object.metadata);
+    keepStatusOnly(kind, object, old);
   }
   const errors =
     target === "status"
-      ? (kind.validateStatusUpdate?.(object, old) ?? [])
+      ? [...validateObjectMetaUpdate(object.metadata, old.metadata), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
       : [...validateObjectMetaUpdate(object.metadata, old.metadata), ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
   if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
@@ -104,12 +116,23 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   }
 }
 
-/** Of what was sent to /status, or made of it by admission, the status counts, the record of it, and finalizers. */
-function keepStatusOnly(object: KubeObject, old: KubeObject, { finalizers, managedFields }: KubeObject["metadata"]): void {
+/**
+ * Of what was sent to /status, or made of it by admission, the status counts. Metadata counts as well with built-in kinds,
+ * as their strategies upstream only keep the spec (a Deployment's its labels too); a custom resource's stays but for the
+ * record of this write.
+ */
+function keepStatusOnly(kind: Kind, object: KubeObject, old: KubeObject): void {
   const status = object["status"] as unknown;
+  const { metadata } = object;
   for (const field of Object.keys(object)) delete object[field];
-  Object.assign(object, old, { metadata: { ...old.metadata, ...(finalizers && { finalizers }), ...(managedFields && { managedFields }) } }, status === undefined ? {} : { status });
+  if (kind.custom) Object.assign(object, old, { metadata: { ...old.metadata, ...(metadata.managedFields && { managedFields: metadata.managedFields }) } });
+  else Object.assign(object, old, { metadata });
+  if (kind.group === "apps" && kind.resource === "deployments") {
+    if (old.metadata.labels) metadata.labels = old.metadata.labels;
+    else delete metadata.labels;
+  }
   if (status === undefined) delete object["status"];
+  else object["status"] = status;
 }
 
 /** Whether nothing differs but the times at which somebody came to own what he owned before. */

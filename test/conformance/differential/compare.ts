@@ -53,9 +53,36 @@ function settled(value: unknown, key = ""): unknown {
   );
 }
 
+/** Objects inside texts: upstream prints its internal Go structs, whose fields are nobody's interface; and the diff that a pod's update shows. */
+function withoutObjects(value: string): string {
+  let out = "";
+  for (let at = 0; at < value.length; ) {
+    const start = /alue: [[{]/g;
+    start.lastIndex = at;
+    const found = start.exec(value);
+    if (!found) return out + value.slice(at);
+    let end = found.index + "alue: ".length;
+    out += `${value.slice(at, end)}<object>`;
+    for (let depth = 0, quoted = false; end < value.length; end++) {
+      const character = value[end]!;
+      if (quoted) {
+        if (character === "\\") end++;
+        else if (character === '"') quoted = false;
+      } else if (character === '"') quoted = true;
+      else if (character === "{" || character === "[") depth++;
+      else if ((character === "}" || character === "]") && --depth === 0) break;
+    }
+    at = end + 1;
+  }
+  return out;
+}
+
 /** Identities inside texts. */
 function text(value: string): string {
-  return value
+  // What was an empty list in the request is nothing in ours.
+  return withoutObjects(value)
+    .replaceAll("alue: null", "alue: <object>")
+    .replaceAll(/(immutable after creation|if it was previously negative\))\n[^]*?(?=\]?$)/g, "$1 <diff>")
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uid>")
     // The whole patched object, or the patch as Go prints a map: as long as it is the patch that is refused.
     .replaceAll(/(patch: )?Invalid value: "(\{\\+"|map\[)(?:[^"\\]|\\.)*"/g, '$1Invalid value: "<patched>"')

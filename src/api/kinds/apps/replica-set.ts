@@ -40,5 +40,4 @@ export const replicaSet: Strategy = {
   warnings: templateWarnings,
   scale: replicasScale,
   columns: [...replicaColumns, selector()],
-  selectableFields: (object) => ({ "status.replicas": String(object.status?.replicas ?? 0) }),
 };

@@ -1,16 +1,16 @@
 import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
-import { checked, notNegative, semanticEqual } from "../../validation/checks.ts";
+import { checked, each, notNegative, semanticEqual } from "../../validation/checks.ts";
 import { dns1123Label, nameIsDnsLabel } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, text } from "../columns.ts";
-import { defaultClaimSpec } from "../core/claim-spec.ts";
+import { defaultClaimSpec, validateClaimSpec } from "../core/claim-spec.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
 import { replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateMatch, validateReplicaCounts, validateSelector } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
-  const errors: FieldError[] = [];
+  const errors = each("spec.volumeClaimTemplates", spec.volumeClaimTemplates, (claim, at) => validateClaimSpec(`${at}.spec`, claim.spec ?? {}));
   if (!["OrderedReady", "Parallel"].includes(spec.podManagementPolicy)) errors.push(invalid("spec.podManagementPolicy", spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
   errors.push(...validateUpdateStrategy("spec.updateStrategy", spec.updateStrategy));
   for (const field of ["whenDeleted", "whenScaled"]) {

@@ -130,8 +130,8 @@ export const horizontalPodAutoscaler: Strategy = {
     }
   },
   prepareForCreate(object) {
-    // Go writes this one even when it is zero.
-    object.status = { desiredReplicas: 0 };
+    // Go writes these two even when they are nothing.
+    object.status = { desiredReplicas: 0, currentMetrics: null };
   },
   validate: validateV2,
   columns,

@@ -43,6 +43,7 @@ function addresses(object: KubeObject): string {
 
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const endpoints: Strategy = {
+  createOnUpdate: true,
   defaults(object) {
     for (const subset of object.subsets ?? []) for (const port of subset.ports ?? []) port.protocol ||= "TCP";
   },

@@ -82,6 +82,7 @@ const over = (column: Column): Column => ({ ...column, cell: (object, nowMs) => 
 
 /** Source: k8s.io/kubernetes/pkg/{apis/core/validation/events.go,registry/core/event/strategy.go}. */
 export const event: Strategy = {
+  createOnUpdate: true,
   validate,
   validateUpdate,
   columns: [

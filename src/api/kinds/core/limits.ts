@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { type FieldError, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
@@ -50,7 +51,7 @@ export const resourceQuota: Strategy = {
 
 function validateRange({ spec }: KubeObject): FieldError[] {
   return each("spec.limits", spec?.limits, (limit, at) => {
-    const errors: FieldError[] = limit.type ? [] : [required(`${at}.type`)];
+    const errors: FieldError[] = checked(`${at}.type`, limit.type ?? "", qualifiedName);
     if (limit.type === "Pod") for (const field of ["default", "defaultRequest"]) if (Object.keys(limit[field] ?? {}).length > 0) errors.push({ type: "FieldValueForbidden", field: `${at}.${field}`, body: "Forbidden: may not be specified when `type` is 'Pod'" });
     if (limit.type === "PersistentVolumeClaim" && limit.min?.storage === undefined && limit.max?.storage === undefined) errors.push(required(`${at}.limits`, "either minimum or maximum storage value is required, but neither was provided"));
     const value = (field: string, resource: string) => (limit[field]?.[resource] === undefined ? undefined : parseQuantity(String(limit[field][resource])));
@@ -78,6 +79,11 @@ const orders = [
 
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const limitRange: Strategy = {
+  createOnUpdate: true,
+  // The one kind that names itself.
+  prepareForCreate(object) {
+    object.metadata.name ||= randomUUID();
+  },
   defaults(object) {
     object.spec ??= {};
     for (const limit of object.spec.limits ?? []) {

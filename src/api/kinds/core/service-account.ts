@@ -1,4 +1,14 @@
 import type { Strategy } from "../../kind.ts";
+import type { KubeObject } from "../../meta.ts";
 import { ageOf, integer, name } from "../columns.ts";
 
-export const serviceAccount: Strategy = { columns: [name, integer("Secrets", ({ secrets }) => (secrets ?? []).length), ageOf] };
+/** Of the secrets only the names are kept. */
+function namesOnly(object: KubeObject): void {
+  if (object["secrets"]) object["secrets"] = (object["secrets"] as { name?: string }[]).map(({ name: secret }) => (secret ? { name: secret } : {}));
+}
+
+export const serviceAccount: Strategy = {
+  prepareForCreate: namesOnly,
+  prepareForUpdate: namesOnly,
+  columns: [name, integer("Secrets", ({ secrets }) => (secrets ?? []).length), ageOf],
+};

@@ -30,6 +30,7 @@ const ports = ({ spec }: KubeObject): string => (spec?.ports ?? []).map((port: a
  * Source: k8s.io/kubernetes/pkg/{apis/core/v1/defaults.go,registry/core/service}.
  */
 export const service: Strategy = {
+  createOnUpdate: true,
   hasStatus: true,
   validateName: nameIsDns1035Label,
   defaults(object) {

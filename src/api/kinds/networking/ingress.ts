@@ -48,7 +48,7 @@ const validateHost = (path: string, host: string): FieldError[] => checked(path,
 
 function validate({ spec }: KubeObject): FieldError[] {
   const errors: FieldError[] = [];
-  if ((spec.rules ?? []).length === 0 && !spec.defaultBackend) errors.push(invalid("spec", spec.rules ?? [], "either `defaultBackend` or `rules` must be specified"));
+  if ((spec.rules ?? []).length === 0 && !spec.defaultBackend) errors.push(invalid("spec", spec.rules, "either `defaultBackend` or `rules` must be specified"));
   if (spec.defaultBackend) errors.push(...validateBackend("spec.defaultBackend", spec.defaultBackend));
   errors.push(
     ...each("spec.rules", spec.rules, (rule, at) => {

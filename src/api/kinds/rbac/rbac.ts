@@ -25,6 +25,7 @@ function validateRules(path: string, rules: any[] | undefined, namespaced: boole
 }
 
 const roleStrategy = (validate: (object: KubeObject) => FieldError[]): Strategy => ({
+  createOnUpdate: true,
   validateName: nameIsPathSegment,
   validate,
   columns: [name, createdAt],
@@ -69,6 +70,7 @@ function bindingStrategy(namespaced: boolean): Strategy {
   const named = (kind: string) => ({ subjects }: KubeObject): string =>
     (subjects ?? []).filter((subject: any) => subject.kind === kind).map((subject: any) => (kind === "ServiceAccount" && subject.namespace ? `${subject.namespace}/${subject.name}` : subject.name)).join(", ");
   return {
+    createOnUpdate: true,
     validateName: nameIsPathSegment,
     defaults(object) {
       const reference = (object.roleRef ??= {});

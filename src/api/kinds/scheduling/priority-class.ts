@@ -18,6 +18,7 @@ function validate(object: KubeObject): FieldError[] {
 
 /** Source: k8s.io/kubernetes/pkg/apis/scheduling/{v1/defaults.go,validation/validation.go}. */
 export const priorityClass: Strategy = {
+  createOnUpdate: true,
   defaults(object) {
     object.value ??= 0;
     object.preemptionPolicy ??= "PreemptLowerPriority";
