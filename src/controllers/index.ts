@@ -11,6 +11,7 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { cronJobController } from "./cronjob/plan.ts";
+import { daemonSetController } from "./daemonset/plan.ts";
 import { deploymentController } from "./deployment/plan.ts";
 import { disruptionController } from "./disruption.ts";
 import { eventExpiryController } from "./event-expiry.ts";
@@ -23,6 +24,7 @@ import { namespaceController } from "./namespace/namespace.ts";
 import { nodeController } from "./node/lifecycle.ts";
 import { podGarbageController } from "./node/pod-gc.ts";
 import { replicaSetController } from "./replicaset.ts";
+import { replicationController } from "./replication/plan.ts";
 import { type Controller, Runner, type RunnerCounters } from "./runner.ts";
 import { schedulerController } from "./scheduler/scheduler.ts";
 import { endpointsController } from "./service/endpoints.ts";
@@ -53,6 +55,8 @@ function listControllers(options: ControllersOptions): Controller[] {
     deploymentController,
     replicaSetController,
     statefulSetController,
+    daemonSetController,
+    replicationController,
     jobController,
     jobOrphanController,
     finishedJobController,

@@ -1,10 +1,11 @@
-import { type Condition, timestamp } from "../api/meta.ts";
+import { type Condition, type GroupVersionResource, type OwnerReference, timestamp } from "../api/meta.ts";
 import { resources } from "../api/resources.ts";
 import type { Pod, ReplicaSet } from "../api/types.ts";
 import { selectorMatches } from "../api/validation/selector.ts";
-import type { Action, Plan } from "./action.ts";
+import type { Action, Draft, Plan } from "./action.ts";
 import type { Cache } from "./cache.ts";
 import { claimChildren } from "./claim.ts";
+import { createPod, deletePod } from "./pod-actions.ts";
 import { controllerReference, podFromTemplate, stableJson } from "./pod-template.ts";
 import { compareForDeletion, isActive, isAvailable, isFinished, isReady, isTerminating, nextAvailableInMs } from "./pods.ts";
 import { controller } from "./runner.ts";
@@ -24,20 +25,28 @@ export const replicaSetController = controller<ReplicaSet>({
   plan: ({ object, cache, nowMs }) => planReplicaSet(object, cache, nowMs),
 });
 
-export function planReplicaSet(replicaSet: ReplicaSet, cache: Cache, nowMs: number): Plan {
-  const reference = controllerReference(replicaSet, "apps/v1", "ReplicaSet");
-  const { claimed, actions } = claimChildren<Pod>(cache, resources.pods, resources.replicaSets, replicaSet, reference, { adoptable: (pod) => !isFinished(pod) || pod.metadata.ownerReferences?.some(({ uid }) => uid === replicaSet.metadata.uid) === true });
+/** A ReplicationController is a ReplicaSet by another name, whose selector is written otherwise. */
+export interface ReplicaKind {
+  resource: GroupVersionResource;
+  apiVersion: string;
+  kind: string;
+}
+const replicaSets: ReplicaKind = { resource: resources.replicaSets, apiVersion: "apps/v1", kind: "ReplicaSet" };
+
+export function planReplicaSet(replicaSet: ReplicaSet, cache: Cache, nowMs: number, { resource, apiVersion, kind }: ReplicaKind = replicaSets): Plan {
+  const reference = controllerReference(replicaSet, apiVersion, kind);
+  const { claimed, actions } = claimChildren<Pod>(cache, resources.pods, resource, replicaSet, reference, { adoptable: (pod) => !isFinished(pod) || pod.metadata.ownerReferences?.some(({ uid }) => uid === replicaSet.metadata.uid) === true });
   // Adopted and released ones change who counts; count when the cache shows them.
   if (actions.length > 0) return { actions };
   const active = claimed.filter(isActive);
   const wanted = replicaSet.spec?.replicas ?? 1;
   const difference = active.length - wanted;
-  const status = (failure?: { reason: "FailedCreate" | "FailedDelete"; error: Error }): Action[] => statusActions(replicaSet, active, claimed.filter(isTerminating).length, nowMs, failure);
+  const status = (failure?: { reason: "FailedCreate" | "FailedDelete"; error: Error }): Action[] => statusActions(resource, replicaSet, active, claimed.filter(isTerminating).length, nowMs, failure);
   if (!replicaSet.metadata.deletionTimestamp && difference !== 0) {
     const failed = (reason: "FailedCreate" | "FailedDelete") => (error: Error) => status({ reason, error });
     actions.push(
       difference < 0
-        ? { do: "batch", slowStart: true, actions: Array.from({ length: Math.min(-difference, burstReplicas) }, () => createPod(replicaSet)), orElse: failed("FailedCreate") }
+        ? { do: "batch", slowStart: true, actions: Array.from({ length: Math.min(-difference, burstReplicas) }, () => createPod(replicaSet, podOf(replicaSet, reference))), orElse: failed("FailedCreate") }
         : { do: "batch", actions: podsToDelete(active, Math.min(difference, burstReplicas), nowMs).map((pod) => deletePod(replicaSet, pod)), orElse: failed("FailedDelete") },
     );
   }
@@ -48,28 +57,12 @@ export function planReplicaSet(replicaSet: ReplicaSet, cache: Cache, nowMs: numb
 
 const podsToDelete = (active: readonly Pod[], count: number, nowMs: number): Pod[] => (count < active.length ? [...active].sort(compareForDeletion(nowMs)).slice(0, count) : [...active]);
 
-function createPod(replicaSet: ReplicaSet): Action {
-  const pod = podFromTemplate(replicaSet.spec!.template!, replicaSet.metadata.namespace!, controllerReference(replicaSet, "apps/v1", "ReplicaSet"));
-  return {
-    do: "create",
-    resource: resources.pods,
-    object: { ...pod, metadata: { ...pod.metadata, generateName: `${replicaSet.metadata.name}-` } },
-    after: (created) => [{ do: "event", about: replicaSet, type: "Normal", reason: "SuccessfulCreate", message: `Created pod: ${created.metadata.name}` }],
-    orElse: (error) => [{ do: "event", about: replicaSet, type: "Warning", reason: "FailedCreate", message: `Error creating: ${error.message}` }],
-  };
+function podOf(replicaSet: ReplicaSet, reference: OwnerReference): Draft {
+  const pod = podFromTemplate(replicaSet.spec!.template!, replicaSet.metadata.namespace!, reference);
+  return { ...pod, metadata: { ...pod.metadata, generateName: `${replicaSet.metadata.name}-` } };
 }
 
-function deletePod(replicaSet: ReplicaSet, pod: Pod): Action {
-  return {
-    do: "delete",
-    resource: resources.pods,
-    object: pod,
-    after: () => [{ do: "event", about: replicaSet, type: "Normal", reason: "SuccessfulDelete", message: `Deleted pod: ${pod.metadata.name}` }],
-    orElse: (error) => [{ do: "event", about: replicaSet, type: "Warning", reason: "FailedDelete", message: `Error deleting: ${error.message}` }],
-  };
-}
-
-function statusActions(replicaSet: ReplicaSet, active: readonly Pod[], terminating: number, nowMs: number, failure?: { reason: string; error: Error }): Action[] {
+function statusActions(resource: GroupVersionResource, replicaSet: ReplicaSet, active: readonly Pod[], terminating: number, nowMs: number, failure?: { reason: string; error: Error }): Action[] {
   const minReadySeconds = replicaSet.spec?.minReadySeconds ?? 0;
   const templateLabels = replicaSet.spec?.template?.metadata?.labels ?? {};
   const conditions = ((replicaSet.status?.conditions ?? []) as Condition[]).filter((condition) => condition.type !== "ReplicaFailure");
@@ -88,7 +81,7 @@ function statusActions(replicaSet: ReplicaSet, active: readonly Pod[], terminati
     conditions,
   });
   if (sameStatus(status, replicaSet.status)) return [];
-  return [{ do: "status", resource: resources.replicaSets, object: { ...replicaSet, status } as ReplicaSet }];
+  return [{ do: "status", resource, object: { ...replicaSet, status } as ReplicaSet }];
 }
 
 /** As Go writes a status: zero counts and empty lists are left out, but for `replicas` and `terminatingReplicas`. */

@@ -43,7 +43,7 @@ interface Taint {
   value?: string;
   effect: string;
 }
-function tolerates(pod: Pod, taint: Taint): boolean {
+export function tolerates(pod: Pod, taint: Taint): boolean {
   return (pod.spec?.tolerations ?? []).some(({ key, operator = "Equal", value = "", effect }) => {
     if (effect && effect !== taint.effect) return false;
     if (key && key !== taint.key) return false;
@@ -57,11 +57,11 @@ function unschedulable(pod: Pod, { node }: Candidate): Refusal | undefined {
   return final("node(s) were unschedulable");
 }
 
-function nodeName(pod: Pod, { node }: Candidate): Refusal | undefined {
+export function nodeName(pod: Pod, { node }: Candidate): Refusal | undefined {
   return pod.spec?.nodeName && pod.spec.nodeName !== node.metadata.name ? final("node(s) didn't match the requested node name") : undefined;
 }
 
-function taints(pod: Pod, { node }: Candidate): Refusal | undefined {
+export function taints(pod: Pod, { node }: Candidate): Refusal | undefined {
   const offending = ((node.spec?.taints ?? []) as Taint[]).find((taint) => (taint.effect === "NoSchedule" || taint.effect === "NoExecute") && !tolerates(pod, taint));
   return offending && final("node(s) had untolerated taint(s)");
 }
@@ -98,7 +98,7 @@ export function nodeSelectorMatches(node: Node, terms: readonly { matchExpressio
   return terms.some(({ matchExpressions = [], matchFields = [] }) => matchExpressions.length + matchFields.length > 0 && matchExpressions.every((expression) => expressionHolds(expression, labels)) && matchFields.every((expression) => expressionHolds(expression, fields)));
 }
 
-function nodeAffinity(pod: Pod, { node }: Candidate): Refusal | undefined {
+export function nodeAffinity(pod: Pod, { node }: Candidate): Refusal | undefined {
   const labels = node.metadata.labels ?? {};
   const selected = Object.entries(pod.spec?.nodeSelector ?? {}).every(([key, value]) => labels[key] === value);
   const required = pod.spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;

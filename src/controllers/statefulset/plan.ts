@@ -11,7 +11,7 @@ import { isAvailable, isFinished, isReady, isTerminating, nextAvailableInMs } fr
 import { compact, sameStatus } from "../replicaset.ts";
 import { controller } from "../runner.ts";
 import { createPod, deletePod, ordinalOf, podOf, syncClaimOwners } from "./pod.ts";
-import { type Revisions, revisionLabel, revisionsOf, truncateHistory } from "./revision.ts";
+import { type Revisions, revisionLabel, revisionsOf, truncateHistory } from "../revision.ts";
 
 /**
  * Pods with names that stay: made from 0 upwards, taken away and replaced from the highest downwards, one at a

@@ -4,7 +4,7 @@ import type { PersistentVolumeClaim, Pod, PodTemplateSpec, StatefulSet, Volume }
 import type { Action, Draft } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { controllerReference, podFromTemplate } from "../pod-template.ts";
-import { revisionLabel } from "./revision.ts";
+import { revisionLabel } from "../revision.ts";
 
 /**
  * A StatefulSet's pods have names, numbers and claims of their own.
