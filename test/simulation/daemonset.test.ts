@@ -31,7 +31,7 @@ for (const [why, rollingUpdate, least, most] of [
     };
     for (const version of ["agent:2", "agent:3", "agent:4", "agent:5"]) {
       await image(cluster, version);
-      await cluster.until(`${version} runs`, () => rolledOut(cluster));
+      await cluster.until(`${version} runs, and alone`, async () => (await rolledOut(cluster)) && (await cluster.pods()).length === 1);
     }
     await cluster.until("the history is cut", () => cluster.stored(resources.controllerRevisions).length === 3);
     const third = cluster.stored<ControllerRevision>(resources.controllerRevisions).find(({ data }) => JSON.stringify(data).includes("agent:3"))!;
