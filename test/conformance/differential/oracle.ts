@@ -27,37 +27,23 @@ export const hasOracle = (): boolean => Object.values(oraclePrograms).every((pat
 export async function startOracle(): Promise<Oracle> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
   const children: ChildProcess[] = [];
-  const stop = async () => {
-    for (const child of children.reverse()) {
-      if (child.exitCode !== null || child.signalCode !== null) continue;
-      const ended = new Promise((resolve) => child.once("exit", resolve));
-      child.kill("SIGKILL");
-      await ended;
-    }
-    rmSync(folder, { recursive: true, force: true });
-  };
+  const stop = () => end(children, folder);
   try {
-    const [etcdPort, peerPort, port] = [await freePort(), await freePort(), await freePort()];
-    const etcdUrl = `http://127.0.0.1:${etcdPort}`;
-    const run = (file: string, args: string[]) => {
-      const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env["PATH"] ?? "", HOME: folder } });
-      let said = "";
-      child.stderr!.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
-      children.push(child);
-      return { child, said: () => said };
-    };
-    const etcd = run(oraclePrograms.etcd, ["--data-dir", join(folder, "etcd"), "--listen-client-urls", etcdUrl, "--advertise-client-urls", etcdUrl, "--listen-peer-urls", `http://127.0.0.1:${peerPort}`, "--initial-advertise-peer-urls", `http://127.0.0.1:${peerPort}`, "--initial-cluster", `default=http://127.0.0.1:${peerPort}`]);
-    await answers(`${etcdUrl}/health`, etcd);
+    const port = await freePort();
+    const etcd = await runEtcd(folder);
+    children.push(etcd.child);
+    const etcdUrl = etcd.url;
     const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048, privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } });
     writeFileSync(join(folder, "sa.key"), privateKey, { mode: 0o600 });
     writeFileSync(join(folder, "sa.pub"), publicKey);
     writeFileSync(join(folder, "tokens.csv"), "oracle,admin,1,system:masters\n", { mode: 0o600 });
     const began = performance.now();
-    const apiserver = run(oraclePrograms.apiserver, [
+    const apiserver = run(folder, oraclePrograms.apiserver, [
       "--etcd-servers", etcdUrl, "--cert-dir", join(folder, "pki"), "--bind-address", "127.0.0.1", "--secure-port", String(port), "--service-cluster-ip-range", "10.96.0.0/16",
       "--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", join(folder, "sa.pub"), "--service-account-signing-key-file", join(folder, "sa.key"),
       "--authorization-mode", "RBAC", "--token-auth-file", join(folder, "tokens.csv"), "--allow-privileged",
     ]);
+    children.push(apiserver.child);
     const certificate = join(folder, "pki", "apiserver.crt");
     for (;;) {
       if (apiserver.child.exitCode !== null) throw new Error(`kube-apiserver ended:\n${apiserver.said()}`);
@@ -74,6 +60,38 @@ export async function startOracle(): Promise<Oracle> {
     await stop();
     throw error;
   }
+}
+
+/** etcd alone: what the store is measured against. */
+export async function startEtcd(): Promise<AsyncDisposable & { url: string; pid: number }> {
+  const folder = mkdtempSync(join(tmpdir(), "wherry-etcd-"));
+  const { child, url } = await runEtcd(folder);
+  return { url, pid: child.pid!, [Symbol.asyncDispose]: () => end([child], folder) };
+}
+
+function run(folder: string, file: string, args: string[]): { child: ChildProcess; said(): string } {
+  const child = spawn(file, args, { stdio: ["ignore", "ignore", "pipe"], env: { PATH: process.env["PATH"] ?? "", HOME: folder } });
+  let said = "";
+  child.stderr.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
+  return { child, said: () => said };
+}
+
+async function runEtcd(folder: string): Promise<{ child: ChildProcess; url: string }> {
+  const url = `http://127.0.0.1:${await freePort()}`;
+  const peerUrl = `http://127.0.0.1:${await freePort()}`;
+  const etcd = run(folder, oraclePrograms.etcd, ["--data-dir", join(folder, "etcd"), "--listen-client-urls", url, "--advertise-client-urls", url, "--listen-peer-urls", peerUrl, "--initial-advertise-peer-urls", peerUrl, "--initial-cluster", `default=${peerUrl}`]);
+  await answers(`${url}/health`, etcd);
+  return { child: etcd.child, url };
+}
+
+async function end(children: ChildProcess[], folder: string): Promise<void> {
+  for (const child of children.reverse()) {
+    if (child.exitCode !== null || child.signalCode !== null) continue;
+    const ended = new Promise((resolve) => child.once("exit", resolve));
+    child.kill("SIGKILL");
+    await ended;
+  }
+  rmSync(folder, { recursive: true, force: true });
 }
 
 async function answers(url: string, { child, said }: { child: ChildProcess; said(): string }): Promise<void> {
