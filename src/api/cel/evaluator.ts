@@ -1,0 +1,360 @@
+import type { Node, NodeOf } from "./ast.ts";
+import { PER_CALL_LIMIT } from "./budget.ts";
+import { isCertain } from "./checker.ts";
+import { callCost, costs } from "./cost.ts";
+import { CelBudgetError, CelEvaluationError } from "./errors.ts";
+import { accepts, type Frame, type Overload } from "./functions/declare.ts";
+import { optionalIndex } from "./functions/standard.ts";
+import { CelMap, EntryMap, Optional, TypeValue, Uint } from "./values.ts";
+
+/** Elements and bytes that may be made by one evaluation: joining lists costs little, and memory is not endless. */
+const workMax = 10_000_000;
+
+/** One evaluation: the values of variables, and what was spent. */
+export class Evaluation implements Frame {
+  readonly #variables: (name: string) => unknown;
+  readonly slots: unknown[] = [];
+  cost = 0;
+  #work = 0;
+
+  constructor(variables: (name: string) => unknown) {
+    this.#variables = variables;
+  }
+  variable(name: string): unknown {
+    const value = this.#variables(name);
+    if (value === undefined) throw new CelEvaluationError(`no such attribute(s): ${name}`);
+    return value;
+  }
+  spend(cost: number): void {
+    this.cost += cost;
+    if (this.cost > PER_CALL_LIMIT) throw new CelBudgetError("operation cancelled: actual cost limit exceeded");
+  }
+  work(elements: number): void {
+    this.#work += elements;
+    if (this.#work > workMax) throw new CelBudgetError("operation cancelled: actual cost limit exceeded");
+  }
+}
+
+export type Step = (evaluation: Evaluation) => unknown;
+
+/** A checked tree as nested functions. */
+export function assemble(root: Node): Step {
+  return new Assembler().step(root);
+}
+
+const noOverload = (): never => {
+  throw new CelEvaluationError("no such overload");
+};
+
+class Assembler {
+  readonly #scope = new Map<string, number>();
+  #slots = 0;
+
+  step(node: Node): Step {
+    switch (node.kind) {
+      case "literal": {
+        const { value } = node;
+        return () => value;
+      }
+      case "identifier":
+        return this.#identifier(node);
+      case "select":
+        return this.#select(node);
+      case "call":
+        return this.#call(node);
+      case "logic":
+        return this.#logic(node);
+      case "conditional": {
+        const [condition, then, otherwise] = [this.step(node.condition), this.step(node.then), this.step(node.otherwise)];
+        return (evaluation) => {
+          const chosen = condition(evaluation);
+          if (typeof chosen !== "boolean") return noOverload();
+          return chosen ? then(evaluation) : otherwise(evaluation);
+        };
+      }
+      case "list": {
+        const elements = node.elements.map(({ value, optional }) => ({ value: this.step(value), optional }));
+        return (evaluation) => {
+          evaluation.spend(costs.list);
+          const list: unknown[] = [];
+          for (const { value, optional } of elements) {
+            const element = value(evaluation);
+            if (!optional) list.push(element);
+            else if (!(element instanceof Optional)) return noOverload();
+            else if (element.value !== undefined) list.push(element.value);
+          }
+          return list;
+        };
+      }
+      case "map":
+      case "struct":
+        return this.#map(node);
+      case "fold":
+        return this.#fold(node);
+      case "bind":
+        return this.#bind(node);
+    }
+  }
+
+  #scoped<T>(names: readonly (string | undefined)[], action: (slots: number[]) => T): T {
+    const before = names.map((name) => (name === undefined ? undefined : this.#scope.get(name)));
+    const slots = names.map((name) => {
+      const slot = this.#slots++;
+      if (name !== undefined) this.#scope.set(name, slot);
+      return slot;
+    });
+    const result = action(slots);
+    names.forEach((name, index) => {
+      if (name === undefined) return;
+      if (before[index] === undefined) this.#scope.delete(name);
+      else this.#scope.set(name, before[index]);
+    });
+    return result;
+  }
+
+  #identifier({ name, type }: NodeOf<"identifier">): Step {
+    const slot = this.#scope.get(name);
+    if (slot !== undefined) {
+      return (evaluation) => {
+        evaluation.spend(costs.access);
+        return evaluation.slots[slot];
+      };
+    }
+    if (type?.kind === "type") return (evaluation) => (evaluation.spend(costs.access), new TypeValue(name));
+    return (evaluation) => {
+      evaluation.spend(costs.access);
+      return evaluation.variable(name);
+    };
+  }
+
+  #select(node: NodeOf<"select">): Step {
+    if (node.qualified !== undefined) {
+      const value = new TypeValue(node.qualified);
+      return () => value;
+    }
+    const operand = this.step(node.operand);
+    const { field, test, optional } = node;
+    if (test) {
+      return (evaluation) => {
+        const value = operand(evaluation);
+        if (optional || value instanceof Optional) return optionalIndex(value, field).value !== undefined;
+        if (!(value instanceof CelMap)) return noOverload();
+        return value.has(field);
+      };
+    }
+    return (evaluation) => {
+      const value = operand(evaluation);
+      evaluation.spend(costs.access);
+      if (optional || value instanceof Optional) return optionalIndex(value, field);
+      if (!(value instanceof CelMap)) return noOverload();
+      const found = value.get(field);
+      if (found === undefined) throw new CelEvaluationError(`no such key: ${field}`);
+      return found;
+    };
+  }
+
+  #call(node: NodeOf<"call">): Step {
+    const argNodes = node.target && !node.namespaced ? [node.target, ...node.args] : node.args;
+    const args = argNodes.map((arg) => this.step(arg));
+    const candidates = node.candidates!;
+    const cost = callCost(candidates[0]!.name);
+    const only = isCertain(candidates, argNodes) ? candidates[0]! : undefined;
+    const choose = (values: readonly unknown[]): Overload => {
+      for (const candidate of candidates) if (candidate.params.every((type, index) => accepts(type, values[index]))) return candidate;
+      return noOverload();
+    };
+    return (evaluation) => {
+      const values: unknown[] = [];
+      for (const arg of args) values.push(arg(evaluation));
+      const overload = only ?? choose(values);
+      if (cost && overload.name !== "join") evaluation.spend(cost(values, undefined));
+      const result = overload.call(values, evaluation);
+      if (!cost) evaluation.spend(1);
+      else if (overload.name === "join") evaluation.spend(cost(values, result));
+      return result;
+    };
+  }
+
+  /** An error counts only when no other term decides. */
+  #logic(node: NodeOf<"logic">): Step {
+    const terms = node.terms.map((term) => this.step(term));
+    const deciding = node.or;
+    return (evaluation) => {
+      let failure: unknown;
+      for (const term of terms) {
+        try {
+          const value = term(evaluation);
+          if (value === deciding) return deciding;
+          if (typeof value !== "boolean") failure ??= new CelEvaluationError("no such overload");
+        } catch (error) {
+          if (!(error instanceof CelEvaluationError)) throw error;
+          failure ??= error;
+        }
+      }
+      if (failure) throw failure;
+      return !deciding;
+    };
+  }
+
+  #map(node: NodeOf<"map" | "struct">): Step {
+    const entries = node.kind === "map" ? node.entries.map(({ key, value, optional }) => ({ key: this.step(key), value: this.step(value), optional })) : node.fields.map(({ name, value, optional }) => ({ key: (() => name) as Step, value: this.step(value), optional }));
+    const name = node.kind === "struct" ? node.name : undefined;
+    const cost = node.kind === "struct" ? costs.struct : costs.map;
+    return (evaluation) => {
+      evaluation.spend(cost);
+      const map = new EntryMap(name);
+      for (const { key: keyStep, value: valueStep, optional } of entries) {
+        const key = keyStep(evaluation);
+        let value = valueStep(evaluation);
+        if (optional) {
+          if (!(value instanceof Optional)) return noOverload();
+          if (value.value === undefined) continue;
+          value = value.value;
+        }
+        if (!isKey(key)) throw new CelEvaluationError("unsupported key type");
+        if (map.has(key)) throw new CelEvaluationError(`Failed with repeated key ${String(key)}`);
+        map.set(key, value);
+      }
+      return map;
+    };
+  }
+
+  #bind(node: NodeOf<"bind">): Step {
+    const value = this.step(node.value);
+    return this.#scoped([node.variable], ([slot]) => {
+      const body = this.step(node.body);
+      const { optional } = node;
+      return (evaluation) => {
+        let bound = value(evaluation);
+        if (optional) {
+          if (!(bound instanceof Optional)) return noOverload();
+          if (bound.value === undefined) return bound;
+          bound = bound.value;
+        }
+        evaluation.slots[slot!] = bound;
+        const result = body(evaluation);
+        return optional === "map" ? new Optional(result) : result;
+      };
+    });
+  }
+
+  #fold(node: NodeOf<"fold">): Step {
+    const range = this.step(node.range);
+    return this.#scoped([node.variable, node.variable2], ([slot, slot2]) => {
+      const filter = node.filter && this.step(node.filter);
+      const body = this.step(node.body);
+      const two = node.variable2 !== undefined;
+      const make = folders[node.fold];
+      return (evaluation) => {
+        const container = range(evaluation);
+        const folder = make(evaluation);
+        const visit = (first: unknown, second: unknown): boolean => {
+          evaluation.slots[slot!] = first;
+          if (two) evaluation.slots[slot2!] = second;
+          if (filter) {
+            const wanted = filter(evaluation);
+            if (typeof wanted !== "boolean") return noOverload();
+            if (!wanted) return (evaluation.spend(1), false);
+          }
+          return folder.visit(() => body(evaluation), first, second);
+        };
+        if (Array.isArray(container)) {
+          for (let at = 0; at < container.length; at++) if (visit(two ? BigInt(at) : container[at], container[at])) break;
+        } else if (container instanceof CelMap) {
+          for (const key of container.keys()) if (visit(key, two ? container.get(key) : undefined)) break;
+        } else return noOverload();
+        evaluation.spend(1);
+        return folder.result();
+      };
+    });
+  }
+}
+
+const isKey = (key: unknown): boolean => typeof key === "string" || typeof key === "bigint" || typeof key === "boolean" || typeof key === "number" || key instanceof Uint;
+
+interface Folder {
+  /** @returns whether the rest need not be looked at */
+  visit(body: () => unknown, first: unknown, second: unknown): boolean;
+  result(): unknown;
+}
+
+/** all, exists: an error counts only when no element decides. The units are those of the loop that upstream expands it to. */
+const quantifier = (deciding: boolean, cost: number) => (evaluation: Evaluation): Folder => {
+  let failure: CelEvaluationError | undefined;
+  let decided = false;
+  return {
+    visit(body) {
+      evaluation.spend(cost);
+      try {
+        const value = body();
+        if (value === deciding) return (decided = true);
+        if (typeof value !== "boolean") failure ??= new CelEvaluationError("no such overload");
+      } catch (error) {
+        if (!(error instanceof CelEvaluationError)) throw error;
+        failure ??= error;
+      }
+      return false;
+    },
+    result() {
+      if (!decided && failure) throw failure;
+      return decided === deciding;
+    },
+  };
+};
+const boolean = (value: unknown): boolean => (typeof value === "boolean" ? value : noOverload());
+
+const lists = (keep: (body: () => unknown, first: unknown) => { element: unknown } | undefined) => (evaluation: Evaluation): Folder => {
+  evaluation.spend(costs.list);
+  const list: unknown[] = [];
+  return {
+    visit(body, first) {
+      const kept = keep(body, first);
+      evaluation.spend(kept ? costs.list + 2 : 1);
+      if (kept) list.push(kept.element);
+      return false;
+    },
+    result: () => list,
+  };
+};
+
+const maps = (put: (map: EntryMap, value: unknown, first: unknown) => void) => (evaluation: Evaluation): Folder => {
+  evaluation.spend(costs.map);
+  const map = new EntryMap();
+  return {
+    visit(body, first) {
+      evaluation.spend(2);
+      put(map, body(), first);
+      return false;
+    },
+    result: () => map,
+  };
+};
+const insert = (map: EntryMap, key: unknown, value: unknown): void => {
+  if (map.has(key)) throw new CelEvaluationError(`insert failed: key ${String(key)} already exists`);
+  map.set(key, value);
+};
+
+const folders: Record<NodeOf<"fold">["fold"], (evaluation: Evaluation) => Folder> = {
+  all: quantifier(false, 3),
+  exists: quantifier(true, 4),
+  exists_one: (evaluation) => {
+    let count = 0;
+    return {
+      visit(body) {
+        const matched = boolean(body());
+        evaluation.spend(matched ? 2 : 1);
+        if (matched) count++;
+        return false;
+      },
+      result: () => (evaluation.spend(1), count === 1),
+    };
+  },
+  map: lists((body) => ({ element: body() })),
+  filter: lists((body, first) => (boolean(body()) ? { element: first } : undefined)),
+  transformList: lists((body) => ({ element: body() })),
+  transformMap: maps((map, value, first) => insert(map, first, value)),
+  transformMapEntry: maps((map, value) => {
+    if (!(value instanceof CelMap)) return noOverload();
+    for (const key of value.keys()) insert(map, key, value.get(key));
+  }),
+};
