@@ -82,6 +82,8 @@ export interface PodNetwork {
   setReady(ip: string, ready: boolean | undefined): void;
   publish(snapshot: NetSnapshot): void;
   hostAddresses(): HostAddress[];
+  /** Told when a pod was not let out: `message` is for an Event on the pod with this address. Already limited in number. */
+  onEgressRefused?(listener: (refusal: { podIP: string; message: string }) => void): void;
 }
 
 /** How the pod network is entered and shaped; provided by the agent's sandbox. */

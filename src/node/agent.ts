@@ -28,7 +28,7 @@ import { removeTree } from "./volumes/remove.ts";
 export interface AgentOptions {
   client: Client;
   sandbox: Sandbox;
-  network: Pick<PodNetwork, "probe" | "setReady">;
+  network: Pick<PodNetwork, "probe" | "setReady" | "onEgressRefused">;
   dataDir: string;
   clock: Clock;
   random: Random;
@@ -115,6 +115,10 @@ class NodeAgent implements Agent {
     await this.#loadUids(live);
     this.#removeForgotten(live);
     this.#pods.onChange((_key, pod, old) => this.#podChanged(pod, old));
+    this.#options.network.onEgressRefused?.(({ podIP, message }) => {
+      const pod = this.#pods.list().find(({ status }) => status?.podIP === podIP && status?.phase === "Running");
+      if (pod) this.#events.event(pod, "Warning", "EgressRefused", message);
+    });
   }
 
   async stop(deadline: AbortSignal, how: "fast" | "graceful" = "fast"): Promise<void> {

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { SandboxHarness, containerSpec, runIn } from "../node/sandbox/testing.ts";
 import { bindHandle, type TcpHandle } from "../base/handles.ts";
 import { dialTcp } from "./dial.ts";
+import { NotOutsideError } from "./egress.ts";
 import type { Outside } from "./outside.ts";
 import { eventually, listen, port, snapshot, startSupervisor } from "./testing/network.ts";
 
@@ -75,18 +76,24 @@ test("egress: dialled outside, never to the machine itself; other ports are refu
   const outside: Outside = {
     dial(ip, number) {
       dialled.push(`${ip}:${number}`);
-      if (ip !== "192.0.2.7") return Promise.reject(new Error("not outside"));
+      if (ip !== "192.0.2.7") return Promise.reject(new NotOutsideError(ip, number));
       return dialTcp("127.0.0.1", target.port, 1_000);
     },
     resolve: async (name) => (name === "api.example.com" ? { rcode: 0, records: [{ name, ttl: 5, type: "A", ip: "192.0.2.7" }] } : { rcode: 3, records: [] }),
   };
   await using net = await startSupervisor({ network: network!, outside, egressPorts: [80, 8443] });
+  const refused: string[] = [];
+  net.onEgressRefused!(({ message }) => refused.push(message));
   net.publish(snapshot(1, { name: "beyond", clusterIPs: ["10.96.0.60"], ports: [port(5432, [{ ip: "192.0.2.7", port: 5433 }])] }, { name: "self", clusterIPs: ["10.96.0.61"], ports: [port(5432, [{ ip: "192.0.2.8", port: 22 }])] }));
   const client = await harness!.pod();
   const read = (host: string, number: number) => ["python3", "-c", `import socket\ntry:\n s=socket.create_connection(('${host}',${number}),5); print(s.recv(100).decode() or 'empty')\nexcept Exception as e: print(e)`];
-  const answers = await Promise.all([read("192.0.2.7", 80), read("192.0.2.8", 8443), read("192.0.2.7", 22), read("api.example.com", 80), read("beyond", 5432), read("self", 5432)].map((argv) => runIn(client, argv)));
-  assert.deepEqual(answers.map(({ stdout }) => stdout.trim()), ["outside", "[Errno 104] Connection reset by peer", "[Errno 111] Connection refused", "outside", "outside", "[Errno 104] Connection reset by peer"]);
+  const answers = await Promise.all([read("192.0.2.7", 80), read("192.0.2.8", 8443), read("192.0.2.7", 23), read("192.0.2.7", 22), read("api.example.com", 80), read("beyond", 5432), read("self", 5432)].map((argv) => runIn(client, argv)));
+  assert.deepEqual(answers.map(({ stdout }) => stdout.trim()), ["outside", "[Errno 104] Connection reset by peer", "[Errno 111] Connection refused", "[Errno 104] Connection reset by peer", "outside", "outside", "[Errno 104] Connection reset by peer"]);
   assert.deepEqual(dialled.toSorted(), ["192.0.2.7:5433", "192.0.2.7:80", "192.0.2.7:80", "192.0.2.8:22", "192.0.2.8:8443"]);
+  assert.deepEqual(refused.map((message) => message.split(";")[0]).toSorted(), [
+    "Connection to 192.0.2.7:22 refused: pods reach the outside by TCP on ports 80 and 8443 only",
+    "Connection to 192.0.2.8:8443 refused: the address belongs to this machine or its links, which pods never reach",
+  ]);
   await client.remove();
 });
 

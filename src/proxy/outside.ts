@@ -3,13 +3,14 @@ import type { TcpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { dial, dialErrorText } from "./dial.ts";
 import type { OutsideAnswer } from "./dns/server.ts";
+import { NotOutsideError } from "./egress.ts";
 
 /**
  * The way out for pods, in `wherry`, which alone lives outside the pod network: it dials and looks up for the
  * workers, and hands over connections that it has not read from.
  */
 export interface Outside {
-  /** Rejects with the reason; the worker resets the pod's connection. */
+  /** Rejects with the reason, {@link NotOutsideError} among them; the worker resets the pod's connection. */
   dial(ip: string, port: number): Promise<TcpHandle>;
   resolve(name: string, type: string): Promise<OutsideAnswer>;
 }
@@ -45,7 +46,7 @@ export function createOutside({ log, allows = isOutside, resolve = resolveByHost
   let resolving = 0;
   return {
     dial(ip, port) {
-      if (!allows(ip)) return Promise.reject(new Error(`${ip}:${port} is not outside`));
+      if (!allows(ip)) return Promise.reject(new NotOutsideError(ip, port));
       if (dialling >= diallingMax) return Promise.reject(new Error("too many connections are being made"));
       dialling++;
       return new Promise((done, fail) => {

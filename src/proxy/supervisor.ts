@@ -3,6 +3,7 @@ import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
+import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
 import { HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
@@ -61,6 +62,9 @@ class Supervisor implements NetSupervisor {
   #lastAddresses = "[]";
   #turn = 0;
   readonly #outside: Outside;
+  readonly #egressPorts: readonly number[];
+  readonly #refusals: EgressRefusals;
+  #onEgressRefused: (refusal: EgressRefusal) => void = () => {};
   readonly #program: WorkerProgram;
   /** Bound in the namespace behind the default route; the first worker serves them. */
   readonly #egress = new Map<string, { port: number; handle: TcpHandle }>();
@@ -69,6 +73,8 @@ class Supervisor implements NetSupervisor {
     this.#options = options;
     this.#program = workerProgram(options.network.enter);
     this.#outside = options.outside ?? createOutside({ log: options.log });
+    this.#egressPorts = options.egressPorts ?? [80, 443];
+    this.#refusals = new EgressRefusals(this.#egressPorts, (refusal) => this.#onEgressRefused(refusal));
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
     this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, program: this.#program, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
@@ -91,7 +97,7 @@ class Supervisor implements NetSupervisor {
     const failed = new Promise<never>((_, reject) => child.once("error", reject).once("exit", () => reject(new Error("the helper ended early"))));
     failed.catch(() => {});
     try {
-      for (const port of this.#options.egressPorts ?? [80, 443]) {
+      for (const port of new Set([...this.#egressPorts, ...toldPorts])) {
         const { handle } = await Promise.race([channel.request("net/listen", { ip: "0.0.0.0", port }), failed]);
         this.#egress.set(`egress/${port}`, { port, handle: handle as TcpHandle });
       }
@@ -144,6 +150,10 @@ class Supervisor implements NetSupervisor {
   onHostAddresses(listener: (addresses: HostAddress[]) => void): void {
     this.#listeners.add(listener);
     listener(this.#plan.addresses);
+  }
+
+  onEgressRefused(listener: (refusal: EgressRefusal) => void): void {
+    this.#onEgressRefused = listener;
   }
 
   async probe(request: ProbeRequest): Promise<ProbeResult> {
@@ -206,7 +216,7 @@ class Supervisor implements NetSupervisor {
       if (this.#plan.move(key)) this.publish(this.#snapshot);
     });
     channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
-    channel.on("net/dial-outside", async ({ ip, port }: { ip: string; port: number }) => ({ body: null, handle: await this.#outside.dial(ip, port) }));
+    channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#dialOutside(wish) }));
     channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
     const init: WorkerInit = {
       index: worker.index,
@@ -244,6 +254,17 @@ class Supervisor implements NetSupervisor {
     const { handle } = this.#egress.get(key)!;
     worker.kept.set(key, { handle, listening: true });
     worker.channel?.notify("net/give", { key, listening: true } satisfies Give, handle);
+  }
+
+  /** A pod that dials by itself has the egress ports; what a Service leads to is open on any. */
+  async #dialOutside({ ip, port, podIP }: { ip: string; port: number; podIP?: string }): Promise<TcpHandle> {
+    try {
+      if (podIP !== undefined && !this.#refusals.isOpen(port)) throw new NotOutsideError(ip, port);
+      return await this.#outside.dial(ip, port);
+    } catch (error) {
+      if (podIP !== undefined && error instanceof NotOutsideError) this.#refusals.refused(podIP, ip, port, performance.now());
+      throw error;
+    }
   }
 
   /** Plain mode as root: workers are unprivileged, and Services like to listen on port 80. */

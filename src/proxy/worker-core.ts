@@ -9,13 +9,14 @@ import { connectionRefused, dial } from "./dial.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
-import { Connections, localAddress } from "./tcp-service.ts";
+import { Connections, localAddress, peerAddress } from "./tcp-service.ts";
 import { resetHandle } from "./pump.ts";
 import type { UdpService } from "./udp-service.ts";
 
 /** What a worker asks of `wherry`, which alone lives outside the pod network. */
 export interface Outside {
-  dial(ip: string, port: number): Promise<TcpHandle>;
+  /** `podIP`: the pod that dials by itself, for whom only some ports are open. */
+  dial(ip: string, port: number, podIP?: string): Promise<TcpHandle>;
   resolve(name: string, type: string): Promise<OutsideAnswer>;
 }
 
@@ -131,7 +132,7 @@ export class Worker {
     const ip = localAddress(client);
     if (ip === "" || this.#egressDialling >= egressDiallingMax) return resetHandle(client);
     this.#egressDialling++;
-    this.#outside.dial(ip, port).then(
+    this.#outside.dial(ip, port, peerAddress(client)).then(
       (handle) => {
         this.#egressDialling--;
         client.setNoDelay(true);

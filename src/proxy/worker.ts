@@ -28,7 +28,7 @@ const keeper: Keeper = {
   bind: async (protocol, ip, port) => (await channel.request("net/bind", { protocol, ip, port })).handle as TcpHandle | UdpHandle | undefined,
 };
 const outside = {
-  dial: async (ip: string, port: number) => (await channel.request("net/dial-outside", { ip, port })).handle as TcpHandle,
+  dial: async (ip: string, port: number, podIP?: string) => (await channel.request("net/dial-outside", { ip, port, podIP })).handle as TcpHandle,
   resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
 };
 

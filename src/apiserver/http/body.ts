@@ -15,7 +15,7 @@ export async function readBody(request: Request): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
   const declared = Number(request.headers["content-length"] ?? 0);
-  const tooLarge = () => requestTooLargeError(`limit is ${limits.apiBodyBytesMax}: Request entity too large`);
+  const tooLarge = () => requestTooLargeError(`Request entity too large: limit is ${limits.apiBodyBytesMax}`);
   if (declared > limits.apiBodyBytesMax) throw tooLarge();
   for await (const chunk of request as AsyncIterable<Buffer>) {
     length += chunk.length;
