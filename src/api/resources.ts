@@ -17,6 +17,7 @@ export const resources = {
   persistentVolumes: core("persistentvolumes"),
   persistentVolumeClaims: core("persistentvolumeclaims"),
   replicationControllers: core("replicationcontrollers"),
+  resourceQuotas: core("resourcequotas"),
   podTemplates: core("podtemplates"),
   deployments: of("apps", "deployments"),
   replicaSets: of("apps", "replicasets"),

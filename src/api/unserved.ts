@@ -14,11 +14,7 @@ export const unserved: readonly Unserved[] = [
   { group: "autoscaling", resource: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler", lack: "nothing is scaled by it" },
   { group: "networking.k8s.io", resource: "networkpolicies", kind: "NetworkPolicy", lack: "NO traffic is blocked by it" },
   { group: "networking.k8s.io", resource: "ingresses", kind: "Ingress", lack: "no traffic is routed by it; Services are reached at the addresses of `wherry status`" },
-  { group: "", resource: "resourcequotas", kind: "ResourceQuota", lack: "nothing is limited by it" },
-  { group: "", resource: "limitranges", kind: "LimitRange", lack: "nothing is limited or filled in by it" },
   { group: "apiregistration.k8s.io", resource: "apiservices", kind: "APIService", lack: "its group is not served" },
-  { group: "admissionregistration.k8s.io", resource: "mutatingwebhookconfigurations", kind: "MutatingWebhookConfiguration", lack: "its webhooks are not called" },
-  { group: "admissionregistration.k8s.io", resource: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration", lack: "its webhooks are not called" },
   { group: "admissionregistration.k8s.io", resource: "validatingadmissionpolicies", kind: "ValidatingAdmissionPolicy", lack: "nothing is refused by it" },
   { group: "certificates.k8s.io", resource: "certificatesigningrequests", kind: "CertificateSigningRequest", lack: "no certificate is signed" },
 ];

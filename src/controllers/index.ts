@@ -23,6 +23,7 @@ import { rootCaController, serviceAccountController } from "./namespace/defaults
 import { namespaceController } from "./namespace/namespace.ts";
 import { nodeController } from "./node/lifecycle.ts";
 import { podGarbageController } from "./node/pod-gc.ts";
+import { quotaController } from "./quota/quota.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { replicationController } from "./replication/plan.ts";
 import { type Controller, Runner, type RunnerCounters } from "./runner.ts";
@@ -73,6 +74,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     claimProtectionController,
     nodeController(options.clock.now()),
     podGarbageController,
+    quotaController(() => contentsOf(options.registry)),
     eventExpiryController,
     ...unservedControllers,
   ];

@@ -1,7 +1,9 @@
 import type { AdmissionStep } from "../rest/context.ts";
+import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { podDefaults } from "./pod-defaults.ts";
 import { podRefusals } from "./pod-refusals.ts";
+import { resourceQuota } from "./quota/step.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
@@ -19,6 +21,7 @@ export type AdmissionOptions = ApiOptions & WebhookOptions;
  */
 export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
+  limitRanger(options),
   serviceAccount(options),
   podDefaults(options),
   storageClass(options),
@@ -29,4 +32,5 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   rbacEscalation(options),
   unservedKinds(),
   validatingWebhooks(options),
+  resourceQuota(options),
 ];
