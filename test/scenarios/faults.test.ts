@@ -40,14 +40,66 @@ async function web(wherry: TestWherry): Promise<string> {
   return directUrl(wherry, "default", "web");
 }
 
+/** Calls the Service by its name, from a pod, until it is told to stop; then prints how each call ended. */
+const caller = `
+import collections, json, signal, socket, threading
+ends, stopping = collections.Counter(), threading.Event()
+def call():
+    while not stopping.is_set():
+        try:
+            address = socket.getaddrinfo("web.default.svc.cluster.local", 80, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+        except OSError as error:
+            ends[f"lookup: {error}"] += 1
+            continue
+        try:
+            connection = socket.create_connection(address, 10)
+        except OSError as error:
+            ends[f"connect: {error}"] += 1
+            continue
+        try:
+            with connection:
+                connection.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+                whole = b"".join(iter(lambda: connection.recv(65536), b""))
+            ends["ok" if b" 200 OK" in whole and b"</html>" in whole else "cut"] += 1
+        except OSError:
+            ends["cut"] += 1
+        stopping.wait(0.005)
+signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+threads = [threading.Thread(target=call) for _ in range(4)]
+for thread in threads: thread.start()
+print("calling", flush=True)
+for thread in threads:
+    while thread.is_alive(): thread.join(0.1)
+print(json.dumps(ends), flush=True)
+`;
+
+async function startCaller(wherry: TestWherry): Promise<{ stop(): Promise<Record<string, number>> }> {
+  await wherry.client.create(resources.pods, "default", {
+    metadata: { name: "caller" },
+    spec: { restartPolicy: "Never", containers: [{ name: "caller", image: "python:3", command: ["python3", "-c", caller] }] },
+  });
+  const log = async () => (await wherry.kubectl("logs", "caller")).stdout.trim().split("\n");
+  await until("the caller calls", async () => (await log())[0] === "calling", 30_000);
+  return {
+    async stop() {
+      const { code, stderr } = await wherry.kubectl("exec", "caller", "--", "kill", "1");
+      assert.equal(code, 0, stderr);
+      await until("the caller has ended", async () => (await wherry.client.get<Pod>(resources.pods, "default", "caller")).status?.phase === "Succeeded", 30_000);
+      return JSON.parse((await log()).at(-1)!) as Record<string, number>;
+    },
+  };
+}
+
 const containers = async (wherry: TestWherry): Promise<string[]> =>
   (await wherry.client.list<Pod>(resources.pods, { namespace: "default", labelSelector: "app=web" })).items.map(({ status }) => `${status?.containerStatuses?.[0]?.containerID} ${status?.containerStatuses?.[0]?.restartCount}`).sort();
 
-test("wherry-net killed -9 under load: back at once, and no connection is refused", { timeout: 120_000 }, async (t) => {
-  if (!needs(t, "python3")) return;
+test("wherry-net killed -9 under load, from the machine and from a pod by name: back at once, no connection refused, no lookup failed", { timeout: 120_000 }, async (t) => {
+  if (!needs(t, "python3", "kubectl")) return;
   await using wherry = await startWherry({ test: t });
   const url = await web(wherry);
   const before = await containers(wherry);
+  // In plain mode only Node programs have the cluster's names.
+  const pod = wherry.mode === "isolated" ? await startCaller(wherry) : undefined;
   const traffic = load(url, { concurrency: 4, pauseMs: 2 });
   for (let round = 0; round < 2; round++) {
     const [old] = wherry.processes().net;
@@ -59,6 +111,13 @@ test("wherry-net killed -9 under load: back at once, and no connection is refuse
   const { ok, failures } = await traffic.stop();
   assert.deepEqual(failures.filter((failure) => failure.includes("ECONNREFUSED")), []);
   assert.ok(ok > 20, `${ok} requests`);
+  if (pod) {
+    const { ok: served = 0, cut = 0, ...failed } = await pod.stop();
+    t.diagnostic(`from the pod: ${served} served, ${cut} cut in flight`);
+    assert.deepEqual(failed, {}, "a new connection waits, and so does a lookup");
+    assert.ok(served > 20, `${served} calls from the pod`);
+    assert.ok(cut <= 2 * 4, "only what was in flight through a killed worker is cut");
+  }
   assert.deepEqual(await containers(wherry), before, "the pods never noticed");
 });
 
