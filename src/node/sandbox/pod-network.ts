@@ -11,7 +11,7 @@ import type { Tools } from "./tools.ts";
 export const hostUids = { network: 100_000, firstPod: 100_001, count: 65_536 } as const;
 
 /**
- * The pod network: a user namespace H with a network namespace in it, kept alive by a sleeping process (the holder), and
+ * The pod network: a user namespace H with a network namespace in it, kept alive by a process that waits (the holder), and
  * behind its default route a second network namespace for egress listeners.
  *
  *   pod ── veth (/32, reverse-path filter) ── pod network: rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
@@ -34,13 +34,9 @@ export class PodNetworkNamespaces {
   }
 
   async start(): Promise<void> {
-    const { setpriv, unshare, nsenter, sh, sleep } = this.#tools;
-    const hold = `echo r; exec ${sleep} infinity`;
-    this.#holder = await this.#startHolder([setpriv, "--pdeathsig", "KILL", unshare, this.#tools.isRoot ? "-Un" : "-Urn", sh, "-c", hold]);
-    if (this.#tools.isRoot) {
-      writeMaps(this.#holder.pid!);
-    }
-    this.#egress = await this.#startHolder([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", unshare, "-n", sh, "-c", hold]);
+    const { setpriv, unshare, nsenter, isRoot } = this.#tools;
+    this.#holder = await this.#startHolder([setpriv, "--pdeathsig", "KILL", unshare, isRoot ? "-Un" : "-Urn"], isRoot ? writeMaps : undefined);
+    this.#egress = await this.#startHolder([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", unshare, "-n"]);
     await this.#setUp([...this.enterAsAdmin, "-n"], gatewaySetup(this.#egress.pid!));
     await this.#setUp([nsenter, "-t", String(this.#egress.pid), ...this.#userFlags, "-n"], egressSetup);
     this.#netFd = openSync(`/proc/${this.#holder.pid}/ns/net`, "r");
@@ -75,18 +71,40 @@ export class PodNetworkNamespaces {
     for (const child of [this.#egress, this.#holder]) child?.kill("SIGKILL");
   }
 
-  #startHolder(argv: string[]): Promise<ChildProcess> {
+  /**
+   * Runs `enter` and stays in the namespaces it made until this process ends. A program that is executed once its user
+   * namespace has a map gains capabilities by that, and the kernel forgets the parent-death signal of whoever gains any: it
+   * is set after `prepare`, by the last program but one. Should we end before that, the end of its input ends it.
+   */
+  #startHolder(enter: readonly string[], prepare?: (pid: number) => void): Promise<ChildProcess> {
+    const { setpriv, sh } = this.#tools;
+    const argv = [...enter, sh, "-c", `echo unshared; read -r go || exit 1; exec ${setpriv} --pdeathsig KILL ${sh} -c 'echo holds; read -r end'`];
     return new Promise((resolve, reject) => {
-      const child = spawn(argv[0]!, argv.slice(1), { env: this.#env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+      const child = spawn(argv[0]!, argv.slice(1), { env: this.#env, stdio: ["pipe", "pipe", "pipe"], detached: true });
       let errors = "";
-      child.stderr!.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 2000)));
+      let said = "";
+      child.stderr.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 2000)));
+      child.stdin.on("error", () => {}); // It has ended; the reason comes by "exit".
       child.on("error", reject);
       child.on("exit", (code) => reject(new Error(`the pod network's holder ended (${code}): ${errors.trim()}`)));
-      child.stdout!.once("data", () => {
-        this.#record(identify(child.pid!)!);
-        child.stdout!.destroy();
-        child.stderr!.destroy();
+      child.stdout.on("data", (chunk: Buffer) => {
+        said += chunk.toString();
+        if (said === "unshared\n") {
+          try {
+            this.#record(identify(child.pid!)!);
+            prepare?.(child.pid!);
+            child.stdin.write("go\n");
+          } catch (error) {
+            child.kill("SIGKILL");
+            reject(error as Error);
+          }
+          return;
+        }
+        if (said !== "unshared\nholds\n") return;
+        child.stdout.destroy();
+        child.stderr.destroy();
         child.unref();
+        (child.stdin as Socket).unref();
         resolve(child);
       });
     });

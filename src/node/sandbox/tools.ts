@@ -12,7 +12,6 @@ export interface Tools {
   pivotRoot: string;
   sh: string;
   env: string;
-  sleep: string;
   mkfifo: string;
   /** Absent: the pod keeps the machine's hostname, or has no terminal, and findings say so. */
   hostname: string | undefined;
@@ -23,7 +22,7 @@ export interface Tools {
 }
 
 /** Program → Debian package, for messages. */
-const required: Record<string, string> = { setpriv: "util-linux", unshare: "util-linux", nsenter: "util-linux", mount: "mount", umount: "mount", pivot_root: "util-linux", ip: "iproute2", sh: "dash", env: "coreutils", sleep: "coreutils", mkfifo: "coreutils" };
+const required: Record<string, string> = { setpriv: "util-linux", unshare: "util-linux", nsenter: "util-linux", mount: "mount", umount: "mount", pivot_root: "util-linux", ip: "iproute2", sh: "dash", env: "coreutils", mkfifo: "coreutils" };
 
 /** Finds them, or names those that are missing with the packages that have them. */
 export function findTools(isRoot: boolean, without: readonly string[] = []): { tools: Tools } | { missing: { program: string; package: string }[] } {
@@ -34,7 +33,7 @@ export function findTools(isRoot: boolean, without: readonly string[] = []): { t
     tools: {
       isRoot,
       setpriv: find("setpriv")!, unshare: find("unshare")!, nsenter: find("nsenter")!, ip: find("ip")!, mount: find("mount")!, umount: find("umount")!,
-      pivotRoot: find("pivot_root")!, sh: find("sh")!, env: find("env")!, sleep: find("sleep")!, mkfifo: find("mkfifo")!,
+      pivotRoot: find("pivot_root")!, sh: find("sh")!, env: find("env")!, mkfifo: find("mkfifo")!,
       hostname: find("hostname"), script: find("script"), stty: find("stty"), tini: find("tini"), bwrap: find("bwrap"),
     },
   };
