@@ -41,7 +41,7 @@ const previousNotFound = (key: PodKey, { container }: LogOptions) => badRequestE
 function incarnationOf(pod: Pod, key: PodKey, request: LogOptions): number {
   const spec = [...(pod.spec?.initContainers ?? []), ...(pod.spec?.containers ?? []), ...(pod.spec?.ephemeralContainers ?? [])];
   if (!spec.some(({ name }) => name === request.container)) throw badRequestError(`container ${request.container} is not valid for pod ${key.name}`);
-  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])] as ContainerStatus[];
+  const statuses = [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? []), ...(pod.status?.ephemeralContainerStatuses ?? [])] as ContainerStatus[];
   const status = statuses.find(({ name }) => name === request.container);
   const waits = (reason: string) => badRequestError(`container ${JSON.stringify(request.container)} in pod ${JSON.stringify(key.name)} is waiting to start: ${reason}`);
   if (!status) throw request.previous ? previousNotFound(key, request) : waits("ContainerCreating");
