@@ -50,6 +50,8 @@ function fieldError(type: FieldErrorType, field: string, value: string | undefin
 
 export const required = (field: string, detail = ""): FieldError => fieldError("FieldValueRequired", field, undefined, detail);
 export const invalid = (field: string, value: unknown, detail: string): FieldError => fieldError("FieldValueInvalid", field, printValue(value), detail);
+/** Of a wrong type: looks like {@link invalid} and is told apart by its reason. */
+export const typeInvalid = (field: string, value: unknown, detail: string): FieldError => fieldError("FieldValueTypeInvalid", field, printValue(value), detail);
 export const duplicate = (field: string, value: unknown): FieldError => fieldError("FieldValueDuplicate", field, printValue(value), "");
 export const notFound = (field: string, value: unknown): FieldError => fieldError("FieldValueNotFound", field, printValue(value), "");
 export const forbidden = (field: string, detail: string): FieldError => fieldError("FieldValueForbidden", field, undefined, detail);

@@ -77,6 +77,8 @@ export interface Strategy {
    */
   readonly prepareForCreate?: (object: KubeObject) => void;
   readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
+  /** On the way to deletion, also when it was asked for before: what must happen first, as finalizers. */
+  readonly prepareForDelete?: (object: KubeObject, nowMs: number) => void;
   /**
    * 3. Upstream's validation with upstream's texts; metadata was validated before. `validate` runs on every write
    * of the main resource (an object that exists has a resourceVersion), `validateUpdate` adds what only a change

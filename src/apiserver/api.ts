@@ -11,6 +11,7 @@ import type { Entry, Store } from "../store/store.ts";
 import { admissionSteps } from "./admission/index.ts";
 import { createClient } from "./client.ts";
 import { Definitions } from "./crd/definitions.ts";
+import { terminatingError, watchWhileServed } from "./crd/serving.ts";
 import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
 import { create } from "./rest/create.ts";
 import { decode, decodeRequest } from "./rest/decode.ts";
@@ -97,11 +98,12 @@ export class Api {
     return list(this.store, kind, options);
   }
   watch(kind: Kind, options: WatchOptions, sink: WatchSink): OpenWatch {
-    return openWatch(this.store, kind, options, sink);
+    return kind.custom ? watchWhileServed(this.registry, kind, sink, (guarded) => openWatch(this.store, kind, options, guarded)) : openWatch(this.store, kind, options, sink);
   }
 
   async create(kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, options: { name?: string; subresource?: string; shared?: boolean } = {}): Promise<object> {
     const { name, subresource } = options;
+    if (kind.custom?.terminating) throw terminatingError(kind, "create");
     if (subresource === undefined) {
       // A Binding on its own names its pod.
       if (kind.resource === "bindings" && kind.group === "") return this.create(this.registry.byResource("", "v1", "pods")!, namespace, body, context, { name: boundName(body), subresource: "binding" });

@@ -61,7 +61,7 @@ async function* watchObjects<T>(api: Api, kind: Kind, options: WatchOptions): As
       wake();
     },
     onEnd(error) {
-      ended = error;
+      ended = error ?? "aborted";
       wake();
     },
   });

@@ -2,6 +2,7 @@ import { age } from "../duration.ts";
 import type { Cell, Column } from "../kind.ts";
 import * as columns from "../kinds/columns.ts";
 import type { KubeObject } from "../meta.ts";
+import { canonicalJson } from "./equal.ts";
 import { parseJsonPath } from "./json-path.ts";
 
 export interface PrinterColumn {
@@ -62,11 +63,5 @@ function cellOf(type: string, value: unknown, nowMs: number): Cell {
 /** As Go prints it: scalars bare, everything else as JSON. */
 function textOf(value: unknown): string {
   if (value === null) return "<no value>";
-  return typeof value === "object" ? JSON.stringify(sorted(value)) : String(value);
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, sorted(item)]));
+  return typeof value === "object" ? canonicalJson(value) : String(value);
 }

@@ -6,6 +6,7 @@ import { parseJsonPath } from "./json-path.ts";
 import type { JSONSchemaProps } from "./json-schema.ts";
 import { CustomSchema, withoutDescriptions } from "./schema.ts";
 import { shapeObject } from "./shape-object.ts";
+import { validateObject, validateStatus } from "./validate-object.ts";
 
 /** What a kind needs of its definition later, and does not hold: the schema is read when it is first walked. */
 export interface SchemaSource {
@@ -22,6 +23,12 @@ export function kindsOf(definition: CustomResourceDefinition, source: SchemaSour
   const { versions } = definition.spec;
   const storage = versions.find((version) => version.storage)!;
   return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source));
+}
+
+/** The kind as it is stored, served or not. */
+export function storageKindOf(definition: CustomResourceDefinition, source: SchemaSource): Kind {
+  const storage = definition.spec.versions.find((version) => version.storage)!;
+  return kindOf(definition, storage, storage, source);
 }
 
 function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource): Kind {
@@ -62,6 +69,9 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     get schema() {
       return schema();
     },
+    validate: (object) => (object.metadata.resourceVersion ? [] : validateObject(schema(), scale, object)),
+    validateUpdate: (object, old) => validateObject(schema(), scale, object, old),
+    validateStatusUpdate: (object, old) => validateStatus(schema(), scale, object, old),
     ...(version.deprecated && { warnings: () => [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] }),
     ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),
     ...(scale && {

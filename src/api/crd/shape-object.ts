@@ -1,6 +1,7 @@
 import { builtinSchema } from "../kinds/table.ts";
 import type { Schema } from "../schema.ts";
 import { DecodeError, walk } from "../walker.ts";
+import { sameJson } from "./equal.ts";
 import type { CustomSchema } from "./schema.ts";
 
 /**
@@ -172,11 +173,4 @@ function defaultedFields(schema: CustomSchema): readonly [string, CustomSchema][
   let fields = defaulted.get(schema);
   if (!fields) defaulted.set(schema, (fields = [...schema.fields].filter(([, field]) => field.default !== undefined && field.default !== null)));
   return fields;
-}
-
-function sameJson(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && sameJson((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key]));
 }

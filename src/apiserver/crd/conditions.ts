@@ -1,4 +1,5 @@
 import { type CustomResourceDefinition, type DefinitionStatus, isCondition, type Names } from "../../api/crd/definition.ts";
+import { approvalOf } from "../../api/kinds/apiextensions/validate.ts";
 import { type Condition, withCondition } from "../../api/meta.ts";
 
 /** Names of a group that other definitions and built-in kinds have. */
@@ -54,11 +55,15 @@ export function conditionsFor(definition: CustomResourceDefinition, taken: Names
       : { type: "Established", status: "False", reason: "NotAccepted", message: "not all names are accepted" };
 
   const before = (definition.status?.conditions ?? []) as Condition[];
-  const conditions = [namesAccepted, established].reduce<Condition[]>((list, condition) => withCondition(list, condition, nowMs), before);
+  const { state, text } = approvalOf(definition);
+  const approval: Condition[] = state === "none" ? [] : [{ type: "KubernetesAPIApprovalPolicyConformant", status: state === "approved" ? "True" : "False", reason: approvalReasons[state], message: text }];
+  const conditions = [...approval, namesAccepted, established].reduce<Condition[]>((list, condition) => withCondition(list, condition, nowMs), before);
   const storedVersions = definition.status?.storedVersions ?? definition.spec.versions.filter(({ storage }) => storage).map(({ name }) => name);
   if (definition.status && conditions === before && sameNames(had, accepted) && definition.status.storedVersions) return definition.status;
   return { ...definition.status, conditions, acceptedNames: accepted, storedVersions };
 }
+
+const approvalReasons = { missing: "MissingAnnotation", invalid: "InvalidAnnotation", approved: "ApprovedAnnotation", bypassed: "UnapprovedAnnotation" } as const;
 
 const shortNamesText = (names: readonly string[]): string => (names.length === 1 ? `${JSON.stringify(names[0])} is already in use` : `[${names.map((name) => `${JSON.stringify(name)} is already in use`).join(", ")}]`);
 

@@ -1,6 +1,6 @@
 import type { CustomResourceDefinition } from "../../api/crd/definition.ts";
-import { asDefinition, isCondition } from "../../api/crd/definition.ts";
-import { kindsOf } from "../../api/crd/kind.ts";
+import { asDefinition, cleanupFinalizer, isCondition } from "../../api/crd/definition.ts";
+import { kindsOf, storageKindOf } from "../../api/crd/kind.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { KindRegistry } from "../../api/registry.ts";
@@ -10,6 +10,7 @@ import { type Entry, type Store, type Watch } from "../../store/store.ts";
 import { keyOf, objectOf, prefixOf } from "../rest/keys.ts";
 import { rewrite } from "../rest/update.ts";
 import type { RestDependencies } from "../rest/context.ts";
+import { Cleanup } from "./cleanup.ts";
 import { conditionsFor, type NamesTaken, namesOf } from "./conditions.ts";
 
 /**
@@ -26,6 +27,7 @@ export class Definitions {
   readonly #builtin: readonly Kind[];
   /** By the definition's name: the entry that is followed, and the kinds that it serves. */
   readonly #followed = new Map<string, { entry: Entry; definition: CustomResourceDefinition; kinds: Kind[] }>();
+  readonly #cleanups = new Map<string, Cleanup>();
   #watch: Watch | undefined;
 
   constructor(rest: RestDependencies) {
@@ -61,6 +63,7 @@ export class Definitions {
 
   close(): void {
     this.#watch?.close();
+    for (const cleanup of this.#cleanups.values()) cleanup.close();
   }
 
   /** Follows one definition as it is stored at this moment. Who writes one calls it before the answer goes out. */
@@ -88,12 +91,20 @@ export class Definitions {
       if (before) this.#lookAgain(definition);
     }
     if (status !== definition.status) this.#writeStatus(name, entry);
+    const { metadata } = definition;
+    if (metadata.deletionTimestamp && metadata.finalizers?.includes(cleanupFinalizer) && !this.#cleanups.has(name)) {
+      const cleanup = new Cleanup(this.#rest, this.#kind, storageKindOf(shown, this.#source(name)), name);
+      this.#cleanups.set(name, cleanup);
+      cleanup.start();
+    }
   }
 
   #drop(name: string): void {
     const before = this.#followed.get(name);
     if (!before) return;
     this.#followed.delete(name);
+    this.#cleanups.get(name)?.close();
+    this.#cleanups.delete(name);
     for (const kind of before.kinds) this.#registry.remove(kind.group, kind.version, kind.resource);
     this.#lookAgain(before.definition);
   }

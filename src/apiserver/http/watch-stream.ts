@@ -53,7 +53,7 @@ export function serveWatch(api: Api, kind: Kind, options: WatchOptions, exchange
   watch = api.watch(kind, options, {
     onNotices: (notices) => (over ? false : watch ? write(notices) : void early.push(notices)),
     onEnd(error) {
-      if (!over) response.write(`${JSON.stringify({ type: "ERROR", object: error.toStatus() })}\n`);
+      if (!over && error) response.write(`${JSON.stringify({ type: "ERROR", object: error.toStatus() })}\n`);
       finish();
     },
   });

@@ -31,11 +31,13 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
     await admission.mutate(request);
     await admission.validate(request);
 
-    const finalizers = finalizersFor(kind, old, options);
+    const prepared: KubeObject = kind.prepareForDelete ? { ...old, metadata: { ...old.metadata } } : old;
+    kind.prepareForDelete?.(prepared, clock.now());
+    const finalizers = finalizersFor(kind, prepared, options);
     const graceSeconds = graceOf(kind, old, options);
     const stays = finalizers.length > 0 || graceSeconds > 0 || holdsContent(kind, old);
     const isMarked = old.metadata.deletionTimestamp !== undefined;
-    const object: KubeObject = { ...old, metadata: { ...old.metadata } };
+    const object: KubeObject = { ...prepared, metadata: { ...prepared.metadata } };
     if (finalizers.length > 0) object.metadata.finalizers = finalizers;
     else delete object.metadata.finalizers;
     if (stays) {

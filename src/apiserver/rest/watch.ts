@@ -12,8 +12,8 @@ export type WatchNotice = { type: Exclude<WatchEventType, "BOOKMARK" | "ERROR">;
 export interface WatchSink {
   /** Notices of one slice, in order. False: enough for now; `resume` when there is room. */
   onNotices(notices: readonly WatchNotice[]): boolean | void;
-  /** The watch is over: too slow (410), or the store closed. */
-  onEnd(error: StatusError): void;
+  /** The watch is over: too slow (410), or the store closed. Without an error: what was watched is served no more, or otherwise. */
+  onEnd(error: StatusError | undefined): void;
 }
 
 export interface OpenWatch {
