@@ -4,6 +4,7 @@ import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { podDefaults } from "./pod-defaults.ts";
 import { podRefusals } from "./pod-refusals.ts";
 import { resourceQuota } from "./quota/step.ts";
+import { podSecurity } from "./pod-security/step.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
@@ -23,6 +24,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
   limitRanger(options),
   serviceAccount(options),
+  podSecurity(options),
   podDefaults(options),
   storageClass(options),
   storageObjectInUse(),
