@@ -19,7 +19,7 @@ export type Node = Common &
     | { readonly kind: "select"; readonly operand: Node; readonly field: string; readonly optional: boolean; readonly test: boolean; /** Set by the checker: a name with dots, of a type or variable. */ qualified?: string }
     | { readonly kind: "call"; readonly name: string; readonly target: Node | undefined; readonly args: readonly Node[]; /** Set by the checker. */ candidates?: readonly Overload[]; /** Set by the checker: of `ip.isCanonical(x)`, which has no target. */ namespaced?: boolean }
     | { readonly kind: "logic"; readonly or: boolean; readonly terms: readonly Node[]; readonly offsets: readonly number[] }
-    | { readonly kind: "conditional"; readonly condition: Node; readonly then: Node; readonly otherwise: Node }
+    | { readonly kind: "conditional"; readonly condition: Node; readonly chosen: Node; readonly otherwise: Node }
     | { readonly kind: "list"; readonly elements: readonly { value: Node; optional: boolean }[] }
     | { readonly kind: "map"; readonly entries: readonly { key: Node; value: Node; optional: boolean; offset: number }[] }
     | { readonly kind: "struct"; readonly name: string; readonly fields: readonly { name: string; value: Node; optional: boolean; offset: number }[] }

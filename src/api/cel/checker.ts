@@ -93,7 +93,7 @@ export class Checker {
         return types.bool;
       }
       case "conditional": {
-        const parts = [node.condition, node.then, node.otherwise].map((part) => this.#visit(part)) as [Type, Type, Type];
+        const parts = [node.condition, node.chosen, node.otherwise].map((part) => this.#visit(part)) as [Type, Type, Type];
         const result = this.#substitution.fresh();
         if (this.#substitution.assignableAll([[types.bool, parts[0]], [result, parts[1]], [result, parts[2]]])) return result;
         return this.#error(node.offset, `found no matching overload for '_?_:_' applied to '(${parts.map((part) => this.#format(part)).join(", ")})'`);
@@ -157,6 +157,11 @@ export class Checker {
     return this.#substitution.join(before, type);
   }
 
+  #mixed(node: NodeOf<"list">): Type {
+    for (const { value, optional } of node.elements) this.#unwrapped(value, optional);
+    return listOf(types.dyn);
+  }
+
   #qualified(node: Node): string | undefined {
     if (node.kind === "identifier") return this.#scopes.some((scope) => scope.has(node.name)) ? undefined : node.name;
     if (node.kind !== "select" || node.test || node.optional) return undefined;
@@ -209,7 +214,8 @@ export class Checker {
       if (node.target) args = [node.target, ...args];
     }
     const known = candidates !== undefined && candidates.length > 0;
-    const argTypes = args.map((arg) => this.#visit(arg));
+    // What a text is made of may be of any types.
+    const argTypes = args.map((arg, index) => (name === "format" && index === 1 && arg.kind === "list" ? (arg.type = this.#mixed(arg)) : this.#visit(arg)));
     if (!known) return this.#error(node.offset, functions.has(name) ? this.#noOverload(node, name, argTypes) : `undeclared reference to '${name}' (in container '')`);
     this.#checkLiteral(name, args);
     const matching: Overload[] = [];
@@ -313,7 +319,7 @@ export class Checker {
       case "logic":
         return node.terms.forEach((term) => this.#settle(term));
       case "conditional":
-        return [node.condition, node.then, node.otherwise].forEach((part) => this.#settle(part));
+        return [node.condition, node.chosen, node.otherwise].forEach((part) => this.#settle(part));
       case "list":
         return node.elements.forEach(({ value }) => this.#settle(value));
       case "map":

@@ -9,6 +9,9 @@ import { CelMap, EntryMap, Optional, TypeValue, Uint } from "./values.ts";
 
 /** Elements and bytes that may be made by one evaluation: joining lists costs little, and memory is not endless. */
 const workMax = 10_000_000;
+/** What the units do not count (a list compared deep within) is bounded by the clock, looked at now and then. */
+const timeMax = 2000;
+const unitsBetweenLooks = 500;
 
 /** One evaluation: the values of variables, and what was spent. */
 export class Evaluation implements Frame {
@@ -16,6 +19,8 @@ export class Evaluation implements Frame {
   readonly slots: unknown[] = [];
   cost = 0;
   #work = 0;
+  readonly #deadline = performance.now() + timeMax;
+  #nextLook = unitsBetweenLooks;
 
   constructor(variables: (name: string) => unknown) {
     this.#variables = variables;
@@ -28,6 +33,9 @@ export class Evaluation implements Frame {
   spend(cost: number): void {
     this.cost += cost;
     if (this.cost > PER_CALL_LIMIT) throw new CelBudgetError("operation cancelled: actual cost limit exceeded");
+    if (this.cost < this.#nextLook) return;
+    this.#nextLook = this.cost + unitsBetweenLooks;
+    if (performance.now() > this.#deadline) throw new CelBudgetError("operation interrupted");
   }
   work(elements: number): void {
     this.#work += elements;
@@ -65,11 +73,11 @@ class Assembler {
       case "logic":
         return this.#logic(node);
       case "conditional": {
-        const [condition, then, otherwise] = [this.step(node.condition), this.step(node.then), this.step(node.otherwise)];
+        const [condition, chosen, otherwise] = [this.step(node.condition), this.step(node.chosen), this.step(node.otherwise)];
         return (evaluation) => {
-          const chosen = condition(evaluation);
-          if (typeof chosen !== "boolean") return noOverload();
-          return chosen ? then(evaluation) : otherwise(evaluation);
+          const holds = condition(evaluation);
+          if (typeof holds !== "boolean") return noOverload();
+          return holds ? chosen(evaluation) : otherwise(evaluation);
         };
       }
       case "list": {

@@ -93,9 +93,9 @@ function readString(source: Source, start: number, prefix: string): [Token | und
   const raw = /[rR]/.test(prefix);
   const bytes = /[bB]/.test(prefix);
   let value = "";
-  let octets: number[] = [];
+  const octets: number[] = [];
   const put = (part: string): void => {
-    if (bytes) octets = octets.concat([...Buffer.from(part)]);
+    if (bytes) octets.push(...Buffer.from(part));
     else value += part;
   };
   let at = start + prefix.length;

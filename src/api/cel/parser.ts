@@ -81,10 +81,10 @@ class Parser {
     const question = this.#accept("?");
     let result = condition;
     if (question) {
-      const then = this.#logic(true);
+      const chosen = this.#logic(true);
       this.#expect(":");
       const otherwise = this.#expression();
-      result = this.#node({ kind: "conditional", condition, then, otherwise, offset: question.offset }, condition, then, otherwise);
+      result = this.#node({ kind: "conditional", condition, chosen, otherwise, offset: question.offset }, condition, chosen, otherwise);
     }
     this.#nesting--;
     return result;

@@ -1,4 +1,5 @@
 import { CelCompileError } from "./errors.ts";
+import { codePoints } from "./values.ts";
 
 /** The text of an expression, and what is wrong with it. */
 export class Source {
@@ -29,7 +30,7 @@ export class Source {
           const line = before.split("\n").length;
           const start = before.lastIndexOf("\n") + 1;
           const end = this.text.indexOf("\n", start);
-          const column = [...before.slice(start)].length;
+          const column = codePoints(before.slice(start));
           return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${this.text.slice(start, end < 0 ? undefined : end)}\n | ${".".repeat(column)}^`;
         })
         .join("\n"),

@@ -156,7 +156,8 @@ const wholePart = (value: number, low: number, high: number, text: string): bigi
   return BigInt(Math.trunc(value));
 };
 const parseNumber = (text: string, form: RegExp, type: string): string => {
-  if (!form.test(text)) throw new CelEvaluationError(`type conversion error from 'string' to '${type}'`);
+  // No number that fits is longer, and none so long is worth reading.
+  if (text.length > 400 || !form.test(text)) throw new CelEvaluationError(`type conversion error from 'string' to '${type}'`);
   return text;
 };
 const bools: Record<string, boolean> = { "1": true, t: true, T: true, TRUE: true, true: true, True: true, "0": false, f: false, F: false, FALSE: false, false: false, False: false };
@@ -175,7 +176,7 @@ const conversions: Declaration[] = [
   ["uint", "(string): uint", ([text]) => uint(BigInt(parseNumber(text, /^\d+$/, "uint")))],
   ["double", "(int): double", ([value]) => Number(value)],
   ["double", "(uint): double", ([value]) => Number(value.value)],
-  ["double", "(string): double", ([text]) => (/^[-+]?inf(inity)?$/i.test(text) ? (text.startsWith("-") ? -Infinity : Infinity) : /^nan$/i.test(text) ? Number.NaN : Number(parseNumber(text, /^[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$/, "double")))],
+  ["double", "(string): double", ([text]) => (/^[-+]?inf(inity)?$/i.test(text) ? (text.startsWith("-") ? -Infinity : Infinity) : /^nan$/i.test(text) ? Number.NaN : Number(parseNumber(text, /^[-+]?(\d+(?:\.\d*)?|\.\d+)([eE][-+]?\d+)?$/, "double")))],
   ["string", "(int): string", ([value]) => value.toString()],
   ["string", "(uint): string", ([value]) => value.value.toString()],
   ["string", "(double): string", ([value]) => formatDouble(value)],
@@ -225,3 +226,6 @@ const times: Declaration[] = [
 ];
 
 export const standard = declare([...arithmetic, ...comparisons, ...access, ...sizes, ...texts, ...conversions, ...times]);
+
+/** The implementation that is chosen for arguments of one type. */
+export const functionOf = (name: string, type: string) => standard.find((overload) => overload.name === name && overload.params.every(({ kind }) => kind === type))!.call;
