@@ -50,6 +50,8 @@ function fieldError(type: FieldErrorType, field: string, value: string | undefin
 
 export const required = (field: string, detail = ""): FieldError => fieldError("FieldValueRequired", field, undefined, detail);
 export const invalid = (field: string, value: unknown, detail: string): FieldError => fieldError("FieldValueInvalid", field, printValue(value), detail);
+/** Of something that as a whole makes no sense: no value is printed (`field.OmitValueType`). */
+export const senseless = (field: string, detail: string): FieldError => fieldError("FieldValueInvalid", field, undefined, detail);
 /** Of a wrong type: looks like {@link invalid} and is told apart by its reason. */
 export const typeInvalid = (field: string, value: unknown, detail: string): FieldError => fieldError("FieldValueTypeInvalid", field, printValue(value), detail);
 export const duplicate = (field: string, value: unknown): FieldError => fieldError("FieldValueDuplicate", field, printValue(value), "");

@@ -1,12 +1,14 @@
 import { humanDuration } from "../../duration.ts";
-import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import { type FieldError, invalid, notSupported, required, senseless, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { each, immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { dns1123Label, nameIsDnsSubdomain } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
+import { validateFailurePolicy, validateSuccessPolicy } from "./job-policies.ts";
 import { templateWarnings, validateMatch } from "../workload.ts";
 
 const uidLabel = "batch.kubernetes.io/controller-uid";
@@ -28,10 +30,13 @@ export function validateJobSpec(path: string, spec: any): FieldError[] {
   if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["NonIndexed", "Indexed"]));
   if (indexed) {
     if (spec.completions === undefined) errors.push(required(`${path}.completions`, "when completion mode is Indexed"));
+    errors.push(...validateLimits(path, spec));
     if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
   }
   if (spec.backoffLimitPerIndex !== undefined && !indexed) errors.push(invalid(`${path}.backoffLimitPerIndex`, spec.backoffLimitPerIndex, "requires indexed completion mode"));
+  if (spec.maxFailedIndexes !== undefined && !indexed) errors.push(invalid(`${path}.maxFailedIndexes`, spec.maxFailedIndexes, "requires indexed completion mode"));
   if (spec.maxFailedIndexes !== undefined && spec.backoffLimitPerIndex === undefined) errors.push(required(`${path}.backoffLimitPerIndex`, "when maxFailedIndexes is specified"));
+  errors.push(...validateManagedBy(`${path}.managedBy`, spec.managedBy), ...validateFailurePolicy(`${path}.podFailurePolicy`, spec), ...validateSuccessPolicy(`${path}.successPolicy`, spec));
   const replacement = spec.podReplacementPolicy;
   if (replacement !== undefined) {
     errors.push(...oneOfOptional(`${path}.podReplacementPolicy`, replacement, ["Failed", "TerminatingOrFailed"]));
@@ -43,28 +48,37 @@ export function validateJobSpec(path: string, spec: any): FieldError[] {
   if (policy === undefined || policy === "Always") errors.push(required(at, 'valid values: "OnFailure", "Never"'));
   else if (policy !== "OnFailure" && policy !== "Never") errors.push(notSupported(at, policy, ["OnFailure", "Never"]));
   else if (spec.podFailurePolicy && policy !== "Never") errors.push(invalid(at, policy, `only "Never" is supported when podFailurePolicy is specified`));
-  return [...errors, ...validateFailurePolicy(`${path}.podFailurePolicy`, spec)];
+  return errors;
 }
 
-function validateFailurePolicy(path: string, spec: any): FieldError[] {
-  if (!spec.podFailurePolicy) return [];
-  const names = new Set([...(spec.template?.spec?.containers ?? []), ...(spec.template?.spec?.initContainers ?? [])].map((container: any) => container.name));
-  return each(`${path}.rules`, spec.podFailurePolicy.rules, (rule, at) => {
-    const errors: FieldError[] = [];
-    const actions = ["Count", "FailIndex", "FailJob", "Ignore"];
-    if (!rule.action) errors.push(required(`${at}.action`, `valid values: ${actions.map((action) => JSON.stringify(action)).join(", ")}`));
-    else if (!actions.includes(rule.action)) errors.push(notSupported(`${at}.action`, rule.action, actions));
-    const conditions = (rule.onPodConditions ?? []).length > 0;
-    if (rule.onExitCodes && conditions) errors.push(invalid(at, "", "specifying both OnExitCodes and OnPodConditions is not supported"));
-    if (!rule.onExitCodes && !conditions) errors.push(invalid(at, "", "specifying one of OnExitCodes and OnPodConditions is required"));
-    const codes = rule.onExitCodes;
-    if (!codes) return errors;
-    if (!["In", "NotIn"].includes(codes.operator)) errors.push(notSupported(`${at}.onExitCodes.operator`, codes.operator ?? "", ["In", "NotIn"]));
-    if (codes.containerName !== undefined && !names.has(codes.containerName)) errors.push(invalid(`${at}.onExitCodes.containerName`, codes.containerName, "must be one of the container or initContainer names in the pod template"));
-    if ((codes.values ?? []).length === 0) errors.push(invalid(`${at}.onExitCodes.values`, codes.values ?? [], "at least one value is required"));
-    for (const [index, value] of ((codes.values ?? []) as number[]).entries()) if (codes.operator === "In" && value === 0) errors.push(invalid(`${at}.onExitCodes.values[${index}]`, value, "must not be 0 for the In operator"));
-    return errors;
-  });
+/** Above so many indexes with a limit each, their failures no longer fit in a status. */
+const highCompletions = 100_000;
+const highLimit = 10_000;
+
+function validateLimits(path: string, spec: any): FieldError[] {
+  const errors: FieldError[] = [];
+  const at = `${path}.maxFailedIndexes`;
+  const { completions, parallelism, maxFailedIndexes, backoffLimitPerIndex } = spec;
+  if (maxFailedIndexes !== undefined && completions !== undefined && maxFailedIndexes > completions) errors.push(invalid(at, maxFailedIndexes, "must be less than or equal to completions"));
+  if (maxFailedIndexes > indexedMax) errors.push(invalid(at, maxFailedIndexes, `must be less than or equal to ${indexedMax}`));
+  if (!(completions > highCompletions) || backoffLimitPerIndex === undefined) return errors;
+  const tooHigh = `must be less than or equal to ${highLimit} when completions are above ${highCompletions} and used with backoff limit per index`;
+  if (maxFailedIndexes === undefined) errors.push(required(at, `must be specified when completions is above ${highCompletions}`));
+  if (parallelism > highLimit) errors.push(invalid(`${path}.parallelism`, parallelism, tooHigh));
+  if (maxFailedIndexes > highLimit) errors.push(invalid(at, maxFailedIndexes, tooHigh));
+  return errors;
+}
+
+const managedByMax = 63;
+/** "acme.io/foo". */
+function validateManagedBy(path: string, value: string | undefined): FieldError[] {
+  if (value === undefined) return [];
+  if (value === "") return [required(path)];
+  const [host, ...rest] = value.split("/") as [string, ...string[]];
+  if (host === "" || rest.join("/") === "") return [invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = nameIsDnsSubdomain(host, false).map((text) => invalid(path, host, text));
+  if (!/^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/.test(rest.join("/"))) errors.push(invalid(path, rest.join("/"), "Invalid path (e.g. 'acme.io/foo', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
+  return value.length > managedByMax ? [...errors, tooLong(path, managedByMax)] : errors;
 }
 
 function validate(object: KubeObject): FieldError[] {
@@ -84,6 +98,11 @@ function validate(object: KubeObject): FieldError[] {
   }
   errors.push(...validateJobSpec("spec", spec));
   if (validateLabelSelector(spec.selector, "").length === 0) errors.push(...validateMatch("spec.template", spec.selector, spec.template));
+  if (spec.completionMode === "Indexed" && spec.completions > 0) {
+    // The longest host name that one of its pods will have.
+    const hostname = `${object.metadata.name}-${spec.completions - 1}`;
+    if (dns1123Label(hostname).length > 0) errors.push(invalid("metadata.name", object.metadata.name, `will not able to create pod with invalid DNS label: ${hostname}`));
+  }
   return errors;
 }
 
@@ -132,6 +151,7 @@ function duration({ status }: KubeObject, nowMs: number): string {
 
 /** Source: k8s.io/kubernetes/pkg/{apis/batch/v1/defaults.go,apis/batch/validation,registry/batch/job/strategy.go}. */
 export const job: Strategy = {
+  defaultPropagation: "Orphan",
   hasStatus: true,
   defaults(object) {
     const spec = (object.spec ??= {});
@@ -162,7 +182,23 @@ export const job: Strategy = {
     const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
     const finished = (job: any): boolean => (job?.conditions ?? []).some((condition: any) => ["Complete", "Failed"].includes(condition.type) && condition.status === "True");
     if (finished(old.status) && !finished(status)) errors.push(invalid("status.conditions", status?.conditions ?? [], "a finished job may not go on"));
-    if (status?.completionTime && !conditionIs(object, "Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
+    const is = (type: string): boolean => conditionIs(object, type);
+    const over = is("Complete") || is("Failed");
+    const conditions = (wrong: boolean, text: string): void => void (wrong && errors.push(senseless("status.conditions", text)));
+    conditions(is("Complete") && is("Failed"), "cannot set Complete=True and Failed=true conditions");
+    conditions(is("Complete") && is("FailureTarget"), "cannot set Complete=True and FailureTarget=true conditions");
+    conditions(is("Failed") && !is("FailureTarget"), "cannot set Failed=True condition without the FailureTarget=true condition");
+    conditions(is("Complete") && !is("SuccessCriteriaMet"), "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+    conditions(is("SuccessCriteriaMet") && is("Failed"), "cannot set SuccessCriteriaMet=True and Failed=true conditions");
+    conditions(is("SuccessCriteriaMet") && is("FailureTarget"), "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
+    if (over && (status?.active ?? 0) > 0) errors.push(invalid("status.active", status.active, "active>0 is invalid for finished job"));
+    if (over && (status?.terminating ?? 0) > 0) errors.push(invalid("status.terminating", status.terminating, "terminating>0 is invalid for finished job"));
+    if (over && !status?.startTime) errors.push(required("status.startTime", "startTime is required for finished job"));
+    const uncounted = status?.uncountedTerminatedPods;
+    if (over && (uncounted?.succeeded ?? []).length + (uncounted?.failed ?? []).length > 0) errors.push(invalid("status.uncountedTerminatedPods", uncounted, "uncountedTerminatedPods needs to be empty for finished job"));
+    if ((status?.ready ?? 0) > (status?.active ?? 0)) errors.push(invalid("status.ready", status.ready, "cannot set more ready pods than active"));
+    if (is("Complete") && !status?.completionTime) errors.push(required("status.completionTime", "completionTime is required for Complete jobs"));
+    if (status?.completionTime && !is("Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
     return errors;
   },
   warnings: templateWarnings,
