@@ -54,7 +54,7 @@ export interface Wherry {
   hostAddresses(): HostAddress[];
   /** The pids of the children, by name, for status and fault tests. */
   processes(): { api: number | undefined; net: number[] };
-  /** fast: databases by their fast shutdown, no hooks (Ctrl-C). graceful: every pod gets its full grace. */
+  /** fast: databases by their fast shutdown, no hooks (Ctrl-C). graceful: every pod gets its full grace, unless fast is asked for meanwhile. */
   stop(how?: "fast" | "graceful"): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -104,9 +104,12 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
   let agent: Agent | undefined;
   let stopping: Promise<void> | undefined;
 
-  const stop = (how: "fast" | "graceful" = "fast"): Promise<void> =>
-    (stopping ??= (async () => {
-      const deadline = AbortSignal.timeout(how === "fast" ? 700 : 10 * 60_000);
+  const hurry = new AbortController();
+  const stop = (how: "fast" | "graceful" = "fast"): Promise<void> => {
+    // Also when a graceful stop is under way: whoever asks again has no patience left.
+    if (how === "fast") setTimeout(() => hurry.abort(), 700).unref();
+    return (stopping ??= (async () => {
+      const deadline = AbortSignal.any([hurry.signal, AbortSignal.timeout(10 * 60_000)]);
       await agent?.stop(deadline, how).catch((error: unknown) => log.error("the agent did not stop cleanly", { error }));
       await network?.stop(deadline).catch((error: unknown) => log.error("the data plane did not stop cleanly", { error }));
       await sandbox?.stop(deadline).catch((error: unknown) => log.error("the sandbox did not stop cleanly", { error }));
@@ -114,6 +117,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       lock.release();
       if (temporary) rmSync(dataDir, { recursive: true, force: true });
     })());
+  };
 
   try {
     const port = bindApiPort(options, settings);

@@ -68,10 +68,18 @@ export async function run(argv: string[]): Promise<number | void> {
   const how = typeof first === "string" ? first : await interrupted;
   child.kill("SIGTERM");
   const began = performance.now();
+  let exitCode = how === "fast" ? 130 : 0;
+  if (how === "graceful") {
+    process.stdout.write("\nstopping: every pod gets its grace period; Ctrl-C stops at once\n");
+    process.on("SIGINT", () => {
+      exitCode = 130;
+      void wherry.stop("fast");
+    });
+  }
   await wherry.stop(how);
   process.stdout.write(`\nstopped in ${((performance.now() - began) / 1000).toFixed(1)} s; the data is in ${relative(process.cwd(), dataDir) || "."}\n`);
   // Whatever still holds the loop (a terminal, a socket) must not keep a stopped stack alive.
-  process.exit(how === "fast" ? 130 : 0);
+  process.exit(exitCode);
 }
 
 function greet(wherry: Wherry): void {
