@@ -40,6 +40,10 @@ export interface Kind extends Strategy {
 export interface CustomKind {
   /** The definition is being deleted: nothing is created any more. */
   readonly terminating: boolean;
+  /** Another text whenever the definition is another. */
+  readonly identity: string;
+  /** Fields that lists can be selected by: "spec.color". */
+  readonly selectable: readonly string[];
   /** The schema as the definition states it (JSONSchemaProps), with its prose. */
   document(): object;
   /** In place of the walk over a built-in schema: prunes, names unknown fields, fills in defaults. The input stays as it is. Throws DecodeError. */

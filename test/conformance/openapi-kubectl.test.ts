@@ -1,22 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { CustomResourceDefinition } from "../../src/api/crd/definition.ts";
+import type { JSONSchemaProps } from "../../src/api/crd/json-schema.ts";
+import { kindsOf } from "../../src/api/crd/kind.ts";
 import type { Kind } from "../../src/api/kind.ts";
 import { find, needs } from "../needs.ts";
 import { startDocumentsServer } from "./documents-server.ts";
 
-const widget: Kind = {
-  group: "example.com",
-  version: "v1",
-  kind: "Widget",
-  resource: "widgets",
-  singular: "widget",
-  shortNames: [],
-  categories: [],
-  scope: "Namespaced",
-  verbs: ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-  subresources: [{ name: "scale", kind: "Scale", group: "autoscaling", version: "v1", verbs: ["get", "patch", "update"] }],
-  schema: { type: "object", properties: { spec: { type: "object", required: ["size"], properties: { size: { type: "integer", minimum: 1 }, parts: { type: "array", items: { type: "object", properties: { name: { type: "string" } } } } } } } },
+const schema: JSONSchemaProps = { type: "object", properties: { spec: { type: "object", required: ["size"], properties: { size: { type: "integer", minimum: 1 }, parts: { type: "array", items: { type: "object", properties: { name: { type: "string" } } } } } } } };
+const definition = {
+  metadata: { uid: "1", generation: 1 },
+  spec: { group: "example.com", scope: "Namespaced", names: { plural: "widgets", kind: "Widget" }, versions: [{ name: "v1", served: true, storage: true, subresources: { scale: { specReplicasPath: ".spec.size", statusReplicasPath: ".status.size" } } }] },
 };
+const [widget] = kindsOf(definition as unknown as CustomResourceDefinition, () => schema) as [Kind];
 
 // 1.27 and 1.28 read version 2 in protobuf before anything else, the later ones version 3.
 for (const minor of ["1.27", "1.28", "1.29", "1.31", "1.33"]) {

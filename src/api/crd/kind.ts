@@ -42,6 +42,8 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
 
   const custom: CustomKind = {
     terminating,
+    identity: `${metadata.uid} ${metadata.generation} ${terminating}`,
+    selectable: (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, "")),
     document: () => source(version.name),
     walk: (object, { partial }) => shapeObject(schema(), object, { partial: partial ?? false }),
     fromStored(stored) {

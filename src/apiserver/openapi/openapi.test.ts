@@ -1,22 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { CustomResourceDefinition } from "../../api/crd/definition.ts";
+import type { JSONSchemaProps } from "../../api/crd/json-schema.ts";
+import { kindsOf } from "../../api/crd/kind.ts";
 import type { Kind } from "../../api/kind.ts";
 import { createBuiltinRegistry } from "../../api/registry.ts";
 import { createOpenApi, type OpenApiDocument } from "./openapi.ts";
 
-const widget = (properties: Kind["schema"]["properties"]): Kind => ({
-  group: "stable.example.com",
-  version: "v1",
-  kind: "Widget",
-  resource: "widgets",
-  singular: "widget",
-  shortNames: [],
-  categories: [],
-  scope: "Namespaced",
-  verbs: ["create", "delete", "get", "list", "patch", "update", "watch"],
-  subresources: [{ name: "status", kind: "Widget", verbs: ["get", "patch", "update"] }],
-  schema: { type: "object", properties: { spec: { type: "object", ...(properties && { properties }) } } },
-});
+let generation = 0;
+const widget = (properties: JSONSchemaProps["properties"]): Kind => {
+  const schema: JSONSchemaProps = { type: "object", properties: { spec: { type: "object", ...(properties && { properties }) } } };
+  const definition = { metadata: { uid: "1", generation: ++generation }, spec: { group: "stable.example.com", scope: "Namespaced", names: { plural: "widgets", kind: "Widget" }, versions: [{ name: "v1", served: true, storage: true, subresources: { status: {} } }] } };
+  return kindsOf(definition as unknown as CustomResourceDefinition, () => schema)[0]!;
+};
 interface Parsed {
   paths: Record<string, Record<string, Record<string, unknown>>>;
   components: { schemas: Record<string, Record<string, unknown>> };
@@ -51,7 +47,7 @@ test("documents are made once and remade when their kinds change", () => {
 
 test("custom resources are published in both versions", () => {
   const registry = createBuiltinRegistry([]);
-  registry.add(widget({ size: { type: "integer", minimum: 1, default: 3 }, any: { type: "object", preserveUnknownFields: true }, port: { format: "int-or-string" } }));
+  registry.add(widget({ size: { type: "integer", minimum: 1, default: 3 }, any: { type: "object", "x-kubernetes-preserve-unknown-fields": true }, port: { "x-kubernetes-int-or-string": true }, maybe: { type: "array", nullable: true, items: { type: "string" } } }));
   const openApi = createOpenApi(registry);
   const { paths, components } = parse(openApi.document("apis/stable.example.com/v1"));
   const schema = components.schemas["com.example.stable.v1.Widget"]!;
@@ -59,7 +55,8 @@ test("custom resources are published in both versions", () => {
   assert.deepEqual((schema.properties as Record<string, { properties: unknown }>).spec!.properties, {
     size: { default: 3, type: "integer", minimum: 1 },
     any: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-    port: { $ref: "#/components/schemas/io.k8s.apimachinery.pkg.util.intstr.IntOrString" },
+    port: { "x-kubernetes-int-or-string": true },
+    maybe: { type: "array", nullable: true, items: { type: "string" } },
   });
   assert.ok(components.schemas["com.example.stable.v1.WidgetList"]);
   const patch = paths["/apis/stable.example.com/v1/namespaces/{namespace}/widgets/{name}"]!.patch!;
@@ -68,7 +65,9 @@ test("custom resources are published in both versions", () => {
   assert.deepEqual(Object.keys((patch.requestBody as { content: object }).content), ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"]);
   assert.equal(patch.operationId, "patchStableExampleComV1NamespacedWidget");
   assert.ok(paths["/apis/stable.example.com/v1/namespaces/{namespace}/widgets/{name}/status"]);
-  assert.ok(parse(openApi.v2()).definitions["com.example.stable.v1.Widget"]);
+  // kubectl's own validation must not refuse what version 2 cannot say.
+  const old = parse(openApi.v2()).definitions["com.example.stable.v1.Widget"] as unknown as { properties: Record<string, { properties: unknown }> };
+  assert.deepEqual(old.properties.spec!.properties, { size: { default: 3, type: "integer", minimum: 1 }, any: { "x-kubernetes-preserve-unknown-fields": true }, port: { "x-kubernetes-int-or-string": true }, maybe: {} });
 });
 
 test("words are shown where somebody has them", () => {

@@ -47,7 +47,8 @@ interface GroupVersion {
 
 /** `describe` gives the words of definitions and fields, if there are any to give. */
 export function createOpenApi(registry: KindRegistry, describe: Describe = describeFromTypings()): OpenApi {
-  const documents = new Map<string, { kinds: readonly Kind[]; generation: string; document: OpenApiDocument }>();
+  const documents = new Map<string, OpenApiDocument>();
+  const bases = new Map<string, { kinds: readonly Kind[]; hash: string }>();
   const whole = new Map<string, { generation: number; document: OpenApiDocument }>();
 
   function once(name: string, make: () => OpenApiDocument): OpenApiDocument {
@@ -68,13 +69,33 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = descr
     return [...found.values()];
   }
 
+  /** DeleteOptions names every group and version, so those count as well. */
+  const generationOf = (all: readonly GroupVersion[]): string => all.map(({ path }) => path).join();
+
+  /**
+   * What the index calls a document, known before the document is made: of custom kinds by their definitions, of
+   * others by what their document was when it was first made. A hundred definitions cost no hundred documents.
+   */
+  function hashOf(groupVersion: GroupVersion, all: readonly GroupVersion[]): string {
+    const { path, kinds } = groupVersion;
+    const parts = kinds.every((kind) => kind.custom) ? kinds.map((kind) => `${kind.resource} ${kind.custom!.identity}`) : [baseOf(groupVersion, all)];
+    return digest(Buffer.from(JSON.stringify([path, parts, generationOf(all)])));
+  }
+
+  function baseOf(groupVersion: GroupVersion, all: readonly GroupVersion[]): string {
+    const { path, kinds } = groupVersion;
+    let base = bases.get(path);
+    if (!base || !sameKinds(base.kinds, kinds)) bases.set(path, (base = { kinds, hash: digest(Buffer.from(JSON.stringify(version3(groupVersion, all, describe)))) }));
+    return base.hash;
+  }
+
   function documentOf(groupVersion: GroupVersion, all: readonly GroupVersion[]): OpenApiDocument {
-    const kept = documents.get(groupVersion.path);
-    // DeleteOptions names every group and version, so those count as well.
-    const generation = all.map(({ path }) => path).join();
-    if (kept?.generation === generation && kept.kinds.length === groupVersion.kinds.length && kept.kinds.every((kind, index) => kind === groupVersion.kinds[index])) return kept.document;
-    const document = jsonDocument(version3(groupVersion, all, describe));
-    documents.set(groupVersion.path, { kinds: groupVersion.kinds, generation, document });
+    const { path } = groupVersion;
+    const hash = hashOf(groupVersion, all);
+    const kept = documents.get(path);
+    if (kept?.hash === hash) return kept;
+    const document = { ...jsonDocument(version3(groupVersion, all, describe)), hash, etag: `"${hash}"` };
+    documents.set(path, document);
     return document;
   }
 
@@ -83,7 +104,7 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = descr
       once("index", () => {
         const all = groupVersions();
         for (const path of documents.keys()) if (!all.some((groupVersion) => groupVersion.path === path)) documents.delete(path);
-        return jsonDocument({ paths: Object.fromEntries(all.map((groupVersion) => [groupVersion.path, { serverRelativeURL: `/openapi/v3/${groupVersion.path}?hash=${documentOf(groupVersion, all).hash}` }])) });
+        return jsonDocument({ paths: Object.fromEntries(all.map((groupVersion) => [groupVersion.path, { serverRelativeURL: `/openapi/v3/${groupVersion.path}?hash=${hashOf(groupVersion, all)}` }])) });
       }),
     document: (path) => {
       const all = groupVersions();
@@ -95,8 +116,11 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = descr
   };
 }
 
+const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex").toUpperCase();
+const sameKinds = (a: readonly Kind[], b: readonly Kind[]): boolean => a.length === b.length && a.every((kind, index) => kind === b[index]);
+
 function documentFrom(body: Buffer, contentType: string): OpenApiDocument {
-  const hash = createHash("sha256").update(body).digest("hex").toUpperCase();
+  const hash = digest(body);
   return { contentType, body, hash, etag: `"${hash}"` };
 }
 const jsonDocument = (json: Json): OpenApiDocument => documentFrom(Buffer.from(JSON.stringify(json)), "application/json");

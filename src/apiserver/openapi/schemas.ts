@@ -1,6 +1,8 @@
+import type { JSONSchemaProps } from "../../api/crd/json-schema.ts";
 import type { Kind } from "../../api/kind.ts";
 import { builtinSchema, kindOfDefinition } from "../../api/kinds/table.ts";
 import type { Schema } from "../../api/schema.ts";
+import { customDefinition, listMetaText, listText, objectMetaText, typeMeta } from "./custom.ts";
 
 /**
  * Writes schemas as OpenAPI documents state them: definitions by reference, each once, with the x-kubernetes-*
@@ -67,9 +69,9 @@ export class SchemaWriter {
     if (kind.schema.name !== undefined) return this.builtin(kind.group, kind.version, kind.kind)!;
     const name = definitionName(kind);
     this.#define(name, () => {
-      const body = this.#node(kind.schema);
-      const properties = { ...(body.properties as Json | undefined), apiVersion: { type: "string" }, kind: { type: "string" }, metadata: this.builtinMeta("ObjectMeta") };
-      return { ...body, type: "object", properties, "x-kubernetes-group-version-kind": [gvk(kind)] };
+      const { document, selectable } = kind.custom!;
+      const body = customDefinition(document() as JSONSchemaProps, this.#dialect, this.#typeMeta());
+      return { ...body, "x-kubernetes-group-version-kind": [gvk(kind)], ...(selectable.length > 0 && { "x-kubernetes-selectable-fields": selectable.map((fieldPath) => ({ fieldPath })) }) };
     });
     return this.reference(name);
   }
@@ -79,9 +81,10 @@ export class SchemaWriter {
     if (kind.schema.name !== undefined) return this.builtin(kind.group, kind.version, listKind)!;
     const name = definitionName({ group: kind.group, version: kind.version, kind: listKind });
     this.#define(name, () => ({
+      description: `${listKind} is a list of ${kind.kind}`,
       type: "object",
       required: ["items"],
-      properties: { apiVersion: { type: "string" }, items: { type: "array", items: this.kind(kind) }, kind: { type: "string" }, metadata: this.builtinMeta("ListMeta") },
+      properties: { ...typeMeta, items: { description: listText(kind.resource), type: "array", items: this.kind(kind) }, metadata: this.#described(this.builtinMeta("ListMeta"), listMetaText) },
       "x-kubernetes-group-version-kind": [{ ...gvk(kind), kind: listKind }],
     }));
     return this.reference(name);
@@ -102,6 +105,15 @@ export class SchemaWriter {
     const owner = builtinSchema("", "v1", name === "ObjectMeta" ? "ConfigMap" : "ConfigMapList")!;
     const metadata = owner.properties!.metadata!;
     return this.#definition(metadata.base ?? metadata);
+  }
+
+  /** What every resource has, as custom resources publish it. */
+  #typeMeta(): Readonly<Record<string, Json>> {
+    return { ...typeMeta, metadata: this.#described(this.builtinMeta("ObjectMeta"), objectMetaText) };
+  }
+  /** In version 3 nothing may stand beside a reference. */
+  #described(reference: Json, description: string): Json {
+    return this.#dialect === "v3" ? { allOf: [reference], description } : { description, ...reference };
   }
 
   #definition(schema: Schema): Json {
