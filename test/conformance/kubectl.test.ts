@@ -113,7 +113,7 @@ for (const minor of minors) {
     const pod = (spec: string) => `apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: a${spec}}]}\n`;
     const cases: [string, () => Promise<{ stderr: string; code: number }>, RegExp][] = [
       ["unknown field", () => apply(deployment("nginx:1", "foo: 1")), /strict decoding error: unknown field "spec\.template\.spec\.foo"/],
-      ["wrong type", () => apply(deployment().replace("replicas: 2", 'replicas: "two"')), /cannot unmarshal string into Go struct field DeploymentSpec\.spec\.replicas of type int32/],
+      ["wrong type", () => apply(deployment().replace("replicas: 2", 'replicas: "two"')), /^The request is invalid: patch: Invalid value: "map\[metadata:.* spec:map\[replicas:two\]\]": unrecognized type: int32\n$/],
       ["immutable selector", () => apply(deployment().replaceAll("app: web", "app: other")), /The Deployment "web" is invalid: spec\.selector: Invalid value: .*: field is immutable/],
       ["bad name", () => apply(pod("").replace("name: p}", "name: P_1}")), /The Pod "P_1" is invalid: metadata\.name: Invalid value: "P_1": a lowercase RFC 1123 subdomain must consist of/],
       ["nonsense quantity", () => apply(pod(", resources: {requests: {memory: 64 Megs}}")), /quantities must match the regular expression/],

@@ -1,6 +1,7 @@
 import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { applyJsonPatch } from "../../api/patch/json.ts";
+import { goText } from "../../api/patch/go-text.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
 import { invalid } from "../../api/field.ts";
@@ -17,7 +18,7 @@ import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
-    const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(body, converterText(why)) : unfitting(patched, why)));
+    const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
     if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
     if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
@@ -40,7 +41,9 @@ function converterText(why: string): string {
   if (to!.startsWith("map[")) return `cannot restore map from ${kind}`;
   if (to!.includes(".") && !/^v1\.[A-Z]\w*(Type|Policy|Mode|Protocol|Effect|Operator)$|^v1\.Protocol$/.test(to!)) return `cannot restore struct from: ${kind}`;
   const target = to!.includes(".") ? "string" : to;
-  return what === "object" || what === "array" ? `unrecognized type: ${target}` : `cannot convert ${scalar} to ${target}`;
+  // What Go converts between, but its decoder does not; anything else it does not even know.
+  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && /^int/.test(target!));
+  return isConvertible ? `cannot convert ${scalar} to ${to}` : `unrecognized type: ${target}`;
 }
 
 /** The object with the patch on it; also for Scale. Throws the StatusErrors of the patch modules. */

@@ -24,7 +24,7 @@ function validate({ data = {}, binaryData = {} }: KubeObject): FieldError[] {
     errors.push(...configMapKey(key).map((text) => invalid(`binaryData[${key}]`, key, text)));
     size += decodedBytes(value);
   }
-  if (size > dataBytesMax) errors.push(tooLong("", dataBytesMax));
+  if (size > dataBytesMax) errors.push(tooLong("[]", dataBytesMax));
   return errors;
 }
 
