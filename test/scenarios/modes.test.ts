@@ -244,6 +244,7 @@ const checks: Record<string, Cells> = {
   },
   "memory limit": {
     "kept: control group, else watched": (column) => memoryIsKept(column),
+    "kept: delegated control group, else watched": (column) => memoryIsKept(column),
     "kept: watched": async (column) => {
       await memoryIsKept(column);
       assert.equal(column.findings.get("memory-limits")!.enforced, false);
