@@ -36,6 +36,8 @@ export const limits = {
   containerLogFilesMax: 5,
   /** A termination message; longer ones keep their tail. */
   terminationMessageBytesMax: 4096,
+  /** Evictions that a budget's controller has not seen yet. More: the next is refused with 403, as upstream. */
+  disruptedPodsMax: 2_000,
   /** Pods on the node, as kubelet's default. */
   podsMax: 110,
   /** How long an Event is kept, as upstream's `--event-ttl`. */

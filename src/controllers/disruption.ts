@@ -34,18 +34,30 @@ export function planDisruption(budget: PodDisruptionBudget, cache: Cache, nowMs:
   if (budget.metadata.deletionTimestamp) return { actions: [] };
   const { selector, minAvailable, maxUnavailable } = budget.spec ?? {};
   const pods = cache.inNamespace<Pod>(resources.pods, budget.metadata.namespace!).filter((pod) => !isFinished(pod) && selectorMatches(selector, pod.metadata.labels));
-  const currentHealthy = pods.filter((pod) => isReady(pod) && !isTerminating(pod)).length;
+  const { disruptedPods, recheckAtMs } = stillToGo(budget, pods, nowMs);
+  const currentHealthy = pods.filter((pod) => isReady(pod) && !isTerminating(pod) && disruptedPods?.[pod.metadata.name] === undefined).length;
   // A number of pods that must stay says nothing of how many there should be; everything else is a share of that.
   const expectedPods = typeof minAvailable === "number" ? pods.length : wantedPods(pods, cache);
   const desiredHealthy = maxUnavailable !== undefined ? Math.max(0, expectedPods - scaledValue(maxUnavailable, expectedPods, true)) : scaledValue(minAvailable ?? 1, expectedPods, true);
   const disruptionsAllowed = expectedPods === 0 ? 0 : Math.max(0, currentHealthy - desiredHealthy);
   const condition = { type: "DisruptionAllowed", ...(disruptionsAllowed > 0 ? { status: "True" as const, reason: "SufficientPods" } : { status: "False" as const, reason: "InsufficientPods" }), message: "", observedGeneration: budget.metadata.generation ?? 0 };
   const conditions = withCondition((budget.status?.conditions ?? []) as Condition[], condition, nowMs);
-  const status = { currentHealthy, desiredHealthy, expectedPods, disruptionsAllowed, observedGeneration: budget.metadata.generation ?? 0, conditions };
+  const status = { ...(disruptedPods && { disruptedPods }), currentHealthy, desiredHealthy, expectedPods, disruptionsAllowed, observedGeneration: budget.metadata.generation ?? 0, conditions };
   const actions: Action[] = [];
   if (pods.length === 0 && budget.status?.observedGeneration === undefined) actions.push({ do: "event", about: budget, type: "Normal", reason: "NoPods", message: "No matching pods found" });
   if (stableJson(status) !== stableJson(budget.status)) actions.push({ do: "status", resource: resources.podDisruptionBudgets, object: { ...budget, status } });
-  return { actions };
+  return { actions, ...(recheckAtMs !== undefined && { requeueAfterMs: recheckAtMs - nowMs }) };
+}
+
+/** How long an eviction may take to show on its pod before it counts as not done. */
+const deletionTimeoutMs = 2 * 60_000;
+
+/** Pods that the API server has let go and that the cache still shows as if nothing were: they are healthy no more. */
+function stillToGo(budget: PodDisruptionBudget, pods: readonly Pod[], nowMs: number): { disruptedPods?: Record<string, string>; recheckAtMs?: number } {
+  const evicted = (budget.status as { disruptedPods?: Record<string, string> } | undefined)?.disruptedPods ?? {};
+  const left = pods.filter((pod) => evicted[pod.metadata.name] !== undefined && !isTerminating(pod)).map(({ metadata }) => [metadata.name, evicted[metadata.name]!] as const);
+  const fresh = left.filter(([, at]) => Date.parse(at) + deletionTimeoutMs > nowMs);
+  return fresh.length === 0 ? {} : { disruptedPods: Object.fromEntries(fresh), recheckAtMs: Math.min(...fresh.map(([, at]) => Date.parse(at) + deletionTimeoutMs)) };
 }
 
 /** What the pods' owners are asked to run, each owner once. */
