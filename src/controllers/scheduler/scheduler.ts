@@ -4,9 +4,10 @@ import type { Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, P
 import type { Action, Plan } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { byName } from "../claim.ts";
-import { isFinished } from "../pods.ts";
+import { isFinished, isTerminating } from "../pods.ts";
 import type { Controller } from "../runner.ts";
-import { type Candidate, nodeSelectorMatches, refusalOf } from "./filters.ts";
+import { type Candidate, nodeSelectorMatches, type Refusal, refusalOf } from "./filters.ts";
+import { evictVictims, type Preemption, preemptionFor, priorityOf } from "./preemption.ts";
 import { add, podRequests } from "./resources.ts";
 
 /**
@@ -19,7 +20,7 @@ const everything = "pods";
 export const schedulerController: Controller = {
   name: schedulerName,
   watches: [resources.pods, resources.nodes, resources.persistentVolumeClaims].map((resource) => ({ resource, keys: () => [everything] })),
-  reads: [resources.namespaces, resources.persistentVolumes, resources.storageClasses, resources.events],
+  reads: [resources.namespaces, resources.persistentVolumes, resources.storageClasses, resources.events, resources.podDisruptionBudgets],
   plan: ({ cache, nowMs }) => planScheduling(cache, nowMs),
 };
 
@@ -34,7 +35,7 @@ export function planScheduling(cache: Cache, nowMs: number): Plan {
       const placed = pods.filter((pod) => pod.spec?.nodeName === node.metadata.name && !isFinished(pod));
       return { node, pods: placed, used: placed.reduce((used, pod) => add(used, podRequests(pod)), new Map()), namespaces: (name: string) => cache.get<Namespace>(resources.namespaces, name) };
     });
-  const order = (a: Pod, b: Pod): number => (b.spec?.priority ?? 0) - (a.spec?.priority ?? 0) || Date.parse(a.metadata.creationTimestamp) - Date.parse(b.metadata.creationTimestamp) || byName(a, b);
+  const order = (a: Pod, b: Pod): number => priorityOf(b) - priorityOf(a) || Date.parse(a.metadata.creationTimestamp) - Date.parse(b.metadata.creationTimestamp) || byName(a, b);
   const refuse = (pod: Pod, reason: string, message: string): Action[] => unscheduled(pod, reason, message, cache, nowMs);
   const bindings: Action[] = [];
   const others: Action[] = [];
@@ -44,11 +45,20 @@ export function planScheduling(cache: Cache, nowMs: number): Plan {
       continue;
     }
     const outcome = place(pod, candidates, cache);
-    if ("refused" in outcome) others.push(...refuse(pod, "Unschedulable", outcome.refused));
+    if ("refused" in outcome) {
+      const { refused, preemption } = outcome;
+      const nominated = preemption?.candidate.node.metadata.name;
+      if (preemption) others.push(...evictVictims(pod, preemption, nowMs));
+      others.push(...unscheduled(pod, "Unschedulable", refused, cache, nowMs, nominated));
+      // What is made free for it must not go to the next in line.
+      const reserved = nominated === undefined ? undefined : candidates.find(({ node }) => node.metadata.name === nominated);
+      if (reserved) take(reserved, pod);
+    }
+    // What it preempted is on its way out: nothing new to say, and nobody else takes its place.
+    else if ("awaits" in outcome) take(outcome.awaits, pod);
     else if (outcome.claims.length > 0) others.push(...outcome.claims);
     else if (!outcome.waits) {
-      outcome.candidate.pods.push(pod);
-      add(outcome.candidate.used, podRequests(pod));
+      take(outcome.candidate, pod);
       bindings.push(bind(pod, outcome.candidate.node));
     }
   }
@@ -58,20 +68,23 @@ export function planScheduling(cache: Cache, nowMs: number): Plan {
 }
 
 type MutableCandidate = Candidate & { pods: Pod[] };
-type Outcome = { refused: string } | { candidate: MutableCandidate; claims: Action[]; waits: boolean };
+function take(candidate: MutableCandidate, pod: Pod): void {
+  candidate.pods.push(pod);
+  add(candidate.used, podRequests(pod));
+}
+type Outcome = { refused: string; preemption?: Preemption } | { awaits: MutableCandidate } | { candidate: MutableCandidate; claims: Action[]; waits: boolean };
 
 function place(pod: Pod, candidates: readonly MutableCandidate[], cache: Cache): Outcome {
   const total = candidates.length;
   if (total === 0) return { refused: "no nodes available to schedule pods" };
   const storage = claimsOf(pod, cache);
-  if ("error" in storage) return { refused: refusalText(total, [storage.error], false, 0) };
-  const reasons: string[] = [];
-  let resolvable = 0;
+  if ("error" in storage) return { refused: refusalText(total, [storage.error], false) };
+  const refusals = new Map<MutableCandidate, Refusal>();
+  const refuse = (one: Pod, candidate: Candidate): Refusal | undefined => refusalOf(one, candidate) ?? volumeRefusal(storage.volumes, candidate.node);
   for (const candidate of candidates) {
-    const refusal = refusalOf(pod, candidate) ?? volumeRefusal(storage.volumes, candidate.node);
+    const refusal = refuse(pod, candidate);
     if (refusal) {
-      reasons.push(...refusal.reasons);
-      resolvable += Number(refusal.resolvable);
+      refusals.set(candidate, refusal);
       continue;
     }
     // The provisioner waits to hear where the first consumer goes; the pod then waits for its volume.
@@ -80,17 +93,21 @@ function place(pod: Pod, candidates: readonly MutableCandidate[], cache: Cache):
     );
     return { candidate, claims, waits: storage.unbound.length > 0 };
   }
-  return { refused: refusalText(total, reasons, true, resolvable) };
+  const nominated = candidates.find(({ node, pods }) => node.metadata.name === pod.status?.nominatedNodeName && pods.some((other) => isTerminating(other) && priorityOf(other) < priorityOf(pod)));
+  if (nominated && refusals.get(nominated)?.resolvable) return { awaits: nominated };
+  const reasons = [...refusals.values()].flatMap((refusal) => refusal.reasons);
+  const preemption = preemptionFor(pod, refusals, refuse, cache);
+  if (typeof preemption === "string") return { refused: refusalText(total, reasons, true, preemption) };
+  // Without victims those who go already make room enough.
+  return { refused: refusalText(total, reasons, true, ""), preemption };
 }
 
 /** `0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: …` */
-export function refusalText(total: number, reasons: readonly string[], counted: boolean, resolvable: number): string {
+export function refusalText(total: number, reasons: readonly string[], counted: boolean, preemption = `0/${total} nodes are available: ${total} Preemption is not helpful for scheduling.`): string {
   const counts = new Map<string, number>();
   for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
   const list = counted ? [...counts].map(([reason, count]) => `${count} ${reason}`).sort() : [...reasons];
-  const helpless = total - resolvable;
-  const preemption = [...(resolvable > 0 ? [`${resolvable} No preemption victims found for incoming pod`] : []), ...(helpless > 0 ? [`${helpless} Preemption is not helpful for scheduling`] : [])].sort();
-  return `0/${total} nodes are available: ${list.join(", ")}. no new claims to deallocate, preemption: 0/${total} nodes are available: ${preemption.join(", ")}.`;
+  return `0/${total} nodes are available: ${list.join(", ")}.${preemption === "" ? "" : ` no new claims to deallocate, preemption: ${preemption}`}`;
 }
 
 export const selectedNodeAnnotation = "volume.kubernetes.io/selected-node";
@@ -130,7 +147,10 @@ function bind(pod: Pod, node: Node): Action {
     resource: resources.pods,
     object: { apiVersion: "v1", kind: "Binding", metadata: { name, namespace: namespace!, uid }, target: { apiVersion: "v1", kind: "Node", name: node.metadata.name } },
     of: pod,
-    after: () => [{ do: "event", about: pod, type: "Normal", reason: "Scheduled", message: `Successfully assigned ${namespace}/${name} to ${node.metadata.name}` }],
+    after: () => [
+      { do: "event", about: pod, type: "Normal", reason: "Scheduled", message: `Successfully assigned ${namespace}/${name} to ${node.metadata.name}` },
+      ...(pod.status?.nominatedNodeName ? [{ do: "patch" as const, subresource: "status", resource: resources.pods, object: pod, patch: { metadata: { uid }, status: { nominatedNodeName: null } } }] : []),
+    ],
   };
 }
 
@@ -138,17 +158,17 @@ function bind(pod: Pod, node: Node): Action {
 const remindMs = 5 * 60_000;
 
 /** Says why, once for each reason (the condition is the memory of what was said), and again every five minutes. */
-function unscheduled(pod: Pod, reason: string, message: string, cache: Cache, nowMs: number): Action[] {
+function unscheduled(pod: Pod, reason: string, message: string, cache: Cache, nowMs: number, nominatedNodeName?: string): Action[] {
   const old = ((pod.status?.conditions ?? []) as Condition[]).find((condition) => condition.type === "PodScheduled");
   const event: Action = { do: "event", about: pod, type: "Warning", reason: "FailedScheduling", message };
   const sinceMs = old?.lastTransitionTime ? nowMs - Date.parse(old.lastTransitionTime) : 0;
-  if (old?.status === "False" && old.reason === reason && old.message === message) {
+  if (old?.status === "False" && old.reason === reason && old.message === message && (nominatedNodeName === undefined || nominatedNodeName === pod.status?.nominatedNodeName)) {
     if (reason !== "Unschedulable" || sinceMs < remindMs) return [];
     const isFresh = ({ involvedObject, reason: told, lastTimestamp }: Event): boolean => told === "FailedScheduling" && involvedObject.uid === pod.metadata.uid && Date.parse(lastTimestamp ?? "") > nowMs - remindMs;
     return cache.inNamespace<Event>(resources.events, pod.metadata.namespace!).some(isFresh) ? [] : [event];
   }
   const lastTransitionTime = old?.status === "False" && old.lastTransitionTime ? old.lastTransitionTime : timestamp(nowMs);
   const condition = { type: "PodScheduled", status: "False", reason, message, lastTransitionTime, ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }) };
-  const patch: Action = { do: "patch", subresource: "status", type: "strategic", resource: resources.pods, object: pod, patch: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } } };
+  const patch: Action = { do: "patch", subresource: "status", type: "strategic", resource: resources.pods, object: pod, patch: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition], ...(nominatedNodeName !== undefined && { nominatedNodeName }) } } };
   return reason === "Unschedulable" ? [patch, event] : [patch];
 }
