@@ -258,11 +258,15 @@ class Supervisor implements NetSupervisor {
 
   /** A pod that dials by itself has the egress ports; what a Service leads to is open on any. */
   async #dialOutside({ ip, port, podIP }: { ip: string; port: number; podIP?: string }): Promise<TcpHandle> {
+    const refuse = () => podIP !== undefined && this.#refusals.refused(podIP, ip, port, performance.now());
+    if (podIP !== undefined && !this.#refusals.isOpen(port)) {
+      refuse();
+      throw new Error(`port ${port} is not open to pods`);
+    }
     try {
-      if (podIP !== undefined && !this.#refusals.isOpen(port)) throw new NotOutsideError(ip, port);
       return await this.#outside.dial(ip, port);
     } catch (error) {
-      if (podIP !== undefined && error instanceof NotOutsideError) this.#refusals.refused(podIP, ip, port, performance.now());
+      if (error instanceof NotOutsideError) refuse();
       throw error;
     }
   }
