@@ -13,6 +13,7 @@ import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
+import { serveMetrics } from "./apiserver/metrics/metrics.ts";
 import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
 import { kubeconfigFor, openPki } from "./apiserver/pki.ts";
 import { systemIdentity } from "./apiserver/rest/context.ts";
@@ -85,6 +86,7 @@ export async function runApi(): Promise<void> {
     const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
     const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request), dialPod: node.dial });
     registerReviews(api, rbac, tokens);
+    serveMetrics(api, node.usage);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
     server = createApiServer({ api, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
@@ -142,8 +144,8 @@ export async function runApi(): Promise<void> {
   }
 
   /** Logs from the files, exec and attach from the agent's socket, connections from the data plane through `wherry`. */
-  function nodeAccess(dataDir: string, podOf: (key: { namespace: string; name: string }) => Promise<Pod | undefined>): NodeAccess {
-    let streams: Promise<Pick<NodeAccess, "exec" | "attach">> | undefined;
+  function nodeAccess(dataDir: string, podOf: (key: { namespace: string; name: string }) => Promise<Pod | undefined>): Required<NodeAccess> {
+    let streams: Promise<Pick<Required<NodeAccess>, "exec" | "attach" | "usage">> | undefined;
     const agent = () => (streams ??= import("./node/streams/client.ts").then(({ createStreamClient }) => createStreamClient(socketPath(dataDir, "agent.sock"))));
     let reader: Promise<Pick<NodeAccess, "logs">> | undefined;
     const logs = () => (reader ??= import("./node/logs/read.ts").then(({ createLogReader }) => createLogReader({ dataDir, podOf })));
@@ -151,6 +153,7 @@ export async function runApi(): Promise<void> {
       logs: async (pod, request) => (await logs()).logs(pod, request),
       exec: async (pod, request) => (await agent()).exec(pod, request),
       attach: async (pod, request) => (await agent()).attach(pod, request),
+      usage: async () => (await agent()).usage(),
       async dial(key, port) {
         const ip = (await podOf(key))?.status?.podIP;
         if (!ip) throw new Error(`pod ${key.name} has no address yet`);

@@ -34,6 +34,13 @@ export interface Kind extends Strategy {
   readonly storedAs?: { group: string; version: string; resource: string; toStored(object: KubeObject): KubeObject; fromStored(object: KubeObject): KubeObject };
   /** Set for the kinds of CustomResourceDefinitions. */
   readonly custom?: CustomKind;
+  /** Set for kinds that are not stored: their objects are made when somebody asks (metrics.k8s.io). Only get and list. */
+  readonly computed?: ComputedKind;
+}
+
+export interface ComputedKind {
+  /** Those of one namespace, or all; of one name, if given. Selectors are applied to what it gives. */
+  list(namespace: string | undefined, name: string | undefined): Promise<KubeObject[]>;
 }
 
 /** What differs for a custom kind: its objects have no Go type, so their own schema shapes them. */
@@ -99,6 +106,12 @@ export interface Strategy {
   readonly validateName?: (name: string, prefix: boolean) => string[];
   /** A PUT to a name that is not there makes the object, as upstream allows for a few kinds. */
   readonly createOnUpdate?: boolean;
+  /** A PUT must name the resourceVersion that it replaces. */
+  readonly conditionalUpdate?: boolean;
+  /** What a deletion without a policy does with dependents: the first versions of these kinds orphaned them. Default: Background. */
+  readonly defaultPropagation?: "Orphan";
+  /** Told at every request to this version. */
+  readonly deprecation?: string;
   /** Graceful deletion: seconds to wait by default, or 0 (delete at once). Only pods differ. */
   readonly gracePeriodSeconds?: (object: KubeObject) => number;
   /** Table columns; metadata.name and age are written by hand like any other. Default: Name, Age. */

@@ -15,6 +15,19 @@ export interface NodeAccess {
   attach(pod: PodKey, options: StreamOptions): Promise<Duplex>;
   /** A connection to a port of the pod, made inside the pod network. */
   dial(pod: PodKey, port: number): Promise<Duplex>;
+  /** What the machine and every running container have used up to now. Costs a read of each container's counters. */
+  usage?(): Promise<NodeUsage>;
+}
+
+/** Counters at one moment. `cpuNs` only grows as long as what it counts runs; `memoryBytes` is what could not be given back. */
+export interface NodeUsage {
+  node: UsageCounters;
+  pods: { namespace: string; name: string; uid: string; containers: (UsageCounters & { name: string })[] }[];
+}
+export interface UsageCounters {
+  atMs: number;
+  cpuNs: number;
+  memoryBytes: number;
 }
 
 export interface PodKey {

@@ -4,6 +4,7 @@ import { apiVersionOf, type GroupVersionResource, type KubeList, type WatchEvent
 import { StatusError } from "../api/status.ts";
 import type { Api } from "./api.ts";
 import type { Identity, WriteContext } from "./rest/context.ts";
+import { computeList, computeOne } from "./rest/computed.ts";
 import { objectOf } from "./rest/keys.ts";
 import { bookmarkObject, type WatchNotice } from "./rest/watch.ts";
 
@@ -19,11 +20,11 @@ export function createClient(api: Api, identity: Identity, userAgent: string): C
   return {
     async get<T>(resource: GroupVersionResource, namespace: string | undefined, name: string, options: { subresource?: string } = {}): Promise<T> {
       const kind = kindOf(resource);
-      return (options.subresource === undefined ? objectOf(kind, api.get(kind, namespace, name)) : api.getSubresource(kind, namespace, name, options.subresource)) as T;
+      return (options.subresource === undefined ? objectOf(kind, kind.computed ? await computeOne(api.store, kind, namespace, name) : api.get(kind, namespace, name)) : api.getSubresource(kind, namespace, name, options.subresource)) as T;
     },
     async list<T>(resource: GroupVersionResource, options: ListOptions = {}): Promise<KubeList<T>> {
       const kind = kindOf(resource);
-      const listed = api.list(kind, options);
+      const listed = kind.computed ? await computeList(api.store, kind, options) : api.list(kind, options);
       return {
         apiVersion: apiVersionOf(kind.group, kind.version),
         kind: kind.listKind ?? `${kind.kind}List`,

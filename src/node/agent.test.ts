@@ -140,8 +140,8 @@ test("a live folder serves: artifact, config volume, environment, probe, logs, e
 
   const following = new AbortController();
   const followed = read(await logs.logs(keyOf("web"), { ...logOptions, follow: true, signal: following.signal }));
-  const usage = (await streams.usage()) as { name: string; containers: { memoryBytes: number }[] }[];
-  assert.ok(usage.find(({ name }) => name === "web")!.containers[0]!.memoryBytes > 1_000_000);
+  const usage = await streams.usage();
+  assert.ok(usage.pods.find(({ name }) => name === "web")!.containers[0]!.memoryBytes > 1_000_000);
   await remove("web");
   assert.match(await followed, /^listening as web/, "a follower ends with its container");
 });

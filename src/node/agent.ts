@@ -7,6 +7,7 @@ import { createEventRecorder, type EventRecorder } from "../api/events.ts";
 import { Informer, type InformerOptions } from "../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import type { PodNetwork } from "../api/network.ts";
+import type { NodeUsage } from "../api/node.ts";
 import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
 import type { ConfigMap, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
@@ -23,6 +24,7 @@ import { NodeRegistration } from "./registration.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 import { StreamServer } from "./streams/server.ts";
 import { UidAllocator } from "./uids.ts";
+import { machineUsage } from "./usage.ts";
 import { removeTree } from "./volumes/remove.ts";
 
 export interface AgentOptions {
@@ -194,12 +196,12 @@ class NodeAgent implements Agent {
     return { pod: worker !== undefined, runner: worker?.runners.get(container) };
   }
 
-  /** CPU and memory of every running container, by pod. */
-  async #usage(): Promise<unknown> {
+  /** CPU and memory of the machine, and of every running container by pod. */
+  async #usage(): Promise<NodeUsage> {
     const nowMs = this.#options.clock.now();
-    return await Promise.all(
+    const pods = await Promise.all(
       [...this.#workers.values()].map(async ({ pod, runners }) => ({
-        namespace: pod.metadata.namespace,
+        namespace: pod.metadata.namespace!,
         name: pod.metadata.name,
         uid: pod.metadata.uid,
         containers: (
@@ -212,6 +214,7 @@ class NodeAgent implements Agent {
         ).filter((usage) => usage !== undefined),
       })),
     );
+    return { node: { atMs: nowMs, ...machineUsage() }, pods };
   }
 
   /** Folders of pods that were deleted while Wherry was not running. */

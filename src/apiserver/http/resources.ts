@@ -7,9 +7,11 @@ import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
 import type { Api } from "../api.ts";
 import type { WriteContext } from "../rest/context.ts";
+import { computeList, computeOne } from "../rest/computed.ts";
 import { decodeRequest } from "../rest/decode.ts";
 import { deletedStatus } from "../rest/delete.ts";
 import { bytesOf, objectOf } from "../rest/keys.ts";
+import type { Listed } from "../rest/read.ts";
 import { readBody, readObject, readOptional, parseJson, unsupportedMedia } from "./body.ts";
 import { readConfig } from "./apply-body.ts";
 import type { Exchange } from "./exchange.ts";
@@ -18,7 +20,7 @@ import { isTrue, type ResourceInfo } from "./request-info.ts";
 import { type IncludeObject, partialMetadata, row, table } from "./table.ts";
 import { serveWatch } from "./watch-stream.ts";
 
-const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 
 /** The verbs of objects over HTTP. Throws StatusErrors. */
 export async function serveResource(api: Api, exchange: Exchange, target: ResourceInfo & { kind: Kind }, random: Random, authorizeCreate?: () => void): Promise<void> {
@@ -29,17 +31,18 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+  if (kind.deprecation) exchange.warnings.push(kind.deprecation);
   const form = formOf(exchange.headers.accept);
   const include = includeOf(query.get("includeObject"));
 
   switch (info.verb) {
     case "get": {
       if (subresource !== undefined) return answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api);
-      return answerEntry(exchange, api.get(kind, namespace, name!), kind, form, include, api);
+      return answerEntry(exchange, kind.computed ? await computeOne(api.store, kind, namespace, name!) : api.get(kind, namespace, name!), kind, form, include, api);
     }
     case "list":
       requireVerb(kind, "list");
-      return answerList(exchange, api, kind, listOptions(query, namespace), form, include);
+      return kind.computed ? answerListed(exchange, api, kind, await computeList(api.store, kind, listOptions(query, namespace)), form, include) : answerListed(exchange, api, kind, api.list(kind, listOptions(query, namespace)), form, include);
     case "watch":
       requireVerb(kind, "watch");
       return serveWatch(api, kind, watchOptions(query, namespace), exchange, form, include, random);
@@ -106,8 +109,7 @@ function answer(exchange: Exchange, code: number, object: object, kind: Kind, fo
   throw new StatusError(406, "NotAcceptable", `${form.as} is not a form of a single object`);
 }
 
-function answerList(exchange: Exchange, api: Api, kind: Kind, options: ListOptions, form: Form, include: IncludeObject): void {
-  const listed = api.list(kind, options);
+function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, form: Form, include: IncludeObject): void {
   const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined && { continue: listed.continue }), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
   if (form.as === "Table") {
     const now = api.clock.now();

@@ -1,16 +1,16 @@
 import { connect, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { NodeAccess } from "../../api/node.ts";
+import type { NodeAccess, NodeUsage } from "../../api/node.ts";
 import { serviceUnavailableError, StatusError } from "../../api/status.ts";
 import { readLine } from "./line.ts";
 import type { StreamAnswer, StreamRequest } from "./server.ts";
 
 /** Exec and attach as `wherry-api` asks for them: over the agent's socket. `usage` is what `kubectl top` needs. */
-export function createStreamClient(socketPath: string): Pick<NodeAccess, "exec" | "attach"> & { usage(): Promise<unknown> } {
+export function createStreamClient(socketPath: string): Pick<NodeAccess, "exec" | "attach"> & { usage(): Promise<NodeUsage> } {
   return {
     exec: async (pod, options) => (await ask(socketPath, { op: "exec", pod, options })).socket,
     attach: async (pod, options) => (await ask(socketPath, { op: "attach", pod, options })).socket,
-    usage: async () => (await ask(socketPath, { op: "usage" })).body,
+    usage: async () => (await ask(socketPath, { op: "usage" })).body as NodeUsage,
   };
 }
 

@@ -1,7 +1,7 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import type { Readable, Writable } from "node:stream";
-import { channels, encodeFrame, type ExecOptions, FrameReader, type PodKey, type StreamOptions } from "../../api/node.ts";
+import { channels, encodeFrame, type ExecOptions, FrameReader, type NodeUsage, type PodKey, type StreamOptions } from "../../api/node.ts";
 import { badRequestError, internalError, StatusError, tooManyRequestsError } from "../../api/status.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
@@ -18,7 +18,7 @@ export type StreamAnswer = { ok: true; body?: unknown } | { ok: false; status: R
 export interface StreamTargets {
   /** The runner of a pod's container; undefined pod: not here. */
   find(pod: PodKey, container: string): { pod: boolean; runner: ContainerRunner | undefined };
-  usage(): Promise<unknown>;
+  usage(): Promise<NodeUsage>;
 }
 
 const requestBytesMax = 256 * 1024;

@@ -19,6 +19,8 @@ import { StreamServer } from "./server.ts";
 const key = { namespace: "default", name: "web", uid: "u" };
 
 /** A server with one container "app" that is a real `sh`, or whatever `argv` says. */
+const usage = { node: { atMs: 1, cpuNs: 2, memoryBytes: 3 }, pods: [] };
+
 class Streams implements AsyncDisposable {
   readonly dir = mkdtempSync(join(tmpdir(), "wherry-streams-"));
   readonly path = join(this.dir, "agent.sock");
@@ -35,7 +37,7 @@ class Streams implements AsyncDisposable {
     this.process.stderr.on("data", (chunk: Buffer) => output.write("stderr", chunk));
     void this.process.exited.then(({ exitCode }) => setImmediate(() => output.end(exitCode)));
     this.runner = { container: { name: "app", ...container }, record, output, process: this.process } as unknown as ContainerRunner;
-    this.server = new StreamServer(this.path, { find: (pod, name) => ({ pod: pod.uid === "u", runner: pod.uid === "u" && name === "app" ? this.runner : undefined }), usage: async () => ["usage"] }, silentLog);
+    this.server = new StreamServer(this.path, { find: (pod, name) => ({ pod: pod.uid === "u", runner: pod.uid === "u" && name === "app" ? this.runner : undefined }), usage: async () => usage }, silentLog);
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.process.signal("SIGKILL");
@@ -98,7 +100,7 @@ test("what cannot be streamed is refused as an API error", async () => {
   assert.equal(await refused({ ...key, uid: "x" }, "app"), "404 pod does not exist");
   streams.runner.record.activity = "idle";
   assert.equal(await refused(key, "app"), '404 container not found ("app")');
-  assert.deepEqual(await streams.client.usage(), ["usage"]);
+  assert.deepEqual(await streams.client.usage(), usage);
   await streams.server.stop();
   assert.equal(await refused(key, "app"), "503 the node agent is not there");
 });
