@@ -175,6 +175,12 @@ export class Checker {
       node.qualified = qualified;
       return typeOf(typeNames[qualified]!);
     }
+    const variable = qualified === undefined ? undefined : this.#options.variables.get(qualified);
+    if (variable) {
+      node.qualified = qualified!;
+      this.used.add(qualified!);
+      return variable;
+    }
     const operand = this.#substitution.resolve(this.#visit(node.operand));
     const isOptional = operand.kind === "optional";
     const type = this.#field(node, isOptional ? this.#substitution.resolve(operand.params![0]!) : operand);

@@ -45,7 +45,7 @@ class Estimator {
         return { ...known, cost: range(1) };
       }
       case "select": {
-        if (node.qualified !== undefined) return { cost: range(0) };
+        if (node.qualified !== undefined) return { cost: range(1) };
         const { cost } = this.estimate(node.operand);
         const kind = node.operand.type?.kind;
         const counted = !node.test && (kind === "object" || kind === "map" || kind === "optional");

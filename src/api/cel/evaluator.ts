@@ -137,8 +137,8 @@ class Assembler {
 
   #select(node: NodeOf<"select">): Step {
     if (node.qualified !== undefined) {
-      const value = new TypeValue(node.qualified);
-      return () => value;
+      const { qualified } = node;
+      return node.type?.kind === "type" ? () => new TypeValue(qualified) : (evaluation) => (evaluation.spend(costs.access), evaluation.variable(qualified));
     }
     const operand = this.step(node.operand);
     const { field, test, optional } = node;

@@ -2,7 +2,7 @@ import type { Schema } from "../schema.ts";
 import { CelEvaluationError } from "./errors.ts";
 import { escapeName, unescapeName } from "./names.ts";
 import { parseDuration, parseTimestamp } from "./time.ts";
-import { CelMap, Duration, markList, Timestamp, Uint } from "./values.ts";
+import { CelMap, Duration, markList, Opaque, Optional, Timestamp, TypeValue, Uint } from "./values.ts";
 
 /** Numbers that no schema describes: whole ones are ints. */
 const numberOf = (value: number): unknown => (Number.isInteger(value) && Math.abs(value) <= 2 ** 63 ? BigInt(value) : value);
@@ -33,7 +33,7 @@ class JsonMap extends CelMap {
   }
 }
 
-/** A JSON object whose fields a schema names: fields have escaped names, and absent ones and nulls are no entries. */
+/** A JSON object whose fields a schema names: fields have escaped names, and those it does not name are not there. */
 class JsonObject extends CelMap {
   readonly #raw: Readonly<Record<string, unknown>>;
   readonly #schema: Schema;
@@ -112,7 +112,7 @@ export function fromJson(value: unknown, schema?: Schema, root = false): unknown
   return new JsonMap(value as Record<string, unknown>, typed?.additionalProperties);
 }
 
-const isCelValue = (value: unknown): boolean => value instanceof CelMap || value instanceof Timestamp || value instanceof Duration || value instanceof Uint || value instanceof Uint8Array || (typeof value === "object" && value !== null && "typeName" in value && !Object.hasOwn(value, "constructor") && Object.getPrototypeOf(value) !== Object.prototype && Object.getPrototypeOf(value) !== null);
+const isCelValue = (value: unknown): boolean => value instanceof CelMap || value instanceof Opaque || value instanceof Timestamp || value instanceof Duration || value instanceof Uint || value instanceof Uint8Array || value instanceof Optional || value instanceof TypeValue;
 
 function stringOf(value: string, format: string | undefined): unknown {
   switch (format) {

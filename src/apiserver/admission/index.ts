@@ -1,11 +1,16 @@
 import type { AdmissionStep } from "../rest/context.ts";
+import { claimResize } from "./claim-resize.ts";
+import { defaultIngressClass } from "./default-ingress-class.ts";
+import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
-import { podDefaults } from "./pod-defaults.ts";
 import { podRefusals } from "./pod-refusals.ts";
+import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
 import { podSecurity } from "./pod-security/step.ts";
+import { validatingPolicies } from "./policies/validating.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
+import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccount } from "./service-account.ts";
 import { serviceAddresses } from "./service-addresses.ts";
 import { storageClass } from "./storage-class.ts";
@@ -25,14 +30,19 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   limitRanger(options),
   serviceAccount(options),
   podSecurity(options),
-  podDefaults(options),
+  priority(options),
+  defaultTolerationSeconds(),
   storageClass(options),
   storageObjectInUse(),
+  claimResize(options),
+  runtimeClass(options),
+  defaultIngressClass(options),
   mutatingWebhooks(options),
   serviceAddresses(options),
   podRefusals(),
   rbacEscalation(options),
   unservedKinds(),
+  validatingPolicies(options),
   validatingWebhooks(options),
   resourceQuota(options),
 ];

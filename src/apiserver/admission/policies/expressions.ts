@@ -1,0 +1,95 @@
+import { CelBudgetError, CelCompileError, CelEvaluationError, type CelProgram, compileCel, type CompileOptions, type CostBudget } from "../../../api/cel/program.ts";
+import { policyVariables, variablesType } from "../../../api/cel/policy-variables.ts";
+import { CelMap } from "../../../api/cel/values.ts";
+import type { Type } from "../../../api/cel/types.ts";
+import type { NamedExpression } from "./definitions.ts";
+
+/** An expression that could not be compiled says so whenever it is asked: policies outlive the kinds they were checked with. */
+export type Compiled = CelProgram | CelCompileError;
+
+/** What expressions of a policy were compiled with, and its variables. */
+export interface Composition {
+  compile(expression: string, result: CompileOptions["result"], structs?: CompileOptions["structs"]): Compiled;
+  readonly variables: ReadonlyMap<string, Compiled>;
+}
+
+/** Variables know those before them. Source: k8s.io/apiserver/pkg/admission/plugin/cel/composition.go. */
+export function compose(variables: readonly NamedExpression[] | undefined, hasParams: boolean): Composition {
+  const compiled = new Map<string, Compiled>();
+  const known = new Map<string, Type>();
+  const compile: Composition["compile"] = (expression, result, structs) => {
+    try {
+      return compileCel(expression, { ...policyVariables(hasParams, variablesType(known)), result, ...(structs && { structs }) });
+    } catch (error) {
+      if (error instanceof CelCompileError) return error;
+      throw error;
+    }
+  };
+  for (const { name, expression } of variables ?? []) {
+    const program = compile(expression, "any");
+    compiled.set(name, program);
+    known.set(name, program instanceof Error ? { kind: "dyn" } : program.type);
+  }
+  return { compile, variables: compiled };
+}
+
+/** What went wrong with one expression, in upstream's words. */
+export class ExpressionError extends Error {}
+/** Nothing more is evaluated for this binding. */
+export class OutOfBudget extends Error {
+  constructor() {
+    super("validation failed due to running out of cost budget, no further validation rules will be run");
+  }
+}
+
+/** @throws ExpressionError, OutOfBudget */
+export function evaluate(program: Compiled, expression: string, activation: Readonly<Record<string, unknown>>, budget: CostBudget): unknown {
+  if (program instanceof Error) throw new ExpressionError(`compilation error: compilation failed: ${program.message}`);
+  try {
+    return program.evaluate(activation, budget);
+  } catch (error) {
+    if (budget.remaining < 0) throw new OutOfBudget();
+    throw new ExpressionError(`expression '${expression}' resulted in error: ${(error as Error).message}`);
+  }
+}
+
+/** `variables.name`: evaluated when first asked, once for a request. */
+export class LazyVariables extends CelMap {
+  override readonly typeName = "kubernetes.variables";
+  readonly #compiled: ReadonlyMap<string, Compiled>;
+  readonly #activation: () => Readonly<Record<string, unknown>>;
+  readonly #budget: CostBudget;
+  readonly #values = new Map<string, unknown>();
+
+  constructor(compiled: ReadonlyMap<string, Compiled>, activation: () => Readonly<Record<string, unknown>>, budget: CostBudget) {
+    super();
+    this.#compiled = compiled;
+    this.#activation = activation;
+    this.#budget = budget;
+  }
+  get size(): number {
+    return this.#compiled.size;
+  }
+  keys(): Iterable<unknown> {
+    return this.#compiled.keys();
+  }
+  override has(key: unknown): boolean {
+    return this.#compiled.has(key as string);
+  }
+  get(key: unknown): unknown {
+    const name = key as string;
+    const program = this.#compiled.get(name);
+    if (!program) return undefined;
+    if (!this.#values.has(name)) this.#values.set(name, this.#evaluate(name, program));
+    return this.#values.get(name);
+  }
+  #evaluate(name: string, program: Compiled): unknown {
+    if (program instanceof Error) throw new CelEvaluationError(`composited variable ${JSON.stringify(name)} fails to compile: compilation failed: ${program.message}`);
+    try {
+      return program.evaluateRaw(this.#activation(), this.#budget);
+    } catch (error) {
+      if (error instanceof CelEvaluationError || (error instanceof CelBudgetError && this.#budget.remaining >= 0)) throw new CelEvaluationError(`composited variable ${JSON.stringify(name)} fails to evaluate: ${error.message}`);
+      throw error;
+    }
+  }
+}
