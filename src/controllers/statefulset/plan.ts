@@ -102,11 +102,17 @@ function nextSteps(set: StatefulSet, pods: readonly Pod[], revisions: Revisions,
   }
   if (set.spec?.updateStrategy?.type === "OnDelete") return stop();
 
-  const replicas = [...byOrdinal].filter(([ordinal]) => ordinal >= start && ordinal < end).sort(([a], [b]) => b - a);
-  const wanted = scaledValue((set.spec?.updateStrategy?.rollingUpdate as { maxUnavailable?: number | string } | undefined)?.maxUnavailable ?? 1, set.spec?.replicas ?? 1, true);
-  let unavailable = wanted > 1 ? replicas.filter(([, pod]) => !available(pod)).length : 0;
+  // One that is only being made is as little available as one that starts.
+  const replicas = Array.from({ length: end - start }, (_, index): [number, Pod | undefined] => [end - 1 - index, byOrdinal.get(end - 1 - index)]);
+  // Shares are rounded down here, whatever the field's description says; one may always be missing.
+  const wanted = Math.max(1, scaledValue((set.spec?.updateStrategy?.rollingUpdate as { maxUnavailable?: number | string } | undefined)?.maxUnavailable ?? 1, set.spec?.replicas ?? 1, false));
+  let unavailable = wanted > 1 ? replicas.filter(([, pod]) => !pod || !available(pod)).length : 0;
   for (const [ordinal, pod] of replicas) {
     if (ordinal < updateFrom(set)) break;
+    if (!pod) {
+      if (wanted <= 1) return stop();
+      continue;
+    }
     if (revisionOf(pod) !== revisions.update.name && !isTerminating(pod)) {
       if (wanted > 1 && available(pod) && unavailable++ >= wanted) return stop();
       actions.push(deletePod(set, pod));
