@@ -35,3 +35,37 @@ test("how many pods may be evicted", () => {
     assert.deepEqual(planDisruption({ ...budget, status: status! }, cache, 0).actions, [], `${why}: written once`);
   }
 });
+
+const budgetOf = (spec: object, status: object = {}): PodDisruptionBudget => ({ apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata: { name: "web", namespace: "default", uid: "b", generation: 1 }, spec: { selector: { matchLabels: { app: "web" } }, ...spec }, status }) as unknown as PodDisruptionBudget;
+const nowMs = Date.UTC(2026, 0, 1, 12);
+const plan = (budget: PodDisruptionBudget, pods: Pod[]) => {
+  const { actions, requeueAfterMs } = planDisruption(budget, new SnapshotCache([[resources.pods, pods], [resources.deployments, [deployment as never]], [resources.replicaSets, [set as never]]]), nowMs);
+  const written = actions.find((action) => action.do === "status");
+  return { status: (written?.object as PodDisruptionBudget | undefined)?.status, events: actions.flatMap((action) => (action.do === "event" ? [`${action.reason}: ${action.message}`] : [])), requeueAfterMs };
+};
+
+test("an evicted pod counts as gone until its deletion is seen, for two minutes at most", () => {
+  const four = ["a", "b", "c", "d"].map((name) => pod(name));
+  const disruptedPods = { a: "2026-01-01T11:59:30Z", gone: "2026-01-01T11:59:30Z", b: "2026-01-01T11:57:00Z" };
+  const { status, events, requeueAfterMs } = plan(budgetOf({ minAvailable: 1 }, { disruptedPods }), four);
+  assert.deepEqual(status!.disruptedPods, { a: "2026-01-01T11:59:30Z" });
+  assert.deepEqual([status!.currentHealthy, status!.disruptionsAllowed, requeueAfterMs], [3, 2, 90_000]);
+  assert.deepEqual(events, ["NotDeleted: Pod was expected by PDB default/web to be deleted but it wasn't"]);
+  assert.equal(plan(budgetOf({ minAvailable: 1 }, { disruptedPods: { a: disruptedPods.a } }), [pod("a", true, { deletionTimestamp: "2026-01-01T12:00:00Z" }), pod("b")]).status!.disruptedPods, undefined, "its deletion was seen");
+});
+
+test("when it cannot be told how many there should be, nobody may go", () => {
+  const table: [why: string, spec: object, pods: Pod[], text: string | undefined][] = [
+    ["an owner that is not there", { maxUnavailable: 1 }, [pod("a", true, { ownerReferences: owned("ReplicaSet", "other") })], 'found no controllers for pod "a"'],
+    ["an owner without a number", { minAvailable: "50%" }, [pod("a", true, { ownerReferences: owned("Job", "batch") })], "jobs.batch does not implement the scale subresource"],
+    ["a number needs no owner", { minAvailable: 0 }, [pod("a", true, { ownerReferences: owned("Job", "batch") })], undefined],
+  ];
+  for (const [why, spec, pods, text] of table) {
+    const { status, events } = plan(budgetOf(spec, { observedGeneration: 1 }), pods);
+    const [condition] = status!.conditions!;
+    assert.deepEqual([condition!.reason, status!.disruptionsAllowed], text === undefined ? ["SufficientPods", 1] : ["SyncFailed", 0], why);
+    if (text !== undefined) assert.deepEqual([condition!.message, events], [text, [`CalculateExpectedPodCountFailed: Failed to calculate the number of expected pods: ${text}`]], why);
+  }
+  const { events, status } = plan(budgetOf({ maxUnavailable: 1 }, { observedGeneration: 1 }), [pod("a", true, { ownerReferences: undefined })]);
+  assert.deepEqual([events.map((text) => text.slice(0, 74)), status!.expectedPods], [["UnmanagedPods: Pods selected by this PodDisruptionBudget (selector: app=we"], 0]);
+});
