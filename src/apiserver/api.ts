@@ -21,7 +21,9 @@ import { apply, patch } from "./rest/patch.ts";
 import { evict } from "./rest/eviction.ts";
 import { bind } from "./rest/pods.ts";
 import { filterOf, list, type Listed, read } from "./rest/read.ts";
+import { admitConnect } from "./rest/connect.ts";
 import { rescaled, scaleOf } from "./rest/scale.ts";
+import { ScaleAdmission } from "./rest/scale-admission.ts";
 import { change, rewrite, update } from "./rest/update.ts";
 import { openWatch, type OpenWatch, type WatchSink } from "./rest/watch.ts";
 import { type CallWebhook, createWebhookClient, type WebhookClient } from "./webhooks/call.ts";
@@ -55,6 +57,7 @@ export class Api {
   readonly virtual = new Map<string, VirtualCreate>();
   readonly #rest: RestDependencies;
   readonly #definitions: Definitions;
+  readonly #scaleAdmission: ScaleAdmission;
   readonly #webhooks: WebhookClient;
   issueToken: ApiOptions["issueToken"];
 
@@ -66,6 +69,7 @@ export class Api {
     this.issueToken = options.issueToken;
     this.#webhooks = createWebhookClient(options);
     this.#rest = { ...options, admission: new Admission(admissionSteps({ ...options, callWebhook: this.#webhooks.call })) };
+    this.#scaleAdmission = new ScaleAdmission(this.#rest.admission);
     this.#definitions = new Definitions(this.#rest);
     this.#definitions.start();
   }
@@ -150,6 +154,11 @@ export class Api {
     return this.#followed(kind, remove(this.#rest, kind, namespace, name, options, context));
   }
 
+  /** Whether this stream to a pod may be opened: throws the StatusError if not. */
+  admitConnect(kind: Kind, namespace: string | undefined, name: string, subresource: string, query: URLSearchParams, user: Identity): Promise<void> {
+    return admitConnect(this.#rest, kind, namespace, name, subresource, query, user);
+  }
+
   /** One deletion each for what the selectors choose; gives the objects as the list showed them. */
   async deleteCollection(kind: Kind, options: ListOptions, deletion: DeleteOptions, context: WriteContext): Promise<KubeObject[]> {
     filterOf(kind, options);
@@ -174,7 +183,7 @@ export class Api {
   }
 
   async #scale(kind: Kind, namespace: string | undefined, name: string, type: PatchType | "update", body: unknown, context: WriteContext): Promise<object> {
-    return scaleOf(kind, await change(this.#rest, kind, namespace, name, context, undefined, (old) => rescaled(this.#rest, kind, old, type, body, context), "given"));
+    return scaleOf(kind, await change({ ...this.#rest, admission: this.#scaleAdmission }, kind, namespace, name, context, undefined, (old) => rescaled(this.#rest, kind, old, type, body, context), "given"));
   }
 }
 

@@ -12,7 +12,7 @@ export function podRefusals(): AdmissionStep {
   return {
     name: "PodRefusals",
     validate({ operation, kind, object, old, subresource }) {
-      if (operation === "DELETE" || subresource !== undefined || !object) return;
+      if ((operation !== "CREATE" && operation !== "UPDATE") || (subresource !== undefined && subresource !== "ephemeralcontainers") || !object) return;
       const found = specOf(kind.kind, object["spec"] as Record<string, unknown> | undefined);
       if (!found) return;
       // An object that is already there may still be changed for the better, or deleted by its finalizers.
@@ -35,7 +35,7 @@ function refusals(spec: PodSpec, path: string): FieldError[] {
   for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
     if (spec[field]) errors.push(forbidden(`${path}.${field}`, `true would put the pod outside its own namespaces, which Wherry does not allow; remove the field`));
   }
-  for (const [list, containers] of [["initContainers", spec.initContainers], ["containers", spec.containers]] as [string, Container[] | undefined][]) {
+  for (const [list, containers] of [["initContainers", spec.initContainers], ["containers", spec.containers], ["ephemeralContainers", spec.ephemeralContainers]] as [string, Container[] | undefined][]) {
     for (const [index, container] of (containers ?? []).entries()) {
       const at = `${path}.${list}[${index}].securityContext`;
       if (container.securityContext?.privileged) errors.push(forbidden(`${at}.privileged`, "true would give the container the machine, which Wherry does not allow; remove the field"));

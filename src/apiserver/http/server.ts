@@ -173,6 +173,7 @@ class HttpApiServer implements ApiServer {
       this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
       const { resource } = info;
       if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+      if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user);
       const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used
       serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: resource as ResourceInfo & { kind: Kind } }, request, socket, head);
     };

@@ -66,6 +66,9 @@ function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObject {
   return draft;
 }
 
+export const replicasOf = (kind: Kind, object: KubeObject): number => at(object, kind.scale!.specReplicasPath) ?? 0;
+export const setReplicas = (kind: Kind, object: KubeObject, replicas: number): void => setAt(object, kind.scale!.specReplicasPath, replicas);
+
 /** ".spec.replicas" */
 function at(object: KubeObject, path: string): number | undefined {
   let value: unknown = object;
