@@ -1,10 +1,6 @@
 import type { Strategy } from "../kind.ts";
-import {
-  mutatingWebhookConfiguration,
-  validatingAdmissionPolicy,
-  validatingAdmissionPolicyBinding,
-  validatingWebhookConfiguration,
-} from "./admissionregistration/webhooks.ts";
+import { validatingAdmissionPolicy, validatingAdmissionPolicyBinding } from "./admissionregistration/policies.ts";
+import { mutatingWebhookConfiguration, validatingWebhookConfiguration } from "./admissionregistration/webhooks.ts";
 import { customResourceDefinition } from "./apiextensions/custom-resource-definition.ts";
 import { apiService } from "./apiregistration/api-service.ts";
 import { controllerRevision } from "./apps/controller-revision.ts";

@@ -1,12 +1,12 @@
-import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
+import { type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { checked, each } from "../../validation/checks.ts";
 import { dns1123Subdomain } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
-import { ageOf, integer, name, text } from "../columns.ts";
+import { ageOf, integer, name } from "../columns.ts";
 
-/** Webhooks and policies that look at writes. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1/defaults.go,validation}. */
+/** Webhooks that look at writes. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1/defaults.go,validation}. */
 type Draft = any;
 
 function defaultWebhook(webhook: Draft, mutating: boolean): void {
@@ -20,7 +20,7 @@ function defaultWebhook(webhook: Draft, mutating: boolean): void {
   if (webhook.clientConfig?.service) webhook.clientConfig.service.port ??= 443;
 }
 
-function validateRules(path: string, rules: Draft[] | undefined): FieldError[] {
+export function validateRules(path: string, rules: Draft[] | undefined): FieldError[] {
   return each(path, rules, (rule, at) => {
     const errors: FieldError[] = [];
     for (const field of ["apiGroups", "apiVersions", "resources", "operations"]) {
@@ -93,68 +93,3 @@ const webhookStrategy = (mutating: boolean): Strategy => {
 };
 export const mutatingWebhookConfiguration = webhookStrategy(true);
 export const validatingWebhookConfiguration = webhookStrategy(false);
-
-function defaultMatch(match: Draft): void {
-  if (!match) return;
-  match.matchPolicy ??= "Equivalent";
-  match.namespaceSelector ??= {};
-  match.objectSelector ??= {};
-  for (const list of ["resourceRules", "excludeResourceRules"]) for (const rule of match[list] ?? []) rule.scope ??= "*";
-}
-
-function validatePolicy({ spec }: KubeObject): FieldError[] {
-  const errors: FieldError[] = [];
-  if ((spec?.validations ?? []).length === 0 && (spec?.auditAnnotations ?? []).length === 0) errors.push(required("spec.validations", "validations or auditAnnotations must contain at least one item"));
-  errors.push(...each("spec.validations", spec?.validations, (validation, at) => ((validation.expression ?? "").trim() === "" ? [required(`${at}.expression`, "expression is not specified")] : [])));
-  if (!spec?.matchConstraints) errors.push(required("spec.matchConstraints"));
-  else if ((spec.matchConstraints.resourceRules ?? []).length === 0) errors.push(required("spec.matchConstraints.resourceRules"));
-  else errors.push(...validateRules("spec.matchConstraints.resourceRules", spec.matchConstraints.resourceRules));
-  if (!["Fail", "Ignore"].includes(spec?.failurePolicy)) errors.push(notSupported("spec.failurePolicy", spec?.failurePolicy ?? "", ["Fail", "Ignore"]));
-  return errors;
-}
-
-export const validatingAdmissionPolicy: Strategy = {
-  hasStatus: true,
-  defaults(object) {
-    const spec = (object.spec ??= {});
-    spec.failurePolicy ??= "Fail";
-    defaultMatch(spec.matchConstraints);
-  },
-  prepareForCreate(object) {
-    object.status = {};
-  },
-  validate: validatePolicy,
-  columns: [
-    name,
-    integer("Validations", ({ spec }) => (spec?.validations ?? []).length),
-    text("ParamKind", ({ spec }) => (spec?.paramKind ? `${spec.paramKind.apiVersion}/${spec.paramKind.kind}` : ""), "<unset>"),
-    ageOf,
-  ],
-};
-
-function validateBinding({ spec }: KubeObject): FieldError[] {
-  const errors: FieldError[] = spec?.policyName ? [] : [required("spec.policyName")];
-  if (spec?.paramRef && !spec.paramRef.name === !spec.paramRef.selector) errors.push(forbidden("spec.paramRef.name", "one of name or selector must be specified"));
-  const actions = ["Audit", "Deny", "Warn"];
-  if ((spec?.validationActions ?? []).length === 0) errors.push(required("spec.validationActions", "at least one validation action is required"));
-  errors.push(...each("spec.validationActions", spec?.validationActions, (action: string, at) => (actions.includes(action) ? [] : [notSupported(at, action, actions)])));
-  if (spec?.validationActions?.includes("Deny") && spec.validationActions.includes("Warn")) errors.push(invalid("spec.validationActions", spec.validationActions, "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"));
-  return errors;
-}
-
-export const validatingAdmissionPolicyBinding: Strategy = {
-  defaults(object) {
-    defaultMatch((object.spec ??= {}).matchResources);
-  },
-  validate: validateBinding,
-  columns: [
-    name,
-    text("PolicyName", ({ spec }) => spec?.policyName),
-    text("ParamRef", ({ spec }) => {
-      const reference = spec?.paramRef;
-      if (!reference) return "";
-      return reference.name ? (reference.namespace ? `${reference.namespace}/${reference.name}` : `*/${reference.name}`) : reference.namespace ? `${reference.namespace}/*` : "";
-    }, "<unset>"),
-    ageOf,
-  ],
-};

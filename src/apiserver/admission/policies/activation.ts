@@ -1,3 +1,4 @@
+import type { Compiled } from "../../../api/cel/composition.ts";
 import { type AccessQuestion, Authorizer, ResourceCheck } from "../../../api/cel/functions/authorizer.ts";
 import type { CostBudget } from "../../../api/cel/program.ts";
 import type { Kind } from "../../../api/kind.ts";
@@ -7,7 +8,7 @@ import { type Attributes, Rbac } from "../../authz/rbac.ts";
 import type { AdmissionRequest, Identity } from "../../rest/context.ts";
 import { inVersion } from "../webhooks/convert.ts";
 import { createReview } from "../webhooks/review.ts";
-import { type Compiled, LazyVariables } from "./expressions.ts";
+import { LazyVariables } from "./expressions.ts";
 
 /** The variables of one request, seen in the version of `kind`. */
 export function activate(store: Store, request: AdmissionRequest, kind: Kind, namespace: KubeObject | undefined): Record<string, unknown> {

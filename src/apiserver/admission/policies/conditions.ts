@@ -1,8 +1,9 @@
+import type { Compiled, Composition } from "../../../api/cel/composition.ts";
 import type { CostBudget } from "../../../api/cel/program.ts";
 import type { NamedExpression } from "./definitions.ts";
-import { type Compiled, type Composition, evaluate, ExpressionError } from "./expressions.ts";
+import { evaluate, ExpressionError } from "./expressions.ts";
 
-export const compileConditions = (composition: Composition, conditions: readonly NamedExpression[] | undefined): readonly (readonly [string, Compiled])[] => (conditions ?? []).map(({ expression }) => [expression, composition.compile(expression, "bool")]);
+export const compileConditions = (composition: Composition, conditions: readonly NamedExpression[] | undefined): readonly (readonly [string, Compiled])[] => (conditions ?? []).map(({ expression }) => [expression, composition.compile(expression, { result: "bool", without: "variables" })]);
 
 /**
  * Whether all hold. One that is false decides, whatever the others do.

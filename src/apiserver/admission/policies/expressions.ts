@@ -1,37 +1,6 @@
-import { CelBudgetError, CelCompileError, CelEvaluationError, type CelProgram, compileCel, type CompileOptions, type CostBudget } from "../../../api/cel/program.ts";
-import { policyVariables, variablesType } from "../../../api/cel/policy-variables.ts";
+import type { Compiled } from "../../../api/cel/composition.ts";
+import { CelBudgetError, CelEvaluationError, type CostBudget } from "../../../api/cel/program.ts";
 import { CelMap } from "../../../api/cel/values.ts";
-import type { Type } from "../../../api/cel/types.ts";
-import type { NamedExpression } from "./definitions.ts";
-
-/** An expression that could not be compiled says so whenever it is asked: policies outlive the kinds they were checked with. */
-export type Compiled = CelProgram | CelCompileError;
-
-/** What expressions of a policy were compiled with, and its variables. */
-export interface Composition {
-  compile(expression: string, result: CompileOptions["result"], structs?: CompileOptions["structs"]): Compiled;
-  readonly variables: ReadonlyMap<string, Compiled>;
-}
-
-/** Variables know those before them. Source: k8s.io/apiserver/pkg/admission/plugin/cel/composition.go. */
-export function compose(variables: readonly NamedExpression[] | undefined, hasParams: boolean): Composition {
-  const compiled = new Map<string, Compiled>();
-  const known = new Map<string, Type>();
-  const compile: Composition["compile"] = (expression, result, structs) => {
-    try {
-      return compileCel(expression, { ...policyVariables(hasParams, variablesType(known)), result, ...(structs && { structs }) });
-    } catch (error) {
-      if (error instanceof CelCompileError) return error;
-      throw error;
-    }
-  };
-  for (const { name, expression } of variables ?? []) {
-    const program = compile(expression, "any");
-    compiled.set(name, program);
-    known.set(name, program instanceof Error ? { kind: "dyn" } : program.type);
-  }
-  return { compile, variables: compiled };
-}
 
 /** What went wrong with one expression, in upstream's words. */
 export class ExpressionError extends Error {}

@@ -1,3 +1,4 @@
+import { type Compiled, compose } from "../../../api/cel/composition.ts";
 import { CostBudget, PER_REQUEST_LIMIT } from "../../../api/cel/program.ts";
 import { forbiddenError, StatusError } from "../../../api/status.ts";
 import type { ApiOptions } from "../../api.ts";
@@ -7,7 +8,7 @@ import { Catalogue, type Hook } from "./catalogue.ts";
 import { allHold, compileConditions } from "./conditions.ts";
 import type { Validation, ValidatingBinding, ValidatingPolicy } from "./definitions.ts";
 import { isExempt } from "./exempt.ts";
-import { type Compiled, compose, evaluate, ExpressionError, OutOfBudget } from "./expressions.ts";
+import { evaluate, ExpressionError, OutOfBudget } from "./expressions.ts";
 import { matchOf, namespaceOf } from "./matching.ts";
 import { collectParams, ConfigurationError, paramKindOf } from "./params.ts";
 
@@ -32,8 +33,8 @@ function compile({ spec }: ValidatingPolicy): Programs {
   return {
     conditions: compileConditions(composition, spec.matchConditions),
     variables: composition.variables,
-    validations: (spec.validations ?? []).map((validation) => ({ validation, program: composition.compile(validation.expression, "bool"), message: validation.messageExpression ? composition.compile(validation.messageExpression, "string") : undefined })),
-    annotations: (spec.auditAnnotations ?? []).map(({ key, valueExpression }) => ({ key, expression: valueExpression, program: composition.compile(valueExpression, "any") })),
+    validations: (spec.validations ?? []).map((validation) => ({ validation, program: composition.compile(validation.expression, { result: "bool" }), message: validation.messageExpression ? composition.compile(validation.messageExpression, { result: "string", without: "authorizer" }) : undefined })),
+    annotations: (spec.auditAnnotations ?? []).map(({ key, valueExpression }) => ({ key, expression: valueExpression, program: composition.compile(valueExpression.trim(), { result: "any" }) })),
   };
 }
 
