@@ -89,7 +89,8 @@ export const serviceUnavailableError = (message: string): StatusError => new Sta
 
 /** 422 with every field error at once: `Deployment.apps "x" is invalid: spec.replicas: Invalid value: …`. */
 export function invalidError(of: { group: string; kind: string }, name: string, errors: readonly FieldError[]): StatusError {
-  const messages = errors.map(renderFieldError);
+  // The message tells each once; the causes keep every check's word.
+  const messages = [...new Set(errors.map(renderFieldError))];
   const text = messages.length === 1 ? messages[0]! : `[${messages.join(", ")}]`;
   return new StatusError(422, "Invalid", `${qualifiedResource(of.group, of.kind)} ${JSON.stringify(name)} is invalid: ${text}`, {
     ...(name !== "" && { name }),

@@ -38,7 +38,8 @@ class Patched {
         this.#remove(path);
         return;
       case "replace":
-        this.#get(path);
+        // Of a member that is not there it makes one, as the library behind the real server does; of an element it cannot.
+        if (path.length > 0) this.#get(path.slice(0, -1));
         return this.#set(path, operation.value ?? null);
       case "move": {
         const from = pointerOf(operation, "from");

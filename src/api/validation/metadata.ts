@@ -24,7 +24,7 @@ export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: bool
 }
 
 /** What an update may not do to metadata. `old` is the stored object's. */
-export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, path = "metadata"): FieldError[] {
+export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, options: { standardFinalizers?: boolean } = {}, path = "metadata"): FieldError[] {
   const errors: FieldError[] = [];
   if (old.deletionTimestamp) errors.push(...validateNoNewFinalizers(meta.finalizers, old.finalizers, `${path}.finalizers`));
   if (!meta.resourceVersion) errors.push(invalid(`${path}.resourceVersion`, "", "must be specified for an update"));
@@ -35,6 +35,7 @@ export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, path
   }
   errors.push(...validateLabels(meta.labels, `${path}.labels`), ...validateAnnotations(meta.annotations, `${path}.annotations`));
   errors.push(...validateOwnerReferences(meta.ownerReferences, `${path}.ownerReferences`));
+  if (options.standardFinalizers) errors.push(...validateStandardFinalizers(meta.finalizers, `${path}.finalizers`));
   return errors;
 }
 
@@ -60,9 +61,9 @@ function validateOwnerReferences(owners: OwnerReference[] | undefined, path: str
   let controller: string | undefined;
   return each(path, owners, (owner, at) => {
     const errors: FieldError[] = [];
-    if (!owner.apiVersion) errors.push(required(`${at}.apiVersion`, "must not be empty"));
-    else if (!/^([^/]*\/)?[^/]+$/.test(owner.apiVersion)) errors.push(invalid(`${at}.apiVersion`, owner.apiVersion, "must be <group>/<version> or <version>"));
-    for (const field of ["kind", "name", "uid"] as const) if (!owner[field]) errors.push(required(`${at}.${field}`, "must not be empty"));
+    if (!owner.apiVersion) errors.push(invalid(`${path}.apiVersion`, "", "version must not be empty"));
+    else if (!/^([^/]*\/)?[^/]+$/.test(owner.apiVersion)) errors.push(invalid(`${path}.apiVersion`, owner.apiVersion, "must be <group>/<version> or <version>"));
+    for (const field of ["kind", "name", "uid"] as const) if (!owner[field]) errors.push(invalid(`${path}.${field}`, "", "must not be empty"));
     if (owner.apiVersion === "v1" && owner.kind === "Event") errors.push(invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner"));
     if (owner.controller === true) {
       const name = `${owner.kind}/${owner.name}`;

@@ -37,6 +37,8 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
   }
 }
 
+export const hasStandardFinalizers = (kind: Kind): boolean => !kind.custom && !extensionGroups.has(kind.group);
+
 /** The namespace of the URL and that of the body must agree; an absent one is filled in. */
 export function placeIn(kind: Kind, object: KubeObject, namespace: string | undefined): void {
   const { metadata } = object;
@@ -66,7 +68,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus) delete object["status"];
     kind.prepareForCreate?.(object);
-    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: !kind.custom && !extensionGroups.has(kind.group), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
+    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);

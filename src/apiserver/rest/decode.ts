@@ -14,15 +14,22 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
   const apiVersion = apiVersionOf(kind.group, kind.version);
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequestError(`the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`);
   const given = body as { apiVersion?: unknown; kind?: unknown };
-  if (given.kind !== undefined && given.kind !== "" && given.kind !== kind.kind) throw badRequestError(`${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion ?? apiVersion).split("/").at(-1))} cannot be handled as a ${kind.kind}: converting (${String(given.apiVersion ?? "")}.${String(given.kind)}) to (${apiVersion}.${kind.kind}): unknown conversion`);
-  if (given.apiVersion !== undefined && given.apiVersion !== "" && given.apiVersion !== apiVersion) throw badRequestError(`the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`);
+  for (const field of ["apiVersion", "kind"] as const) {
+    const value = given[field];
+    if (value !== undefined && value !== null && typeof value !== "string") throw refuse(`couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
+  }
+  if (given.kind !== undefined && given.kind !== null && given.kind !== "" && given.kind !== kind.kind) throw badRequestError(`${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion ?? apiVersion).split("/").at(-1))} cannot be handled as a ${kind.kind}: converting (${String(given.apiVersion ?? "")}.${String(given.kind)}) to (${apiVersion}.${kind.kind}): unknown conversion`);
+  if (given.apiVersion !== undefined && given.apiVersion !== null && given.apiVersion !== "" && given.apiVersion !== apiVersion) throw badRequestError(`the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`);
   try {
     const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
     if (problems.length > 0 && context.fieldValidation === "Strict") throw refuse(strictDecodingText(problems));
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
     const { apiVersion: _, kind: __, metadata, ...rest } = value;
-    return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined) } as KubeObject["metadata"], ...rest };
+    const sent = (body as { metadata?: { managedFields?: unknown } }).metadata?.managedFields;
+    // None at all is a wish of its own: to start over.
+    const cleared = Array.isArray(sent) && sent.length === 0 && { managedFields: [] };
+    return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined), ...cleared } as KubeObject["metadata"], ...rest };
   } catch (error) {
     if (error instanceof DecodeError) throw refuse(error.message);
     throw error;

@@ -33,7 +33,7 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
 
     const prepared: KubeObject = kind.prepareForDelete ? { ...old, metadata: { ...old.metadata } } : old;
     kind.prepareForDelete?.(prepared, clock.now());
-    const finalizers = finalizersFor(kind, prepared, options);
+    const finalizers = finalizersFor(kind, prepared, { propagationPolicy: kind.defaultPropagation, ...options });
     const graceSeconds = graceOf(kind, old, options);
     const stays = finalizers.length > 0 || graceSeconds > 0 || holdsContent(kind, old);
     const isMarked = old.metadata.deletionTimestamp !== undefined;

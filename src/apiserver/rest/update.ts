@@ -1,11 +1,13 @@
 import type { Kind } from "../../api/kind.ts";
+import { invalid } from "../../api/field.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { badRequestError, conflictError, invalidError, notFoundError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
 import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
+import { walk } from "../../api/walker.ts";
 import { type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
-import { createOnce, dryEntry, encoder, placeIn } from "./create.ts";
+import { createOnce, dryEntry, encoder, hasStandardFinalizers, placeIn } from "./create.ts";
 import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, specDiffers } from "./generation.ts";
@@ -28,6 +30,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
   if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (kind.createOnUpdate && target === undefined && !dependencies.store.get(keyOf(kind, namespace, name))) return createInstead(dependencies, kind, wanted, context);
+  if ((kind.conditionalUpdate || kind.custom) && !wanted.metadata.resourceVersion && dependencies.store.get(keyOf(kind, namespace, name))) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
   return change(dependencies, kind, namespace, name, context, target, () => draftOf(wanted));
 }
 
@@ -97,8 +100,8 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   }
   const errors =
     target === "status"
-      ? [...validateObjectMetaUpdate(object.metadata, old.metadata), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
-      : [...validateObjectMetaUpdate(object.metadata, old.metadata), ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+      ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
+      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
   if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
   await admission.validate(request);
@@ -131,8 +134,11 @@ function keepStatusOnly(kind: Kind, object: KubeObject, old: KubeObject): void {
     if (old.metadata.labels) metadata.labels = old.metadata.labels;
     else delete metadata.labels;
   }
-  if (status === undefined) delete object["status"];
-  else object["status"] = status;
+  // A status is a struct in Go: what it must have is there even when nothing was sent.
+  const nothing = kind.custom || !kind.schema.properties?.["status"] ? undefined : walk(kind.schema.properties["status"], {}).value;
+  if (status !== undefined) object["status"] = status;
+  else if (nothing) object["status"] = nothing;
+  else delete object["status"];
 }
 
 /** Whether nothing differs but the times at which somebody came to own what he owned before. */

@@ -25,6 +25,8 @@ export function sequence(seed: number, only?: string): Sequence {
   const random = seededRandom(seed);
   const chance = (probability: number) => random.next() < probability;
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random.next() * items.length)]!;
+  // A copy, since it may be changed further.
+  const anyValue = (): Json => clone(pick(anything));
   const candidates = only ? templates.filter(({ resource }) => resource === only) : templates;
   const template = pick(candidates);
   const kind = registry.byResource(template.base.startsWith("api/") ? "" : template.base.split("/")[1]!, template.base.split("/").at(-1)!, template.resource)!;
@@ -75,18 +77,18 @@ export function sequence(seed: number, only?: string): Sequence {
       }
       const dice = random.next();
       if (dice < 0.25 && key !== undefined) delete holder[key];
-      else if (dice < 0.6 && key !== undefined) holder[key] = chance(0.85) ? valueFor(child, 0) : pick(anything);
+      else if (dice < 0.6 && key !== undefined) holder[key] = chance(0.85) ? valueFor(child, 0) : anyValue();
       else if (dice < 0.92) {
         const known = Object.keys(node?.properties ?? {}).filter((name) => !(name in holder) && name !== "status" && name !== "managedFields");
         const name = known.length > 0 ? pick(known) : pick(words);
         holder[name] = valueFor(node?.properties?.[name] ?? node?.additionalProperties, 0);
-      } else holder[pick(["bogus", "Replicas", "imagee", "spec "])] = pick(anything);
+      } else holder[pick(["bogus", "Replicas", "imagee", "spec "])] = anyValue();
       return;
     }
   }
 
   function valueFor(schema: Schema | undefined, depth: number): Json {
-    if (!schema || chance(0.03)) return pick(anything);
+    if (!schema || chance(0.03)) return anyValue();
     if (schema.enum && chance(0.6)) return pick(schema.enum);
     switch (schema.format) {
       case "quantity":
@@ -118,7 +120,7 @@ export function sequence(seed: number, only?: string): Sequence {
         return made;
       }
     }
-    return pick(anything);
+    return anyValue();
   }
 
   const query = (extra: Record<string, string> = {}) => {
@@ -169,10 +171,10 @@ export function sequence(seed: number, only?: string): Sequence {
   function operation(whole: Record<string, Json>): Json {
     const path = pathInto(whole);
     return pick([
-      { op: "replace", path, value: pick(anything) },
-      { op: "add", path, value: pick(anything) },
+      { op: "replace", path, value: anyValue() },
+      { op: "add", path, value: anyValue() },
       { op: "remove", path },
-      { op: "test", path, value: pick(anything) },
+      { op: "test", path, value: anyValue() },
       { op: "add", path: "/metadata/labels/new", value: pick(words) },
       { op: "replace", path: "/spec/replicas", value: pick([0, 4, -1, "x"]) },
       { op: "copy", from: path, path: "/metadata/annotations/copied" },

@@ -9,8 +9,8 @@ import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
 import { replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateMatch, validateReplicaCounts, validateSelector } from "../workload.ts";
 
-function validateSpec(spec: any): FieldError[] {
-  const errors = each("spec.volumeClaimTemplates", spec.volumeClaimTemplates, (claim, at) => validateClaimSpec(`${at}.spec`, claim.spec ?? {}));
+function validateSpec(spec: any, isNew: boolean): FieldError[] {
+  const errors = each("spec.volumeClaimTemplates", isNew ? spec.volumeClaimTemplates : [], (claim, at) => validateClaimSpec(`${at}.spec`, claim.spec ?? {}));
   if (!["OrderedReady", "Parallel"].includes(spec.podManagementPolicy)) errors.push(invalid("spec.podManagementPolicy", spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
   errors.push(...validateUpdateStrategy("spec.updateStrategy", spec.updateStrategy));
   for (const field of ["whenDeleted", "whenScaled"]) {
@@ -95,7 +95,7 @@ export const statefulSet: Strategy = {
     // Go writes these even when they are zero.
     object.status = { replicas: 0, availableReplicas: 0 };
   },
-  validate: (object) => validateSpec(object.spec),
+  validate: (object) => validateSpec(object.spec, !object.metadata.resourceVersion),
   validateUpdate(object, old) {
     const rest = { ...object.spec };
     for (const field of updatable) rest[field] = old.spec[field];

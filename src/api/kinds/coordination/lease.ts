@@ -11,6 +11,7 @@ function validate({ spec }: KubeObject): FieldError[] {
 
 /** Source: k8s.io/kubernetes/pkg/apis/coordination/validation/validation.go. */
 export const lease: Strategy = {
+  conditionalUpdate: true,
   createOnUpdate: true,
   defaults(object) {
     object.spec ??= {};

@@ -17,6 +17,7 @@ const validateSpec = (spec: any): FieldError[] => [
 
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const replicationController: Strategy = {
+  defaultPropagation: "Orphan",
   hasStatus: true,
   defaults(object) {
     const spec = (object.spec ??= {});

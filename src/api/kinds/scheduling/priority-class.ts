@@ -9,6 +9,8 @@ const userValueMax = 1_000_000_000;
 const systemClasses = ["system-node-critical", "system-cluster-critical"];
 
 function validate(object: KubeObject): FieldError[] {
+  // What exists cannot be changed in these.
+  if (object.metadata.resourceVersion) return [];
   const errors: FieldError[] = [];
   if (object.metadata.name?.startsWith("system-") && !systemClasses.includes(object.metadata.name)) {
     errors.push(forbidden("metadata.name", `priority class names with 'system-' prefix are reserved for system use only. error: ${object.metadata.name} is not a known system priority class`));
@@ -18,7 +20,6 @@ function validate(object: KubeObject): FieldError[] {
 
 /** Source: k8s.io/kubernetes/pkg/apis/scheduling/{v1/defaults.go,validation/validation.go}. */
 export const priorityClass: Strategy = {
-  createOnUpdate: true,
   defaults(object) {
     object.value ??= 0;
     object.preemptionPolicy ??= "PreemptLowerPriority";
