@@ -74,7 +74,7 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     validate: (object) => (object.metadata.resourceVersion ? [] : validateObject(schema(), scale, object)),
     validateUpdate: (object, old) => validateObject(schema(), scale, object, old),
     validateStatusUpdate: (object, old) => validateStatus(schema(), scale, object, old),
-    ...(version.deprecated && { warnings: () => [version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated`] }),
+    ...(version.deprecated && { deprecation: version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated` }),
     ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),
     ...(scale && {
       scale: {

@@ -110,7 +110,7 @@ export class Definitions {
   }
 
   #lookAgain({ spec, metadata }: CustomResourceDefinition): void {
-    for (const [name, { definition, entry }] of this.#followed) {
+    for (const [name, { definition, entry }] of [...this.#followed]) {
       if (name === metadata.name || definition.spec.group !== spec.group || isCondition(definition, "NamesAccepted")) continue;
       this.#followed.delete(name);
       this.#take(name, entry);
