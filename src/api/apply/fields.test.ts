@@ -51,7 +51,7 @@ test("elements as others write them", () => {
   assert.equal(parseElement("x:what is this"), undefined);
   for (const wrong of ["f", "foo", "k:[1]", "k:{", "v:", "i:one"]) assert.throws(() => parseElement(wrong), { name: "Error" }, wrong);
   const order = ["f:a", "f:b", 'k:{"name":"a"}', 'k:{"name":"b"}', 'k:{"port":9}', 'k:{"port":80}', "v:2", "v:10", 'v:"a"', "v:true", "i:2", "i:10"];
-  assert.deepEqual([...order].reverse().sort(compareElements), order);
+  assert.deepEqual(order.toReversed().sort(compareElements), order);
 });
 
 test("FieldsV1 of clients is read leniently and written in order", () => {

@@ -43,21 +43,21 @@ function structOf(shape: Shape): object {
   return struct;
 }
 
-/** Nulls stay: decoding drops them. */
-export function withoutZeros(value: unknown): unknown {
+/** Nulls stay, unless it is asked otherwise: of a built-in kind decoding drops them. */
+export function withoutZeros(value: unknown, { nulls = true }: { nulls?: boolean } = {}): unknown {
   if (Array.isArray(value)) {
-    const items = value.map(withoutZeros);
+    const items = value.map((item) => withoutZeros(item, { nulls }));
     return items.every((item, index) => item === value[index]) ? value : items;
   }
   if (!isObject(value)) return value;
   let result: Record<string, unknown> | undefined;
   for (const name of Object.keys(value)) {
     const before = value[name];
-    if (isObject(before) && added.has(before)) {
+    if ((isObject(before) && added.has(before)) || (before === null && !nulls)) {
       delete (result ??= { ...value })[name];
       continue;
     }
-    const after = withoutZeros(before);
+    const after = withoutZeros(before, { nulls });
     if (after !== before) (result ??= { ...value })[name] = after;
   }
   return result ?? value;

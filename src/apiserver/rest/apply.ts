@@ -113,8 +113,7 @@ function updateLastApplied(object: KubeObject, config: KubeObject): void {
   const stated = { ...(config.metadata as Partial<KubeObject["metadata"]> | undefined) };
   if (stated.annotations) {
     const { [lastApplied]: _, ...rest } = stated.annotations;
-    if (Object.keys(rest).length > 0) stated.annotations = rest;
-    else delete stated.annotations;
+    stated.annotations = rest;
   }
   const next: Record<string, string> = { ...annotations, [lastApplied]: `${JSON.stringify(sortedKeys({ ...config, metadata: stated }))}\n` };
   const bytes = Object.entries(next).reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);

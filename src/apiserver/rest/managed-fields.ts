@@ -47,7 +47,7 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   const apiVersion = apiVersionOf(target.group, target.version);
   if (object.apiVersion === apiVersion) return object;
   const source = kindAt(registry, object.apiVersion, object.kind);
-  const bareObject = withoutZeros(object) as KubeObject;
+  const bareObject = withoutZeros(object, { nulls: source?.custom !== undefined }) as KubeObject;
   const stored = (source?.storedAs ?? source?.custom)?.toStored(bareObject) ?? bareObject;
   return withZeros(shapeOfKind(target), { ...((target.storedAs ?? target.custom)?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }) as KubeObject;
 }

@@ -95,6 +95,7 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
-  if (old && !(config as KubeObject).metadata.resourceVersion) object.metadata.resourceVersion = "";
+  if (old && object.metadata.uid !== old.metadata.uid) throw invalidError(kind, name, [invalid("metadata.uid", object.metadata.uid, "field is immutable")]);
+  if (!old || !(config as KubeObject).metadata.resourceVersion) object.metadata.resourceVersion = "";
   return draftOf(object);
 }

@@ -97,7 +97,8 @@ export function hpaToStored(object: KubeObject): KubeObject {
 /** v2 as it is stored → v1 as clients of it read it. */
 export function hpaFromStored(object: KubeObject): KubeObject {
   const { metrics = [], behavior, ...spec } = object.spec ?? {};
-  const { currentMetrics = [], conditions, ...status } = object.status ?? {};
+  const { currentMetrics: current, conditions, ...status } = object.status ?? {};
+  const currentMetrics = current ?? []; // null is what Go writes for none
   const cpu = metrics.find(isCpuUtilization);
   const others = metrics.filter((metric: any) => metric !== cpu).map(metricToV1);
   const currentCpu = currentMetrics.find((metric: any) => metric.type === "Resource" && metric.resource?.name === "cpu" && metric.resource.current?.averageUtilization !== undefined);
