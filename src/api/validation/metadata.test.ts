@@ -19,8 +19,8 @@ test("validateObjectMeta() in upstream's words", () => {
     [{ labels: { "a b": "x" } }, true, ["metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"]],
     [{ annotations: { "Example.com/A": "anything at all\n" } }, true, []],
     [{ annotations: { a: "x".repeat(256 * 1024) } }, true, ["metadata.annotations: Too long: may not be more than 262144 bytes"]],
-    [{ ownerReferences: [{ apiVersion: "", kind: "", name: "x", uid: "u" }] }, true, ["metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty", "metadata.ownerReferences.kind: Invalid value: "": must not be empty"]],
-    [{ ownerReferences: [{ apiVersion: "a/b/c", kind: "K", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences[0].apiVersion: Invalid value: "a/b/c": must be <group>/<version> or <version>']],
+    [{ ownerReferences: [{ apiVersion: "", kind: "", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty', 'metadata.ownerReferences.kind: Invalid value: "": must not be empty']],
+    [{ ownerReferences: [{ apiVersion: "a/b/c", kind: "K", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": must be <group>/<version> or <version>']],
     [{ finalizers: ["orphan", "foregroundDeletion"] }, true, ['metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set']],
   ];
   for (const [part, namespaced, errors] of cases) assert.deepEqual(validateObjectMeta(meta(part), { namespaced }).map(renderFieldError), errors);
