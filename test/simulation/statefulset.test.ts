@@ -61,3 +61,35 @@ test("minReadySeconds: the next one waits until the one before has been ready so
   assert.ok(cluster.clock.now() - startMs >= 29_000);
   await cluster.stop();
 });
+
+test("in the middle of a roll-out a pod that is lost comes back new at once, below a partition as it was", async () => {
+  for (const [partition, image] of [[0, "db:2"], [2, "db:1"]] as const) {
+    // What is new never becomes ready, so the roll-out stays at its first pod.
+    const cluster = new Cluster({ becomesReady: ({ spec, metadata }) => spec!.containers[0]!.image !== "db:2" || metadata.name === "db-0" });
+    await cluster.start();
+    await cluster.client.create(resources.statefulSets, "default", setOf({ replicas: 3, updateStrategy: { type: "RollingUpdate", rollingUpdate: { partition } } }));
+    await cluster.until("three run", done(cluster, 3));
+    await setImage(cluster, "db:2");
+    await cluster.run(5_000);
+    const images = async () => (await cluster.pods()).sort((a, b) => (a.metadata.name < b.metadata.name ? -1 : 1)).map(({ spec }) => spec!.containers[0]!.image);
+    assert.deepEqual(await images(), ["db:1", "db:1", "db:2"]);
+    await cluster.client.delete(resources.pods, "default", "db-0");
+    await cluster.run(5_000);
+    assert.deepEqual(await images(), [image, "db:1", "db:2"]);
+    await cluster.stop();
+  }
+});
+
+test("a parallel roll-out that cannot work ends one pod, and is mended by the next", async () => {
+  const cluster = new Cluster({ becomesReady: ({ spec }) => spec!.containers[0]!.image !== "db:2" });
+  await cluster.start();
+  await cluster.client.create(resources.statefulSets, "default", setOf({ replicas: 4, podManagementPolicy: "Parallel" }));
+  await cluster.until("four run", done(cluster, 4));
+  await setImage(cluster, "db:2");
+  await cluster.run(20_000);
+  assert.equal((await cluster.pods()).filter(isReady).length, 3);
+  await setImage(cluster, "db:3");
+  await cluster.until("it is mended", done(cluster, 4));
+  assert.deepEqual([...new Set((await cluster.pods()).map(({ spec }) => spec!.containers[0]!.image))], ["db:3"]);
+  await cluster.stop();
+});

@@ -52,11 +52,11 @@ const revisionOf = (pod: Pod): string => pod.metadata.labels?.[revisionLabel] ??
 const startOf = (set: StatefulSet): number => set.spec?.ordinals?.start ?? 0;
 const updateFrom = (set: StatefulSet): number => startOf(set) + (set.spec?.updateStrategy?.rollingUpdate?.partition ?? 0);
 
-/** Of which revision a missing pod is made: those not yet reached by the roll-out come back as they were. */
+/** Of which revision a missing pod is made: below the partition it comes back as it was, else it need not be replaced a second time. */
 function revisionFor(set: StatefulSet, { current, update }: Revisions, ordinal: number): Revisions["update"] {
   if (set.spec?.updateStrategy?.type === "OnDelete" || current.name === update.name) return update;
   const { rollingUpdate } = set.spec?.updateStrategy ?? {};
-  const isCurrent = rollingUpdate?.partition ? ordinal < updateFrom(set) : ordinal < startOf(set) + (set.status?.currentReplicas ?? 0);
+  const isCurrent = rollingUpdate ? ordinal < updateFrom(set) : ordinal < startOf(set) + (set.status?.currentReplicas ?? 0);
   return isCurrent ? current : update;
 }
 
@@ -106,18 +106,16 @@ function nextSteps(set: StatefulSet, pods: readonly Pod[], revisions: Revisions,
   const replicas = Array.from({ length: end - start }, (_, index): [number, Pod | undefined] => [end - 1 - index, byOrdinal.get(end - 1 - index)]);
   // Shares are rounded down here, whatever the field's description says; one may always be missing.
   const wanted = Math.max(1, scaledValue((set.spec?.updateStrategy?.rollingUpdate as { maxUnavailable?: number | string } | undefined)?.maxUnavailable ?? 1, set.spec?.replicas ?? 1, false));
-  let unavailable = wanted > 1 ? replicas.filter(([, pod]) => !pod || !available(pod)).length : 0;
+  let missing = replicas.filter(([, pod]) => !pod || !available(pod)).length;
+  let ended = 0;
   for (const [ordinal, pod] of replicas) {
     if (ordinal < updateFrom(set)) break;
-    if (!pod) {
-      if (wanted <= 1) return stop();
-      continue;
-    }
-    if (revisionOf(pod) !== revisions.update.name && !isTerminating(pod)) {
-      if (wanted > 1 && available(pod) && unavailable++ >= wanted) return stop();
-      actions.push(deletePod(set, pod));
-      if (wanted <= 1) return stop();
-    } else if (wanted <= 1 && !available(pod)) return stop(healthy(pod));
+    if (!pod || isTerminating(pod) || revisionOf(pod) === revisions.update.name) continue;
+    // An old pod that does not work makes way whatever else is missing, or a broken roll-out could never be mended.
+    if (ended >= wanted || (available(pod) && missing >= wanted)) continue;
+    if (available(pod)) missing++;
+    ended++;
+    actions.push(deletePod(set, pod));
   }
   return stop();
 }
