@@ -69,7 +69,9 @@ export class SchemaWriter {
     if (kind.schema.name !== undefined) return this.builtin(kind.group, kind.version, kind.kind)!;
     const name = definitionName(kind);
     this.#define(name, () => {
-      const { document, selectable } = kind.custom!;
+      // A kind that is computed has a schema of ours, and no definition.
+      if (!kind.custom) return { ...this.#node(kind.schema, name), "x-kubernetes-group-version-kind": [gvk(kind)] };
+      const { document, selectable } = kind.custom;
       const body = customDefinition(document() as JSONSchemaProps, this.#dialect, this.#typeMeta());
       return { ...body, "x-kubernetes-group-version-kind": [gvk(kind)], ...(selectable.length > 0 && { "x-kubernetes-selectable-fields": selectable.map((fieldPath) => ({ fieldPath })) }) };
     });
