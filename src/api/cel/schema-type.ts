@@ -28,6 +28,8 @@ export function typeOfSchema(schema: Schema, root = false): Type | undefined {
 
 function build(schema: Schema, root: boolean): Type | undefined {
   if (schema.format === "int-or-string") return { ...types.dyn, maxElements: requestMax - 2, minSize: least.intOrString };
+  // Our names of what Go writes by hand: nothing is known of them before there is a value.
+  if (schema.type === undefined && schema.format !== undefined) return { ...types.dyn, maxElements: requestMax - 2, minSize: least.intOrString };
   switch (schema.type) {
     case "array": {
       const element = schema.items && typeOfSchema(schema.items, schema.items.embeddedResource === true);

@@ -8,6 +8,7 @@ import { podRefusals } from "./pod-refusals.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
 import { podSecurity } from "./pod-security/step.ts";
+import { policyStatus } from "./policies/type-check.ts";
 import { validatingPolicies } from "./policies/validating.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
 import { runtimeClass } from "./runtime-class.ts";
@@ -42,6 +43,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   podRefusals(),
   rbacEscalation(options),
   unservedKinds(),
+  policyStatus(options),
   validatingPolicies(options),
   validatingWebhooks(options),
   resourceQuota(options),
