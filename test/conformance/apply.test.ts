@@ -210,6 +210,15 @@ test("status is applied on its own, and only there", async (t) => {
   assert.equal(owners(after).find((owner) => owner.startsWith("s ")), 's Apply apps/v1 status {"f:status":{"f:observedGeneration":{}}}');
 });
 
+test("who writes a status owns what of the metadata came along, but not what the kind keeps", async (t) => {
+  const { client } = await start(t);
+  const spec = { selector: { matchLabels: { app: "web" } }, template: { metadata: { labels: { app: "web" } }, spec: { containers: [{ name: "c", image: "a" }] } } };
+  const made = await client.create<KubeObject>(resources.deployments, "default", { metadata: { name: "web" }, spec }, { fieldManager: "m" });
+  const written = await client.update<KubeObject>(resources.deployments, "default", "web", { ...made, metadata: { ...made.metadata, labels: { l: "1" }, annotations: { a: "1" } }, spec: { ...made.spec, replicas: 9 }, status: { replicas: 1 } }, { fieldManager: "s", subresource: "status" });
+  assert.equal(owners(written).find((owner) => owner.startsWith("s ")), 's Update apps/v1 status {"f:metadata":{"f:annotations":{".":{},"f:a":{}}},"f:status":{"f:replicas":{}}}');
+  assert.deepEqual([written.spec.replicas, written.metadata.labels], [1, undefined]);
+});
+
 test("managedFields are started over by an empty list, and kept from whoever does not know them", async (t) => {
   const { client } = await start(t);
   const update = (managedFields: unknown, data: object) => client.update<KubeObject>(resources.configMaps, "default", "cm", { metadata: { name: "cm", ...(managedFields !== undefined && { managedFields: managedFields as ManagedFieldsEntry[] }) }, data }, { fieldManager: "b" });

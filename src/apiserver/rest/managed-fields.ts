@@ -22,13 +22,27 @@ export const neverOwned: Fields = setOf(
   ...["apiVersion", "kind", "metadata"].map((name) => pathOf(name)),
   ...["name", "namespace", "creationTimestamp", "selfLink", "uid", "clusterName", "generation", "managedFields", "resourceVersion"].map((name) => pathOf("metadata", name)),
 );
-const statusIsReset = setOf(pathOf("status"));
-const specIsReset = setOf(pathOf("spec"));
+const status = setOf(pathOf("status"));
+const spec = setOf(pathOf("spec"));
+const metadata = setOf(pathOf("metadata"));
+const ofDeployment = setOf(pathOf("metadata", "labels"));
+const ofPod = setOf(pathOf("metadata", "deletionTimestamp"), pathOf("metadata", "ownerReferences"));
+
+/**
+ * What a write leaves as it was, whatever it says: the status, or of a write to /status most of the rest.
+ * Source: GetResetFields of the strategies.
+ */
+function resetOf(kind: Kind, subresource: string | undefined): Fields | undefined {
+  if (subresource !== "status") return kind.hasStatus ? status : undefined;
+  if (kind.custom || kind.resource === "apiservices") return union(spec, metadata);
+  if (kind.resource === "deployments") return union(spec, ofDeployment);
+  return kind.resource === "pods" ? union(spec, ofPod) : spec;
+}
 
 /** The object's type in every version it is served in, as writes to the subresource see it. */
 export function versionsOf(registry: KindRegistry, kind: Kind, subresource: string | undefined): Versions {
   const known = new Map<string, Version | undefined>();
-  const reset = subresource === "status" ? specIsReset : kind.hasStatus ? statusIsReset : undefined;
+  const reset = resetOf(kind, subresource);
   return (apiVersion) => {
     if (known.has(apiVersion)) return known.get(apiVersion);
     const target = apiVersion === apiVersionOf(kind.group, kind.version) ? kind : kindAt(registry, apiVersion, kind.kind);
