@@ -11,7 +11,6 @@ export interface Unserved {
 }
 
 export const unserved: readonly Unserved[] = [
-  { group: "autoscaling", resource: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler", lack: "nothing is scaled by it" },
   { group: "networking.k8s.io", resource: "networkpolicies", kind: "NetworkPolicy", lack: "NO traffic is blocked by it" },
   { group: "networking.k8s.io", resource: "ingresses", kind: "Ingress", lack: "no traffic is routed by it; Services are reached at the addresses of `wherry status`" },
   { group: "apiregistration.k8s.io", resource: "apiservices", kind: "APIService", lack: "its group is not served" },

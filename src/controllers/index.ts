@@ -9,6 +9,8 @@ import type { Clock } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { HorizontalAutoscaler } from "./autoscaling/autoscaler.ts";
+import type { RawGet } from "./autoscaling/metrics.ts";
 import { bootstrap } from "./bootstrap.ts";
 import { cronJobController } from "./cronjob/plan.ts";
 import { daemonSetController } from "./daemonset/plan.ts";
@@ -48,6 +50,8 @@ export interface ControllersOptions {
   removeVolume?: (name: string) => Promise<void>;
   /** PEM, for the ConfigMap `kube-root-ca.crt` of every namespace. */
   rootCa: string;
+  /** GET of what foreign API servers serve: custom and external metrics. */
+  rawGet?: RawGet;
 }
 
 /** To add a controller: write one file, add one line. */
@@ -97,6 +101,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     return kind && { resource: resourceOf(kind), kind: kind.kind, namespaced: kind.scope === "Namespaced" };
   };
   const collector = new GarbageCollector({ client, informers, kindOf, clock, random, log: log.child("garbage-collector") });
+  const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {
@@ -124,11 +129,12 @@ export function startControllers(options: ControllersOptions): Controllers {
       unsubscribe = registry.onChange(() => collect(true));
       for (const runner of runners) runner.start();
       collector.start();
+      autoscaler.start();
     },
     async stop(deadline) {
       unsubscribe();
       const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
-      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop()]).then(() => informers.stop());
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop()]).then(() => informers.stop());
       await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),
