@@ -46,12 +46,30 @@ spec:
       terminationGracePeriodSeconds: 0
       containers: [{name: agent, image: busybox, command: [sleep, infinity]}]
 `;
+const alone = "affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {job-name: lesser}}}]}}";
+const urgent = `
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: urgent}
+value: 1000
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: urgent}
+spec:
+  priorityClassName: urgent
+  terminationGracePeriodSeconds: 0
+  ${alone}
+  containers: [{name: main, image: busybox, command: [sleep, infinity]}]
+`;
 const files: Record<string, string> = {
   "fails.yaml": job("fails", "echo trying; exit 3", "backoffLimit: 1"),
   "policy.yaml": job("policy", "exit 42", "podFailurePolicy: {rules: [{action: FailJob, onExitCodes: {operator: In, values: [42]}}]}"),
   "indexed.yaml": job("indexed", "echo index $JOB_COMPLETION_INDEX on $(hostname)", "completions: 3\n  parallelism: 3\n  completionMode: Indexed"),
   "paused.yaml": job("paused", "sleep 600", "suspend: true"),
   "brief.yaml": job("brief", "true", "ttlSecondsAfterFinished: 1"),
+  "lesser.yaml": job("lesser", "sleep 600", "backoffLimit: 0\n  podFailurePolicy: {rules: [{action: Ignore, onPodConditions: [{type: DisruptionTarget}]}]}"),
+  "urgent.yaml": urgent,
   "cron.yaml": cron,
   "often.yaml": often,
   "agent.yaml": agent,

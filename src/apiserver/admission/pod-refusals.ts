@@ -11,17 +11,23 @@ import type { AdmissionStep } from "../rest/context.ts";
 export function podRefusals(): AdmissionStep {
   return {
     name: "PodRefusals",
-    validate({ operation, kind, object, old, subresource }) {
+    validate({ operation, kind, object, old, subresource, warnings }) {
       if ((operation !== "CREATE" && operation !== "UPDATE") || (subresource !== undefined && subresource !== "ephemeralcontainers") || !object) return;
       const found = specOf(kind.kind, object["spec"] as Record<string, unknown> | undefined);
       if (!found) return;
       // An object that is already there may still be changed for the better, or deleted by its finalizers.
       const before = old ? specOf(kind.kind, old["spec"] as Record<string, unknown> | undefined) : undefined;
       const errors = refusals(found.spec, found.path);
+      if (subresource === "ephemeralcontainers") {
+        for (const [index, container] of (found.spec.ephemeralContainers ?? []).entries()) if (container.securityContext?.capabilities?.add?.includes(debugCapability)) warnings.push(`spec.ephemeralContainers[${index}].securityContext.capabilities.add: ${debugCapability} is not granted: containers run without any capability`);
+      }
       if (errors.length > 0 && (!before || refusals(before.spec, before.path).length === 0)) throw invalidError(kind, object.metadata.name || object.metadata.generateName || "", errors);
     },
   };
 }
+
+/** What `kubectl debug` asks for by itself. It is not granted, and said so; refused, nobody could debug without knowing of `--profile`. */
+const debugCapability = "SYS_PTRACE";
 
 function specOf(kind: string, spec: Record<string, unknown> | undefined): { spec: PodSpec; path: string } | undefined {
   if (!spec) return undefined;
@@ -41,7 +47,7 @@ function refusals(spec: PodSpec, path: string): FieldError[] {
       if (container.securityContext?.privileged) errors.push(forbidden(`${at}.privileged`, "true would give the container the machine, which Wherry does not allow; remove the field"));
       const added = container.securityContext?.capabilities?.add ?? [];
       // A pod may bind any port without a capability: this one is granted by nature.
-      const more = added.filter((capability) => capability !== "NET_BIND_SERVICE");
+      const more = added.filter((capability) => capability !== "NET_BIND_SERVICE" && !(list === "ephemeralContainers" && capability === debugCapability));
       if (more.length > 0) errors.push(forbidden(`${at}.capabilities.add`, `${more.join(", ")} cannot be added: containers run without any capability; remove the field`));
       if (container.securityContext?.procMount === "Unmasked") errors.push(forbidden(`${at}.procMount`, "Unmasked is not allowed; remove the field"));
     }

@@ -20,6 +20,7 @@ test("pods/ephemeralcontainers adds containers to a pod that exists, and changes
   const refusals: [why: string, list: object[], text: RegExp][] = [
     ["changed", [{ ...debug, image: "other" }], /existing ephemeral containers "debugger" may not be changed/],
     ["taken away", [], /existing ephemeral containers "debugger" may not be removed/],
+    ["a capability", [...read.spec!.ephemeralContainers!, { name: "b", image: "x", securityContext: { capabilities: { add: ["SYS_ADMIN"] } } }], /SYS_ADMIN cannot be added/],
     ["a name twice", [...read.spec!.ephemeralContainers!, { name: "app", image: "x" }], /spec\.ephemeralContainers\[1\]\.name: Duplicate value: "app"/],
     ["a target that is not there", [...read.spec!.ephemeralContainers!, { name: "b", image: "x", targetContainerName: "nobody" }], /spec\.ephemeralContainers\[1\]\.targetContainerName: Not found: "nobody"/],
   ];
