@@ -38,6 +38,8 @@ export class Checker {
   readonly #options: CheckOptions;
   readonly #substitution = new Substitution();
   readonly #scopes: Map<string, Type>[] = [];
+  /** Above zero inside what may hold values of any types. */
+  #mixing = 0;
   /** The variables that are named. */
   readonly used = new Set<string>();
 
@@ -153,13 +155,15 @@ export class Checker {
   /** Literals hold one type; dyn() says that more is meant. */
   #together(before: Type | undefined, type: Type, at: Node): Type {
     if (!before) return type;
-    if (!this.#substitution.assignable(before, type)) this.#error(at.offset, `expected type '${this.#format(before)}' but found '${this.#format(type)}'`);
+    if (this.#mixing === 0 && !this.#substitution.assignable(before, type)) this.#error(at.offset, `expected type '${this.#format(before)}' but found '${this.#format(type)}'`);
     return this.#substitution.join(before, type);
   }
 
-  #mixed(node: NodeOf<"list">): Type {
-    for (const { value, optional } of node.elements) this.#unwrapped(value, optional);
-    return listOf(types.dyn);
+  #mixed(node: Node): Type {
+    this.#mixing++;
+    const type = this.#visit(node);
+    this.#mixing--;
+    return type;
   }
 
   #qualified(node: Node): string | undefined {
@@ -221,7 +225,7 @@ export class Checker {
     }
     const known = candidates !== undefined && candidates.length > 0;
     // What a text is made of may be of any types.
-    const argTypes = args.map((arg, index) => (name === "format" && index === 1 && arg.kind === "list" ? (arg.type = this.#mixed(arg)) : this.#visit(arg)));
+    const argTypes = args.map((arg, index) => (name === "format" && index === 1 ? this.#mixed(arg) : this.#visit(arg)));
     if (!known) return this.#error(node.offset, functions.has(name) ? this.#noOverload(node, name, argTypes) : `undeclared reference to '${name}' (in container '')`);
     this.#checkLiteral(name, args);
     const matching: Overload[] = [];

@@ -65,7 +65,8 @@ class JsonObject extends CelMap {
     let value = this.#read.get(key);
     if (value !== undefined) return value;
     const name = unescapeName(key);
-    if (!Object.hasOwn(this.#raw, name)) return undefined;
+    // A null says of a field no more than its absence.
+    if (!Object.hasOwn(this.#raw, name) || this.#raw[name] === null) return undefined;
     const schema = this.#schemaOf(name);
     if (!schema && !this.#schema.preserveUnknownFields) return undefined;
     value = fromJson(this.#raw[name], schema);
