@@ -75,7 +75,7 @@ function validateParamKind(path: string, { apiVersion, kind }: Draft): FieldErro
   return errors;
 }
 
-function validateConditions(path: string, conditions: Draft[] | undefined, { compile }: Composition): FieldError[] {
+export function validateConditions(path: string, conditions: Draft[] | undefined, { compile }: Composition): FieldError[] {
   const names = new Set<string>();
   return [
     ...((conditions ?? []).length > conditionsMax ? [tooMany(path, conditions!.length, conditionsMax)] : []),

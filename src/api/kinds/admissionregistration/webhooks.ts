@@ -1,10 +1,12 @@
-import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import { compose } from "../../cel/composition.ts";
+import { duplicate, type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { checked, each } from "../../validation/checks.ts";
-import { dns1123Subdomain } from "../../validation/names.ts";
+import { checked, each, oneOfOptional } from "../../validation/checks.ts";
+import { dns1035Label, dns1123Subdomain } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name } from "../columns.ts";
+import { validateConditions } from "./policies.ts";
 
 /** Webhooks that look at writes. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1/defaults.go,validation}. */
 type Draft = any;
@@ -20,19 +22,50 @@ function defaultWebhook(webhook: Draft, mutating: boolean): void {
   if (webhook.clientConfig?.service) webhook.clientConfig.service.port ??= 443;
 }
 
+const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+const scopes = ["*", "Cluster", "Namespaced"];
+
 export function validateRules(path: string, rules: Draft[] | undefined): FieldError[] {
   return each(path, rules, (rule, at) => {
-    const errors: FieldError[] = [];
-    for (const field of ["apiGroups", "apiVersions", "resources", "operations"]) {
+    const lonely = (field: string, what: string): FieldError[] => {
       const values: string[] = rule[field] ?? [];
-      if (values.length === 0) errors.push(required(`${at}.${field}`));
-      else if (values.length > 1 && values.includes("*") && field !== "resources") errors.push(invalid(`${at}.${field}`, values, `if '*' is present, must not specify other ${field === "apiGroups" ? "API groups" : field === "apiVersions" ? "API versions" : "operations"}`));
-    }
-    const operations = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
-    errors.push(...each(`${at}.operations`, rule.operations, (operation: string, operationAt) => (operations.includes(operation) ? [] : [notSupported(operationAt, operation, operations)])));
-    if (rule.scope !== undefined && !["*", "Cluster", "Namespaced"].includes(rule.scope)) errors.push(notSupported(`${at}.scope`, rule.scope, ["*", "Cluster", "Namespaced"]));
-    return errors;
+      if (values.length === 0) return [required(`${at}.${field}`)];
+      return values.length > 1 && values.includes("*") ? [invalid(`${at}.${field}`, values, `if '*' is present, must not specify other ${what}`)] : [];
+    };
+    return [
+      ...lonely("operations", "operations"),
+      ...each(`${at}.operations`, rule.operations, (operation: string, operationAt) => (operations.includes(operation) ? [] : [notSupported(operationAt, operation, operations)])),
+      ...lonely("apiGroups", "API groups"),
+      ...lonely("apiVersions", "API versions"),
+      ...each(`${at}.apiVersions`, rule.apiVersions, (version: string, versionAt) => (version === "" ? [required(versionAt)] : [])),
+      ...validateResources(`${at}.resources`, rule.resources ?? []),
+      ...oneOfOptional(`${at}.scope`, rule.scope, scopes),
+    ];
   });
+}
+
+/** "pods", "pods/*", "*\/scale", "*": none may be said twice. */
+function validateResources(path: string, resources: readonly string[]): FieldError[] {
+  if (resources.length === 0) return [required(path)];
+  const errors: FieldError[] = [];
+  const [ofAny, inAll] = [new Set<string>(), new Set<string>()];
+  let plain = false;
+  for (const [index, entry] of resources.entries()) {
+    const at = `${path}[${index}]`;
+    const slash = entry.indexOf("/");
+    if (entry === "") errors.push(required(at));
+    else if (slash < 0) plain = entry !== "*";
+    else {
+      const [resource, sub] = [entry.slice(0, slash), entry.slice(slash + 1)];
+      if (ofAny.has(resource)) errors.push(invalid(at, entry, `if '${resource}/*' is present, must not specify ${entry}`));
+      if (inAll.has(sub)) errors.push(invalid(at, entry, `if '*/${sub}' is present, must not specify ${entry}`));
+      if (sub === "*") ofAny.add(resource);
+      if (resource === "*") inAll.add(sub);
+    }
+  }
+  if (resources.length > 1 && resources.includes("*/*")) errors.push(invalid(path, resources, "if '*/*' is present, must not specify other resources"));
+  if (resources.includes("*") && plain) errors.push(invalid(path, resources, "if '*' is present, must not specify other resources without subresources"));
+  return errors;
 }
 
 /** Where a webhook is called: a URL, or a Service. */
@@ -60,25 +93,42 @@ export function validateClientConfig(path: string, config: Draft): FieldError[] 
   return errors;
 }
 
-const validateWebhook = (path: string, webhook: Draft): FieldError[] => {
-  const errors: FieldError[] = checked(`${path}.name`, webhook.name ?? "", dns1123Subdomain);
-  if (errors.length === 0 && webhook.name.split(".").length < 3) errors.push(invalid(`${path}.name`, webhook.name, "should be a domain with at least three segments separated by dots"));
-  if (!(webhook.admissionReviewVersions ?? []).some((version: string) => version === "v1" || version === "v1beta1")) errors.push(required(`${path}.admissionReviewVersions`, "must specify one of v1, v1beta1"));
-  for (const [field, supported] of [["failurePolicy", ["Fail", "Ignore"]], ["matchPolicy", ["Equivalent", "Exact"]], ["sideEffects", ["None", "NoneOnDryRun"]]] as const) {
-    if (webhook[field] === undefined) errors.push(required(`${path}.${field}`, `must specify one of ${supported.join(", ")}`));
-    else if (!(supported as readonly string[]).includes(webhook[field])) errors.push(notSupported(`${path}.${field}`, webhook[field], supported));
-  }
-  if (webhook.timeoutSeconds < 1 || webhook.timeoutSeconds > 30) errors.push(invalid(`${path}.timeoutSeconds`, webhook.timeoutSeconds, "the timeout value must be between 1 and 30 seconds"));
-  for (const field of ["namespaceSelector", "objectSelector"]) errors.push(...validateLabelSelector(webhook[field], `${path}.${field}`));
-  return [...errors, ...validateRules(`${path}.rules`, webhook.rules), ...validateClientConfig(`${path}.clientConfig`, webhook.clientConfig)];
-};
+function validateName(path: string, value: string | undefined): FieldError[] {
+  if (!value) return [required(path)];
+  const texts = dns1123Subdomain(value);
+  if (texts.length > 0) return [invalid(path, value, texts.join(","))];
+  return value.split(".").length < 3 ? [invalid(path, value, "should be a domain with at least three segments separated by dots")] : [];
+}
+
+const reviewVersions = ["v1", "v1beta1"];
+function validateReviewVersions(path: string, versions: readonly string[]): FieldError[] {
+  if (versions.length === 0) return [required(path, `must specify one of ${reviewVersions.join(", ")}`)];
+  const errors = each(path, versions, (version: string, at, index) => (versions.indexOf(version) < index ? [invalid(at, version, "duplicate version")] : checked(at, version, dns1035Label)));
+  if (!versions.some((version) => reviewVersions.includes(version))) errors.push(invalid(path, versions, `must include at least one of ${reviewVersions.join(", ")}`));
+  return errors;
+}
+
+const sideEffects = ["None", "NoneOnDryRun"];
+const validateWebhook = (path: string, webhook: Draft): FieldError[] => [
+  ...validateName(`${path}.name`, webhook.name),
+  ...validateRules(`${path}.rules`, webhook.rules),
+  ...oneOfOptional(`${path}.failurePolicy`, webhook.failurePolicy, ["Fail", "Ignore"]),
+  ...oneOfOptional(`${path}.matchPolicy`, webhook.matchPolicy, ["Equivalent", "Exact"]),
+  ...(webhook.sideEffects === undefined ? [required(`${path}.sideEffects`, `must specify one of ${sideEffects.join(", ")}`)] : oneOfOptional(`${path}.sideEffects`, webhook.sideEffects, sideEffects)),
+  ...(webhook.timeoutSeconds < 1 || webhook.timeoutSeconds > 30 ? [invalid(`${path}.timeoutSeconds`, webhook.timeoutSeconds, "the timeout value must be between 1 and 30 seconds")] : []),
+  ...["namespaceSelector", "objectSelector"].flatMap((field) => validateLabelSelector(webhook[field], `${path}.${field}`)),
+  ...oneOfOptional(`${path}.reinvocationPolicy`, webhook.reinvocationPolicy, ["IfNeeded", "Never"]),
+  ...validateClientConfig(`${path}.clientConfig`, webhook.clientConfig),
+  ...validateConditions(`${path}.matchConditions`, webhook.matchConditions, compose(undefined, false)),
+  ...validateReviewVersions(`${path}.admissionReviewVersions`, webhook.admissionReviewVersions ?? []),
+];
 
 const webhookStrategy = (mutating: boolean): Strategy => {
   const validate = (object: KubeObject): FieldError[] => {
     const names = new Set<string>();
     return each("webhooks", object.webhooks, (webhook, at) => {
       const errors = validateWebhook(at, webhook);
-      if (names.has(webhook.name)) errors.push({ type: "FieldValueDuplicate", field: `${at}.name`, body: `Duplicate value: ${JSON.stringify(webhook.name)}` });
+      if (webhook.name && names.has(webhook.name)) errors.push(duplicate(`${at}.name`, webhook.name));
       names.add(webhook.name);
       return errors;
     });

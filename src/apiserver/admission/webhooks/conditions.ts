@@ -1,48 +1,35 @@
-import { type CelProgram, compileCel, CostBudget } from "../../../api/cel/program.ts";
+import { compose } from "../../../api/cel/composition.ts";
+import { CostBudget } from "../../../api/cel/program.ts";
+import type { Kind } from "../../../api/kind.ts";
+import { forbiddenError } from "../../../api/status.ts";
+import type { Store } from "../../../store/store.ts";
 import type { AdmissionRequest } from "../../rest/context.ts";
+import { activate } from "../policies/activation.ts";
+import { allHold, compileConditions } from "../policies/conditions.ts";
+import { ExpressionError, OutOfBudget } from "../policies/expressions.ts";
 import type { Hook } from "./configurations.ts";
-import { type ConditionEvaluator, conditionError } from "./match.ts";
-import { createReview } from "./review.ts";
 
 // Of all match conditions of one webhook together. Source: k8s.io/apiserver/pkg/apis/cel/config.go.
 const budgetMax = 2_500_000;
 
+/** Whether all match conditions hold of the objects, seen in the version of `kind`. Throws the StatusError of a request that they cannot judge. */
+export type ConditionEvaluator = (hook: Hook, request: AdmissionRequest, kind: Kind) => boolean;
+
 /**
- * Match conditions: all must hold. One that is false decides, whatever the others do; one that cannot be evaluated
- * counts as the failure policy says. Compiled when first asked, kept while the configuration stays.
- * Source: k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions/matcher.go.
+ * Conditions that cannot be evaluated count as the failure policy says. Compiled when first asked, kept while the
+ * configuration stays. Source: k8s.io/apiserver/pkg/admission/plugin/webhook/matchconditions/matcher.go.
  */
-export function createConditionEvaluator(): ConditionEvaluator {
-  const compiled = new WeakMap<Hook, (CelProgram | Error)[]>();
-  return (hook, request, object, old) => {
-    let programs = compiled.get(hook);
-    if (!programs) compiled.set(hook, (programs = hook.matchConditions!.map(({ expression }) => tried(() => compileCel(expression, { variables: { object: "dyn", oldObject: "dyn", request: "dyn" }, result: "bool" })))));
-    const activation = { object: object ?? null, oldObject: old ?? null, request: requestOf(request, hook) };
-    const budget = new CostBudget(budgetMax);
-    const errors: string[] = [];
-    for (const program of programs) {
-      const result = program instanceof Error ? program : tried(() => program.evaluate(activation, budget));
-      if (result === false) return false;
-      if (result instanceof Error) errors.push(result.message);
-      else if (result !== true) errors.push("cel expression evaluation did not give a bool");
+export function createConditionEvaluator(store: Store): ConditionEvaluator {
+  const compiled = new WeakMap<Hook, ReturnType<typeof compileConditions>>();
+  return (hook, request, kind) => {
+    let conditions = compiled.get(hook);
+    if (!conditions) compiled.set(hook, (conditions = compileConditions(compose(undefined, false), hook.matchConditions)));
+    try {
+      return allHold(conditions, activate(store, request, kind, undefined), new CostBudget(budgetMax));
+    } catch (error) {
+      if (!(error instanceof ExpressionError) && !(error instanceof OutOfBudget)) throw error;
+      if (hook.failurePolicy === "Ignore") return false;
+      throw forbiddenError(request.kind, request.name, error.message);
     }
-    if (errors.length === 0) return true;
-    if (hook.failurePolicy === "Ignore") return false;
-    throw conditionError(request, errors.length === 1 ? errors[0]! : `[${errors.join(", ")}]`);
   };
-}
-
-function tried<T>(run: () => T): T | Error {
-  try {
-    return run();
-  } catch (error) {
-    return error as Error;
-  }
-}
-
-/** As in the review, but for the objects, which are variables of their own. */
-function requestOf(request: AdmissionRequest, hook: Hook): object {
-  const { request: review } = createReview(request, request.kind, undefined, undefined, hook.admissionReviewVersions).body as { request: Record<string, unknown> };
-  const { object: _, oldObject: __, uid: ___, ...rest } = review;
-  return { name: "", namespace: "", subResource: "", requestSubResource: "", ...rest };
 }

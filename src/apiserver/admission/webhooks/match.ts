@@ -1,9 +1,9 @@
 import type { KubeObject } from "../../../api/meta.ts";
-import { forbiddenError, notFoundError, type StatusError } from "../../../api/status.ts";
+import { notFoundError } from "../../../api/status.ts";
 import type { Store } from "../../../store/store.ts";
 import type { AdmissionRequest } from "../../rest/context.ts";
-import type { Candidate, Hook } from "./configurations.ts";
-import { inVersion } from "./convert.ts";
+import type { ConditionEvaluator } from "./conditions.ts";
+import type { Candidate } from "./configurations.ts";
 import { isNamespace } from "./review.ts";
 
 /**
@@ -17,11 +17,8 @@ export function isChosen(store: Store, { hook, kind }: Candidate, request: Admis
   }
   if (!hook.objects.isEmpty && !hook.objects.matches(labelsOf(request.object)) && !hook.objects.matches(labelsOf(request.old))) return false;
   if (!hook.matchConditions?.length) return true;
-  return conditions(hook, request, inVersion(request, request.object, kind), inVersion(request, request.old, kind));
+  return conditions(hook, request, kind);
 }
-
-/** Whether all match conditions hold of the objects, in the version the hook asks for; throws the StatusError of a request that they cannot judge. */
-export type ConditionEvaluator = (hook: Hook, request: AdmissionRequest, object: KubeObject | undefined, old: KubeObject | undefined) => boolean;
 
 /** Labels of something without metadata: none, which a selector of what is absent matches as well. */
 const labelsOf = (object: KubeObject | undefined) => object?.metadata?.labels;
@@ -36,6 +33,3 @@ function namespaceLabels(store: Store, { kind, operation, namespace, name, objec
   if (!entry) throw notFoundError({ group: "", resource: "namespaces" }, of);
   return (entry.object as unknown as KubeObject).metadata.labels ?? {};
 }
-
-/** A request whose match conditions could not be evaluated, under `failurePolicy: Fail`. */
-export const conditionError = ({ kind, name }: AdmissionRequest, why: string): StatusError => forbiddenError(kind, name, why);

@@ -2,6 +2,7 @@ import type { AdmissionRequest, AdmissionStep } from "../../rest/context.ts";
 import type { ApiOptions } from "../../api.ts";
 import { type CallWebhook } from "../../webhooks/call.ts";
 import { semanticEqual } from "../../../api/validation/checks.ts";
+import { isExempt } from "../policies/exempt.ts";
 import { createConditionEvaluator } from "./conditions.ts";
 import { Configurations } from "./configurations.ts";
 import { applyPatch, ask } from "./dispatch.ts";
@@ -19,13 +20,10 @@ interface Rounds {
   output: unknown;
 }
 
-/** Nobody can lock himself out: what configures admission is not judged by it. */
-const exempt = (kind: AdmissionRequest["kind"]): boolean => kind.group === "admissionregistration.k8s.io" && /^(Validating|Mutating)(WebhookConfiguration|AdmissionPolicy(Binding)?)$/.test(kind.kind);
-
 /** One after the other, by name of configuration: each sees what those before it have changed. */
 export function mutatingWebhooks({ store, registry, log, callWebhook: call }: WebhookOptions): AdmissionStep {
   const configurations = new Configurations(store, registry, "mutatingwebhookconfigurations");
-  const conditions = createConditionEvaluator();
+  const conditions = createConditionEvaluator(store);
   const rounds = new WeakMap<AdmissionRequest, Rounds>();
   const dependencies = { log, call };
 
@@ -56,7 +54,7 @@ export function mutatingWebhooks({ store, registry, log, callWebhook: call }: We
     name: "MutatingAdmissionWebhook",
     mutate(request) {
       const candidates = configurations.candidates(request);
-      if (candidates.length > 0 && !exempt(request.kind)) return run(request, candidates);
+      if (candidates.length > 0 && !isExempt(request.kind)) return run(request, candidates);
     },
   };
 }
@@ -64,7 +62,7 @@ export function mutatingWebhooks({ store, registry, log, callWebhook: call }: We
 /** All at once; the first refusal, in the order of names, is the answer. */
 export function validatingWebhooks({ store, registry, log, callWebhook: call }: WebhookOptions): AdmissionStep {
   const configurations = new Configurations(store, registry, "validatingwebhookconfigurations");
-  const conditions = createConditionEvaluator();
+  const conditions = createConditionEvaluator(store);
   const dependencies = { log, call };
 
   async function run(request: AdmissionRequest, candidates: ReturnType<Configurations["candidates"]>): Promise<void> {
@@ -78,7 +76,7 @@ export function validatingWebhooks({ store, registry, log, callWebhook: call }: 
     name: "ValidatingAdmissionWebhook",
     validate(request) {
       const candidates = configurations.candidates(request);
-      if (candidates.length > 0 && !exempt(request.kind)) return run(request, candidates);
+      if (candidates.length > 0 && !isExempt(request.kind)) return run(request, candidates);
     },
   };
 }
