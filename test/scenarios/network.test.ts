@@ -45,9 +45,7 @@ test("the pod network: names, balancing, every type of Service, the API and the 
   await applyFolders(wherry, [], [join(folder, "caller")]);
   writeFileSync(join(folder, "crowd.yaml"), crowd);
   await using machine = await listen("0.0.0.0", 0);
-  // kubectl 1.33 may read from its WebSocket before it knows its own streams, and then says "Unknown stream id 1".
-  const env = { ...wherry.env, KUBECTL_REMOTE_COMMAND_WEBSOCKETS: "false" };
-  const options = { cwd: folder, env, variables: { OUTSIDE: outsideIP, MACHINE: String(machine.port) }, onStep };
+  const options = { cwd: folder, env: wherry.env, variables: { OUTSIDE: outsideIP, MACHINE: String(machine.port) }, onStep };
   await runTranscript(join(import.meta.dirname, "network.transcript"), options);
   if (isInOwnNetwork) {
     await using server = await listen(outsideIP, 80);

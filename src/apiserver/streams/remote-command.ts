@@ -41,6 +41,12 @@ function* pieces(chunk: Buffer): Generator<Buffer> {
   for (let at = 0; at < chunk.length; at += frameBytes) yield chunk.subarray(at, at + frameBytes);
 }
 
+/**
+ * kubectl reads before it has made the streams that it reads for, and throws away what comes too early ("Unknown stream
+ * id 1, discarding message"). From another machine nothing is that fast; from here a short command's output was lost.
+ */
+const clientStreamsMs = 20;
+
 export function runWebSocket(client: WebSocket, session: CommandSession, protocol: string, log: Log): void {
   const { stream } = session;
   const base64 = protocol.includes("base64");
@@ -67,9 +73,6 @@ export function runWebSocket(client: WebSocket, session: CommandSession, protoco
     if (channel === channels.status) end(Buffer.from(payload));
     else if (channel === channels.stdout || channel === channels.stderr) send(channel, Buffer.from(payload));
   });
-  // An empty message on the first channel that we write says that the command is there, as the kubelet does.
-  send(session.stdout ? channels.stdout : session.stderr ? channels.stderr : channels.status, Buffer.alloc(0));
-
   stream.on("data", (chunk: Buffer) => {
     try {
       reader.push(chunk);
@@ -82,6 +85,12 @@ export function runWebSocket(client: WebSocket, session: CommandSession, protoco
   stream.on("close", () => end(lostStatus()));
   stream.on("end", () => end(lostStatus()));
   stream.on("drain", () => client.resume());
+  stream.pause();
+  setTimeout(() => {
+    // An empty message on the first channel that we write says that the command is there, as the kubelet does.
+    send(session.stdout ? channels.stdout : session.stderr ? channels.stderr : channels.status, Buffer.alloc(0));
+    stream.resume();
+  }, clientStreamsMs);
 
   client.on("message", (data: RawData) => {
     const message = data as Buffer;
