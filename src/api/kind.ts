@@ -1,3 +1,4 @@
+import type { Conversions } from "./crd/conversion.ts";
 import type { FieldError } from "./field.ts";
 import type { KubeObject } from "./meta.ts";
 import type { Schema } from "./schema.ts";
@@ -55,10 +56,16 @@ export interface CustomKind {
   document(): object;
   /** In place of the walk over a built-in schema: prunes, names unknown fields, fills in defaults. The input stays as it is. Throws DecodeError. */
   walk(object: Record<string, unknown>, options: { partial?: boolean }): { value: Record<string, unknown>; unknownFields: string[] };
-  /** A stored object (of any version) as this version shows it: converted, pruned, with defaults; the very object when nothing changes. */
+  /** A stored object (of any version) as this version shows it: converted, pruned, with defaults; the very object when nothing changes. Throws ConversionPending. */
   fromStored(stored: KubeObject): KubeObject;
   /** An object of this version as it is stored. */
   toStored(object: KubeObject): KubeObject;
+  /** As {@link fromStored}, but what a webhook would convert keeps its fields: for who must not wait. */
+  renamed(object: KubeObject): KubeObject;
+  /** Set where a webhook converts. */
+  readonly conversions?: Conversions;
+  /** Set where this version is not the stored one and a webhook converts: to be awaited before {@link toStored}. */
+  readonly beforeStore?: (object: KubeObject) => Promise<void>;
 }
 
 export type Verb = "create" | "delete" | "deletecollection" | "get" | "list" | "patch" | "update" | "watch";

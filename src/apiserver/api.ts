@@ -10,6 +10,7 @@ import type { Random } from "../base/random.ts";
 import type { Entry, Store } from "../store/store.ts";
 import { admissionSteps } from "./admission/index.ts";
 import { createClient } from "./client.ts";
+import { withConversions } from "./crd/convert.ts";
 import { Definitions } from "./crd/definitions.ts";
 import { terminatingError, watchWhileServed } from "./crd/serving.ts";
 import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
@@ -70,7 +71,7 @@ export class Api {
     this.#webhooks = createWebhookClient(options);
     this.#rest = { ...options, admission: new Admission(admissionSteps({ ...options, callWebhook: this.#webhooks.call })) };
     this.#scaleAdmission = new ScaleAdmission(this.#rest.admission);
-    this.#definitions = new Definitions(this.#rest);
+    this.#definitions = new Definitions(this.#rest, this.#webhooks.call);
     this.#definitions.start();
   }
 
@@ -113,7 +114,7 @@ export class Api {
       // A Binding on its own names its pod.
       if (kind.resource === "bindings" && kind.group === "") return this.create(this.registry.byResource("", "v1", "pods")!, namespace, body, context, { name: boundName(body), subresource: "binding" });
       const virtual = this.virtual.get(`${kind.resource}.${kind.group}`);
-      return virtual ? virtual(kind, namespace, body, context) : this.#followed(kind, create(this.#rest, kind, namespace, body, context, options.shared));
+      return virtual ? virtual(kind, namespace, body, context) : this.#followed(kind, () => create(this.#rest, kind, namespace, body, context, options.shared));
     }
     switch (`${kind.resource}/${subresource}`) {
       case "pods/binding":
@@ -130,8 +131,8 @@ export class Api {
     const { subresource } = options;
     const part = partOf(kind, subresource);
     if (part) return update(this.#rest, part, namespace, name, body, context, undefined, options.shared);
-    if (subresource === undefined || subresource === "status") return this.#followed(kind, update(this.#rest, kind, namespace, name, body, context, subresource, options.shared));
-    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, "update", body, context);
+    if (subresource === undefined || subresource === "status") return this.#followed(kind, () => update(this.#rest, kind, namespace, name, body, context, subresource, options.shared));
+    if (subresource === "scale" && kind.scale) return withConversions(this.store, kind, () => this.#scale(kind, namespace, name, "update", body, context));
     if (`${kind.resource}/${subresource}` === "namespaces/finalize") {
       const finalizers = (decode(kind, body, context, true)["spec"] as { finalizers?: string[] } | undefined)?.finalizers ?? [];
       return rewrite(this.#rest, kind, undefined, name, context.dryRun, (old) => ({ ...old, spec: { ...(old["spec"] as object), finalizers } }));
@@ -144,14 +145,14 @@ export class Api {
     const part = partOf(kind, subresource);
     if (part && type === "apply") return apply(this.#rest, part, namespace, name, body, context);
     if (part && type !== "apply") return patch(this.#rest, part, namespace, name, type, body, context);
-    if (type === "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, apply(this.#rest, kind, namespace, name, body, context, subresource));
-    if (type !== "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, patch(this.#rest, kind, namespace, name, type, body, context, subresource));
-    if (subresource === "scale" && kind.scale) return this.#scale(kind, namespace, name, type, body, context);
+    if (type === "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, () => apply(this.#rest, kind, namespace, name, body, context, subresource));
+    if (type !== "apply" && (subresource === undefined || subresource === "status")) return this.#followed(kind, () => patch(this.#rest, kind, namespace, name, type, body, context, subresource));
+    if (subresource === "scale" && kind.scale) return withConversions(this.store, kind, () => this.#scale(kind, namespace, name, type, body, context));
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "patch");
   }
 
   delete(kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
-    return this.#followed(kind, remove(this.#rest, kind, namespace, name, options, context));
+    return this.#followed(kind, () => remove(this.#rest, kind, namespace, name, options, context));
   }
 
   /** Whether this stream to a pod may be opened: throws the StatusError if not. */
@@ -174,9 +175,10 @@ export class Api {
   }
 
   /** Who wrote a definition finds its kind served when the answer comes. */
-  async #followed<T>(kind: Kind, writing: Promise<T>): Promise<T> {
-    if (kind.group !== "apiextensions.k8s.io") return writing;
-    const written = await writing;
+  async #followed<T>(kind: Kind, write: () => Promise<T>): Promise<T> {
+    if (kind.custom) return withConversions(this.store, kind, write);
+    if (kind.group !== "apiextensions.k8s.io") return write();
+    const written = await write();
     const { object = written } = written as { object?: unknown };
     this.#definitions.refresh((object as KubeObject).metadata.name);
     return written;

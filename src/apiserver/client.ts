@@ -3,6 +3,7 @@ import type { Kind } from "../api/kind.ts";
 import { apiVersionOf, type GroupVersionResource, type KubeList, type WatchEvent } from "../api/meta.ts";
 import { StatusError } from "../api/status.ts";
 import type { Api } from "./api.ts";
+import { withConversions } from "./crd/convert.ts";
 import type { Identity, WriteContext } from "./rest/context.ts";
 import { computeList, computeOne } from "./rest/computed.ts";
 import { objectOf } from "./rest/keys.ts";
@@ -20,16 +21,21 @@ export function createClient(api: Api, identity: Identity, userAgent: string): C
   return {
     async get<T>(resource: GroupVersionResource, namespace: string | undefined, name: string, options: { subresource?: string } = {}): Promise<T> {
       const kind = kindOf(resource);
-      return (options.subresource === undefined ? objectOf(kind, kind.computed ? await computeOne(api.store, kind, namespace, name) : api.get(kind, namespace, name)) : api.getSubresource(kind, namespace, name, options.subresource)) as T;
+      const computed = kind.computed && options.subresource === undefined ? await computeOne(api.store, kind, namespace, name) : undefined;
+      return (await withConversions(api.store, kind, () => (options.subresource === undefined ? objectOf(kind, computed ?? api.get(kind, namespace, name)) : api.getSubresource(kind, namespace, name, options.subresource)))) as T;
     },
     async list<T>(resource: GroupVersionResource, options: ListOptions = {}): Promise<KubeList<T>> {
       const kind = kindOf(resource);
-      const listed = kind.computed ? await computeList(api.store, kind, options) : api.list(kind, options);
+      const computed = kind.computed ? await computeList(api.store, kind, options) : undefined;
+      const { listed, items } = await withConversions(api.store, kind, () => {
+        const found = computed ?? api.list(kind, options);
+        return { listed: found, items: found.entries.map((entry) => objectOf(kind, entry) as T) };
+      });
       return {
         apiVersion: apiVersionOf(kind.group, kind.version),
         kind: kind.listKind ?? `${kind.kind}List`,
         metadata: { resourceVersion: String(listed.revision), ...(listed.continue !== undefined && { continue: listed.continue }), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) },
-        items: listed.entries.map((entry) => objectOf(kind, entry) as T),
+        items,
       };
     },
     watch<T>(resource: GroupVersionResource, options: WatchOptions = {}): AsyncIterable<WatchEvent<T>> {

@@ -1,6 +1,7 @@
 import type { CustomKind, Kind, Subresource, Verb } from "../kind.ts";
 import { apiVersionOf, type KubeObject } from "../meta.ts";
 import { customColumns } from "./columns.ts";
+import { Conversions, type ConvertObjects } from "./conversion.ts";
 import type { CustomResourceDefinition, DefinitionVersion } from "./definition.ts";
 import { parseJsonPath } from "./json-path.ts";
 import type { JSONSchemaProps } from "./json-schema.ts";
@@ -19,10 +20,11 @@ const allVerbs: readonly Verb[] = ["delete", "deletecollection", "get", "list", 
 const terminatingVerbs: readonly Verb[] = ["delete", "deletecollection", "get", "list", "watch"];
 
 /** The kinds that a definition serves, the version that objects are stored in first. */
-export function kindsOf(definition: CustomResourceDefinition, source: SchemaSource): Kind[] {
+export function kindsOf(definition: CustomResourceDefinition, source: SchemaSource, convert?: ConvertObjects): Kind[] {
   const { versions } = definition.spec;
   const storage = versions.find((version) => version.storage)!;
-  return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source));
+  const conversions = convert && new Conversions(convert);
+  return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source, conversions));
 }
 
 /** The kind as it is stored, served or not. */
@@ -31,7 +33,7 @@ export function storageKindOf(definition: CustomResourceDefinition, source: Sche
   return kindOf(definition, storage, storage, source);
 }
 
-function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource): Kind {
+function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource, conversions?: Conversions): Kind {
   const { group, scope } = spec;
   const names = { ...spec.names, ...status?.acceptedNames };
   const terminating = metadata.deletionTimestamp !== undefined;
@@ -39,6 +41,7 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
   const { status: statusSubresource, scale } = version.subresources ?? {};
   const apiVersion = apiVersionOf(group, version.name);
   const storedVersion = apiVersionOf(group, storage.name);
+  const shaped = (object: KubeObject) => shapeObject(schema(), object, { lenient: true }).value as KubeObject;
 
   const custom: CustomKind = {
     terminating,
@@ -46,11 +49,14 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     selectable: (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, "")),
     document: () => source(version.name),
     walk: (object, { partial }) => shapeObject(schema(), object, { partial: partial ?? false }),
-    fromStored(stored) {
-      const converted = stored.apiVersion === apiVersion ? stored : { ...stored, apiVersion };
-      return shapeObject(schema(), converted, { lenient: true }).value as KubeObject;
+    ...(conversions && { conversions }),
+    fromStored: (stored) => shaped(conversions && stored.apiVersion !== apiVersion ? conversions.get(stored, apiVersion) : named(stored, apiVersion)),
+    toStored(object) {
+      if (!conversions || object.apiVersion === storedVersion) return named(object, storedVersion);
+      return conversions.get(object, storedVersion);
     },
-    toStored: (object) => (object.apiVersion === storedVersion ? object : { ...object, apiVersion: storedVersion }),
+    renamed: (object) => shaped(named(object, apiVersion)),
+    ...(conversions && apiVersion !== storedVersion && { beforeStore: (object: KubeObject) => conversions.settle([object], storedVersion) }),
   };
 
   return {
@@ -88,6 +94,9 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     }),
   };
 }
+
+/** The same object under the name of another version: all that differs where nothing converts. */
+const named = (object: KubeObject, apiVersion: string): KubeObject => (object.apiVersion === apiVersion ? object : { ...object, apiVersion });
 
 const objectVerbs: readonly Verb[] = ["get", "patch", "update"];
 

@@ -10,7 +10,9 @@ import { type Entry, type Store, type Watch } from "../../store/store.ts";
 import { keyOf, objectOf, prefixOf } from "../rest/keys.ts";
 import { rewrite } from "../rest/update.ts";
 import type { RestDependencies } from "../rest/context.ts";
+import type { CallWebhook } from "../webhooks/call.ts";
 import { Cleanup } from "./cleanup.ts";
+import { webhookConversion } from "./convert.ts";
 import { conditionsFor, type NamesTaken, namesOf } from "./conditions.ts";
 
 /**
@@ -23,6 +25,7 @@ export class Definitions {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #rest: RestDependencies;
+  readonly #call: CallWebhook;
   readonly #kind: Kind;
   readonly #builtin: readonly Kind[];
   /** By the definition's name: the entry that is followed, and the kinds that it serves. */
@@ -30,8 +33,10 @@ export class Definitions {
   readonly #cleanups = new Map<string, Cleanup>();
   #watch: Watch | undefined;
 
-  constructor(rest: RestDependencies) {
+  /** `call` reaches conversion webhooks. */
+  constructor(rest: RestDependencies, call: CallWebhook) {
     this.#rest = rest;
+    this.#call = call;
     this.#store = rest.store;
     this.#registry = rest.registry;
     this.#clock = rest.clock;
@@ -82,7 +87,7 @@ export class Definitions {
     const established = isCondition({ status }, "Established");
     const shown = { ...definition, status };
     const unchanged = before && sameServing(before.definition, shown);
-    const kinds = unchanged ? before.kinds : established ? kindsOf(shown, this.#source(name)) : [];
+    const kinds = unchanged ? before.kinds : established ? kindsOf(shown, this.#source(name), shown.spec.conversion?.strategy === "Webhook" ? webhookConversion(shown, this.#call) : undefined) : [];
     this.#followed.set(name, { entry, definition: shown, kinds });
     if (!unchanged) {
       for (const kind of before?.kinds ?? []) if (!kinds.some((next) => next.version === kind.version && next.resource === kind.resource)) this.#registry.remove(kind.group, kind.version, kind.resource);
@@ -110,8 +115,9 @@ export class Definitions {
   }
 
   #lookAgain({ spec, metadata }: CustomResourceDefinition): void {
-    for (const [name, { definition, entry }] of [...this.#followed]) {
-      if (name === metadata.name || definition.spec.group !== spec.group || isCondition(definition, "NamesAccepted")) continue;
+    // Taken out and put in again on the way: only those that were there before.
+    const waiting = [...this.#followed].filter(([name, { definition }]) => name !== metadata.name && definition.spec.group === spec.group && !isCondition(definition, "NamesAccepted"));
+    for (const [name, { entry }] of waiting) {
       this.#followed.delete(name);
       this.#take(name, entry);
     }

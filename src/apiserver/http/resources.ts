@@ -6,6 +6,7 @@ import { notSupported, forbidden, required } from "../../api/field.ts";
 import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
 import type { Api } from "../api.ts";
+import { withConversions } from "../crd/convert.ts";
 import type { WriteContext } from "../rest/context.ts";
 import { computeList, computeOne } from "../rest/computed.ts";
 import { decodeRequest } from "../rest/decode.ts";
@@ -37,15 +38,17 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
 
   switch (info.verb) {
     case "get": {
+      if (kind.custom) return withConversions(api.store, kind, () => (subresource === undefined ? answerEntry(exchange, api.get(kind, namespace, name!), kind, form, include, api) : answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api)));
       if (subresource !== undefined) return answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api);
       return answerEntry(exchange, kind.computed ? await computeOne(api.store, kind, namespace, name!) : api.get(kind, namespace, name!), kind, form, include, api);
     }
     case "list":
       requireVerb(kind, "list");
+      if (kind.custom) return withConversions(api.store, kind, () => answerListed(exchange, api, kind, api.list(kind, listOptions(query, namespace)), form, include));
       return kind.computed ? answerListed(exchange, api, kind, await computeList(api.store, kind, listOptions(query, namespace)), form, include) : answerListed(exchange, api, kind, api.list(kind, listOptions(query, namespace)), form, include);
     case "watch":
       requireVerb(kind, "watch");
-      return serveWatch(api, kind, watchOptions(query, namespace), exchange, form, include, random);
+      return withConversions(api.store, kind, () => serveWatch(api, kind, watchOptions(query, namespace), exchange, form, include, random));
     case "create": {
       if (subresource === undefined && name !== undefined) throw methodNotAllowed();
       if (subresource === undefined) requireVerb(kind, "create");

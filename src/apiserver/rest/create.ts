@@ -77,6 +77,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
       if (store.get(key)) throw alreadyExistsError(kind, metadata.name, isGoing(store.get(key)));
       return dryEntry(key, object);
     }
+    await kind.custom?.beforeStore?.(object);
     return await store.put(key, 0, encoder(kind, object));
   } catch (error) {
     admission.release(request);
@@ -89,9 +90,12 @@ const isGoing = (entry: Entry | undefined): boolean => (entry?.object as KubeObj
 
 /** Encodes for the store, in the stored version, with the revision that the write gets. */
 export function encoder(kind: Kind, object: KubeObject): (revision: number) => Encoded {
+  const base = kind.custom?.toStored(object) ?? object;
   return (revision) => {
-    const withRevision = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-    const stored = (kind.storedAs ?? kind.custom)?.toStored(withRevision) ?? withRevision;
+    const withRevision = { ...base, metadata: { ...base.metadata, resourceVersion: String(revision) } };
+    const stored = kind.storedAs?.toStored(withRevision) ?? withRevision;
+    // Whoever wrote it knows what it is in this version.
+    if (base !== object) kind.custom?.conversions?.set(stored, { ...object, metadata: withRevision.metadata });
     const bytes = Buffer.from(JSON.stringify(stored));
     if (bytes.length > limits.objectBytesMax) throw requestTooLargeError(`etcdserver: request is too large: the object has ${bytes.length} bytes, at most ${limits.objectBytesMax} are stored`);
     return { bytes, object: deepFreeze(stored) };

@@ -53,6 +53,7 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
     }
     if (context.dryRun) return { object, gone: !stays };
     try {
+      await kind.custom?.beforeStore?.(object);
       const written = stays ? await store.put(key, entry.revision, encoder(kind, object)) : await store.delete(key, entry.revision, encoder(kind, object));
       return { object: objectOf(kind, written), gone: !stays };
     } catch (error) {

@@ -1,3 +1,4 @@
+import { ConversionPending } from "../../api/crd/conversion.ts";
 import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import { deepFreeze } from "../../store/entry.ts";
@@ -34,6 +35,16 @@ function customObjectOf(kind: Kind, entry: Entry): KubeObject {
   const object = kind.custom!.fromStored(stored);
   customObjects.set(entry, { kind, object: object === stored ? undefined : new WeakRef(deepFreeze(object)) });
   return object;
+}
+
+/** What a watch selects by: it does not wait for a webhook, which must not change labels and names anyway. */
+export function selectableOf(kind: Kind, entry: Entry): KubeObject {
+  try {
+    return objectOf(kind, entry);
+  } catch (error) {
+    if (error instanceof ConversionPending) return kind.custom!.renamed(error.object);
+    throw error;
+  }
 }
 
 /** Encoded JSON as this version shows it. */

@@ -62,8 +62,10 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   if (object.apiVersion === apiVersion) return object;
   const source = kindAt(registry, object.apiVersion, object.kind);
   const bareObject = withoutZeros(object, { nulls: source?.custom !== undefined }) as KubeObject;
-  const stored = (source?.storedAs ?? source?.custom)?.toStored(bareObject) ?? bareObject;
-  return withZeros(shapeOfKind(target), { ...((target.storedAs ?? target.custom)?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }) as KubeObject;
+  // Who owns which field does not wait for a webhook.
+  if (target.custom) return withZeros(shapeOfKind(target), target.custom.renamed(bareObject)) as KubeObject;
+  const stored = source?.storedAs?.toStored(bareObject) ?? bareObject;
+  return withZeros(shapeOfKind(target), { ...(target.storedAs?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }) as KubeObject;
 }
 
 const roots = new WeakMap<Schema, Shape>();

@@ -110,6 +110,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   if (isSame(object, old)) return entry;
   if (context.dryRun) return dryEntry(key, object);
   try {
+    await kind.custom?.beforeStore?.(object);
     // The last finalizer gone from an object that is being deleted: it goes now.
     if (old.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object)) return await store.delete(key, entry.revision, encoder(kind, object));
     return await store.put(key, entry.revision, encoder(kind, object));
@@ -161,6 +162,7 @@ export async function rewrite(dependencies: RestDependencies, kind: Kind, namesp
     if (!entry) throw notFoundError(kind, name);
     const object = next(objectOf(kind, entry));
     if (dryRun) return object;
+    await kind.custom?.beforeStore?.(object);
     const gone = object.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object);
     try {
       return objectOf(kind, gone ? await store.delete(key, entry.revision, encoder(kind, object)) : await store.put(key, entry.revision, encoder(kind, object)));

@@ -3,7 +3,7 @@ import type { Kind } from "../../api/kind.ts";
 import type { KubeObject, WatchEventType } from "../../api/meta.ts";
 import { goneRevisionError, StatusError, tooLargeRevisionError } from "../../api/status.ts";
 import { type Entry, RevisionCompactedError, type Store, type Watch } from "../../store/store.ts";
-import { objectOf, prefixOf } from "./keys.ts";
+import { prefixOf, selectableOf } from "./keys.ts";
 import { filterOf, list, passes, revisionOf, watchListForbidden } from "./read.ts";
 
 /** What a watch tells: entries, so that bytes are encoded once for all watchers; bookmarks carry a revision only. */
@@ -47,7 +47,7 @@ export function openWatch(store: Store, kind: Kind, options: WatchOptions, sink:
     if (options.sendInitialEvents === true) initial.push({ type: "BOOKMARK", revision, initialEventsEnd: true });
   }
 
-  const matches = (entry: Entry | undefined) => entry !== undefined && (!selects || passes(kind, filter, objectOf(kind, entry)));
+  const matches = (entry: Entry | undefined) => entry !== undefined && (!selects || passes(kind, filter, selectableOf(kind, entry)));
   let watch: Watch;
   try {
     watch = store.watch(prefix, start, {
