@@ -185,6 +185,23 @@ test("what is refused, in upstream's words", async (t) => {
   assert.match(uid.message, /uid mismatch: the provided object specified uid x, and no existing object was found$/);
 });
 
+test("nonsense is refused, and nothing lies in the store after it", async (t) => {
+  const server = await start(t);
+  const client = server.http();
+  const before = server.api.store.revision;
+  const head = '"apiVersion":"v1","kind":"ConfigMap"';
+  const bodies = ["", "null", "1", "[]", '"text"', "{", "a: [", "{}", `{${head}}`, `{${head},"metadata":1}`, `{${head},"metadata":{}}`, `{${head},"metadata":{"name":1}}`, `{${head},"metadata":{"name":"cm","labels":[]}}`, `{${head},"metadata":{"name":"cm","finalizers":[{}]}}`, `{${head},"metadata":{"name":"cm","ownerReferences":[null]}}`, `{${head},"metadata":{"name":"cm","__proto__":{}}}`, '{"apiVersion":1,"kind":[]}', "%", "\u0000", `a: &a [1,1,1,1,1,1,1,1,1]\n${"bcdefghij".split("").map((name, index) => `${name}: &${name} [${Array.from({ length: 9 }, () => `*${"abcdefghij"[index]}`).join(",")}]`).join("\n")}\n`, `{${head},"metadata":{"name":"cm"},"data":${'{"a":'.repeat(2000)}1${"}".repeat(2000)}}`];
+  for (const body of bodies) {
+    const status = await sendText(server, body);
+    assert.equal(status.kind, "Status", body.slice(0, 60));
+    assert.ok((status["code"] as number) >= 400, `${body.slice(0, 60)}: ${JSON.stringify(status)}`);
+    assert.doesNotMatch(String(status["message"]), /TypeError|RangeError|undefined|Cannot read/, body.slice(0, 60));
+  }
+  const review = { apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", metadata: { name: "r" }, spec: { token: "t" } };
+  await assert.rejects(client.raw("PATCH", "/apis/authentication.k8s.io/v1/tokenreviews/r?fieldManager=me", review, yaml), { code: 405 });
+  assert.equal(server.api.store.revision, before);
+});
+
 test("who may patch and not create cannot create by applying", async (t) => {
   const server = await start(t);
   const rules = [{ apiGroups: [""], resources: ["configmaps"], verbs: ["patch", "get"] }];

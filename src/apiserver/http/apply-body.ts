@@ -20,12 +20,26 @@ export async function readConfig(bytes: Buffer, context: Pick<WriteContext, "fie
   } catch (error) {
     throw badRequestError(`error decoding YAML: error converting YAML to JSON: yaml: ${problemOf(error)}`);
   }
+  // Aliases may make a few lines as large as memory is.
+  if (!fits(config, 10 * text.length)) throw badRequestError("error decoding YAML: error converting YAML to JSON: yaml: document contains excessive aliasing");
   try {
     if (context.fieldValidation !== "Ignore") parseYaml(text);
   } catch (error) {
     judge([problemOf(error)], context);
   }
   return config;
+}
+
+/** Whether the value has at most so many nodes, aliases written out. */
+function fits(value: unknown, nodesMax: number): boolean {
+  let left = nodesMax;
+  const visit = (node: unknown): boolean => {
+    if (--left < 0) return false;
+    if (typeof node !== "object" || node === null) return true;
+    for (const child of Object.values(node)) if (!visit(child)) return false;
+    return true;
+  };
+  return visit(value);
 }
 
 /** What js-yaml threw, with the line first, as Go's reader says it. */
