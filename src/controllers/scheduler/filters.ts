@@ -118,7 +118,9 @@ function ports(pod: Pod, { pods }: Candidate): Refusal | undefined {
 function fits(pod: Pod, { node, pods, used }: Candidate): Refusal | undefined {
   const reasons = pods.length + 1 > Number(node.status?.allocatable?.["pods"] ?? 110) ? ["Too many pods"] : [];
   reasons.push(...lacking(pod, node, used).map((name) => `Insufficient ${name}`));
-  return reasons.length > 0 ? resolvable(...reasons) : undefined;
+  if (reasons.length === 0) return undefined;
+  // More than the whole node has: nobody's going would help.
+  return lacking(pod, node, new Map()).length > 0 ? final(...reasons) : resolvable(...reasons);
 }
 
 interface Constraint {

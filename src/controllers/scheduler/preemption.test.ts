@@ -49,7 +49,8 @@ const refused = (why: string): string[] => ["a Unschedulable", `(FailedSchedulin
 const cases: [why: string, pods: string[], plan: string[], budgets?: PodDisruptionBudget[]][] = [
   ["the lesser makes room", ["a 1000m p5", "b 1500m p1 on"], [...ended("b"), ...nominated]],
   ["equals do not", ["a 1000m p5", "b 1500m p5 on"], refused("0/1 nodes are available: 1 No preemption victims found for incoming pod.")],
-  ["it would not help", ["a 3000m p5", "b 1500m p1 on"], refused("0/1 nodes are available: 1 Insufficient cpu.")],
+  ["more than the node has", ["a 3000m p5", "b 1500m p1 on"], refused("0/1 nodes are available: 1 Preemption is not helpful for scheduling.")],
+  ["others as important hold the rest", ["a 1500m p5", "b 500m p1 on", "c 1000m p5 on"], refused("0/1 nodes are available: 1 Insufficient cpu.")],
   ["it must not", ["a 1000m p5 never", "b 1500m p1 on"], refused("not eligible due to preemptionPolicy=Never.")],
   ["another reason than room", ["a 1000m p5 tainted", "b 1500m p1 on"], ["a Unschedulable", "(FailedScheduling: 0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.)"]],
   ["no more than needed, the least important", ["a 1000m p5", "b 1000m p1 on", "c 1000m p2 on"], [...ended("b"), ...nominated]],
