@@ -18,10 +18,11 @@ export interface DispatchDependencies {
 
 /**
  * Asks one webhook. Gives its verdict, or undefined when it could not be asked and that is ignored; throws the
- * StatusError with which the request is refused.
+ * StatusError with which the request is refused. `index` is its place among those concerned, for the audit log.
  * Source: k8s.io/apiserver/pkg/admission/plugin/webhook/{mutating,validating}/dispatcher.go.
  */
-export async function ask(dependencies: DispatchDependencies, { hook, kind }: Candidate, request: AdmissionRequest, mutating: boolean): Promise<Verdict | undefined> {
+export async function ask(dependencies: DispatchDependencies, { hook, kind }: Candidate, request: AdmissionRequest, mutating: boolean, index: number): Promise<Verdict | undefined> {
+  const place = `round_${request.round ?? 0}_index_${index}`;
   if (request.dryRun && hook.sideEffects !== "None" && hook.sideEffects !== "NoneOnDryRun") throw badRequestError(`admission webhook ${JSON.stringify(hook.name)} does not support dry run`);
   const { log, call } = dependencies;
   let verdict: Verdict;
@@ -33,8 +34,7 @@ export async function ask(dependencies: DispatchDependencies, { hook, kind }: Ca
     const why = `failed calling webhook ${JSON.stringify(hook.name)}: ${failureText(error as Error)}`;
     if (hook.failurePolicy !== "Ignore") throw internalError(why);
     log.warn("a webhook could not be asked, and its failurePolicy is Ignore", { webhook: hook.name, configuration: hook.configuration, error: why });
-    const key = `${mutating ? "mutation" : "validating"}.webhook.admission.k8s.io/failed-open`;
-    annotate(request, `failed-open.${key}/${hook.id}`, hook.name);
+    annotate(request, `failed-open.${mutating ? "mutation" : "validating"}.webhook.admission.k8s.io/${place}`, hook.name);
     return undefined;
   }
   for (const [key, value] of Object.entries(verdict.auditAnnotations)) annotate(request, `${hook.name}/${key}`, value);
@@ -47,6 +47,11 @@ function failureText(error: Error): string {
   if (error instanceof ReviewError) return error.message.startsWith("received ") || error.message.startsWith("could not ") ? error.message : `received invalid webhook response: ${error.message}`;
   if (error instanceof WebhookConfigError) return `could not get REST client: ${error.message}`;
   return `failed to call webhook: ${error.message}`;
+}
+
+/** For the audit log: that a webhook was asked to change the request, and whether it did. */
+export function noteMutation(request: AdmissionRequest, { hook }: Candidate, index: number, mutated: boolean): void {
+  annotate(request, `mutation.webhook.admission.k8s.io/round_${request.round ?? 0}_index_${index}`, JSON.stringify({ configuration: hook.configuration, webhook: hook.name, mutated }));
 }
 
 function annotate(request: AdmissionRequest, key: string, value: string): void {
@@ -80,12 +85,14 @@ function patched(hook: Hook, request: AdmissionRequest, object: KubeObject, as: 
     return next;
   } catch (error) {
     if (error instanceof StatusError && error.message.startsWith("the namespace of")) throw error;
-    throw internalError(`admission webhook ${JSON.stringify(hook.name)}: ${(error as Error).message}`);
+    // Why a patch does not fit is the client's business elsewhere; here it is the webhook's author who must know.
+    const { message, cause } = error as Error;
+    throw internalError(`the patch of admission webhook ${JSON.stringify(hook.name)} cannot be applied: ${cause instanceof Error ? cause.message : message}`);
   }
 }
 
 /** Others hold on to the object and to its metadata: both stay, with other content. */
-function replaceContent(object: KubeObject, next: KubeObject): void {
+export function replaceContent(object: KubeObject, next: KubeObject): void {
   const { metadata } = object;
   const refill = (target: object, content: object) => {
     for (const key of Object.keys(target)) delete (target as Record<string, unknown>)[key];

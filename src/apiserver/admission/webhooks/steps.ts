@@ -5,7 +5,7 @@ import { semanticEqual } from "../../../api/validation/checks.ts";
 import { isExempt } from "../policies/exempt.ts";
 import { createConditionEvaluator } from "./conditions.ts";
 import { Configurations } from "./configurations.ts";
-import { applyPatch, ask } from "./dispatch.ts";
+import { applyPatch, ask, noteMutation } from "./dispatch.ts";
 import { isChosen } from "./match.ts";
 
 export type WebhookOptions = Pick<ApiOptions, "store" | "registry" | "log"> & { callWebhook: CallWebhook };
@@ -36,12 +36,14 @@ export function mutatingWebhooks({ store, registry, log, callWebhook: call }: We
     };
     // Other steps of the second round have changed what the webhooks had seen.
     if (request.round === 1 && !semanticEqual(state.output, request.object)) wantAgain();
-    for (const candidate of candidates) {
+    for (const [index, candidate] of candidates.entries()) {
       const { hook } = candidate;
       if (request.round === 1 && !state.wanted.has(hook.id)) continue;
       if (!isChosen(store, candidate, request, conditions)) continue;
-      const verdict = await ask(dependencies, candidate, request, true);
-      if (verdict?.patch && applyPatch(candidate, request, verdict.patch)) {
+      const verdict = await ask(dependencies, candidate, request, true, index);
+      const changed = verdict?.patch !== undefined && applyPatch(candidate, request, verdict.patch);
+      noteMutation(request, candidate, index, changed);
+      if (changed) {
         wantAgain();
         request.reinvoke = true;
       }
@@ -67,7 +69,7 @@ export function validatingWebhooks({ store, registry, log, callWebhook: call }: 
 
   async function run(request: AdmissionRequest, candidates: ReturnType<Configurations["candidates"]>): Promise<void> {
     const chosen = candidates.filter((candidate) => isChosen(store, candidate, request, conditions));
-    const results = await Promise.allSettled(chosen.map((candidate) => ask(dependencies, candidate, request, false)));
+    const results = await Promise.allSettled(chosen.map((candidate, index) => ask(dependencies, candidate, request, false, index)));
     const refused = results.find((result) => result.status === "rejected");
     if (refused) throw refused.reason;
   }

@@ -159,7 +159,7 @@ for (const [raw, text] of badAnswers) {
 
 test("a patch that does not fit, or that breaks the object, refuses the write", async () => {
   await hook(mutating, () => ({ patch: [{ op: "remove", path: "/data/none" }] }), {}, "misfit");
-  assert.equal((await refusal(create("x"))).code, 500);
+  assert.deepEqual(await refusal(create("x")), { code: 500, reason: "InternalError", message: `Internal error occurred: the patch of admission webhook "misfit.test.example.com" cannot be applied: doc is missing path: "/data/none"` });
   await api.client.delete(mutating, undefined, "misfit");
   await hook(mutating, () => ({ patch: [{ op: "replace", path: "/metadata/labels", value: { "not a label": "x" } }] }), {}, "breaks");
   assert.equal((await refusal(create("x", {}, { a: "b" }))).code, 422);
