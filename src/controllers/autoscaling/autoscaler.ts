@@ -45,7 +45,7 @@ export class HorizontalAutoscaler {
   readonly #recorder: EventRecorder;
   readonly #autoscalers: Informer<any>;
   readonly #pods: Informer<Pod & { metadata: KubeObject["metadata"] }>;
-  readonly #keys = new Map<string, { history: History; timer: Timer | undefined; dueMs: number; running: Promise<void> | undefined; again: boolean; selector: Selector | undefined }>();
+  readonly #keys = new Map<string, { history: History; timer: Timer | undefined; dueMs: number; running: Promise<void> | undefined; nextMs: number; selector: Selector | undefined }>();
   readonly #unsubscribe: (() => void)[] = [];
   #stopped = false;
 
@@ -89,9 +89,9 @@ export class HorizontalAutoscaler {
   #lookIn(key: string, ms: number): void {
     if (this.#stopped) return;
     let entry = this.#keys.get(key);
-    if (!entry) this.#keys.set(key, (entry = { history: newHistory(), timer: undefined, dueMs: Number.POSITIVE_INFINITY, running: undefined, again: false, selector: undefined }));
+    if (!entry) this.#keys.set(key, (entry = { history: newHistory(), timer: undefined, dueMs: Number.POSITIVE_INFINITY, running: undefined, nextMs: Number.POSITIVE_INFINITY, selector: undefined }));
     if (entry.running) {
-      if (ms === 0) entry.again = true;
+      entry.nextMs = Math.min(entry.nextMs, ms);
       return;
     }
     const dueMs = this.#options.clock.monotonicMs() + ms;
@@ -104,9 +104,9 @@ export class HorizontalAutoscaler {
         .catch((error: unknown) => this.#options.log.debug("an autoscaler waits for its next turn", { key, error: (error as Error).message }))
         .then(() => {
           entry.running = undefined;
-          const again = entry.again;
-          entry.again = false;
-          if (this.#keys.get(key) === entry) this.#lookIn(key, again ? 0 : (this.#options.syncMs ?? 15_000));
+          const nextMs = Math.min(entry.nextMs, this.#options.syncMs ?? 15_000);
+          entry.nextMs = Number.POSITIVE_INFINITY;
+          if (this.#keys.get(key) === entry) this.#lookIn(key, nextMs);
         });
     });
   }
