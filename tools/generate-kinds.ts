@@ -27,7 +27,7 @@ const served: [group: string, versions: string[]][] = [
   ["policy", ["v1"]],
   ["rbac.authorization.k8s.io", ["v1"]],
   ["storage.k8s.io", ["v1"]],
-  ["admissionregistration.k8s.io", ["v1"]],
+  ["admissionregistration.k8s.io", ["v1", "v1beta1"]],
   ["apiextensions.k8s.io", ["v1"]],
   ["scheduling.k8s.io", ["v1"]],
   ["coordination.k8s.io", ["v1"]],

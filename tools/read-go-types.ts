@@ -16,6 +16,7 @@ if (checkouts === undefined) throw new Error("usage: node tools/read-go-types.ts
 const groups = "admissionregistration apps authentication authorization autoscaling batch certificates coordination core discovery events flowcontrol networking node policy rbac resource scheduling storage".split(" ");
 const packages: [folder: string, name: string][] = [
   ...groups.map((group): [string, string] => [`api/${group}/v1`, `io.k8s.api.${group}.v1`]),
+  ["api/admissionregistration/v1beta1", "io.k8s.api.admissionregistration.v1beta1"],
   ["api/autoscaling/v2", "io.k8s.api.autoscaling.v2"],
   ["apimachinery/pkg/apis/meta/v1", "io.k8s.apimachinery.pkg.apis.meta.v1"],
   ["apiextensions-apiserver/pkg/apis/apiextensions/v1", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"],

@@ -1,4 +1,5 @@
 import type { Strategy } from "../kind.ts";
+import { mutatingAdmissionPolicy, mutatingAdmissionPolicyBinding } from "./admissionregistration/mutating-policies.ts";
 import { validatingAdmissionPolicy, validatingAdmissionPolicyBinding } from "./admissionregistration/policies.ts";
 import { mutatingWebhookConfiguration, validatingWebhookConfiguration } from "./admissionregistration/webhooks.ts";
 import { customResourceDefinition } from "./apiextensions/custom-resource-definition.ts";
@@ -60,6 +61,8 @@ export const strategies: readonly KindCode[] = [
   of("", "secrets", secret),
   of("", "serviceaccounts", serviceAccount),
   of("", "services", service),
+  of("admissionregistration.k8s.io", "mutatingadmissionpolicies", mutatingAdmissionPolicy),
+  of("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", mutatingAdmissionPolicyBinding),
   of("admissionregistration.k8s.io", "mutatingwebhookconfigurations", mutatingWebhookConfiguration),
   of("admissionregistration.k8s.io", "validatingadmissionpolicies", validatingAdmissionPolicy),
   of("admissionregistration.k8s.io", "validatingadmissionpolicybindings", validatingAdmissionPolicyBinding),

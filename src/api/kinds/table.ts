@@ -101,6 +101,8 @@ const categories: Record<string, string[]> = {
     [
       "customresourcedefinitions.apiextensions.k8s.io",
       "apiservices.apiregistration.k8s.io",
+      "mutatingadmissionpolicies.admissionregistration.k8s.io",
+      "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
       "mutatingwebhookconfigurations.admissionregistration.k8s.io",
       "validatingwebhookconfigurations.admissionregistration.k8s.io",
       "validatingadmissionpolicies.admissionregistration.k8s.io",
@@ -167,7 +169,7 @@ export function kindOfDefinition(name: string): { group: string; version: string
 
 const packages = new Map<string, Package | undefined>();
 /** Packages by the short names that types use: one file each. */
-const packageKey = /^[a-z]+\.v\d+$/;
+const packageKey = /^[a-z]+\.v\d+(beta\d+)?$/;
 
 function packageOf(key: string): Package | undefined {
   if (!packages.has(key)) {

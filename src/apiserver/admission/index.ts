@@ -8,6 +8,7 @@ import { podRefusals } from "./pod-refusals.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
 import { podSecurity } from "./pod-security/step.ts";
+import { mutatingPolicies } from "./policies/mutating.ts";
 import { policyStatus } from "./policies/type-check.ts";
 import { validatingPolicies } from "./policies/validating.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
@@ -38,6 +39,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   claimResize(options),
   runtimeClass(options),
   defaultIngressClass(options),
+  mutatingPolicies(options),
   mutatingWebhooks(options),
   serviceAddresses(options),
   podRefusals(),

@@ -12,10 +12,13 @@ export class OutOfBudget extends Error {
 }
 
 /** @throws ExpressionError, OutOfBudget */
-export function evaluate(program: Compiled, expression: string, activation: Readonly<Record<string, unknown>>, budget: CostBudget): unknown {
+export const evaluate = (program: Compiled, expression: string, activation: Readonly<Record<string, unknown>>, budget: CostBudget): unknown => evaluateRaw(program, expression, activation, budget, true);
+
+/** The value as the expression has it, or as JSON. @throws ExpressionError, OutOfBudget */
+export function evaluateRaw(program: Compiled, expression: string, activation: Readonly<Record<string, unknown>>, budget: CostBudget, json = false): unknown {
   if (program instanceof Error) throw new ExpressionError(`compilation error: compilation failed: ${program.message}`);
   try {
-    return program.evaluate(activation, budget);
+    return json ? program.evaluate(activation, budget) : program.evaluateRaw(activation, budget);
   } catch (error) {
     if (budget.remaining < 0) throw new OutOfBudget();
     throw new ExpressionError(`expression '${expression}' resulted in error: ${(error as Error).message}`);
