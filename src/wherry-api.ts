@@ -7,6 +7,7 @@ import type { NodeAccess } from "./api/node.ts";
 import { createBuiltinRegistry } from "./api/registry.ts";
 import { resources, systemNamespace } from "./api/resources.ts";
 import type { Pod } from "./api/types.ts";
+import { Aggregator } from "./apiserver/aggregation/aggregator.ts";
 import { createApi } from "./apiserver/api.ts";
 import { Tokens } from "./apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
@@ -15,7 +16,7 @@ import { registerReviews } from "./apiserver/authz/reviews.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
 import { serveMetrics } from "./apiserver/metrics/metrics.ts";
 import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
-import { kubeconfigFor, openPki } from "./apiserver/pki.ts";
+import { kubeconfigFor, openFrontProxy, openPki } from "./apiserver/pki.ts";
 import { systemIdentity } from "./apiserver/rest/context.ts";
 import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
@@ -89,7 +90,8 @@ export async function runApi(): Promise<void> {
     serveMetrics(api, node.usage);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
-    server = createApiServer({ api, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
+    const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => openFrontProxy(dataDir, clock.now()), clientCa: pki.ca });
+    server = createApiServer({ api, aggregator, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
     writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
@@ -99,9 +101,10 @@ export async function runApi(): Promise<void> {
     const volumesDir = join(dataDir, "volumes");
     mkdirSync(volumesDir, { recursive: true });
     chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
-    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca });
+    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca, rawGet: (path) => aggregator.get(path) });
     await controllers.start();
     await bootstrapRbac(client);
+    await aggregator.start();
     void network.then((facts) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
 
     let stopNetwork = async () => {};
@@ -137,6 +140,7 @@ export async function runApi(): Promise<void> {
       await server!.close();
       await stopNetwork();
       await controllers.stop(AbortSignal.timeout(2_000));
+      aggregator.close();
       rbac.close();
       api.close();
       await store.close();

@@ -9,13 +9,14 @@ import { createHttpClient, type HttpClient, type HttpClientOptions } from "../sr
 import type { NodeAccess } from "../src/api/node.ts";
 import { createBuiltinRegistry } from "../src/api/registry.ts";
 import { resources } from "../src/api/resources.ts";
+import { Aggregator } from "../src/apiserver/aggregation/aggregator.ts";
 import { type Api, createApi } from "../src/apiserver/api.ts";
 import { Tokens } from "../src/apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "../src/apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "../src/apiserver/authz/rbac.ts";
 import { registerReviews } from "../src/apiserver/authz/reviews.ts";
 import { createApiServer } from "../src/apiserver/http/server.ts";
-import { kubeconfigFor, openPki, type Pki } from "../src/apiserver/pki.ts";
+import { kubeconfigFor, openFrontProxy, openPki, type Pki } from "../src/apiserver/pki.ts";
 import { systemIdentity } from "../src/apiserver/rest/context.ts";
 import { systemClock } from "../src/base/clock.ts";
 import { silentLog } from "../src/base/log.ts";
@@ -57,7 +58,7 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, ...options }: { node?: NodeAccess; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, ...options }: { node?: NodeAccess; aggregation?: boolean; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
   const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }) });
@@ -73,7 +74,9 @@ export async function startApi({ store: storeOptions, ...options }: { node?: Nod
     await client.create(resources.namespaces, undefined, { metadata: { name } });
     await client.create(resources.serviceAccounts, name, { metadata: { name: "default" } });
   }
-  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...options });
+  const aggregator = aggregation ? new Aggregator({ api, client, clock: systemClock, random: systemRandom, log: silentLog, frontProxy: () => openFrontProxy(folder), clientCa: pki.ca, ...(options.node && { dialPod: options.node.dial }) }) : undefined;
+  await aggregator?.start();
+  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...(aggregator && { aggregator }), ...options });
   const url = `https://127.0.0.1:${await server.listenOn("127.0.0.1", 0)}`;
   const socketPath = join(folder, "api.sock");
   await server.listenLocal(socketPath);
@@ -114,6 +117,7 @@ export async function startApi({ store: storeOptions, ...options }: { node?: Nod
     async [Symbol.asyncDispose]() {
       for (const child of children) child.kill("SIGKILL");
       for (const made of clients) made.close();
+      aggregator?.close();
       rbac.close();
       api.close();
       await server.close();

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { apiVersionOf } from "../api/meta.ts";
 import type { Kind } from "../api/kind.ts";
 import type { KindRegistry } from "../api/registry.ts";
+import { type ForeignGroups, foreignVersion, type Group, withForeign } from "./aggregation/discovery.ts";
 
 /**
  * What is served, in the three forms that clients ask for: legacy lists per group and version, and the aggregated
@@ -16,10 +17,12 @@ export interface DiscoveryDocument {
 
 export class Discovery {
   readonly #registry: KindRegistry;
-  readonly #cache = new Map<string, { generation: number; document: DiscoveryDocument }>();
+  readonly #foreign: ForeignGroups | undefined;
+  readonly #cache = new Map<string, { generation: string; document: DiscoveryDocument }>();
 
-  constructor(registry: KindRegistry) {
+  constructor(registry: KindRegistry, foreign?: ForeignGroups) {
     this.#registry = registry;
+    this.#foreign = foreign;
   }
 
   /** `/api` (group "") and `/apis`, aggregated. */
@@ -32,7 +35,7 @@ export class Discovery {
         .filter(({ group }) => (group === "") === core)
         .map(({ group, versions }) => ({
           metadata: { name: group, creationTimestamp: null },
-          versions: versions.map(({ version: name, kinds }) => ({ version: name, resources: kinds.map(aggregatedResource), freshness: "Current" })),
+          versions: versions.map(({ version: name, kinds, foreign }) => (foreign ? foreignVersion(foreign) : { version: name, resources: kinds.map(aggregatedResource), freshness: "Current" })),
         })),
     }));
   }
@@ -55,21 +58,24 @@ export class Discovery {
     return kinds && this.#once(`${group}/${version}`, "application/json", () => ({ kind: "APIResourceList", apiVersion: "v1", groupVersion: apiVersionOf(group, version), resources: kinds.flatMap(legacyResource) }));
   }
 
-  #groups(): { group: string; versions: { version: string; kinds: Kind[] }[] }[] {
+  #groups(): Group[] {
     const groups = new Map<string, Map<string, Kind[]>>();
     for (const kind of this.#registry.all()) {
       const versions = groups.get(kind.group) ?? new Map<string, Kind[]>();
       groups.set(kind.group, versions.set(kind.version, [...(versions.get(kind.version) ?? []), kind]));
     }
-    return [...groups].map(([group, versions]) => ({ group, versions: [...versions].map(([version, kinds]) => ({ version, kinds })).sort((a, b) => byPriority(a.version, b.version)) }));
+    const own = [...groups].map(([group, versions]) => ({ group, versions: [...versions].map(([version, kinds]) => ({ version, kinds })).sort((a, b) => byPriority(a.version, b.version)) }));
+    const foreign = this.#foreign?.list() ?? [];
+    return foreign.length === 0 ? own : withForeign(own, foreign);
   }
 
   #once(name: string, contentType: string, make: () => object): DiscoveryDocument {
     const kept = this.#cache.get(name);
-    if (kept?.generation === this.#registry.generation) return kept.document;
+    const generation = `${this.#registry.generation} ${this.#foreign?.generation ?? 0}`;
+    if (kept?.generation === generation) return kept.document;
     const body = Buffer.from(JSON.stringify(make()));
     const document = { body, contentType, etag: `"${createHash("sha512").update(body).digest("hex").toUpperCase().slice(0, 64)}"` };
-    this.#cache.set(name, { generation: this.#registry.generation, document });
+    this.#cache.set(name, { generation, document });
     return document;
   }
 }

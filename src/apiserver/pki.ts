@@ -62,6 +62,17 @@ export async function openPki(dataDir: string, options: { nowMs?: number; names?
   };
 }
 
+/**
+ * An authority apart from ours, and the one certificate that it signed: by it foreign API servers know that what
+ * headers say of a caller comes from us. With our own authority every client could say so.
+ */
+export async function openFrontProxy(dataDir: string, nowMs = Date.now()): Promise<{ ca: string; cert: string; key: string }> {
+  const folder = join(dataDir, "pki");
+  const ca = await pair(folder, "front-proxy-ca", nowMs, () => true, () => signed({ subject: "CN=front-proxy-ca", days: lifeDays.ca, nowMs, authority: undefined }));
+  const client = await pair(folder, "front-proxy-client", nowMs, (cert) => cert.checkIssued(new X509Certificate(ca.cert)), () => signed({ subject: "CN=front-proxy-client", days: lifeDays.leaf, nowMs, authority: ca, client: true }));
+  return { ca: ca.cert, ...client };
+}
+
 /** The half of a private key that anybody may see. */
 export const publicKeyOf = (key: KeyObject): KeyObject => createPublicKey(key);
 

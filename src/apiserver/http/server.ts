@@ -10,6 +10,8 @@ import { kubernetesVersion } from "../../api/resources.ts";
 import type { RawHandle } from "../../base/channel.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
+import type { Aggregator } from "../aggregation/aggregator.ts";
+import { withForeignDocuments } from "../aggregation/openapi.ts";
 import type { Api } from "../api.ts";
 import { authenticate } from "../authn/authenticate.ts";
 import { impersonate } from "../authn/impersonate.ts";
@@ -33,6 +35,8 @@ export interface ApiServerOptions {
   log: Log;
   /** Logs, exec, attach and port-forward; without it they answer 503. */
   node?: NodeAccess;
+  /** Which groups other API servers serve. Without it, none. */
+  aggregator?: Aggregator;
   /** Shown in discovery: "127.0.0.1:6443". */
   address: string;
 }
@@ -67,7 +71,7 @@ class HttpApiServer implements ApiServer {
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
-    this.#paths = { api: options.api, discovery: new Discovery(options.api.registry), openApi: createOpenApi(options.api.registry), address: options.address, version: kubernetesVersion };
+    this.#paths = { api: options.api, discovery: new Discovery(options.api.registry, options.aggregator), openApi: withForeignDocuments(createOpenApi(options.api.registry), options.aggregator), address: options.address, version: kubernetesVersion };
   }
 
   listen(handle: RawHandle): void {
@@ -145,6 +149,8 @@ class HttpApiServer implements ApiServer {
       exchange = new Exchange(request, response, info, user);
       this.#authorize(info, user);
       const { resource } = info;
+      const foreign = this.#options.aggregator?.match(info.path);
+      if (foreign) return (await import("../aggregation/serve.ts")).serveForeign(this.#options.aggregator!, foreign, user, request, response);
       if (!resource) return servePath(this.#paths, exchange);
       if (!resource.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
       const target = resource as ResourceInfo & { kind: Kind };
@@ -172,6 +178,8 @@ class HttpApiServer implements ApiServer {
       // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
       this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
       const { resource } = info;
+      const foreign = this.#options.aggregator?.match(info.path);
+      if (foreign) return (await import("../aggregation/serve.ts")).serveForeignUpgrade(this.#options.aggregator!, foreign, user, request, socket, head);
       if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
       if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user);
       const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used

@@ -1,6 +1,7 @@
 import { type FieldError, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
+import { nameIsPathSegment } from "../../validation/names.ts";
 import { ageOf, name, text } from "../columns.ts";
 
 function validate({ metadata, spec }: KubeObject): FieldError[] {
@@ -22,6 +23,8 @@ function available({ status }: KubeObject): string {
 /** Source: k8s.io/kube-aggregator/pkg/apis/apiregistration. */
 export const apiService: Strategy = {
   hasStatus: true,
+  // "v1." is the core group's.
+  validateName: nameIsPathSegment,
   defaults(object) {
     if (object.spec?.service) object.spec.service.port ??= 443;
   },
