@@ -39,8 +39,8 @@ function build(schema: Schema, root: boolean): Type | undefined {
     case "object": {
       if (schema.additionalProperties) {
         const value = typeOfSchema(schema.additionalProperties, schema.additionalProperties.embeddedResource === true);
-        // A key of two quotes, a colon, a value and a comma.
-        return value && { ...mapOf(types.string, value), maxElements: (schema as { maxProperties?: number }).maxProperties ?? fits((value.minSize ?? 1) + 3), minSize: least.map };
+        // A key of two quotes, a colon, a value and a comma. What a key costs, upstream does not count.
+        return value && { ...mapOf({ ...types.string, maxElements: 0 }, value), maxElements: (schema as { maxProperties?: number }).maxProperties ?? fits((value.minSize ?? 1) + 3), minSize: least.map };
       }
       return objectOf(schema, root || schema.embeddedResource === true);
     }

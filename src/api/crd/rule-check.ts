@@ -1,3 +1,4 @@
+import { typeOfSchema } from "../cel/schema-type.ts";
 import { type FieldError, forbidden, invalid } from "../field.ts";
 import type { JSONSchemaProps } from "./json-schema.ts";
 import { rulesOf } from "./rules.ts";
@@ -62,10 +63,11 @@ export interface RulePlace {
 /** Whether the rules of a node compile, and what they may cost. */
 export function checkRules(schema: JSONSchemaProps, path: string, { isResource, noOldSelf, cardinality, costs }: RulePlace): FieldError[] {
   const errors: FieldError[] = [];
-  const times = cardinality.max ?? Math.floor(requestBytesMax / (minimalBytes(schema) + 1));
-  for (const [index, { rule, program, message, usesOldSelf, error, messageError }] of rulesOf(new CustomSchema(schema), isResource).entries()) {
+  const node = new CustomSchema(schema);
+  const times = cardinality.max ?? Math.floor(requestBytesMax / ((typeOfSchema(node, isResource)?.minSize ?? 1) + 1));
+  for (const [index, { rule, program, message, usesOldSelf, error, messageError }] of rulesOf(node, isResource).entries()) {
     const at = `${path}.x-kubernetes-validations[${index}]`;
-    const cost = (program?.estimatedCost ?? 0) * times;
+    const cost = times === 0 ? 0 : (program?.estimatedCost ?? 0) * times;
     if (cost > ruleCostMax) errors.push(forbidden(`${at}.rule`, costText("estimated rule cost", cost, ruleCostMax)));
     costs.add(`${at}.rule`, cost);
     if (error !== undefined) errors.push(invalid(`${at}.rule`, rule, error));
@@ -79,20 +81,4 @@ export function checkRules(schema: JSONSchemaProps, path: string, { isResource, 
     } else if (rule.optionalOldSelf !== undefined && error === undefined) errors.push(invalid(`${at}.optionalOldSelf`, rule.optionalOldSelf, "may not be set if oldSelf is not used in rule"));
   }
   return errors;
-}
-
-/** The least that a value of the type takes in JSON. Source: k8s.io/apiserver/pkg/cel/common/schemas.go. */
-function minimalBytes(schema: JSONSchemaProps): number {
-  switch (schema.type) {
-    case "boolean":
-      return 4;
-    case "string":
-      return schema.enum?.length ? Math.min(...schema.enum.map((value) => JSON.stringify(value).length)) : 2 + (schema.minLength ?? 0);
-    case "object":
-      return Object.entries(schema.properties ?? {}).reduce((sum, [name, property]) => (schema.required?.includes(name) && property.default === undefined ? sum + name.length + 4 + minimalBytes(property) : sum), 2);
-    case "array":
-      return 2;
-    default:
-      return 1;
-  }
 }

@@ -1,4 +1,8 @@
-import { type CelProgram, CelBudgetError, CelCompileError, CelEvaluationError, compileCel, type CostBudget } from "../cel/program.ts";
+import { type CelProgram, CelBudgetError, CelCompileError, CelEvaluationError, compileCel, type CompileOptions, type CostBudget } from "../cel/program.ts";
+import { fromJson } from "../cel/from-json.ts";
+import { typeOfSchema } from "../cel/schema-type.ts";
+import { optionalOf, types } from "../cel/types.ts";
+import { Optional } from "../cel/values.ts";
 import { duplicate, type FieldError, forbidden, invalid, required } from "../field.ts";
 import { Correlation } from "./correlation.ts";
 import type { JSONSchemaProps, ValidationRule } from "./json-schema.ts";
@@ -52,36 +56,34 @@ const compiled = new WeakMap<CustomSchema, readonly CompiledRule[]>();
 export function rulesOf(schema: CustomSchema, isResource: boolean): readonly CompiledRule[] {
   let rules = compiled.get(schema);
   if (!rules) {
-    const self = isResource ? asResource(schema) : schema;
-    compiled.set(schema, (rules = (schema.props["x-kubernetes-validations"] ?? []).map((rule) => compileRule(rule, self))));
+    compiled.set(schema, (rules = (schema.props["x-kubernetes-validations"] ?? []).map((rule) => compileRule(rule, schema, isResource))));
   }
   return rules;
 }
 
-/** A rule sees of the metadata what a schema may constrain of it. */
-function asResource({ props }: CustomSchema): CustomSchema {
-  const text: JSONSchemaProps = { type: "string" };
-  return new CustomSchema({ ...props, properties: { ...props.properties, apiVersion: text, kind: text, metadata: { type: "object", properties: { name: text, generateName: text } } } });
-}
-
-function compileRule(rule: ValidationRule, self: CustomSchema): CompiledRule {
-  const variables = { self, oldSelf: rule.optionalOldSelf ? { optional: self } : self } as never;
+function compileRule(rule: ValidationRule, self: CustomSchema, isResource: boolean): CompiledRule {
+  const options: Omit<CompileOptions, "result"> = rule.optionalOldSelf
+    ? { variables: { self }, types: { oldSelf: optionalOf(typeOfSchema(self, isResource) ?? types.dyn) }, ...(isResource && { roots: ["self"] }) }
+    : { variables: { self, oldSelf: self }, ...(isResource && { roots: ["self", "oldSelf"] }) };
+  if (rule.rule.trim() === "") return { rule, program: undefined, message: undefined, usesOldSelf: false };
   let program: CelProgram;
   try {
-    if (rule.rule.trim() === "") return { rule, program: undefined, message: undefined, usesOldSelf: false };
-    program = compileCel(rule.rule, { variables, result: "bool" });
+    program = compileCel(rule.rule, { ...options, result: "bool" });
   } catch (error) {
-    if (!(error instanceof CelCompileError)) throw error;
-    return { rule, program: undefined, message: undefined, usesOldSelf: false, error: `compilation failed: ${error.message}` };
+    return { rule, program: undefined, message: undefined, usesOldSelf: false, error: compileText(error, "cel expression must evaluate to a bool", "compilation failed: ") };
   }
   const usesOldSelf = program.variables.has("oldSelf");
   if (!rule.messageExpression) return { rule, program, message: undefined, usesOldSelf };
   try {
-    return { rule, program, message: compileCel(rule.messageExpression, { variables, result: "string" }), usesOldSelf };
+    return { rule, program, message: compileCel(rule.messageExpression, { ...options, result: "string" }), usesOldSelf };
   } catch (error) {
-    if (!(error instanceof CelCompileError)) throw error;
-    return { rule, program, message: undefined, usesOldSelf, messageError: `messageExpression compilation failed: ${error.message}` };
+    return { rule, program, message: undefined, usesOldSelf, messageError: compileText(error, "messageExpression must evaluate to a string", "messageExpression compilation failed: ") };
   }
+}
+
+function compileText(error: unknown, otherType: string, prefix: string): string {
+  if (!(error instanceof CelCompileError)) throw error;
+  return error.message.startsWith("must evaluate to") ? otherType : prefix + error.message;
 }
 
 /** The place, and the nearest one above it of which it is known what was there before. */
@@ -131,16 +133,16 @@ class Evaluation {
       if (!program) continue;
       // A rule about change has nothing to say of what is new, unless it says that it has.
       if (usesOldSelf && old === undefined && !rule.optionalOldSelf) continue;
-      const activation = { self: value, ...(usesOldSelf && { oldSelf: old }) };
+      const before = !rule.optionalOldSelf ? old : old === undefined ? Optional.none : new Optional(fromJson(old, schema, isResource));
+      const activation = { self: value, ...(usesOldSelf && { oldSelf: before }) };
       let holds: unknown;
       try {
         holds = program.evaluate(activation, this.#budget);
       } catch (caught) {
-        if (caught instanceof CelBudgetError) return this.#stop(invalid(at, type, "validation failed due to running out of cost budget, no further validation rules will be run"));
+        if (caught instanceof CelBudgetError) return this.#stop(invalid(at, type, caught.message.startsWith("operation cancelled") ? `'${caught.message}': no further validation rules will be run due to call cost exceeds limit for rule: ${ruleText(rule)}` : caught.message));
         if (!(caught instanceof CelEvaluationError)) throw caught;
         const text = caught.message;
         if (text.startsWith("no such overload")) this.errors.push(invalid(at, type, `'${text}': call arguments did not match a supported operator, function or macro signature for rule: ${ruleText(rule)}`));
-        else if (text.startsWith("operation cancelled: actual cost limit exceeded")) return this.#stop(invalid(at, type, `'${text}': no further validation rules will be run due to call cost exceeds limit for rule: ${ruleText(rule)}`));
         else this.errors.push(invalid(at, type, `${text} evaluating rule: ${ruleText(rule)}`));
         continue;
       }
@@ -162,7 +164,7 @@ class Evaluation {
         const trimmed = typeof text === "string" ? text.trim() : "";
         if (trimmed !== "" && !trimmed.includes("\n") && Buffer.byteLength(trimmed) <= messageBytesMax) return trimmed;
       } catch (caught) {
-        if (caught instanceof CelBudgetError) return void this.#stop(invalid(at, type, "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run"));
+        if (caught instanceof CelBudgetError) return void this.#stop(invalid(at, type, caught.message.startsWith("operation cancelled") ? `no further validation rules will be run due to call cost exceeds limit for messageExpression: ${JSON.stringify(rule.messageExpression)}` : "messageExpression evaluation failed due to running out of cost budget, no further validation rules will be run"));
         if (!(caught instanceof CelEvaluationError)) throw caught;
       }
     }
