@@ -158,6 +158,8 @@ test("what is refused, in upstream's words", async (t) => {
   await server.client.create(resources.configMaps, "default", { metadata: { name: "cm" }, data: { a: "1" } }, { fieldManager: "first" });
   const cases: [query: string, body: object, code: number, message: RegExp][] = [
     ["", {}, 422, /^PatchOptions\.meta\.k8s\.io "" is invalid: fieldManager: Required value: is required for apply patch$/],
+    [`fieldManager=${"m".repeat(129)}`, {}, 422, /^PatchOptions\.meta\.k8s\.io "" is invalid: fieldManager: Too long: may not be more than 128 bytes$/],
+    ["fieldManager=a%0Ab", {}, 422, /fieldManager: Invalid value: "a\\nb": invalid character U\+000A \(at position 1\)$/],
     ["fieldManager=me", { data: { a: "2" } }, 409, /^Apply failed with 1 conflict: conflict with "first" using v1: \.data\.a$/],
     ["fieldManager=me", { metadata: { name: "other" } }, 400, /^the name of the object \(other\) does not match the name on the URL \(cm\)$/],
     ["fieldManager=me", { metadata: { name: "cm", namespace: "other" } }, 400, /^the namespace of the provided object does not match the namespace sent on the request$/],
@@ -198,7 +200,7 @@ test("nonsense is refused, and nothing lies in the store after it", async (t) =>
     assert.doesNotMatch(String(status["message"]), /TypeError|RangeError|undefined|Cannot read/, body.slice(0, 60));
   }
   const review = { apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", metadata: { name: "r" }, spec: { token: "t" } };
-  await assert.rejects(client.raw("PATCH", "/apis/authentication.k8s.io/v1/tokenreviews/r?fieldManager=me", review, yaml), { code: 405 });
+  await assert.rejects(client.raw("PATCH", "/apis/authentication.k8s.io/v1/tokenreviews/r?fieldManager=me", review, yaml), { code: 404 });
   assert.equal(server.api.store.revision, before);
 });
 
@@ -276,6 +278,32 @@ test("what admission fills in is nobody's, and versions of one object have one l
   await assert.rejects(client.patch(of("v1"), "default", "h", { apiVersion: "autoscaling/v1", kind: "HorizontalPodAutoscaler", metadata: { name: "h" }, spec: { maxReplicas: 6 } }, { type: "apply", fieldManager: "one" }), { message: 'Apply failed with 1 conflict: conflict with "two": .spec.maxReplicas' });
   const both = await client.patch<KubeObject>(of("v1"), "default", "h", { apiVersion: "autoscaling/v1", kind: "HorizontalPodAutoscaler", metadata: { name: "h" }, spec: { minReplicas: 2 } }, { type: "apply", fieldManager: "one" });
   assert.deepEqual([both.apiVersion, both.spec.minReplicas, both.metadata.managedFields!.map(({ manager, apiVersion }) => `${manager} ${apiVersion}`).sort()], ["autoscaling/v1", 2, ["one autoscaling/v1", "two autoscaling/v2"]]);
+});
+
+test("custom resources: lists as their schema says, defaults, scale and status", async (t) => {
+  const { client } = await start(t);
+  const items = { type: "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], items: { type: "object", required: ["name"], properties: { name: { type: "string" }, value: { type: "integer", default: 5 } } } };
+  const schema = { type: "object", properties: { spec: { type: "object", properties: { replicas: { type: "integer" }, items, plain: { type: "array", items: { type: "string" } } } }, status: { type: "object", properties: { replicas: { type: "integer" } } } } };
+  const versions = [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema }, subresources: { status: {}, scale: { specReplicasPath: ".spec.replicas", statusReplicasPath: ".status.replicas" } } }];
+  await client.create({ group: "apiextensions.k8s.io", version: "v1", resource: "customresourcedefinitions" }, undefined, { metadata: { name: "things.example.com" }, spec: { group: "example.com", scope: "Namespaced", names: { plural: "things", kind: "Thing", singular: "thing" }, versions } });
+  const things = { group: "example.com", version: "v1", resource: "things" };
+  const head = { apiVersion: "example.com/v1", kind: "Thing", metadata: { name: "t" } };
+  const apply = (fieldManager: string, spec: object) => client.patch<KubeObject>(things, "default", "t", { ...head, spec }, { type: "apply", fieldManager });
+  await apply("a", { items: [{ name: "x" }], plain: ["1"] });
+  const both = await apply("b", { items: [{ name: "y", value: 1 }], replicas: 2 });
+  assert.deepEqual(both.spec, { items: [{ name: "x", value: 5 }, { name: "y", value: 1 }], plain: ["1"], replicas: 2 });
+  await assert.rejects(apply("b", { plain: ["2"] }), { message: 'Apply failed with 1 conflict: conflict with "a": .spec.plain' });
+  await assert.rejects(apply("b", { other: 1 }), { message: "failed to create typed patch object (/t; example.com/v1, Kind=Thing): .spec.other: field not declared in schema" });
+  await client.patch(things, "default", "t", { spec: { replicas: 6 } }, { subresource: "scale", fieldManager: "s" });
+  await client.patch(things, "default", "t", { ...head, spec: { replicas: 9 }, status: { replicas: 6 } }, { subresource: "status", type: "apply", fieldManager: "st" });
+  const found = await client.get(things, "default", "t");
+  assert.equal(found.spec.replicas, 6);
+  assert.deepEqual(owners(found).sort(), [
+    'a Apply example.com/v1 {"f:spec":{"f:items":{"k:{\\"name\\":\\"x\\"}":{".":{},"f:name":{}}},"f:plain":{}}}',
+    'b Apply example.com/v1 {"f:spec":{"f:items":{"k:{\\"name\\":\\"y\\"}":{".":{},"f:name":{},"f:value":{}}}}}',
+    's Update example.com/v1 scale {"f:spec":{"f:replicas":{}}}',
+    'st Apply example.com/v1 status {"f:status":{"f:replicas":{}}}',
+  ]);
 });
 
 test("appliers who race lose nothing", async (t) => {

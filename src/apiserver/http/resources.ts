@@ -2,7 +2,7 @@ import type { DeleteOptions, ListOptions, PatchType, WatchOptions } from "../../
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import type { Kind } from "../../api/kind.ts";
 import { badRequestError, invalidError, StatusError } from "../../api/status.ts";
-import { notSupported, forbidden, required } from "../../api/field.ts";
+import { type FieldError, forbidden, invalid, notSupported, required, tooLong } from "../../api/field.ts";
 import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
 import type { Api } from "../api.ts";
@@ -53,14 +53,14 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (subresource === undefined && name !== undefined) throw methodNotAllowed();
       if (subresource === undefined) requireVerb(kind, "create");
       if (kind.scope === "Namespaced" && namespace === undefined) throw methodNotAllowed();
-      const context = writeContext(exchange);
+      const context = writeContext(exchange, "CreateOptions");
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
       const created = await api.create(kind, namespace, value, { ...context, duplicates }, { ...(name !== undefined && { name }), ...(subresource !== undefined && { subresource }) });
       return answer(exchange, 201, created, kind, form, include, api);
     }
     case "update": {
       if (name === undefined) throw methodNotAllowed();
-      const context = writeContext(exchange);
+      const context = writeContext(exchange, "UpdateOptions");
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
       const write = { ...context, duplicates, ...(authorizeCreate && { authorizeCreate }) };
       const updated = await api.update(kind, namespace, name, value, write, subresource !== undefined ? { subresource } : {});
@@ -69,7 +69,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     case "patch": {
       if (name === undefined) throw methodNotAllowed();
       const type = patchTypeOf(exchange);
-      const context = { ...writeContext(exchange), ...patchOptions(query, type), ...(authorizeCreate && { authorizeCreate }) };
+      const context = { ...writeContext(exchange, "PatchOptions", patchErrors(query, type)), force: isTrue(query.get("force")), ...(authorizeCreate && { authorizeCreate }) };
       const bytes = await readBody(exchange.request);
       const body = type === "apply" ? await readConfig(bytes, context) : parseJson(bytes);
       const patched = await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {});
@@ -79,14 +79,14 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (subresource !== undefined) throw methodNotAllowed();
       requireVerb(kind, "delete");
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
-      const { object, gone } = await api.delete(kind, namespace, name!, options, writeContext(exchange, options.dryRun));
+      const { object, gone } = await api.delete(kind, namespace, name!, options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
       const whole = !gone || kind.returnsDeleted === true;
       return answer(exchange, 200, whole ? object : deletedStatus(kind, object), kind, form, include, api);
     }
     case "deletecollection": {
       requireVerb(kind, "deletecollection");
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
-      const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, options.dryRun));
+      const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
       return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _, apiVersion: __, ...item }) => item) }, form);
     }
     default:
@@ -174,15 +174,34 @@ function watchOptions(query: URLSearchParams, namespace: string | undefined): Wa
   };
 }
 
-function writeContext(exchange: Exchange, dryRunInBody = false): WriteContext {
+type OptionsKind = "CreateOptions" | "UpdateOptions" | "PatchOptions" | "DeleteOptions";
+
+/** `errors`: what is wrong already. Source: k8s.io/apimachinery/pkg/apis/meta/v1/validation. */
+function writeContext(exchange: Exchange, options: OptionsKind, errors: readonly FieldError[] = [], dryRunInBody = false): WriteContext {
   const { query } = exchange.info;
   const dryRun = query.getAll("dryRun");
   const unknown = dryRun.filter((value) => value !== "All" && value !== "");
-  if (unknown.length > 0) throw invalidError({ group: "meta.k8s.io", kind: "CreateOptions" }, "", [notSupported("dryRun", unknown, ["All"])]);
   const validation = query.get("fieldValidation") || "Warn";
-  if (validation !== "Strict" && validation !== "Warn" && validation !== "Ignore") throw invalidError({ group: "meta.k8s.io", kind: "CreateOptions" }, "", [notSupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"])]);
-  const agent = String(exchange.headers["user-agent"] ?? "unknown");
-  return { user: exchange.user, fieldManager: query.get("fieldManager") || agent.split("/")[0]!.slice(0, 128) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings };
+  const manager = query.get("fieldManager") ?? "";
+  const all = [...errors, ...(options === "DeleteOptions" ? [] : managerErrors(manager)), ...(unknown.length > 0 ? [notSupported("dryRun", unknown, ["All"])] : [])];
+  if (!isFieldValidation(validation)) all.push(notSupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]));
+  if (all.length > 0 || !isFieldValidation(validation)) throw invalidError({ group: "meta.k8s.io", kind: options }, "", all);
+  const agent = String(exchange.headers["user-agent"] ?? "unknown").split("/")[0]!;
+  return { user: exchange.user, fieldManager: manager || [...agent].filter((character) => !unprintable.test(character)).join("").slice(0, managerBytesMax) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings };
+}
+
+const isFieldValidation = (text: string): text is WriteContext["fieldValidation"] => text === "Strict" || text === "Warn" || text === "Ignore";
+
+const managerBytesMax = 128;
+/** What Go's unicode.IsPrint refuses: anything but letters, marks, numbers, punctuation, symbols and the space. */
+const unprintable = /[^\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
+
+function managerErrors(manager: string): FieldError[] {
+  if (Buffer.byteLength(manager) > managerBytesMax) return [tooLong("fieldManager", managerBytesMax)];
+  const at = manager.search(unprintable);
+  if (at < 0) return [];
+  const code = manager.codePointAt(at)!.toString(16).toUpperCase().padStart(4, "0");
+  return [invalid("fieldManager", manager, `invalid character U+${code} (at position ${Buffer.byteLength(manager.slice(0, at))})`)];
 }
 
 function deleteOptions(given: unknown, query: URLSearchParams): DeleteOptions {
@@ -201,15 +220,9 @@ function deleteOptions(given: unknown, query: URLSearchParams): DeleteOptions {
   };
 }
 
-/** Source: k8s.io/apimachinery/pkg/apis/meta/v1/validation, ValidatePatchOptions. */
-function patchOptions(query: URLSearchParams, type: PatchType): Pick<WriteContext, "force"> {
-  const force = query.get("force");
-  const errors = [
-    ...(type === "apply" && !query.get("fieldManager") ? [required("fieldManager", "is required for apply patch")] : []),
-    ...(type !== "apply" && force !== null ? [forbidden("force", "may not be specified for non-apply patch")] : []),
-  ];
-  if (errors.length > 0) throw invalidError({ group: "meta.k8s.io", kind: "PatchOptions" }, "", errors);
-  return { force: isTrue(force) };
+function patchErrors(query: URLSearchParams, type: PatchType): FieldError[] {
+  if (type === "apply") return query.get("fieldManager") ? [] : [required("fieldManager", "is required for apply patch")];
+  return query.get("force") === null ? [] : [forbidden("force", "may not be specified for non-apply patch")];
 }
 
 function patchTypeOf(exchange: Exchange): PatchType {

@@ -59,7 +59,8 @@ function withOwn({ owners }: Applied, id: string, time: string | undefined): Own
 const gvkText = (group: string, version: string, kind: string): string => `${group}/${version}, Kind=${kind}`;
 
 function checkedConfig(kind: Kind, config: unknown): KubeObject {
-  if (typeof config !== "object" || config === null || Array.isArray(config)) throw badRequestError(`error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ${Array.isArray(config) ? "array" : typeof config} into Go value of type map[string]interface {}`);
+  if (config === null) return checkedConfig(kind, {});
+  if (typeof config !== "object" || Array.isArray(config)) throw badRequestError(`error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ${Array.isArray(config) ? "array" : typeof config} into Go value of type map[string]interface {}`);
   const object = config as KubeObject;
   const [version, group = ""] = String(object.apiVersion ?? "").split("/").toReversed();
   if (group !== kind.group || version !== kind.version || object.kind !== kind.kind) throw badRequestError(`invalid object type: ${gvkText(group, version ?? "", String(object.kind ?? ""))}`);

@@ -65,7 +65,7 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   // Who owns which field does not wait for a webhook.
   if (target.custom) return withZeros(shapeOfKind(target), target.custom.renamed(bareObject)) as KubeObject;
   const stored = source?.storedAs?.toStored(bareObject) ?? bareObject;
-  return withZeros(shapeOfKind(target), { ...(target.storedAs?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }) as KubeObject;
+  return withZeros(shapeOfKind(target), { ...(target.storedAs?.fromStored(stored) ?? stored), apiVersion, kind: target.kind }, true) as KubeObject;
 }
 
 const roots = new WeakMap<Schema, Shape>();

@@ -5,7 +5,7 @@ import { goText } from "../../api/patch/go-text.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
 import { invalid } from "../../api/field.ts";
-import { badRequestError, conflictError, invalidError, methodNotSupportedError, StatusError } from "../../api/status.ts";
+import { badRequestError, conflictError, invalidError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
@@ -71,7 +71,7 @@ function names(type: Exclude<PatchType, "apply">, body: unknown): boolean {
 export async function apply(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, config: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   const { store } = dependencies;
   // What is only ever answered, such as a review, must not come to lie in the store.
-  if (!kind.verbs.includes("patch")) throw methodNotSupportedError(kind, "patch");
+  if (!kind.verbs.includes("patch")) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
   const key = keyOf(kind, namespace, name);
   for (let attempt = 0; ; attempt++) {
     if (store.get(key) || target !== undefined || kind.part !== undefined) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
@@ -97,7 +97,10 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
-  if (old && object.metadata.uid !== old.metadata.uid) throw invalidError(kind, name, [invalid("metadata.uid", object.metadata.uid, "field is immutable")]);
+  if (old && object.metadata.uid !== old.metadata.uid) {
+    const immutable = invalid("metadata.uid", object.metadata.uid, "field is immutable");
+    throw invalidError(kind, name, [immutable, immutable]); // upstream checks it in two places
+  }
   if (!old || !(config as Partial<KubeObject>).metadata?.resourceVersion) object.metadata.resourceVersion = "";
   return draftOf(object);
 }
