@@ -82,7 +82,8 @@ export class StreamServer {
       if (request.op === "exec") await execute(socket, runner, request.options, () => answer({ ok: true }));
       else attach(socket, runner, request.options, () => answer({ ok: true }));
     } catch (error) {
-      const refused = error instanceof SandboxRefusal ? new StatusError(403, "Forbidden", error.message) : undefined;
+      // It may have ended between the look and the command.
+      const refused = error instanceof SandboxRefusal ? (error.reason === "ContainerNotRunning" ? new StatusError(404, "NotFound", error.message) : new StatusError(403, "Forbidden", error.message)) : undefined;
       const status = refused ?? (error instanceof StatusError ? error : internalError((error as Error).message));
       if (status.code >= 500) this.#log.debug("stream refused", { error });
       answer({ ok: false, status: status.toStatus() });
