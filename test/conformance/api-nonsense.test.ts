@@ -30,7 +30,7 @@ const cases: [name: string, code: number, method: string, path: string, body?: s
   ["unknown stage", 422, "DELETE", account, '{"dryRun":["None"]}'],
   ["unknown policy", 422, "DELETE", account, '{"propagationPolicy":"Sideways"}'],
   ["wrong precondition", 409, "DELETE", account, '{"preconditions":{"uid":"x"}}'],
-  ["labels of another type", 400, "PATCH", account, '{"metadata":{"labels":5}}', merge],
+  ["labels of another type", 422, "PATCH", account, '{"metadata":{"labels":5}}', merge],
   ["document gone by patch", 400, "PATCH", account, '[{"op":"replace","path":"","value":null}]', jsonPatch],
   ["patch that is no list", 400, "PATCH", account, "{}", jsonPatch],
   ["name changed by patch", 400, "PATCH", account, '[{"op":"replace","path":"/metadata/name","value":"zz"}]', jsonPatch],
