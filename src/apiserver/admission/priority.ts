@@ -17,7 +17,7 @@ export function priority({ store }: Pick<ApiOptions, "store">): AdmissionStep {
   const defaultClass = () => classes().reduce<PriorityClass | undefined>((least, candidate) => (candidate.globalDefault && (!least || (candidate.value ?? 0) < (least.value ?? 0)) ? candidate : least), undefined);
   return {
     name: "Priority",
-    mutate({ operation, kind, name, object, old, subresource }) {
+    mutate({ operation, kind, object, old, subresource }) {
       if (subresource !== undefined || kind.group !== "" || kind.resource !== "pods" || !object?.["spec"]) return;
       const spec = object["spec"] as PodSpec;
       if (operation === "UPDATE") {
@@ -26,6 +26,7 @@ export function priority({ store }: Pick<ApiOptions, "store">): AdmissionStep {
         if (before.preemptionPolicy !== undefined) spec.preemptionPolicy ??= before.preemptionPolicy;
       }
       if (operation !== "CREATE") return;
+      const name = object.metadata.name || object.metadata.generateName || "";
       const chosen = spec.priorityClassName ? classes().find(({ metadata }) => metadata.name === spec.priorityClassName) : defaultClass();
       if (spec.priorityClassName && !chosen) throw forbiddenError(kind, name, `no PriorityClass with name ${spec.priorityClassName} was found`);
       const value = chosen?.value ?? 0;

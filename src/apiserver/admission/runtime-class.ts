@@ -12,7 +12,7 @@ interface RuntimeClass extends KubeObject {
 
 /** What a pod's RuntimeClass costs, and where it is. Source: plugin/pkg/admission/runtimeclass. */
 export function runtimeClass({ store }: Pick<ApiOptions, "store">): AdmissionStep {
-  const refused = ({ kind, object, name }: AdmissionRequest, why: string) => forbiddenError(kind, object!.metadata.name || name, why);
+  const refused = ({ kind, object }: AdmissionRequest, why: string) => forbiddenError(kind, object!.metadata.name || object!.metadata.generateName || "", why);
   const specOf = ({ operation, kind, subresource, object }: AdmissionRequest): PodSpec | undefined => (operation === "CREATE" && subresource === undefined && kind.group === "" && kind.resource === "pods" ? (object?.["spec"] as PodSpec | undefined) : undefined);
   const classOf = (request: AdmissionRequest, { runtimeClassName }: PodSpec): RuntimeClass | undefined => {
     if (runtimeClassName === undefined) return undefined;

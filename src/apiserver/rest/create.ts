@@ -28,7 +28,6 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
   if (metadata.resourceVersion) throw badRequestError("resourceVersion should not be set on objects to be created");
   const generated = !metadata.name && metadata.generateName;
   for (let attempt = 1; ; attempt++) {
-    if (generated) metadata.name = metadata.generateName!.slice(0, generatedPrefixMax) + randomSuffix(dependencies.random, 5);
     try {
       return objectOf(kind, await createOnce(dependencies, kind, object, context));
     } catch (error) {
@@ -60,6 +59,8 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old: undefined };
   await admission.mutate(request);
   try {
+    // Who mutates has seen that the name is still to be made.
+    if (!metadata.name && metadata.generateName) metadata.name = metadata.generateName.slice(0, generatedPrefixMax) + randomSuffix(dependencies.random, 5);
     kind.defaults?.(object);
     for (const field of ["generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
     metadata.uid = randomUUID();

@@ -26,8 +26,9 @@ after(async () => {
 });
 
 type Json = Record<string, any>;
-const plurals: Record<string, string> = { Pod: "/api/v1 pods", Namespace: "/api/v1 -namespaces", ServiceAccount: "/api/v1 serviceaccounts", LimitRange: "/api/v1 limitranges", ResourceQuota: "/api/v1 resourcequotas", ConfigMap: "/api/v1 configmaps", PersistentVolumeClaim: "/api/v1 persistentvolumeclaims", Service: "/api/v1 services", PriorityClass: "/apis/scheduling.k8s.io/v1 -priorityclasses", RuntimeClass: "/apis/node.k8s.io/v1 -runtimeclasses", ValidatingWebhookConfiguration: "/apis/admissionregistration.k8s.io/v1 -validatingwebhookconfigurations", MutatingWebhookConfiguration: "/apis/admissionregistration.k8s.io/v1 -mutatingwebhookconfigurations", Deployment: "/apis/apps/v1 deployments" };
+const plurals: Record<string, string> = { Pod: "/api/v1 pods", Namespace: "/api/v1 -namespaces", ServiceAccount: "/api/v1 serviceaccounts", LimitRange: "/api/v1 limitranges", ResourceQuota: "/api/v1 resourcequotas", ConfigMap: "/api/v1 configmaps", PersistentVolumeClaim: "/api/v1 persistentvolumeclaims", Service: "/api/v1 services", PriorityClass: "/apis/scheduling.k8s.io/v1 -priorityclasses", RuntimeClass: "/apis/node.k8s.io/v1 -runtimeclasses", ValidatingWebhookConfiguration: "/apis/admissionregistration.k8s.io/v1 -validatingwebhookconfigurations", MutatingWebhookConfiguration: "/apis/admissionregistration.k8s.io/v1 -mutatingwebhookconfigurations", PodDisruptionBudget: "/apis/policy/v1 poddisruptionbudgets" };
 function pathOf({ kind, metadata }: Json): string {
+  if (kind === "Eviction") return `/api/v1/namespaces/${metadata.namespace}/pods/${metadata.name}/eviction`;
   const [root, plural] = plurals[kind]!.split(" ") as [string, string];
   return plural.startsWith("-") ? `${root}/${plural.slice(1)}` : `${root}/namespaces/${metadata.namespace}/${plural}`;
 }
@@ -37,7 +38,7 @@ async function outcome(client: HttpClient, object: Json, dryRun: boolean): Promi
   try {
     const { text } = await client.raw("POST", `${pathOf(object)}?fieldManager=test${dryRun ? "&dryRun=All" : ""}`, object);
     const { metadata, ...rest } = JSON.parse(text) as Json;
-    return { ...rest, metadata: { name: metadata.name, labels: metadata.labels, annotations: metadata.annotations } };
+    return { ...rest, metadata: { name: object["metadata"].generateName ? "" : metadata.name, labels: metadata.labels, annotations: metadata.annotations } };
   } catch (error) {
     const { code, reason, message, details } = error as StatusError;
     return { code, reason, message: message.replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:PORT"), causes: details?.causes?.map((cause) => ({ ...cause, message: cause.message?.replaceAll(/127\.0\.0\.1:\d+/g, "127.0.0.1:PORT") })) };
@@ -130,6 +131,44 @@ test("priority and runtime classes", { skip }, async () => {
   await same({ apiVersion: "scheduling.k8s.io/v1", kind: "PriorityClass", metadata: { name: "second" }, value: 8, globalDefault: true });
 });
 
+test("evictions", { skip }, async () => {
+  await setUp(namespace("evicted"));
+  const ready = (value: string) => ({ phase: "Running", conditions: [{ type: "Ready", status: value }] });
+  const applications: Record<string, [pod: Json, budget: Json | undefined, spec?: Json]> = {
+    free: [ready("True"), undefined],
+    room: [ready("True"), { disruptionsAllowed: 1, currentHealthy: 2, desiredHealthy: 1, expectedPods: 2 }],
+    full: [ready("True"), { disruptionsAllowed: 0, currentHealthy: 1, desiredHealthy: 1, expectedPods: 2 }],
+    behind: [ready("True"), { observedGeneration: 0, disruptionsAllowed: 1, currentHealthy: 2, desiredHealthy: 1, expectedPods: 2 }],
+    odd: [ready("True"), { disruptionsAllowed: 0, currentHealthy: 3, desiredHealthy: 1, expectedPods: 3, conditions: [{ type: "DisruptionAllowed", status: "False", reason: "SyncFailed", message: "why", lastTransitionTime: "2026-01-01T00:00:00Z" }] }],
+    pending: [{ phase: "Pending" }, { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 1, expectedPods: 1 }],
+    unready: [ready("False"), { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 1, expectedPods: 1 }],
+    always: [ready("False"), { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 1, expectedPods: 1 }, { unhealthyPodEvictionPolicy: "AlwaysAllow" }],
+  };
+  for (const [app, [podStatus, status, spec]] of Object.entries(applications)) {
+    const labels = { app };
+    await setUp([{ ...pod("evicted", { nodeName: "n" }), metadata: { name: app, namespace: "evicted", labels }, status: podStatus }]);
+    if (status) await setUp([{ apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata: { name: app, namespace: "evicted" }, spec: { minAvailable: 1, selector: { matchLabels: labels }, ...spec }, status: { observedGeneration: 1, ...status } }]);
+  }
+  for (const name of [...Object.keys(applications), "none"]) await same({ apiVersion: "policy/v1", kind: "Eviction", metadata: { name, namespace: "evicted" } });
+});
+
+test("quotas and limit ranges that make no sense", { skip }, async () => {
+  await setUp(namespace("odd"));
+  const quota = (spec: Json): Json => ({ apiVersion: "v1", kind: "ResourceQuota", metadata: { name: "q", namespace: "odd" }, spec });
+  const select = (...matchExpressions: Json[]) => ({ hard: { pods: "1" }, scopeSelector: { matchExpressions } });
+  const specs: Json[] = [
+    {}, { hard: { pods: "1" } }, { hard: { "not a name": "1" } }, { hard: { cpus: "1" } }, { hard: { "example.com/gpu": "1", "requests.example.com/gpu": "1" } }, { hard: { pods: "-1" } }, { hard: { pods: "1.5" } }, { hard: { "count/x.y": "1", "a.storageclass.storage.k8s.io/requests.storage": "1Gi" } },
+    { hard: { pods: "1" }, scopes: ["Never"] }, { hard: { pods: "1" }, scopes: ["BestEffort", "NotBestEffort"] }, { hard: { "requests.cpu": "1" }, scopes: ["BestEffort"] }, { hard: { services: "1" }, scopes: ["NotTerminating"] }, { hard: { pods: "1" }, scopes: ["PriorityClass"] },
+    select({ scopeName: "PriorityClass", operator: "In", values: ["a"] }), select({ scopeName: "PriorityClass", operator: "In" }), select({ scopeName: "PriorityClass", operator: "Exists", values: ["a"] }), select({ scopeName: "BestEffort", operator: "In", values: ["a"] }), select({ scopeName: "Never", operator: "Exists" }), select({ scopeName: "PriorityClass", operator: "Equals", values: ["a"] }), select({ scopeName: "Terminating", operator: "Exists" }, { scopeName: "NotTerminating", operator: "Exists" }), { hard: { services: "1" }, scopeSelector: { matchExpressions: [{ scopeName: "PriorityClass", operator: "Exists" }] } },
+  ];
+  for (const spec of specs) await same(quota(spec));
+  const limits: Json[][] = [
+    [{ type: "Container" }], [{ type: "" }], [{ type: "Container" }, { type: "Container" }], [{ type: "Pod", default: { cpu: "1" } }], [{ type: "Container", min: { cpu: "2" }, max: { cpu: "1" } }], [{ type: "Container", min: { cpu: "2" }, defaultRequest: { cpu: "1" } }],
+    [{ type: "Container", max: { cpu: "1" }, default: { cpu: "2" } }], [{ type: "Container", defaultRequest: { cpu: "2" }, default: { cpu: "1" } }], [{ type: "Container", maxLimitRequestRatio: { cpu: "0.5" } }], [{ type: "Container", min: { cpu: "1" }, max: { cpu: "2" }, maxLimitRequestRatio: { cpu: "3" } }], [{ type: "PersistentVolumeClaim" }], [{ type: "PersistentVolumeClaim", max: { storage: "1Gi" } }], [{ type: "example.com/thing", max: { x: "1" } }], [{ type: "Container", max: { "no name": "1" } }], [{ type: "Pod", max: { cpu: "-1" } }], [{ type: "Container", default: { "hugepages-2Mi": "4Mi" }, defaultRequest: { "hugepages-2Mi": "2Mi" } }],
+  ];
+  for (const each of limits) await same({ apiVersion: "v1", kind: "LimitRange", metadata: { name: "l", namespace: "odd" }, spec: { limits: each } });
+});
+
 test("webhooks: what they are asked, and what becomes of their answers", { skip }, async () => {
   hooks.on("/mutate", () => ({ patch: [{ op: "add", path: "/data/seen", value: "yes" }] }));
   hooks.on("/validate", ({ object }) => (object.data?.code ? { allowed: false, status: { code: Number(object.data.code), reason: object.data.reason, message: object.data.message } } : object.data?.deny ? { allowed: false } : {}));
@@ -147,6 +186,11 @@ test("webhooks: what they are asked, and what becomes of their answers", { skip 
     return { ...rest, object: { ...object, metadata } };
   };
   assert.deepEqual(asked(0), asked(-1));
+  hooks.asked.length = 0;
+  await same({ ...map({ a: "b" }), metadata: { generateName: "m-", namespace: "hooked" } });
+  const [first, last] = [asked(0), asked(-1)] as Json[];
+  for (const one of [first!, last!]) one["object"].metadata.name = one["object"].metadata.name && "given";
+  assert.deepEqual({ ...first, name: first!["name"] && "given" }, { ...last, name: last!["name"] && "given" }, "the names that are made");
   for (const data of [{ deny: "1" }, { code: "418" }, { code: "403", reason: "Forbidden", message: "no" }, { code: "200", reason: "Odd" }]) await same(map(data));
   for (const ask of ["gone", "nobody", "condition"]) await same(map({ a: "b" }, { ask }));
 });

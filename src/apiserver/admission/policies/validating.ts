@@ -171,6 +171,6 @@ function follow({ denials, errors }: Verdict, { metadata }: ValidatingPolicy, bi
 
 function refusal({ kind, name, object }: AdmissionRequest, policy: string, binding: string | undefined, why: string, reason: string): StatusError {
   const message = `ValidatingAdmissionPolicy '${policy}' ${binding === undefined ? "" : `with binding '${binding}' `}denied request: ${why}`;
-  const { message: text, details } = forbiddenError(kind, name || object?.metadata?.generateName || "", message);
+  const { message: text, details } = forbiddenError(kind, name || object?.metadata?.name || object?.metadata?.generateName || "", message);
   return new StatusError(codes[reason] ?? 422, reason, text, { ...details, causes: [{ message }] });
 }

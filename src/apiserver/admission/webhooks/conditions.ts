@@ -29,7 +29,7 @@ export function createConditionEvaluator(store: Store): ConditionEvaluator {
     } catch (error) {
       if (!(error instanceof ExpressionError) && !(error instanceof OutOfBudget)) throw error;
       if (hook.failurePolicy === "Ignore") return false;
-      throw forbiddenError(request.kind, request.name, error.message);
+      throw forbiddenError(request.kind, request.name || request.object?.metadata.name || "", error.message);
     }
   };
 }
