@@ -1,14 +1,7 @@
+import { createRequire } from "node:module";
 import type { Schema } from "../schema.ts";
 import type { CostBudget } from "./budget.ts";
-import { Checker } from "./checker.ts";
-import { CelCompileError, CelEvaluationError } from "./errors.ts";
-import { estimate } from "./estimate.ts";
-import { assemble, Evaluation, type Step } from "./evaluator.ts";
-import { fromJson } from "./from-json.ts";
-import { parse } from "./parser.ts";
-import { typeOfSchema } from "./schema-type.ts";
-import { toJson } from "./to-json.ts";
-import { type Type, types } from "./types.ts";
+import type { Type } from "./types.ts";
 
 export { CostBudget, PER_CALL_LIMIT, PER_REQUEST_LIMIT } from "./budget.ts";
 export { CelBudgetError, CelCompileError, CelEvaluationError } from "./errors.ts";
@@ -45,61 +38,15 @@ export interface CelProgram {
   readonly estimatedCost: number;
 }
 
-const typeOfVariable = (type: CelType, root: boolean): Type => (typeof type === "string" ? types[type] : (typeOfSchema(type, root) ?? types.dyn));
+const load = createRequire(import.meta.url);
+let engine: typeof import("./engine.ts") | undefined;
 
 /**
- * Synchronous, and cheap to import: the engine of patterns alone is loaded, at the first pattern.
+ * Synchronous, and cheap to import: parser, checker and libraries are loaded by the first call.
  * @throws CelCompileError, and nothing else; its message begins with "ERROR: <input>:" for what the expression says,
  * and is "must evaluate to bool" for one of another result
  */
 export function compileCel(expression: string, options: CompileOptions): CelProgram {
-  const { root, source } = parse(expression);
-  const roots = new Set(options.roots);
-  const variables = new Map(Object.entries(options.variables).map(([name, type]) => [name, typeOfVariable(type, roots.has(name))]));
-  for (const [name, type] of Object.entries(options.types ?? {})) variables.set(name, type);
-  const checker = new Checker(source, { variables, ...(options.structs && { structs: options.structs }) });
-  const type = checker.check(root);
-  source.throwProblems();
-  if (options.result !== "any" && type.kind !== options.result) throw new CelCompileError(`must evaluate to ${options.result}`);
-  let step: Step | undefined;
-  let estimated: number | undefined;
-  const schemaOf = (name: string): Schema | undefined => {
-    const declared = options.variables[name];
-    return typeof declared === "object" ? declared : undefined;
-  };
-  const program: CelProgram = {
-    variables: checker.used,
-    type,
-    get estimatedCost() {
-      return (estimated ??= estimate(root));
-    },
-    evaluate: (activation, budget) => toJson(program.evaluateRaw(activation, budget)),
-    evaluateRaw(activation, budget) {
-      step ??= assemble(root);
-      const read = new Map<string, unknown>();
-      const evaluation = new Evaluation((name) => {
-        if (!read.has(name)) read.set(name, Object.hasOwn(activation, name) ? fromVariable(name, activation[name]) : undefined);
-        return read.get(name);
-      });
-      const fromVariable = (name: string, value: unknown): unknown => {
-        const declared = options.variables[name];
-        if ((declared === "timestamp" || declared === "duration") && typeof value === "string") return fromJson(value, { type: "string", format: declared === "timestamp" ? "date-time" : "duration" });
-        if (declared === "double" && typeof value === "number") return value;
-        return fromJson(value, schemaOf(name), roots.has(name));
-      };
-      try {
-        return step(evaluation);
-      } catch (error) {
-        throw evaluationError(error);
-      } finally {
-        budget.spend(evaluation.cost);
-      }
-    },
-  };
-  return program;
-}
-
-/** Text or lists that no memory holds are the expression's fault. */
-function evaluationError(error: unknown): unknown {
-  return error instanceof RangeError ? new CelEvaluationError(`value is too large: ${error.message}`) : error;
+  engine ??= load("./engine.ts") as typeof import("./engine.ts");
+  return engine.compile(expression, options);
 }
