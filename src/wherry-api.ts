@@ -13,6 +13,8 @@ import { Tokens } from "./apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
+import { bootstrapFairness } from "./apiserver/fairness/defaults.ts";
+import { Fairness } from "./apiserver/fairness/fairness.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
 import { serveMetrics } from "./apiserver/metrics/metrics.ts";
 import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
@@ -91,7 +93,9 @@ export async function runApi(): Promise<void> {
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
     const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => openFrontProxy(dataDir, clock.now()), clientCa: pki.ca });
-    server = createApiServer({ api, aggregator, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
+    const fairness = new Fairness(store, clock);
+    fairness.start();
+    server = createApiServer({ api, aggregator, fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
     writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
@@ -104,7 +108,7 @@ export async function runApi(): Promise<void> {
     const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca, rawGet: (path) => aggregator.get(path) });
     await controllers.start();
     await bootstrapRbac(client);
-    await aggregator.start();
+    await Promise.all([aggregator.start(), bootstrapFairness(client)]);
     void network.then((facts) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
 
     let stopNetwork = async () => {};
@@ -141,6 +145,7 @@ export async function runApi(): Promise<void> {
       await stopNetwork();
       await controllers.stop(AbortSignal.timeout(2_000));
       aggregator.close();
+      fairness.close();
       rbac.close();
       api.close();
       await store.close();

@@ -15,6 +15,8 @@ import { Tokens } from "../src/apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "../src/apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "../src/apiserver/authz/rbac.ts";
 import { registerReviews } from "../src/apiserver/authz/reviews.ts";
+import { bootstrapFairness } from "../src/apiserver/fairness/defaults.ts";
+import { Fairness } from "../src/apiserver/fairness/fairness.ts";
 import { createApiServer } from "../src/apiserver/http/server.ts";
 import { kubeconfigFor, openFrontProxy, openPki, type Pki } from "../src/apiserver/pki.ts";
 import { systemIdentity } from "../src/apiserver/rest/context.ts";
@@ -58,7 +60,7 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, aggregation = false, ...options }: { node?: NodeAccess; aggregation?: boolean; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, ...options }: { node?: NodeAccess; aggregation?: boolean; fairness?: boolean; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
   const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }) });
@@ -76,7 +78,10 @@ export async function startApi({ store: storeOptions, aggregation = false, ...op
   }
   const aggregator = aggregation ? new Aggregator({ api, client, clock: systemClock, random: systemRandom, log: silentLog, frontProxy: () => openFrontProxy(folder), clientCa: pki.ca, ...(options.node && { dialPod: options.node.dial }) }) : undefined;
   await aggregator?.start();
-  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...(aggregator && { aggregator }), ...options });
+  const fairness = isFair ? new Fairness(store, systemClock) : undefined;
+  fairness?.start();
+  if (isFair) await bootstrapFairness(client);
+  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...(aggregator && { aggregator }), ...(fairness && { fairness }), ...options });
   const url = `https://127.0.0.1:${await server.listenOn("127.0.0.1", 0)}`;
   const socketPath = join(folder, "api.sock");
   await server.listenLocal(socketPath);
@@ -118,6 +123,7 @@ export async function startApi({ store: storeOptions, aggregation = false, ...op
       for (const child of children) child.kill("SIGKILL");
       for (const made of clients) made.close();
       aggregator?.close();
+      fairness?.close();
       rbac.close();
       api.close();
       await server.close();

@@ -18,6 +18,7 @@ import { impersonate } from "../authn/impersonate.ts";
 import type { Tokens } from "../authn/tokens.ts";
 import { type Attributes, type Rbac, refusalText } from "../authz/rbac.ts";
 import { Discovery } from "../discovery.ts";
+import { answerTooMany, type Fairness, TooManyRequests } from "../fairness/fairness.ts";
 import { createOpenApi } from "../openapi/openapi.ts";
 import type { Pki } from "../pki.ts";
 import { type Identity, systemIdentity } from "../rest/context.ts";
@@ -35,6 +36,8 @@ export interface ApiServerOptions {
   log: Log;
   /** Logs, exec, attach and port-forward; without it they answer 503. */
   node?: NodeAccess;
+  /** Keeps a flood of one from being everybody's. Without it, all are served as they come. */
+  fairness?: Fairness;
   /** Which groups other API servers serve. Without it, none. */
   aggregator?: Aggregator;
   /** Shown in discovery: "127.0.0.1:6443". */
@@ -118,6 +121,8 @@ class HttpApiServer implements ApiServer {
       rejectUnauthorized: false, // who has no certificate may have a token
       allowHTTP1: true,
       minVersion: "TLSv1.2",
+      // Node's 10 MB ends streams with ENHANCE_YOUR_CALM as soon as a client has a few large lists under way.
+      maxSessionMemory: 128,
       settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1000 },
     });
     // The HTTP/1.1 half takes these like a plain server, though its type does not say so.
@@ -147,6 +152,8 @@ class HttpApiServer implements ApiServer {
     const run = async () => {
       const user = impersonate(known ?? authenticate(request, info.path, this.#options.tokens), request.headers, this.#options.rbac);
       exchange = new Exchange(request, response, info, user);
+      const turn = this.#options.fairness?.admit(info, user, response);
+      if (turn) await turn;
       this.#authorize(info, user);
       const { resource } = info;
       const foreign = this.#options.aggregator?.match(info.path);
@@ -163,7 +170,8 @@ class HttpApiServer implements ApiServer {
     run().catch((error: unknown) => {
       // An unread body would hold the connection: what is left of it is thrown away.
       request.resume();
-      exchange.fail(error, log);
+      if (error instanceof TooManyRequests) answerTooMany(response);
+      else exchange.fail(error, log);
     });
   }
 

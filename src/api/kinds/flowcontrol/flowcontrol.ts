@@ -1,7 +1,7 @@
 import type { Strategy } from "../../kind.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
 
-/** Kept for clients that list them; Wherry has one user at a time and no queues. Source: k8s.io/kubernetes/pkg/apis/flowcontrol/v1/defaults.go. */
+/** Acted on by apiserver/fairness. Source: k8s.io/kubernetes/pkg/apis/flowcontrol/v1/defaults.go. */
 export const flowSchema: Strategy = {
   hasStatus: true,
   defaults(object) {
