@@ -1,6 +1,19 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { test } from "node:test";
+import { strategies } from "../../src/api/kinds/index.ts";
+import type { KubeObject } from "../../src/api/meta.ts";
+import { createBuiltinRegistry } from "../../src/api/registry.ts";
+import { resources } from "../../src/api/resources.ts";
+import { createApi } from "../../src/apiserver/api.ts";
+import { systemIdentity } from "../../src/apiserver/rest/context.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { systemRandom } from "../../src/base/random.ts";
+import { startControllers } from "../../src/controllers/index.ts";
 import { hasKubectl, startApi, type TestApi } from "../harness-api.ts";
 
 const minor = "1.33";
@@ -130,6 +143,9 @@ test("kubectl and a custom resource", async (t) => {
     assert.equal(await apply(widget("one", "{color: red}"), "--server-side", "--force-conflicts"), "widget.stable.example.com/one serverside-applied\n");
     assert.equal(await kubectl("patch", "wd", "one", "--type=json", "-p", '[{"op":"replace","path":"/spec/color","value":"green"}]'), "widget.stable.example.com/one patched\n");
     assert.equal(await kubectl("get", "wd", "one", "-o", "jsonpath={.spec.color}"), "green");
+    assert.match(await kubectl("patch", "wd", "one", "--type=strategic", "-p", "{}"), /accepted media types include: application\/json-patch\+json, application\/merge-patch\+json, application\/apply-patch\+yaml/);
+    assert.match(await kubectl("patch", "wd", "one", "--type=merge", "-p", '{"metadata":{"finalizers":["hold"]}}'), /Warning: metadata.finalizers: "hold": prefer a domain-qualified finalizer name to avoid accidental conflicts/);
+    await kubectl("patch", "wd", "one", "--type=merge", "-p", '{"metadata":{"finalizers":null}}');
   });
   await t.test("discovery knows it, and forgets it", async () => {
     assert.match(await kubectl("api-resources", "--api-group=stable.example.com", "-o", "wide"), /^widgets\s+wd\s+stable\.example\.com\/v1\s+true\s+Widget\s+delete,deletecollection,get,list,patch,create,update,watch\s+all,toys$/m);
@@ -215,4 +231,79 @@ test("refused definitions", async () => {
   const protectedGroup = tiny("a.k8s.io", "cups");
   await assert.rejects(api.client.create(definitions, undefined, protectedGroup), /metadata\.annotations\[api-approved\.kubernetes\.io\]: Required value: protected groups must have approval annotation/);
   await api.client.create(definitions, undefined, { ...protectedGroup, metadata: { ...protectedGroup.metadata, annotations: { "api-approved.kubernetes.io": "unapproved, for a test" } } });
+});
+
+test("a start serves what is stored, before anything is asked", async () => {
+  await using api = await startApi();
+  const cups = { group: "a.example", version: "v1", resource: "cups" };
+  await api.client.create(definitions, undefined, tiny("a.example", "cups", { shortNames: ["c"] }));
+  await api.client.create(definitions, undefined, tiny("a.example", "cans", { shortNames: ["c"] }));
+  await api.client.create(cups, "default", { apiVersion: "a.example/v1", kind: "Cup", metadata: { name: "one" } });
+  const { clock, log, store } = api.api;
+  const next = createApi({ store, registry: createBuiltinRegistry(strategies), clock, random: systemRandom, log });
+  assert.deepEqual(next.registry.byResource("a.example", "v1", "cups")?.shortNames, ["c"]);
+  assert.equal(next.registry.byResource("a.example", "v1", "cans"), undefined, "who had the name has it");
+  assert.equal((await next.client(systemIdentity("test")).get<KubeObject>(cups, "default", "one")).metadata.name, "one");
+  next.close();
+});
+
+test("another storage version: old objects are read as before, and stored anew when they are written", async () => {
+  await using api = await startApi();
+  const cups = { group: "a.example", version: "v1", resource: "cups" };
+  const made = tiny("a.example", "cups");
+  await api.client.create(definitions, undefined, made);
+  await api.client.create(cups, "default", { apiVersion: "a.example/v1", kind: "Cup", metadata: { name: "one" }, size: 1 });
+  const versions = [{ ...made.spec.versions[0]!, storage: false }, { ...made.spec.versions[0]!, name: "v2" }];
+  await api.client.patch(definitions, undefined, "cups.a.example", { spec: { versions } });
+  assert.deepEqual((await api.client.get<{ status: { storedVersions: string[] } }>(definitions, undefined, "cups.a.example")).status.storedVersions, ["v1", "v2"]);
+  const stored = () => (api.api.store.get("/a.example/cups/default/one")!.object as unknown as KubeObject).apiVersion;
+  assert.equal(stored(), "a.example/v1");
+  assert.equal((await api.client.get<KubeObject>({ ...cups, version: "v2" }, "default", "one")).apiVersion, "a.example/v2");
+  await api.client.patch(cups, "default", "one", { size: 2 });
+  assert.equal(stored(), "a.example/v2");
+  await assert.rejects(api.client.patch(definitions, undefined, "cups.a.example", { spec: { versions: [versions[1]] } }), /v1 was previously a storage version, and must remain in spec\.versions until a storage migration/);
+  await api.client.patch(definitions, undefined, "cups.a.example", { status: { storedVersions: ["v2"] } }, { subresource: "status" });
+  await api.client.patch(definitions, undefined, "cups.a.example", { spec: { versions: [versions[1]] } });
+  assert.equal(api.api.registry.byResource("a.example", "v1", "cups"), undefined);
+});
+
+test("a changed definition is served at once: defaults of what is stored, columns, bounds that only count for what changes", async () => {
+  await using api = await startApi();
+  const cups = { group: "a.example", version: "v1", resource: "cups" };
+  const schema = (size: object) => ({ openAPIV3Schema: { type: "object", properties: { size, color: { type: "string" } } } });
+  const made = tiny("a.example", "cups");
+  await api.client.create(definitions, undefined, { ...made, spec: { ...made.spec, versions: [{ ...made.spec.versions[0], schema: schema({ type: "integer" }) }] } });
+  for (const [name, size] of [["one", 50], ["two", undefined]] as const) await api.client.create(cups, "default", { apiVersion: "a.example/v1", kind: "Cup", metadata: { name }, ...(size && { size }) });
+  await api.client.patch(definitions, undefined, "cups.a.example", { spec: { versions: [{ ...made.spec.versions[0], schema: schema({ type: "integer", maximum: 9, default: 3 }), additionalPrinterColumns: [{ name: "Size", type: "integer", jsonPath: ".size" }] }] } });
+  assert.equal((await api.client.get<KubeObject>(cups, "default", "two"))["size"], 3);
+  assert.deepEqual((await api.client.list<KubeObject>(cups, { namespace: "default" })).items.map((item) => item["size"] as number), [50, 3]);
+  assert.deepEqual(api.api.registry.byResource("a.example", "v1", "cups")!.columns!.map(({ name }) => name), ["Name", "Size"]);
+  await api.client.patch(cups, "default", "one", { color: "red" });
+  await assert.rejects(api.client.patch(cups, "default", "one", { size: 51 }), /size in body should be less than or equal to 9/);
+});
+
+test("namespaces and owners take custom objects with them", async () => {
+  await using api = await startApi();
+  const volumesDir = mkdtempSync(join(tmpdir(), "wherry-volumes-"));
+  const controllers = startControllers({ client: api.client, registry: api.api.registry, clock: systemClock, random: systemRandom, log: silentLog, volumesDir, rootCa: "" });
+  await controllers.start();
+  try {
+    const cups = { group: "a.example", version: "v1", resource: "cups" };
+    await api.client.create(definitions, undefined, tiny("a.example", "cups"));
+    await api.client.create(resources.namespaces, undefined, { metadata: { name: "space" } });
+    const cup = (name: string, rest: object = {}) => ({ apiVersion: "a.example/v1", kind: "Cup", metadata: { name, ...rest } });
+    const owner = await api.client.create<KubeObject>(cups, "space", cup("owner"));
+    const ownerReferences = [{ apiVersion: "a.example/v1", kind: "Cup", name: "owner", uid: owner.metadata.uid }];
+    await api.client.create(resources.configMaps, "space", { metadata: { name: "owned", ownerReferences } });
+    await api.client.create(cups, "space", cup("owned", { ownerReferences }));
+    await api.client.create(cups, "space", cup("other"));
+    await api.client.delete(cups, "space", "owner");
+    await until(() => api.api.store.count("/a.example/cups/space/") === 1 && !api.api.store.get("/core/configmaps/space/owned"));
+    await api.client.delete(resources.namespaces, undefined, "space");
+    await until(() => !api.api.store.get("/core/namespaces/space"));
+    assert.deepEqual(api.api.store.range("/a.example/cups/"), []);
+  } finally {
+    await controllers.stop(AbortSignal.timeout(2_000));
+    rmSync(volumesDir, { recursive: true, force: true });
+  }
 });

@@ -80,6 +80,7 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     validate: (object) => (object.metadata.resourceVersion ? [] : validateObject(schema(), scale, object)),
     validateUpdate: (object, old) => validateObject(schema(), scale, object, old),
     validateStatusUpdate: (object, old) => validateStatus(schema(), scale, object, old),
+    warnings: (object, old) => finalizerWarnings(object, old),
     ...(version.deprecated && { deprecation: version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated` }),
     ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),
     ...(scale && {
@@ -97,6 +98,14 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
 
 /** The same object under the name of another version: all that differs where nothing converts. */
 const named = (object: KubeObject, apiVersion: string): KubeObject => (object.apiVersion === apiVersion ? object : { ...object, apiVersion });
+
+const standardFinalizers = new Set(["orphan", "foregroundDeletion", "kubernetes"]);
+
+/** Source: k8s.io/apiextensions-apiserver/pkg/registry/customresource/validator.go. */
+function finalizerWarnings(object: KubeObject, old: KubeObject | undefined): string[] {
+  const added = (object.metadata.finalizers ?? []).filter((name) => !old?.metadata.finalizers?.includes(name) && !name.includes("/") && !standardFinalizers.has(name));
+  return added.sort().map((name) => `metadata.finalizers: ${JSON.stringify(name)}: prefer a domain-qualified finalizer name ${name.includes(".") ? "including a path (/) " : ""}to avoid accidental conflicts with other finalizer writers`);
+}
 
 const objectVerbs: readonly Verb[] = ["get", "patch", "update"];
 

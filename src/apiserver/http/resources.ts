@@ -69,6 +69,8 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     case "patch": {
       if (name === undefined) throw methodNotAllowed();
       const type = patchTypeOf(exchange);
+      // Nothing says how the lists of a custom resource would be merged.
+      if (type === "strategic" && kind.custom && subresource !== "scale") throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
       const context = { ...writeContext(exchange, "PatchOptions", patchErrors(query, type)), force: isTrue(query.get("force")), ...(authorizeCreate && { authorizeCreate }) };
       const bytes = await readBody(exchange.request);
       const body = type === "apply" ? await readConfig(bytes, context) : parseJson(bytes);
