@@ -130,6 +130,11 @@ export class QuotaLedger {
       const [, group, resource, namespace, name] = entry.key.split("/");
       const found = name === undefined ? undefined : this.#namespaces.get(namespace!);
       if (!found) continue;
+      // The last quota gone: nobody asks again, and nothing is kept for it.
+      if (resource === "resourcequotas" && type === "delete") {
+        this.#namespaces.delete(namespace!);
+        continue;
+      }
       if (entry.revision > found.asOf) {
         const kind: ResourceName = { group: group === "core" ? "" : group!, resource: resource! };
         for (const account of found.accounts) {
