@@ -16,7 +16,7 @@ import { socketPath } from "./base/socket-path.ts";
 import type { Agent } from "./node/agent.ts";
 import type { Finding, Sandbox } from "./node/sandbox/sandbox.ts";
 import type { NetSupervisor } from "./proxy/supervisor.ts";
-import { lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
+import { lives, lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
 
 /**
  * The composition root: which parts run, in which process, started in order and stopped in reverse.
@@ -84,7 +84,7 @@ interface Settings {
 
 const defaultApiPort = 6443;
 export const entry = join(dirname(import.meta.dirname), "bin", "wherry.mjs");
-export { lockDataDir, ownerOf, signalOwner };
+export { lives, lockDataDir, ownerOf, signalOwner };
 
 /** Starts the whole stack inside this process (as `wherry`) and its children. Throws WherryError; leaves nothing then. */
 export async function startWherry(options: StartOptions = {}): Promise<Wherry> {

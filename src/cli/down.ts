@@ -1,5 +1,5 @@
 import { WherryError } from "../base/errors.ts";
-import { ownerOf, signalOwner } from "../wherry.ts";
+import { lives, ownerOf, signalOwner } from "../wherry.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 
 export async function run(argv: string[]): Promise<number | void> {
@@ -13,6 +13,7 @@ export async function run(argv: string[]): Promise<number | void> {
   if (!owner) throw new WherryError("NOT_RUNNING", `no Wherry runs on ${dataDir}`);
   process.stdout.write(`stopping process ${owner.pid} (pods get their grace period) …\n`);
   signalOwner(dataDir, "SIGTERM");
-  while (ownerOf(dataDir)) await new Promise((resolve) => setTimeout(resolve, 50));
+  // The lock is given back a moment before the process is gone.
+  while (lives(owner)) await new Promise((resolve) => setTimeout(resolve, 50));
   process.stdout.write("stopped; the data is kept\n");
 }

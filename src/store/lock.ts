@@ -108,7 +108,7 @@ function readOwner(file: string): Owner | undefined {
   return undefined;
 }
 
-function lives(owner: Owner): boolean {
+export function lives(owner: Owner): boolean {
   if (owner.boot !== bootId()) return false;
   const started = startOf(owner.pid);
   if (started !== undefined) return started === owner.started;
