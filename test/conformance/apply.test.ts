@@ -169,6 +169,7 @@ test("what is refused, in upstream's words", async (t) => {
     ["fieldManager=me", { apiVersion: "apps/v1" }, 400, /^invalid object type: apps\/v1, Kind=ConfigMap$/],
     ["fieldManager=me", { kind: "Secret" }, 400, /^invalid object type: \/v1, Kind=Secret$/],
     ["fieldManager=me", { spec: {} }, 500, /^failed to create typed patch object \(\/cm; \/v1, Kind=ConfigMap\): \.spec: field not declared in schema$/],
+    ["fieldManager=me", { binaryData: { b: "not base64!" } }, 500, /^failed to convert new object \(\/cm; \/v1, Kind=ConfigMap\) to proper version: unable to convert unstructured object to \/v1, Kind=ConfigMap: error decoding from json: illegal base64 data at input byte 3$/],
     ["fieldManager=me", { data: { a: 1 } }, 500, /\.data\.a: expected string, got &value\.valueUnstructured\{Value:1\}$/],
   ];
   const { resourceVersion } = (await server.client.get(resources.configMaps, "default", "cm")).metadata;

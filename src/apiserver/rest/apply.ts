@@ -32,7 +32,7 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
     if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
     merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
   } catch (error) {
-    if (error instanceof ListElementError) throw unforeseen(`failed to create typed live object (${old.metadata?.namespace ?? ""}/${old.metadata?.name ?? ""}; ${gvkText(kind.group, kind.version, kind.kind)}): ${error.message}`);
+    if (error instanceof ListElementError) throw unforeseen(`failed to create typed live object (${objectText(kind, old)}): ${error.message}`);
     throw error;
   }
   const object = (merged.object === undefined ? old : withoutZeros(merged.object)) as KubeObject;
@@ -58,6 +58,16 @@ function withOwn({ owners }: Applied, id: string, time: string | undefined): Own
 
 const gvkText = (group: string, version: string, kind: string): string => `${group}/${version}, Kind=${kind}`;
 
+function objectText(kind: Kind, object: KubeObject): string {
+  const { namespace, name } = (object.metadata ?? {}) as { namespace?: unknown; name?: unknown };
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  return `${text(namespace)}/${text(name)}; ${gvkText(kind.group, kind.version, kind.kind)}`;
+}
+
+/** A value that its schema let pass and its type does not: a quantity, a time, base64. */
+export const unconvertible = (kind: Kind, config: unknown, why: string): StatusError =>
+  unforeseen(`failed to convert new object (${objectText(kind, config as KubeObject)}) to proper version: unable to convert unstructured object to ${gvkText(kind.group, kind.version, kind.kind)}: error decoding from json: ${why}`);
+
 function checkedConfig(kind: Kind, config: unknown): KubeObject {
   if (config === null) return checkedConfig(kind, {});
   if (typeof config !== "object" || Array.isArray(config)) throw badRequestError(`error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal ${Array.isArray(config) ? "array" : typeof config} into Go value of type map[string]interface {}`);
@@ -67,8 +77,7 @@ function checkedConfig(kind: Kind, config: unknown): KubeObject {
   if (Array.isArray((object.metadata as KubeObject["metadata"] | undefined)?.managedFields)) throw badRequestError("metadata.managedFields must be nil");
   const errors = validateConfig(shapeOfKind(kind), object);
   if (errors.length > 0) {
-    const { namespace = "", name = "" } = (object.metadata ?? {}) as Partial<KubeObject["metadata"]>;
-    throw unforeseen(`failed to create typed patch object (${namespace}/${name}; ${gvkText(kind.group, kind.version, kind.kind)}): ${errors.length === 1 ? errors[0] : `errors:\n${errors.map((error) => `  ${error}`).join("\n")}`}`);
+    throw unforeseen(`failed to create typed patch object (${objectText(kind, object)}): ${errors.length === 1 ? errors[0] : `errors:\n${errors.map((error) => `  ${error}`).join("\n")}`}`);
   }
   return object;
 }

@@ -9,7 +9,7 @@ import { badRequestError, conflictError, invalidError, StatusError } from "../..
 import type { PatchType } from "../../api/client.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
-import { appliedTo } from "./apply.ts";
+import { appliedTo, unconvertible } from "./apply.ts";
 import { createOnce, placeIn } from "./create.ts";
 import { draftOf } from "./managed-fields.ts";
 import { keyOf, objectOf } from "./keys.ts";
@@ -93,7 +93,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
 function configured(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, old: KubeObject | undefined, config: unknown, context: WriteContext, target: UpdateTarget): KubeObject {
   const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target ?? kind.part);
   // Unknown fields were refused, and what null took away gets its default again.
-  const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true);
+  const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true, (why) => unconvertible(kind, config, why));
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
@@ -101,6 +101,9 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
     const immutable = invalid("metadata.uid", object.metadata.uid, "field is immutable");
     throw invalidError(kind, name, [immutable, immutable]); // upstream checks it in two places
   }
-  if (!old || !(config as Partial<KubeObject>).metadata?.resourceVersion) object.metadata.resourceVersion = "";
+  const { metadata } = object as { metadata: { selfLink?: string; resourceVersion?: string } };
+  delete metadata.selfLink;
+  if (!old) delete metadata.resourceVersion;
+  else if (!(config as Partial<KubeObject>).metadata?.resourceVersion) metadata.resourceVersion = "";
   return draftOf(object);
 }
