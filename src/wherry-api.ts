@@ -109,6 +109,7 @@ export async function runApi(): Promise<void> {
     await controllers.start();
     await bootstrapRbac(client);
     await Promise.all([aggregator.start(), bootstrapFairness(client)]);
+    fairness.report(client);
     void network.then((facts) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
 
     let stopNetwork = async () => {};

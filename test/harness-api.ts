@@ -81,6 +81,7 @@ export async function startApi({ store: storeOptions, aggregation = false, fairn
   const fairness = isFair ? new Fairness(store, systemClock) : undefined;
   fairness?.start();
   if (isFair) await bootstrapFairness(client);
+  fairness?.report(client);
   const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...(aggregator && { aggregator }), ...(fairness && { fairness }), ...options });
   const url = `https://127.0.0.1:${await server.listenOn("127.0.0.1", 0)}`;
   const socketPath = join(folder, "api.sock");

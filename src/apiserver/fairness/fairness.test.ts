@@ -160,6 +160,10 @@ test("kubectl lists levels and schemas", async (t) => {
   if (!(await hasKubectl(t, "1.33"))) return;
   await using server = await startApi({ fairness: true });
   const run = async (...args: string[]) => (await server.kubectl("1.33", args)).stdout.replace(/ +/g, " ");
-  assert.match(await run("get", "flowschemas"), /^service-accounts workload-low 9000 ByUser \d+s/m);
+  await server.client.create(flowSchemas, undefined, { metadata: { name: "lost" }, spec: { priorityLevelConfiguration: { name: "nowhere" }, matchingPrecedence: 50 } });
+  assert.equal((await server.kubectl("1.33", ["wait", "flowschema", "--all", "--for=condition=Dangling=False", "--timeout=1s"])).code, 1);
+  assert.equal((await server.kubectl("1.33", ["wait", "flowschema", "lost", "--for=condition=Dangling", "--timeout=10s"])).code, 0);
+  assert.match(await run("get", "flowschemas"), /^service-accounts workload-low 9000 ByUser \d+s False$/m);
+  assert.match(await run("get", "flowschemas"), /^lost nowhere 50 <none> \d+s True$/m);
   assert.match(await run("get", "prioritylevelconfigurations"), /^workload-low Limited 100 128 6 50 \d+s/m);
 });

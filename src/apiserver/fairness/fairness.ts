@@ -1,4 +1,5 @@
-import type { KubeObject } from "../../api/meta.ts";
+import type { Client } from "../../api/client.ts";
+import { type Condition, type KubeObject, withCondition } from "../../api/meta.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Store, Watch } from "../../store/store.ts";
@@ -6,6 +7,7 @@ import type { Response } from "../http/exchange.ts";
 import type { RequestInfo } from "../http/request-info.ts";
 import type { Identity } from "../rest/context.ts";
 import { byPrecedence, classify, type FlowSchema } from "./classify.ts";
+import { flowSchemas } from "./defaults.ts";
 import { Level, type LevelLimits, type Refusal } from "./level.ts";
 
 /**
@@ -28,10 +30,17 @@ export class Fairness {
   #draining = false;
   #turnTimer = false;
   #mastersAreExempt = false;
+  #client: Client | undefined;
 
   constructor(store: Store, clock: Clock) {
     this.#store = store;
     this.#clock = clock;
+  }
+
+  /** From now on each schema's status says whether its level is there. */
+  report(client: Client): void {
+    this.#client = client;
+    this.#configure();
   }
 
   /** Follows the configuration in the store. Without any, everything is let in. */
@@ -90,6 +99,14 @@ export class Fairness {
     return [...this.#levels].map(([level, { executing, waiting, rejected }]) => ({ level, executing, waiting, rejected }));
   }
 
+  #reportOn(schema: FlowSchema, found: boolean): void {
+    const status = schema["status"] as { conditions?: Condition[] } | undefined;
+    const conditions = withCondition(status?.conditions, danglingOf(schema, found), this.#clock.now());
+    if (!this.#client || conditions === status?.conditions) return;
+    // Who changed it meanwhile is followed, and asks anew.
+    void this.#client.update(flowSchemas, undefined, schema.metadata.name, { ...schema, status: { ...status, conditions } }, { subresource: "status" }).catch(() => {});
+  }
+
   /** The count of starts is of one turn of the event loop. */
   #turn(): void {
     if (this.#turnTimer) return;
@@ -142,10 +159,19 @@ export class Fairness {
       if (level) level.limits = limits;
       else this.#levels.set(metadata.name, new Level(limits));
     }
+    for (const schema of this.#schemas) this.#reportOn(schema, levels.some(({ metadata }) => metadata.name === schema.spec.priorityLevelConfiguration.name));
     // What nearly every request of ours meets, decided once.
     const first = this.#schemas[0];
     this.#mastersAreExempt = first !== undefined && this.#exempt.has(first.spec.priorityLevelConfiguration.name) && (first.spec.rules ?? []).some(({ subjects, resourceRules, nonResourceRules }) => subjects?.some(({ group }) => group?.name === "system:masters") && resourceRules?.some(({ verbs, apiGroups, resources, namespaces }) => [verbs, apiGroups, resources, namespaces].every((list) => list?.includes("*"))) && nonResourceRules?.some(({ nonResourceURLs }) => nonResourceURLs.includes("*")));
   }
+}
+
+/** Source: k8s.io/apiserver/pkg/util/flowcontrol/apf_controller.go, syncFlowSchemaStatus. */
+function danglingOf({ spec }: FlowSchema, found: boolean): Condition {
+  const { name } = spec.priorityLevelConfiguration;
+  return found
+    ? { type: "Dangling", status: "False", reason: "Found", message: `This FlowSchema references the PriorityLevelConfiguration object named ${JSON.stringify(name)} and it exists` }
+    : { type: "Dangling", status: "True", reason: "NotFound", message: `This FlowSchema references the PriorityLevelConfiguration object named ${JSON.stringify(name)} but there is no such object` };
 }
 
 interface PriorityLevel extends KubeObject {

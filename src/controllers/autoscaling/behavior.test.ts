@@ -89,7 +89,7 @@ for (const seed of (process.env["SEED"] ?? "1,2,3,4,5,6,7,8").split(",").map(Num
       const during = (windowS: number) => [load, ...asked.filter(({ atMs }) => atMs > nowMs - windowS * second).map((entry) => entry.replicas)];
       assert.ok(replicas >= min && replicas <= max, `${replicas} is outside ${min} to ${max}`);
       if (replicas < current) assert.ok(replicas >= Math.min(current, Math.max(...during(down.stabilizationWindowSeconds))), "down past what was asked for within the window");
-      if (replicas > current) assert.ok(replicas <= Math.max(current, ...[Math.min(...during(up.stabilizationWindowSeconds))], min), "up past what was asked for within the window");
+      if (replicas > current) assert.ok(replicas <= Math.max(current, Math.min(...during(up.stabilizationWindowSeconds)), min), "up past what was asked for within the window");
       asked.push({ atMs: nowMs, replicas: load });
       if (replicas !== current) recordScale(history, current, replicas, nowMs);
       current = replicas;
