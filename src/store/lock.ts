@@ -108,6 +108,7 @@ function readOwner(file: string): Owner | undefined {
   return undefined;
 }
 
+/** Whether this very process still runs; a pid that somebody else has by now is not it. */
 export function lives(owner: Owner): boolean {
   if (owner.boot !== bootId()) return false;
   const started = startOf(owner.pid);
