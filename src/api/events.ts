@@ -105,7 +105,7 @@ export function createEventRecorder(client: Client, options: EventRecorderOption
   }
 
   /** Unique without asking: the object's name and the time in nanoseconds, the part below a millisecond by chance. */
-  const unique = (prefix: string): string => `${prefix}.${(BigInt(clock.now()) * 1_000_000n + BigInt(randomInt(random, 1_000_000))).toString(16)}`;
+  const unique = (prefix: string): string => `${prefix}.${(BigInt(Math.floor(clock.now())) * 1_000_000n + BigInt(randomInt(random, 1_000_000))).toString(16)}`;
 
   function event(about: EventSubject, type: "Normal" | "Warning", reason: string, text: string, { fieldPath, annotations }: EventOptions = {}): void {
     if (stopped) return;
