@@ -6,7 +6,7 @@ import type { Api } from "./api.ts";
 import { withConversions } from "./crd/convert.ts";
 import type { Identity, WriteContext } from "./rest/context.ts";
 import { computeList, computeOne } from "./rest/computed.ts";
-import { objectOf } from "./rest/keys.ts";
+import { objectOf, selectableOf } from "./rest/keys.ts";
 import { bookmarkObject, type WatchNotice } from "./rest/watch.ts";
 
 /** The in-process door: what is read is shared and frozen, what is written goes through every step a request does. */
@@ -30,6 +30,12 @@ export function createClient(api: Api, identity: Identity, userAgent: string): C
       const { listed, items } = await withConversions(api.store, kind, () => {
         const found = computed ?? api.list(kind, options);
         return { listed: found, items: found.entries.map((entry) => objectOf(kind, entry) as T) };
+      }).catch((error: unknown) => {
+        // Our own parts look at the metadata of custom objects; a webhook in a pod that is yet to start must not hold them up.
+        if (!kind.custom?.conversions || !(error instanceof StatusError) || error.code !== 500) throw error;
+        api.log.warn("listed without conversion", { kind: kind.kind, error });
+        const found = api.list(kind, { ...(options.namespace !== undefined && { namespace: options.namespace }) });
+        return { listed: found, items: found.entries.map((entry) => selectableOf(kind, entry) as T) };
       });
       return {
         apiVersion: apiVersionOf(kind.group, kind.version),

@@ -103,4 +103,17 @@ test("versions that a webhook converts", async (t) => {
     assert.equal(stored("two"), before);
     assert.equal(api.api.store.get("/shop.example/boxes/default/four"), undefined);
   });
+  await t.test("a webhook that is down holds up nobody who looks at metadata only", async () => {
+    lie = (object) => object;
+    const { spec } = boxes({ url: `${webhook.url}/convert`, caBundle: webhook.caBundle });
+    const [one, two] = spec.versions;
+    await api.client.patch(definitions, undefined, "boxes.shop.example", { spec: { versions: [{ ...one, storage: false, subresources: { status: {} } }, { ...two, storage: true }] } });
+    refuse = "down";
+    assert.deepEqual((await api.client.list<KubeObject>(v2)).items.map(({ metadata, apiVersion }) => [metadata.name, apiVersion]), [["one", "shop.example/v2"], ["two", "shop.example/v2"]]);
+    await assert.rejects(api.client.get(v2, "default", "one"), /failed: down/);
+    await assert.rejects(api.http().list(v2, { namespace: "default" }), /failed: down/);
+    await api.client.delete(definitions, undefined, "boxes.shop.example");
+    while (api.api.registry.byResource("shop.example", "v2", "boxes")) await new Promise((resolve) => setImmediate(resolve));
+    assert.deepEqual(api.api.store.range("/shop.example/"), []);
+  });
 });
