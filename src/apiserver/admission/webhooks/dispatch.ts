@@ -8,7 +8,7 @@ import type { AdmissionRequest } from "../../rest/context.ts";
 import { decode } from "../../rest/decode.ts";
 import { type CallWebhook, WebhookConfigError } from "../../webhooks/call.ts";
 import type { Candidate, Hook } from "./configurations.ts";
-import { converted, inVersion } from "./convert.ts";
+import { converted, inVersion, settle } from "./convert.ts";
 import { createReview, readVerdict, rejection, ReviewError, type Verdict } from "./review.ts";
 
 export interface DispatchDependencies {
@@ -59,24 +59,26 @@ function annotate(request: AdmissionRequest, key: string, value: string): void {
 }
 
 /** Puts the patch on the request's object, in place. Gives whether anything changed. Throws StatusErrors. */
-export function applyPatch({ hook, kind: as }: Candidate, request: AdmissionRequest, patch: unknown[]): boolean {
+export async function applyPatch({ hook, kind: as }: Candidate, request: AdmissionRequest, patch: unknown[]): Promise<boolean> {
   if (patch.length === 0) return false;
   const { kind, object } = request;
   if (!object) throw internalError(`admission webhook ${JSON.stringify(hook.name)} attempted to modify the object, which is not supported for this operation`);
   // The old content stays what it was: the patched one shares none of it that is written to.
   const before = JSON.parse(JSON.stringify(object)) as KubeObject;
-  const after = patched(hook, request, inVersion(request, before, as)!, as, patch);
+  if (!request.objectKind) await settle(before, kind, as);
+  const after = await patched(hook, request, inVersion(request, before, as)!, as, patch);
   replaceContent(object, after);
   if (!request.objectKind) kind.defaults?.(object);
   return !semanticEqual(before, object);
 }
 
-function patched(hook: Hook, request: AdmissionRequest, object: KubeObject, as: Kind, patch: unknown[]): KubeObject {
+async function patched(hook: Hook, request: AdmissionRequest, object: KubeObject, as: Kind, patch: unknown[]): Promise<KubeObject> {
   const { kind } = request;
   try {
     const result = applyJsonPatch(object as unknown as Parameters<typeof applyJsonPatch>[0], patch);
     if (request.objectKind) return result as KubeObject;
     const decoded = decode(as, result, { fieldValidation: "Ignore", warnings: [] }, false);
+    await settle(decoded, as, kind);
     const next = converted(decoded, as, kind);
     // Ownership is the server's to write.
     if (object.metadata.managedFields) next.metadata.managedFields = object.metadata.managedFields;

@@ -5,6 +5,7 @@ import { semanticEqual } from "../../../api/validation/checks.ts";
 import { isExempt } from "../policies/exempt.ts";
 import { createConditionEvaluator } from "./conditions.ts";
 import { Configurations } from "./configurations.ts";
+import { settled } from "./convert.ts";
 import { applyPatch, ask, noteMutation } from "./dispatch.ts";
 import { isChosen } from "./match.ts";
 
@@ -39,9 +40,10 @@ export function mutatingWebhooks({ store, registry, log, callWebhook: call }: We
     for (const [index, candidate] of candidates.entries()) {
       const { hook } = candidate;
       if (request.round === 1 && !state.wanted.has(hook.id)) continue;
-      if (!isChosen(store, candidate, request, conditions)) continue;
-      const verdict = await ask(dependencies, candidate, request, true, index);
-      const changed = verdict?.patch !== undefined && applyPatch(candidate, request, verdict.patch);
+      const shown = await settled(request, candidate.kind);
+      if (!isChosen(store, candidate, shown, conditions)) continue;
+      const verdict = await ask(dependencies, candidate, shown, true, index);
+      const changed = verdict?.patch !== undefined && (await applyPatch(candidate, request, verdict.patch));
       noteMutation(request, candidate, index, changed);
       if (changed) {
         wantAgain();
@@ -68,8 +70,9 @@ export function validatingWebhooks({ store, registry, log, callWebhook: call }: 
   const dependencies = { log, call };
 
   async function run(request: AdmissionRequest, candidates: ReturnType<Configurations["candidates"]>): Promise<void> {
-    const chosen = candidates.filter((candidate) => isChosen(store, candidate, request, conditions));
-    const results = await Promise.allSettled(chosen.map((candidate, index) => ask(dependencies, candidate, request, false, index)));
+    const shown = await Promise.all(candidates.map(async (candidate) => ({ candidate, as: await settled(request, candidate.kind) })));
+    const chosen = shown.filter(({ candidate, as }) => isChosen(store, candidate, as, conditions));
+    const results = await Promise.allSettled(chosen.map(({ candidate, as }, index) => ask(dependencies, candidate, as, false, index)));
     const refused = results.find((result) => result.status === "rejected");
     if (refused) throw refused.reason;
   }

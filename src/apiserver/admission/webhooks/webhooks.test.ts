@@ -272,3 +272,26 @@ for (const [expressions, failurePolicy, outcome] of conditions) {
     assert.equal(askedAt(path).length, outcome === "asked" ? 1 : 0);
   });
 }
+
+test("a custom resource that a webhook converts is shown to admission webhooks in the version they ask for, and goes back", async () => {
+  hooks.on("/convert", (request) => {
+    const { uid, desiredAPIVersion, objects } = request as unknown as { uid: string; desiredAPIVersion: string; objects: { apiVersion: string; spec: { size?: number; length?: number } }[] };
+    const convertedObjects = objects.map(({ spec, ...rest }) => ({ ...rest, apiVersion: desiredAPIVersion, spec: desiredAPIVersion.endsWith("v2") ? { length: spec.size } : { size: spec.length } }));
+    return { raw: { apiVersion: "apiextensions.k8s.io/v1", kind: "ConversionReview", response: { uid, result: { status: "Success" }, convertedObjects } } };
+  });
+  const version = (name: string, field: string) => ({ name, served: true, storage: name === "v1", schema: { openAPIV3Schema: { type: "object", properties: { spec: { type: "object", properties: { [field]: { type: "integer" } } } } } } });
+  await api.client.create({ group: "apiextensions.k8s.io", version: "v1", resource: "customresourcedefinitions" }, undefined, {
+    metadata: { name: "boats.example.com" },
+    spec: { group: "example.com", scope: "Namespaced", names: { plural: "boats", kind: "Boat" }, versions: [version("v1", "size"), version("v2", "length")], conversion: { strategy: "Webhook", webhook: { conversionReviewVersions: ["v1"], clientConfig: { url: `${hooks.url}/convert`, caBundle: hooks.caBundle } } } },
+  });
+  const rules = [{ operations: ["*"], apiGroups: ["example.com"], apiVersions: ["v2"], resources: ["boats"] }];
+  const longer = await hook(mutating, ({ object }) => ({ patch: [{ op: "replace", path: "/spec/length", value: object.spec.length + 1 }] }), { rules, matchConditions: [{ name: "long", expression: "object.spec.length > 3" }] });
+  const seen = await hook(validating, () => ({}), { rules });
+  const boats = (version: string) => ({ group: "example.com", version, resource: "boats" });
+  const made = await api.client.create<any>(boats("v1"), "default", { metadata: { name: "a" }, spec: { size: 5 } });
+  assert.deepEqual([made.apiVersion, made.spec], ["example.com/v1", { size: 6 }]);
+  assert.deepEqual(askedAt(longer).map(({ object, kind, requestKind }) => [object.spec, kind.version, requestKind.version]), [[{ length: 5 }, "v2", "v1"]]);
+  await api.client.patch(boats("v1"), "default", "a", { spec: { size: 2 } });
+  assert.deepEqual(askedAt(longer).length, 1);
+  assert.deepEqual(askedAt(seen).map(({ object, oldObject }) => [object.spec, oldObject?.spec ?? null]), [[{ length: 6 }, null], [{ length: 2 }, { length: 6 }]]);
+});
