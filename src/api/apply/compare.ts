@@ -67,8 +67,8 @@ class Comparer {
     let out: Difference | undefined;
     const compareAt = (name: string) => {
       const field = shape.fields.get(name);
-      let before = old?.[name];
-      let after = next?.[name];
+      let before = own(old, name);
+      let after = own(next, name);
       if (zeros.length > 0 && before === undefined && old) before = field?.zero;
       if (zeros.length > 0 && after === undefined && next) after = field?.zero;
       if (before === after) return;
@@ -76,7 +76,7 @@ class Comparer {
       if (difference) out = collect(out, fieldElement(name), difference);
     };
     for (const name in next) compareAt(name);
-    for (const name in old) if (next?.[name] === undefined) compareAt(name);
+    for (const name in old) if (own(next, name) === undefined) compareAt(name);
     if (!old || !next) for (const [name] of zeros) if ((old ?? next)?.[name] === undefined) compareAt(name);
     return out;
   }
@@ -172,7 +172,10 @@ export function equalValues(a: unknown, b: unknown): boolean {
   }
   if (Array.isArray(b)) return false;
   const [left, right] = [a as Record<string, unknown>, b as Record<string, unknown>];
-  for (const key in left) if (!equalValues(left[key], right[key])) return false;
-  for (const key in right) if (left[key] === undefined && right[key] !== undefined) return false;
+  for (const key in left) if (!equalValues(left[key], own(right, key))) return false;
+  for (const key in right) if (right[key] !== undefined && own(left, key) === undefined) return false;
   return true;
 }
+
+/** A key of data may be called like something that every object inherits. */
+const own = (map: Record<string, unknown> | undefined, name: string): unknown => (map !== undefined && Object.hasOwn(map, name) ? map[name] : undefined);

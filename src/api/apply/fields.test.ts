@@ -142,6 +142,17 @@ test("for any value: what is extracted by its own set is the value, and a compar
   }
 });
 
+test("an own property named __proto__ is a key like any other", () => {
+  const map = shapeOf({ type: "object", additionalProperties: { type: "string" } });
+  const config = JSON.parse('{"__proto__":"x"}') as object;
+  assert.equal(text(fieldSetOf(map, config)), "__proto__");
+  const merged = mergeValues(map, { a: "1" }, config);
+  assert.equal(JSON.stringify(merged), '{"a":"1","__proto__":"x"}');
+  assert.ok(!equalValues(merged, { a: "1" }) && !equalValues({ a: "1" }, merged));
+  assert.equal(text(compare(map, { a: "1" }, merged).added), "__proto__");
+  assert.equal(text(compare(map, merged, { a: "1" }).removed), "__proto__");
+});
+
 test("what Go always writes comes and goes without a trace", () => {
   const pod: Shape = shapeOf(builtinSchema("", "v1", "Pod")!);
   const object = Object.freeze({ apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: { containers: [{ name: "c", ports: [{ containerPort: 80 }] }], securityContext: {} } });
