@@ -35,7 +35,7 @@ test("a program that burns CPU gets replicas, and loses them when it rests; kube
   const folder = join(dirname(wherry.dataDir), "manifests");
   mkdirSync(folder);
   const began = Date.now();
-  writeFileSync(join(folder, "burner.yaml"), burner(began + 15_000));
+  writeFileSync(join(folder, "burner.yaml"), burner(began + 25_000));
   await runTranscript(join(import.meta.dirname, "autoscaling.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
   const tookMs = Date.now() - began;
   t.diagnostic(`up and down again in ${(tookMs / 1000).toFixed(1)} s`);

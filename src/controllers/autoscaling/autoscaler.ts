@@ -33,6 +33,8 @@ export interface AutoscalerOptions {
 
 /** A pod that became ready says something once it was measured for about this long. */
 const afterReadyMs = 2_500;
+/** A pod younger than this is why there are no metrics yet: they will be there soon. */
+const youngMs = 60_000;
 
 /**
  * Scales what HorizontalPodAutoscalers name, by the /scale of any kind. It looks every 15 s, as upstream does, and at
@@ -101,9 +103,10 @@ export class HorizontalAutoscaler {
     entry.timer = this.#options.clock.setTimer(ms, () => {
       entry.timer = undefined;
       entry.running = this.#look(key, entry.history)
-        .catch((error: unknown) => this.#options.log.debug("an autoscaler waits for its next turn", { key, error: (error as Error).message }))
-        .then(() => {
+        .catch((error: unknown) => (this.#options.log.debug("an autoscaler waits for its next turn", { key, error: (error as Error).message }), false))
+        .then((isEarly) => {
           entry.running = undefined;
+          if (isEarly) entry.nextMs = Math.min(entry.nextMs, afterReadyMs);
           const nextMs = Math.min(entry.nextMs, this.#options.syncMs ?? 15_000);
           entry.nextMs = Number.POSITIVE_INFINITY;
           if (this.#keys.get(key) === entry) this.#lookIn(key, nextMs);
@@ -111,11 +114,13 @@ export class HorizontalAutoscaler {
     });
   }
 
-  async #look(key: string, history: History): Promise<void> {
+  /** True when it was too early to say anything. */
+  async #look(key: string, history: History): Promise<boolean> {
     const hpa: HorizontalPodAutoscaler | undefined = this.#autoscalers.get(key);
-    if (!hpa || hpa.metadata.namespace === undefined) return;
+    if (!hpa || hpa.metadata.namespace === undefined) return false;
     const outcome = await this.#reconcile(hpa, history);
     await this.#writeStatus(hpa, outcome);
+    return outcome.isEarly;
   }
 
   async #reconcile(hpa: HorizontalPodAutoscaler, history: History): Promise<Outcome> {
@@ -167,6 +172,7 @@ export class HorizontalAutoscaler {
       outcome.said("ScalingActive", found.scalingActive);
       if (found.replicas === undefined) {
         this.#recorder.event(hpa, "Warning", "FailedComputeMetricsReplicas", found.error!);
+        outcome.isEarly = pods.some(({ metadata }) => nowMs - Date.parse(metadata.creationTimestamp) < youngMs);
         return outcome;
       }
       const normalized = normalize(hpa.spec, history, current, found.replicas, clock.now());
@@ -236,6 +242,7 @@ export class HorizontalAutoscaler {
 /** What one look came to: a status in the making. */
 class Outcome {
   readonly status: HpaStatus;
+  isEarly = false;
   readonly #nowMs: number;
 
   constructor({ status, metadata }: HorizontalPodAutoscaler, nowMs: number) {
