@@ -18,13 +18,13 @@ test("walk() brings values to the form in which upstream keeps them", () => {
     ["nor in a partial object", "spec.minReadySeconds", 0, 0, { partial: true }],
     ["empty maps go", "metadata.labels", {}, undefined],
     ["empty lists go", `${pod}.tolerations`, [], undefined],
-    ["required lists stay", `${pod}.containers`, [], []],
+    ["Go writes a required list as null", `${pod}.containers`, [], null],
     ["empty structs behind pointers stay", `${pod}.securityContext`, {}, {}],
     ["false goes", `${pod}.hostNetwork`, false, undefined],
     ["false behind a pointer stays", `${pod}.hostUsers`, false, false],
     ["the empty storage medium goes", `${pod}.volumes`, [{ name: "v", emptyDir: { medium: "" } }], [{ name: "v", emptyDir: {} }]],
     ["null in a map of strings is the empty string", "metadata.labels", { a: null }, { a: "" }],
-    ["null in a list is the zero value", `${pod}.containers`, [{ name: "c", args: ["a", null] }], [{ name: "c", args: ["a", ""] }]],
+    ["null in a list is the zero value", `${pod}.containers`, [{ name: "c", args: ["a", null] }], [{ name: "c", args: ["a", ""], resources: {} }]],
     ["quantities are canonical", `${pod}.containers`, [{ name: "c", resources: { limits: { cpu: "1000m", memory: "1024Mi" } } }], [{ name: "c", resources: { limits: { cpu: "1", memory: "1Gi" } } }]],
     ["numbers are quantities", `${pod}.containers`, [{ name: "c", resources: { limits: { cpu: 0.5, memory: 1048576 } } }], [{ name: "c", resources: { limits: { cpu: "500m", memory: "1048576" } } }]],
     ["resource lists are rounded up to thousandths", `${pod}.overhead`, { cpu: "0.1m" }, { cpu: "1m" }],
@@ -32,7 +32,7 @@ test("walk() brings values to the form in which upstream keeps them", () => {
     ["times are UTC in seconds", "metadata.deletionTimestamp", "2026-03-01T12:00:00.75+02:00", "2026-03-01T10:00:00Z"],
     ["int-or-string keeps an int", "spec.strategy.rollingUpdate.maxSurge", 1, 1],
     ["int-or-string keeps a string", "spec.strategy.rollingUpdate.maxSurge", "25%", "25%"],
-    ["the default of a marker is set", `${pod}.containers`, [{ name: "c", ports: [{ containerPort: 80 }] }], [{ name: "c", ports: [{ containerPort: 80, protocol: "TCP" }] }]],
+    ["the default of a marker is set", `${pod}.containers`, [{ name: "c", ports: [{ containerPort: 80 }] }], [{ name: "c", ports: [{ containerPort: 80, protocol: "TCP" }], resources: {} }]],
     ["but not in a partial object", `${pod}.containers`, [{ name: "c", ports: [{ containerPort: 80 }] }], [{ name: "c", ports: [{ containerPort: 80 }] }], { partial: true }],
     ["fieldsV1 is not looked into", "metadata.managedFields", [{ fieldsV1: { "f:spec": { "f:x": {} } } }], [{ fieldsV1: { "f:spec": { "f:x": {} } } }]],
   ];
@@ -49,13 +49,19 @@ test("walk() brings values to the form in which upstream keeps them", () => {
 
 test("walk() writes the zeros that typed clients need", () => {
   const replicaSet = builtinSchema("apps", "v1", "ReplicaSet")!;
-  const pod = builtinSchema("", "v1", "Pod")!;
-  const cases: [schema: typeof pod, given: Record<string, unknown>, kept: Record<string, unknown>][] = [
-    [replicaSet, at("status.observedGeneration", 1), at("status", { observedGeneration: 1, replicas: 0 })],
-    [replicaSet, at("metadata.name", "x"), at("metadata.name", "x")],
-    [pod, at("status.containerStatuses", [{ name: "c" }]), at("status.containerStatuses", [{ name: "c", ready: false, restartCount: 0, image: "", imageID: "" }])],
+  const of = (group: string, version: string, kind: string) => builtinSchema(group, version, kind)!;
+  const cases: [schema: typeof replicaSet, given: Record<string, unknown>, field: string, kept: unknown][] = [
+    [replicaSet, at("status.observedGeneration", 1), "status", { observedGeneration: 1, replicas: 0 }],
+    [replicaSet, {}, "spec", { selector: null, template: { metadata: {}, spec: { containers: null } } }],
+    [replicaSet, {}, "metadata", {}],
+    [of("", "v1", "Pod"), at("status.containerStatuses", [{ name: "c" }]), "status", { containerStatuses: [{ name: "c", ready: false, restartCount: 0, image: "", imageID: "", state: {}, lastState: {} }] }],
+    [of("batch", "v1", "Job"), at("status.conditions", [{}]), "status", { conditions: [{ type: "", status: "", lastProbeTime: null, lastTransitionTime: null }] }],
+    [of("discovery.k8s.io", "v1", "EndpointSlice"), {}, "endpoints", null],
+    [of("rbac.authorization.k8s.io", "v1", "Role"), { rules: [] }, "rules", null],
+    [of("networking.k8s.io", "v1", "Ingress"), {}, "status", { loadBalancer: {} }],
+    [of("", "v1", "PersistentVolumeClaim"), at("spec.dataSource", { kind: "Snapshot", name: "s" }), "spec", { dataSource: { apiGroup: null, kind: "Snapshot", name: "s" }, resources: {} }],
   ];
-  for (const [schema, given, kept] of cases) assert.deepEqual(walk(schema, given).value, kept);
+  for (const [schema, given, field, kept] of cases) assert.deepEqual(walk(schema, given).value[field], kept);
   assert.deepEqual(walk(replicaSet, at("status.observedGeneration", 1), { partial: true }).value, at("status.observedGeneration", 1));
 });
 
@@ -109,9 +115,9 @@ test("walk() refuses wrong types with Go's text", () => {
   const secret = builtinSchema("", "v1", "Secret")!;
   assert.throws(() => walk(secret, at("data.a", "x!")), { message: "illegal base64 data at input byte 1" });
   assert.throws(() => walk(secret, at("data.a", "abc")), { message: "illegal base64 data at input byte 0" });
-  assert.deepEqual(walk(secret, at("data.a", "YW\nJj")).value, at("data.a", "YWJj"));
+  assert.deepEqual(walk(secret, at("data.a", "YW\nJj")).value["data"], { a: "YWJj" });
   const lease = builtinSchema("coordination.k8s.io", "v1", "Lease")!;
-  assert.deepEqual(walk(lease, at("spec.renewTime", "2026-01-01T01:00:00.000123+01:00")).value, at("spec.renewTime", "2026-01-01T00:00:00.000123Z"));
+  assert.deepEqual(walk(lease, at("spec.renewTime", "2026-01-01T01:00:00.000123+01:00")).value["spec"], { renewTime: "2026-01-01T00:00:00.000123Z" });
   assert.throws(() => walk(lease, at("spec.renewTime", "2026-01-01T01:00:00Z")), DecodeError);
 });
 
@@ -119,7 +125,8 @@ test("walk() changes nothing that is shared", () => {
   const freeze = (value: unknown): unknown => (typeof value === "object" && value !== null ? (Object.values(value).forEach(freeze), Object.freeze(value)) : value);
   const given = freeze(at(pod, { foo: 1, containers: [{ name: "c", resources: { limits: { cpu: "1000m" } }, ports: [{ containerPort: 1, name: null }] }] })) as Record<string, unknown>;
   const { value } = walk(deployment, given, { shared: true });
-  assert.deepEqual(value, at(pod, { containers: [{ name: "c", resources: { limits: { cpu: "1" } }, ports: [{ containerPort: 1, protocol: "TCP" }] }] }));
+  const { spec } = (value["spec"] as { template: { spec: unknown } }).template;
+  assert.deepEqual(spec, { containers: [{ name: "c", resources: { limits: { cpu: "1" } }, ports: [{ containerPort: 1, protocol: "TCP" }] }] });
 });
 
 test("walk() bounds depth and the number of problems", () => {

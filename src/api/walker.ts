@@ -78,16 +78,20 @@ class Plan {
     return (this.#fields ??= new Map(Object.entries(this.schema.properties ?? {}).map(([name, property]) => [name, planOf(property)])));
   }
   /**
-   * What an absent field gets: the default of a marker, or, where the field is required and Go has no pointer, the
-   * zero that Go writes. Clients in typed languages refuse a status without its required `replicas: 0`.
+   * What an absent field gets: the default of a marker, or the zero that Go writes where it has no `omitempty`, and of
+   * structs and times in any case. Clients in typed languages refuse a status without its required `replicas: 0`.
+   * A struct stands there as its plan: each gets one of its own.
    */
   get defaults(): [name: string, value: unknown][] {
-    if (this.#defaults) return this.#defaults;
-    const required = new Set(this.schema.required);
-    return (this.#defaults = [...this.fields].flatMap(([name, field]) => {
+    return (this.#defaults ??= [...this.fields].flatMap(([name, field]): [string, unknown][] => {
       if (field.schema.default !== undefined) return [[name, field.schema.default]];
-      const isZero = required.has(name) && !field.omitZero && this.schema.protobuf?.[name]?.pointer === false && scalarShapes.has(field.shape);
-      return isZero ? [[name, zeroOf(field)]] : [];
+      const facts = this.schema.protobuf?.[name];
+      if (facts?.pointer !== false) return facts?.always ? [[name, null]] : [];
+      // Upstream's one field with `omitzero`.
+      if (field.omitZero || (name === "creationTimestamp" && this.schema.name?.endsWith(".ObjectMeta"))) return [];
+      // Go has pointers behind these, which the tables do not say.
+      if (field.shape === "any" && field.schema.format !== "raw") return [];
+      return [[name, field.shape === "object" ? field : unsetOf(field)]];
     }));
   }
   get items(): Plan {
@@ -95,7 +99,8 @@ class Plan {
   }
 }
 
-const scalarShapes = new Set<Shape>(["string", "int32", "int64", "boolean", "number"]);
+/** What Go writes for a list or map that nobody made is null; made of a null element it would be empty. */
+const unsetOf = (plan: Plan): unknown => (plan.shape === "array" || plan.shape === "map" || plan.shape === "bytes" ? null : zeroOf(plan));
 
 const plans = new WeakMap<Schema, Plan>();
 
@@ -166,7 +171,7 @@ class Walker {
       else if (after !== before) object[key] = after;
     }
     this.#structs.pop();
-    if (!this.#partial) for (const [name, value] of plan.defaults) if (object[name] === undefined) object[name] = value;
+    if (!this.#partial) for (const [name, value] of plan.defaults) if (object[name] === undefined) object[name] = value instanceof Plan ? this.object(value, {}) : value;
     return object;
   }
 
@@ -193,7 +198,9 @@ class Walker {
         return this.object(plan, value as Record<string, unknown>);
       case "array":
         if (!Array.isArray(value)) return this.#mismatch(plan, value);
-        return dropZero && value.length === 0 ? undefined : this.#array(plan, value);
+        // What is stored as protobuf does not tell an empty list from none.
+        if (value.length === 0 && !this.#partial) return plan.omitZero ? undefined : null;
+        return this.#array(plan, value);
       case "map":
         if (typeof value !== "object" || Array.isArray(value)) return this.#mismatch(plan, value);
         return this.#map(plan, value as Record<string, unknown>, dropZero);

@@ -21,7 +21,10 @@ function validateAddress(path: string, type: string, address: string): FieldErro
   return validateNonSpecialIP(path, address);
 }
 
-function validate({ addressType, endpoints = [], ports = [] }: KubeObject): FieldError[] {
+function validate({ addressType, ...lists }: KubeObject): FieldError[] {
+  // Null when nobody gave any.
+  const endpoints = lists["endpoints"] ?? [];
+  const ports = lists["ports"] ?? [];
   const errors: FieldError[] = [];
   if (!addressType) errors.push(required("addressType"));
   else if (!addressTypes.includes(addressType)) errors.push(notSupported("addressType", addressType, addressTypes));

@@ -32,7 +32,7 @@ const badSuffixes = ["/..", "/."];
 
 function validatePath(at: string, entry: any): FieldError[] {
   const { path = "", pathType } = entry;
-  if (pathType === undefined) return [required(`${at}.pathType`, "pathType must be specified")];
+  if (pathType === undefined || pathType === null) return [required(`${at}.pathType`, "pathType must be specified")];
   const errors: FieldError[] = [];
   if (pathType === "Exact" || pathType === "Prefix") {
     if (!path.startsWith("/")) errors.push(invalid(`${at}.path`, path, "must be an absolute path"));
