@@ -12,6 +12,7 @@ import type { Random } from "../base/random.ts";
 import { HorizontalAutoscaler } from "./autoscaling/autoscaler.ts";
 import type { RawGet } from "./autoscaling/metrics.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { clusterRoleAggregationController } from "./cluster-role-aggregation/plan.ts";
 import { cronJobController } from "./cronjob/plan.ts";
 import { daemonSetController } from "./daemonset/plan.ts";
 import { deploymentController } from "./deployment/plan.ts";
@@ -80,6 +81,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     podGarbageController,
     quotaController(() => contentsOf(options.registry)),
     eventExpiryController,
+    clusterRoleAggregationController,
     ...unservedControllers,
   ];
 }

@@ -2,7 +2,7 @@ import type { Client } from "../../api/client.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
-import type { PolicyRule } from "./rbac.ts";
+import { type PolicyRule, uncovered } from "./rbac.ts";
 
 /**
  * The roles that every cluster has from the start. Their content is upstream's, as far as the kinds exist here.
@@ -15,6 +15,7 @@ const rule = (groups: string | string[], names: string, verbs: string[]): Policy
 const urls = (paths: string[]): PolicyRule => ({ nonResourceURLs: paths, verbs: ["get"] });
 
 const rbac = "rbac.authorization.k8s.io";
+const certificates = "certificates.k8s.io";
 const discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
 const publicInfo = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
@@ -56,7 +57,7 @@ const aggregate = (to: string) => `rbac.authorization.k8s.io/aggregate-to-${to}`
 
 export const bootstrapRoles: BootstrapRole[] = [
   { name: "cluster-admin", rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["*"] }, { nonResourceURLs: ["*"], verbs: ["*"] }] },
-  { name: "admin", rules: [...adminRules, ...editRules, ...viewRules], aggregates: aggregate("admin") },
+  { name: "admin", rules: [...editRules, ...viewRules, ...adminRules], aggregates: aggregate("admin") },
   { name: "edit", rules: [...editRules, ...viewRules], aggregates: aggregate("edit"), labels: { [aggregate("admin")]: "true" } },
   { name: "view", rules: viewRules, aggregates: aggregate("view"), labels: { [aggregate("edit")]: "true" } },
   { name: "system:aggregate-to-admin", rules: adminRules, labels: { [aggregate("admin")]: "true" } },
@@ -98,23 +99,45 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("node.k8s.io", "runtimeclasses", read),
     ],
   },
+  { name: "system:kubelet-api-admin", rules: [rule("", "nodes", ["get", "list", "watch", "proxy"]), rule("", "nodes/proxy nodes/log nodes/stats nodes/metrics nodes/spec nodes/checkpoint nodes/configz nodes/healthz nodes/pods", ["*"])] },
+  { name: "system:node-bootstrapper", rules: [rule(certificates, "certificatesigningrequests", ["create", ...read])] },
+  { name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient", rules: [rule(certificates, "certificatesigningrequests/nodeclient", ["create"])] },
+  { name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", rules: [rule(certificates, "certificatesigningrequests/selfnodeclient", ["create"])] },
+  ...["kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving", "legacy-unknown"].map((signer) => ({
+    name: `system:certificates.k8s.io:${signer}-approver`,
+    rules: [{ apiGroups: [certificates], resources: ["signers"], resourceNames: [`kubernetes.io/${signer}`], verbs: ["approve"] }],
+  })),
+  { name: "system:volume-scheduler", rules: [rule("", "persistentvolumes", [...read, "patch", "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "persistentvolumeclaims", [...read, "patch", "update"])] },
   { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"])] },
 ];
 
-const groupSubject = (name: string) => ({ kind: "Group", apiGroup: rbac, name });
-export const bootstrapBindings: { name: string; role: string; subjects: object[] }[] = [
+interface Subject {
+  kind: string;
+  name: string;
+  apiGroup?: string;
+  namespace?: string;
+}
+const groupSubject = (name: string): Subject => ({ kind: "Group", apiGroup: rbac, name });
+const userSubject = (name: string): Subject => ({ kind: "User", apiGroup: rbac, name });
+export const bootstrapBindings: { name: string; role: string; subjects: Subject[] }[] = [
   { name: "cluster-admin", role: "cluster-admin", subjects: [groupSubject("system:masters")] },
   { name: "system:discovery", role: "system:discovery", subjects: [groupSubject("system:authenticated")] },
   { name: "system:basic-user", role: "system:basic-user", subjects: [groupSubject("system:authenticated")] },
   { name: "system:public-info-viewer", role: "system:public-info-viewer", subjects: [groupSubject("system:authenticated"), groupSubject("system:unauthenticated")] },
   { name: "system:monitoring", role: "system:monitoring", subjects: [groupSubject("system:monitoring")] },
   { name: "system:service-account-issuer-discovery", role: "system:service-account-issuer-discovery", subjects: [groupSubject("system:serviceaccounts")] },
+  { name: "system:node-proxier", role: "system:node-proxier", subjects: [userSubject("system:kube-proxy")] },
+  { name: "system:volume-scheduler", role: "system:volume-scheduler", subjects: [userSubject("system:kube-scheduler")] },
+  { name: "system:kube-dns", role: "system:kube-dns", subjects: [{ kind: "ServiceAccount", name: "kube-dns", namespace: "kube-system" }] },
 ];
 
 const metadataOf = (name: string, labels: Record<string, string> = {}) => ({ name, labels: { "kubernetes.io/bootstrapping": "rbac-defaults", ...labels }, annotations: { "rbac.authorization.kubernetes.io/autoupdate": "true" } });
 const autoupdate = (object: KubeObject) => object.metadata.annotations?.["rbac.authorization.kubernetes.io/autoupdate"] !== "false";
 
-/** Creates what is missing and brings back what somebody took away, except where autoupdate is "false". */
+/**
+ * Creates what is missing and brings back what somebody took away, except where autoupdate is "false"; what was added
+ * stays. Source: k8s.io/kubernetes/pkg/registry/rbac/rest/storage_rbac.go.
+ */
 export async function bootstrapRbac(client: Client): Promise<void> {
   const roles = bootstrapRoles.map(({ name, rules, labels, aggregates }) => ({
     apiVersion: `${rbac}/v1`,
@@ -133,13 +156,35 @@ export async function bootstrapRbac(client: Client): Promise<void> {
   await Promise.all([
     ...roles.map(async (role) => {
       const found = rolesByName.get(role.metadata.name);
-      if (!found) await client.create(resources.clusterRoles, undefined, role).catch(ignoreRace);
-      else if (autoupdate(found) && !role.aggregationRule && JSON.stringify(found["rules"]) !== JSON.stringify(role.rules)) await client.patch(resources.clusterRoles, undefined, role.metadata.name, { rules: role.rules });
+      if (!found) return void (await client.create(resources.clusterRoles, undefined, role).catch(ignoreRace));
+      if (!autoupdate(found)) return;
+      const have = (found["rules"] as PolicyRule[] | undefined) ?? [];
+      const lacking = role.aggregationRule ? [] : uncovered(have, role.rules);
+      const metadata = lackingMetadata(found, role);
+      const aggregation = role.aggregationRule && !found["aggregationRule"] ? { aggregationRule: role.aggregationRule } : {};
+      if (lacking.length === 0 && !metadata && !("aggregationRule" in aggregation)) return;
+      await client.patch(resources.clusterRoles, undefined, role.metadata.name, { ...(metadata && { metadata }), ...aggregation, ...(lacking.length > 0 && { rules: [...have, ...lacking] }) });
     }),
     ...bindings.map(async (binding) => {
-      const found = bindingsByName.get(binding.metadata.name);
-      if (!found) await client.create(resources.clusterRoleBindings, undefined, binding).catch(ignoreRace);
-      else if (autoupdate(found) && JSON.stringify(found["subjects"]) !== JSON.stringify(binding.subjects)) await client.patch(resources.clusterRoleBindings, undefined, binding.metadata.name, { subjects: binding.subjects });
+      let found = bindingsByName.get(binding.metadata.name);
+      if (found && !autoupdate(found)) return;
+      if (found && (found["roleRef"] as { name: string }).name !== binding.roleRef.name) {
+        // A binding's role cannot be changed: it is made anew.
+        await client.delete(resources.clusterRoleBindings, undefined, binding.metadata.name, { preconditions: { uid: found.metadata.uid } });
+        found = undefined;
+      }
+      if (!found) return void (await client.create(resources.clusterRoleBindings, undefined, binding).catch(ignoreRace));
+      const have = (found["subjects"] as Subject[] | undefined) ?? [];
+      const lacking = binding.subjects.filter((wanted) => !have.some((subject) => subject.kind === wanted.kind && subject.name === wanted.name && subject.namespace === wanted.namespace));
+      const metadata = lackingMetadata(found, binding);
+      if (lacking.length > 0 || metadata) await client.patch(resources.clusterRoleBindings, undefined, binding.metadata.name, { ...(metadata && { metadata }), ...(lacking.length > 0 && { subjects: [...have, ...lacking] }) });
     }),
   ]);
+}
+
+/** Labels and annotations that somebody took away. */
+function lackingMetadata(found: KubeObject, wanted: { metadata: { labels: Record<string, string>; annotations: Record<string, string> } }): object | undefined {
+  const differ = (have: Record<string, string> | undefined, want: Record<string, string>) => Object.entries(want).some(([key, value]) => have?.[key] !== value);
+  const { labels, annotations } = wanted.metadata;
+  return differ(found.metadata.labels, labels) || differ(found.metadata.annotations, annotations) ? { labels, annotations } : undefined;
 }

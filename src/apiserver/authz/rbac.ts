@@ -34,7 +34,7 @@ const allowedAlways = "system:masters";
 /**
  * Role-based access control over the roles and bindings in the store, read again when one of them changes.
  * Rules of an aggregated ClusterRole are gathered here, at the time of the question, from the roles that its
- * selectors choose. Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
+ * selectors choose; the copy that a controller writes into it is for those who look. Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac.
  */
 export class Rbac {
   readonly #store: Store;
@@ -107,14 +107,16 @@ function build(store: Store): Index {
   const clusterRoles = new Map(of<Role>("clusterroles").map((role) => [role.metadata.name, role]));
   const roles = new Map(of<Role>("roles").map((role) => [`${role.metadata.namespace}/${role.metadata.name}`, role]));
 
-  const rulesOf: Index["rulesOf"] = ({ kind, name }, namespace) => {
-    const role = kind === "ClusterRole" ? clusterRoles.get(name) : roles.get(`${namespace}/${name}`);
-    if (!role) return undefined;
+  const aggregated = (role: Role, seen: Set<Role>): PolicyRule[] => {
+    if (seen.has(role)) return [];
+    seen.add(role);
     if (!role.aggregationRule) return role.rules ?? [];
     const selectors = (role.aggregationRule.clusterRoleSelectors ?? []).map((selector) => labelSelectorOf(selector));
-    const gathered = [...clusterRoles.values()].filter((other) => other !== role && selectors.some((selector) => selector?.matches(other.metadata.labels ?? {})));
-    // What a gathered role gathers itself (edit gathers view's) is named by its own labels, as upstream's controller copies rules.
-    return [...(role.rules ?? []), ...gathered.flatMap((other) => other.rules ?? [])];
+    return [...clusterRoles.values()].filter((other) => selectors.some((selector) => selector?.matches(other.metadata.labels ?? {}))).flatMap((other) => aggregated(other, seen));
+  };
+  const rulesOf: Index["rulesOf"] = ({ kind, name }, namespace) => {
+    const role = kind === "ClusterRole" ? clusterRoles.get(name) : roles.get(`${namespace}/${name}`);
+    return role && aggregated(role, new Set());
   };
   const cluster: BySubject = new Map();
   const namespaced = new Map<string, BySubject>();

@@ -1,6 +1,7 @@
 import type { Kind } from "../../api/kind.ts";
 import { timestamp } from "../../api/meta.ts";
-import { badRequestError, StatusError } from "../../api/status.ts";
+import { type FieldError, invalid } from "../../api/field.ts";
+import { badRequestError, invalidError } from "../../api/status.ts";
 import type { Api, VirtualCreate } from "../api.ts";
 import { apiAudience, type Tokens } from "../authn/tokens.ts";
 import type { Identity } from "../rest/context.ts";
@@ -36,13 +37,17 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
   };
   const named = (spec: ReviewSpec): Identity => ({ name: spec.user ?? "", groups: spec.groups ?? [], ...(spec.uid && { uid: spec.uid }), ...(spec.extra && { extra: spec.extra }) });
 
-  add("selfsubjectaccessreviews.authorization.k8s.io", (spec, user) => ({ spec, status: decide(user, spec) }));
+  add("selfsubjectaccessreviews.authorization.k8s.io", (spec, user) => {
+    check("SelfSubjectAccessReview", attributeErrors(spec));
+    return { spec, status: decide(user, spec) };
+  });
   add("subjectaccessreviews.authorization.k8s.io", (spec) => {
-    if (!spec.user && !spec.groups?.length) throw invalidReview("SubjectAccessReview", "at least one of user or group must be specified");
+    check("SubjectAccessReview", [...attributeErrors(spec), ...userErrors(spec)]);
     return { spec, status: decide(named(spec), spec) };
   });
   add("localsubjectaccessreviews.authorization.k8s.io", (spec, _user, namespace) => {
-    if (!spec.resourceAttributes || spec.resourceAttributes.namespace !== namespace) throw badRequestError(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
+    check("LocalSubjectAccessReview", [...attributeErrors(spec), ...userErrors(spec), ...(spec.nonResourceAttributes ? [invalid("spec.nonResourceAttributes", spec.nonResourceAttributes, "disallowed on this kind of request")] : [])]);
+    if (spec.resourceAttributes!.namespace !== namespace) throw badRequestError(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
     return { spec, status: decide(named(spec), spec) };
   });
   add("selfsubjectrulesreviews.authorization.k8s.io", (spec, user) => {
@@ -68,11 +73,20 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
 }
 
 const userInfoOf = ({ name, uid, groups, extra }: Identity) => ({ username: name, ...(uid !== undefined && { uid }), groups: [...groups], ...(extra && { extra }) });
-const invalidReview = (kind: string, why: string) => new StatusError(422, "Invalid", `${kind}.authorization.k8s.io "" is invalid: spec.user: Invalid value: "": ${why}`, { group: "authorization.k8s.io", kind, causes: [{ reason: "FieldValueInvalid", message: `Invalid value: "": ${why}`, field: "spec.user" }] });
+/** Source: k8s.io/kubernetes/pkg/apis/authorization/validation/validation.go. */
+function attributeErrors({ resourceAttributes, nonResourceAttributes }: ReviewSpec): FieldError[] {
+  if (resourceAttributes && nonResourceAttributes) return [invalid("spec.nonResourceAttributes", nonResourceAttributes, "cannot be specified in combination with resourceAttributes")];
+  if (!resourceAttributes && !nonResourceAttributes) return [invalid("spec.resourceAttributes", null, "exactly one of nonResourceAttributes or resourceAttributes must be specified")];
+  return [];
+}
+const userErrors = ({ user, groups }: ReviewSpec): FieldError[] => (user || groups?.length ? [] : [invalid("spec.user", "", "at least one of user or group must be specified")]);
+function check(kind: string, errors: FieldError[]): void {
+  if (errors.length > 0) throw invalidError({ group: "authorization.k8s.io", kind }, "", errors);
+}
 
+/** Of a spec that passed the checks above. */
 function attributesOf({ resourceAttributes, nonResourceAttributes }: ReviewSpec): Attributes {
   if (nonResourceAttributes) return { verb: nonResourceAttributes.verb ?? "", path: nonResourceAttributes.path ?? "" };
-  if (!resourceAttributes) throw badRequestError("exactly one of nonResourceAttributes or resourceAttributes must be specified");
-  const { verb = "", namespace, group = "", resource = "", subresource, name } = resourceAttributes;
+  const { verb = "", namespace, group = "", resource = "", subresource, name } = resourceAttributes!;
   return { verb, namespace: namespace || undefined, group, resource, subresource, name };
 }

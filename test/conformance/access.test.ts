@@ -1,0 +1,141 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bootstrapRbac } from "../../src/apiserver/authz/bootstrap-roles.ts";
+import { clusterRoleAggregationController } from "../../src/controllers/cluster-role-aggregation/plan.ts";
+import { resources } from "../../src/api/resources.ts";
+import type { KubeObject } from "../../src/api/meta.ts";
+import { runControllers } from "../controllers.ts";
+import { hasKubectl, startApi, type TestApi } from "../harness-api.ts";
+
+/** Who may do what, as kubectl asks and shows it. */
+const minor = "1.33";
+const commands = (api: TestApi) => async (command: string, input?: string): Promise<string> => {
+  const { stdout, stderr } = await api.kubectl(minor, command.split(" "), { ...(input !== undefined && { input }) });
+  return `${stdout}${stderr}`.trim();
+};
+
+test("kubectl asks who may do what", async (t) => {
+  if (!(await hasKubectl(t, minor))) return;
+  await using api = await startApi();
+  const kubectl = commands(api);
+  await kubectl("create role reads --verb=get,list --resource=pods,pods/log");
+  await kubectl("create role one --verb=update --resource=configmaps --resource-name=settings");
+  await kubectl("apply -f -", "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: scales}\nrules: [{apiGroups: [apps], resources: ['*/scale'], verbs: [patch]}]");
+  await kubectl("create clusterrole pages --verb=get --non-resource-url=/logs/*");
+  for (const role of ["role=reads", "role=one", "clusterrole=scales"]) await kubectl(`create rolebinding ${role.split("=")[1]} --${role} --user=bob`);
+  await kubectl("create clusterrolebinding pages --clusterrole=pages --group=team");
+  const table: [question: string, answer: string][] = [
+    ["list pods --as=bob", "yes"],
+    ["list pods --as=bob -n kube-system", "no"],
+    ["delete pods --as=bob", "no"],
+    ["get pods/p --as=bob", "yes"],
+    ["get pods --subresource=log --as=bob", "yes"],
+    ["get pods --subresource=exec --as=bob", "no"],
+    ["update configmaps/settings --as=bob", "yes"],
+    ["update configmaps/other --as=bob", "no"],
+    ["update configmaps --as=bob", "no"],
+    ["patch deployments.apps --subresource=scale --as=bob", "yes"],
+    ["patch statefulsets.apps --subresource=scale --as=bob", "yes"],
+    ["patch deployments.apps --as=bob", "no"],
+    ["get /logs/today --as=bob --as-group=team", "yes"],
+    ["get /logs/today --as=bob", "no"],
+    ["get /metrics --as=bob --as-group=team", "no"],
+    ["* * --as=bob", "no"],
+    ["* *", "yes"],
+    ["get pods --as=system:serviceaccount:default:default", "no"],
+  ];
+  const answers = await Promise.all(table.map(async ([question]) => [question, (await kubectl(`auth can-i ${question}`)).split("\n").at(-1)]));
+  assert.deepEqual(answers, table);
+  const listed = (await kubectl("auth can-i --list --as=bob")).split("\n").map((line) => line.trim().split(/\s{2,}/));
+  assert.deepEqual(listed.filter(([name]) => /^(pods|configmaps|\*)/.test(name!)), [["pods/log", "[]", "[]", "[get list]"], ["pods", "[]", "[]", "[get list]"], ["*.apps/scale", "[]", "[]", "[patch]"], ["configmaps", "[]", "[settings]", "[update]"]]);
+  assert.match(await kubectl("auth whoami --as=bob --as-group=team --as-uid=7 -o jsonpath={.status.userInfo}"), /^\{"groups":\["team","system:authenticated"\],"uid":"7","username":"bob"\}$/);
+});
+
+test("reviews that make no sense are refused in upstream's words", async () => {
+  await using api = await startApi();
+  const group = "authorization.k8s.io";
+  const resourceAttributes = { namespace: "default", verb: "get", resource: "pods" };
+  const nonResourceAttributes = { path: "/x", verb: "get" };
+  const table: [kind: string, spec: object, message: RegExp | undefined][] = [
+    ["SubjectAccessReview", { user: "bob", resourceAttributes }, undefined],
+    ["SubjectAccessReview", { groups: ["team"], nonResourceAttributes }, undefined],
+    ["SubjectAccessReview", { resourceAttributes }, /^SubjectAccessReview\.authorization\.k8s\.io "" is invalid: spec\.user: Invalid value: "": at least one of user or group must be specified$/],
+    ["SubjectAccessReview", { user: "bob" }, /spec\.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified$/],
+    ["SubjectAccessReview", { user: "bob", resourceAttributes, nonResourceAttributes }, /spec\.nonResourceAttributes: Invalid value: .*: cannot be specified in combination with resourceAttributes$/],
+    ["SelfSubjectAccessReview", {}, /^SelfSubjectAccessReview\.authorization\.k8s\.io "" is invalid: spec\.resourceAttributes/],
+    ["LocalSubjectAccessReview", { user: "bob", resourceAttributes }, undefined],
+    ["LocalSubjectAccessReview", { user: "bob", nonResourceAttributes }, /disallowed on this kind of request$/],
+    ["LocalSubjectAccessReview", { user: "bob", resourceAttributes: { ...resourceAttributes, namespace: "other" } }, /^spec\.resourceAttributes\.namespace must match namespace: default$/],
+    ["SelfSubjectRulesReview", {}, /^no namespace on request$/],
+  ];
+  for (const [kind, spec, message] of table) {
+    const place = kind.startsWith("Local") ? "namespaces/default/" : "";
+    const asked = api.http().raw("POST", `/apis/${group}/v1/${place}${kind.toLowerCase()}s`, { apiVersion: `${group}/v1`, kind, spec });
+    if (message) await assert.rejects(asked, { message }, `${kind} ${JSON.stringify(spec)}`);
+    else assert.equal(JSON.parse((await asked).text).status.allowed, false);
+  }
+});
+
+test("nobody hands on what he does not hold", async (t) => {
+  if (!(await hasKubectl(t, minor))) return;
+  await using api = await startApi();
+  const kubectl = commands(api);
+  await kubectl("create clusterrole manages --verb=* --resource=clusterroles,clusterrolebindings,roles,rolebindings");
+  await kubectl("create clusterrole reads --verb=get,list --resource=pods");
+  for (const role of ["manages", "reads"]) await kubectl(`create clusterrolebinding ${role} --clusterrole=${role} --user=ann`);
+  const table: [command: string, answer: string][] = [
+    ["create role fine --verb=get --resource=pods", "role.rbac.authorization.k8s.io/fine created"],
+    // `*` on roles holds escalate and bind as well.
+    ["create role more --verb=get,list,delete,watch --resource=pods,secrets", "role.rbac.authorization.k8s.io/more created"],
+  ];
+  for (const [command, answer] of table) assert.equal(await kubectl(`${command} --as=ann`), answer);
+  await kubectl("delete clusterrole manages");
+  await kubectl("create clusterrole manages --verb=create,update,get,patch --resource=clusterroles,clusterrolebindings,roles,rolebindings");
+  const forbidden = (kind: string, name: string, text: string): string => `${kind}.rbac.authorization.k8s.io "${name}" is forbidden: ${text}`;
+  const grant = (lines: string): string => `user "ann" (groups=["system:authenticated"]) is attempting to grant RBAC permissions not currently held:\n${lines}`;
+  const strict: [command: string, answer: string][] = [
+    ["create role fine2 --verb=get --resource=pods", "role.rbac.authorization.k8s.io/fine2 created"],
+    ["create role more2 --verb=watch,delete,get --resource=secrets,pods", `${forbidden("roles", "more2", grant('{APIGroups:[""], Resources:["pods"], Verbs:["watch" "delete"]}\n{APIGroups:[""], Resources:["secrets"], Verbs:["watch" "delete" "get"]}'))}`],
+    ["create clusterrolebinding own --clusterrole=reads --user=bob", "clusterrolebinding.rbac.authorization.k8s.io/own created"],
+    ["create clusterrolebinding top --clusterrole=cluster-admin --user=bob", `${forbidden("clusterrolebindings", "top", grant('{APIGroups:["*"], Resources:["*"], Verbs:["*"]}\n{NonResourceURLs:["*"], Verbs:["*"]}'))}`],
+    ["create clusterrolebinding none --clusterrole=absent --user=bob", `clusterroles.rbac.authorization.k8s.io "absent" not found`],
+    ["create clusterrole gathers --aggregation-rule=a=b", `${forbidden("clusterroles", "gathers", "must have cluster-admin privileges to use the aggregationRule")}`],
+  ];
+  for (const [command, answer] of strict) assert.equal((await kubectl(`${command} --as=ann`)).replace(/^(Error from server \(\w+\)|error: failed to create \w+): /, ""), answer);
+});
+
+test("what is taken from the first roles comes back, what was added stays", async () => {
+  await using api = await startApi();
+  const { client } = api;
+  const mine = { verbs: ["get"], apiGroups: ["example.com"], resources: ["things"] };
+  const before = await client.get<KubeObject & { rules: object[] }>(resources.clusterRoles, undefined, "system:basic-user");
+  await client.patch(resources.clusterRoles, undefined, "system:basic-user", { metadata: { labels: null }, rules: [mine] });
+  await client.patch(resources.clusterRoles, undefined, "system:monitoring", { metadata: { annotations: { "rbac.authorization.kubernetes.io/autoupdate": "false" } }, rules: [mine] });
+  await client.patch(resources.clusterRoleBindings, undefined, "system:discovery", { subjects: [] });
+  await client.delete(resources.clusterRoles, undefined, "view");
+  await bootstrapRbac(client);
+  const after = await client.get<KubeObject & { rules: { resources?: string[]; verbs: string[] }[] }>(resources.clusterRoles, undefined, "system:basic-user");
+  assert.deepEqual(after.metadata.labels, before.metadata.labels);
+  assert.deepEqual(after.rules[0], mine);
+  assert.deepEqual(new Set(after.rules.slice(1).flatMap((rule) => rule.resources!)), new Set(["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]));
+  assert.deepEqual((await client.get<KubeObject>(resources.clusterRoles, undefined, "system:monitoring"))["rules"], [mine]);
+  assert.equal(((await client.get<KubeObject>(resources.clusterRoleBindings, undefined, "system:discovery"))["subjects"] as object[]).length, 1);
+  assert.ok(await client.get(resources.clusterRoles, undefined, "view"));
+});
+
+test("a role with the right label makes admin, edit and view more", async (t) => {
+  if (!(await hasKubectl(t, minor))) return;
+  await using api = await startApi();
+  await using controllers = await runControllers(api.client, [clusterRoleAggregationController]);
+  const kubectl = commands(api);
+  await kubectl("create rolebinding eve --clusterrole=admin --user=eve");
+  assert.match(await kubectl("auth can-i get podtemplates --as=eve"), /^no\b/);
+  await kubectl("apply -f -", "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: backups, labels: {rbac.authorization.k8s.io/aggregate-to-view: 'true'}}\nrules: [{apiGroups: [''], resources: [podtemplates], verbs: [get]}]");
+  assert.match(await kubectl("auth can-i get podtemplates --as=eve"), /^yes\b/);
+  // From view to edit to admin, each by its own label.
+  await controllers.until(resources.clusterRoles, "admin", (role) => JSON.stringify(role["rules"]).includes("podtemplates"));
+  assert.match(await kubectl("describe clusterrole admin"), /podtemplates +\[\] +\[\] +\[get\]/);
+  await kubectl("delete clusterrole backups");
+  await controllers.until(resources.clusterRoles, "admin", (role) => !JSON.stringify(role["rules"]).includes("podtemplates"));
+  assert.match(await kubectl("auth can-i get podtemplates --as=eve"), /^no\b/);
+});
