@@ -25,6 +25,7 @@ import { filterOf, list, type Listed, read } from "./rest/read.ts";
 import { admitConnect } from "./rest/connect.ts";
 import { rescaled, scaleOf } from "./rest/scale.ts";
 import { ScaleAdmission } from "./rest/scale-admission.ts";
+import { admitSubresource } from "./rest/subresource-admission.ts";
 import { change, rewrite, update } from "./rest/update.ts";
 import { openWatch, type OpenWatch, type WatchSink } from "./rest/watch.ts";
 import { type CallWebhook, createWebhookClient, type WebhookClient } from "./webhooks/call.ts";
@@ -122,7 +123,10 @@ export class Api {
       case "pods/eviction":
         return evict(this.#rest, kind, this.registry.byResource("policy", "v1", "poddisruptionbudgets"), namespace!, name!, decodeRequest("policy", "v1", "Eviction", body), context);
       case "serviceaccounts/token":
-        if (this.issueToken) return this.issueToken(objectOf(kind, this.get(kind, namespace, name!)), decodeRequest("authentication.k8s.io", "v1", "TokenRequest", body));
+        if (this.issueToken) {
+          const account = objectOf(kind, this.get(kind, namespace, name!));
+          return this.issueToken(account, await admitSubresource(this.#rest, kind, "token", { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" }, namespace, name!, decodeRequest("authentication.k8s.io", "v1", "TokenRequest", body), context));
+        }
     }
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "create");
   }

@@ -119,7 +119,7 @@ test("webhooks see exec, scale, eviction and binding as what they are", async (t
   const { api, kubectl } = on;
   await using hooks = await startWebhookServer();
   hooks.on("/all", ({ operation, object, subResource }) => (operation === "CONNECT" || subResource === "eviction" ? { allowed: false, status: { code: 403, reason: "Forbidden", message: "not here" } } : subResource === "scale" ? { patch: [{ op: "replace", path: "/spec/replicas", value: object.spec.replicas + 1 }] } : {}));
-  const rules = [{ operations: ["*"], apiGroups: ["*"], apiVersions: ["*"], resources: ["pods/exec", "pods/eviction", "pods/binding", "deployments/scale"] }];
+  const rules = [{ operations: ["*"], apiGroups: ["*"], apiVersions: ["*"], resources: ["pods/exec", "pods/eviction", "pods/binding", "deployments/scale", "serviceaccounts/token"] }];
   await api.client.create({ group: "admissionregistration.k8s.io", version: "v1", resource: "mutatingwebhookconfigurations" }, undefined, { metadata: { name: "all" }, webhooks: [{ name: "all.test.example.com", clientConfig: { url: `${hooks.url}/all`, caBundle: hooks.caBundle }, rules, sideEffects: "None", admissionReviewVersions: ["v1"] }] });
   await kubectl("create -f -", pod("a", "default"));
   await api.client.create(resources.pods, "default", { target: { name: "n" }, metadata: { name: "a" } }, { name: "a", subresource: "binding" });
@@ -128,10 +128,11 @@ test("webhooks see exec, scale, eviction and binding as what they are", async (t
   await kubectl("create deployment web --image=busybox --replicas=1");
   await kubectl("scale deployment web --replicas=3");
   assert.equal(await kubectl("get deployment web -o jsonpath={.spec.replicas}"), "4");
+  assert.match(await kubectl("create token default"), /^[\w-]+\.[\w-]+\.[\w-]+$/);
   // kubectl tries a WebSocket, then SPDY.
   assert.deepEqual(
     hooks.asked.filter((asked, index) => asked.request.operation !== "CONNECT" || hooks.asked[index - 1]?.request.operation !== "CONNECT").map(({ request }) => [request.operation, request.subResource, request.kind.kind, request.object.command ?? request.object.target?.name ?? request.object.spec?.replicas ?? null]),
-    [["CREATE", "binding", "Binding", "n"], ["CONNECT", "exec", "PodExecOptions", ["ls", "-l"]], ["CREATE", "eviction", "Eviction", null], ["UPDATE", "scale", "Scale", 3]],
+    [["CREATE", "binding", "Binding", "n"], ["CONNECT", "exec", "PodExecOptions", ["ls", "-l"]], ["CREATE", "eviction", "Eviction", null], ["UPDATE", "scale", "Scale", 3], ["CREATE", "token", "TokenRequest", null]],
   );
 });
 

@@ -5,10 +5,11 @@ import type { Kind } from "../../api/kind.ts";
 import { labelSelectorOf } from "../../api/selectors.ts";
 import type { PodDisruptionBudget } from "../../api/types.ts";
 import { limits } from "../../base/limits.ts";
-import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
+import type { RestDependencies, WriteContext } from "./context.ts";
 import { remove } from "./delete.ts";
 import { objectOf, prefixOf } from "./keys.ts";
 import { read } from "./read.ts";
+import { admitSubresource } from "./subresource-admission.ts";
 import { rewrite } from "./update.ts";
 
 interface Eviction {
@@ -30,13 +31,11 @@ const budgetCause = (message: string): StatusCause => ({ reason: "DisruptionBudg
  * Source: k8s.io/kubernetes/pkg/registry/core/pod/storage/eviction.go.
  */
 export async function evict(dependencies: RestDependencies, pods: Kind, budgets: Kind | undefined, namespace: string, name: string, body: unknown, context: WriteContext): Promise<object> {
-  const eviction = body as Eviction;
-  if (eviction.metadata?.name !== name) throw badRequestError("name in URL does not match name in Eviction object");
-  const { dryRun: stages = [], ...options } = eviction.deleteOptions ?? {};
-  const dryRun = context.dryRun || stages.includes("All");
-  const request: AdmissionRequest = { operation: "CREATE", kind: pods, subresource: "eviction", objectKind: { group: "policy", version: "v1", kind: "Eviction" }, namespace, name, user: context.user, dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object: { kind: "Eviction", apiVersion: "policy/v1", ...(body as object) } as KubeObject, old: undefined };
-  await dependencies.admission.mutate(request);
-  await dependencies.admission.validate(request);
+  const asked = body as Eviction;
+  if (asked.metadata?.name !== name) throw badRequestError("name in URL does not match name in Eviction object");
+  const dryRun = context.dryRun || (asked.deleteOptions?.dryRun?.includes("All") ?? false);
+  const { deleteOptions } = await admitSubresource<Eviction>(dependencies, pods, "eviction", { group: "policy", version: "v1", kind: "Eviction" }, namespace, name, asked, { ...context, dryRun });
+  const { dryRun: _, ...options } = deleteOptions ?? {};
 
   const pod = objectOf(pods, read(dependencies.store, pods, namespace, name));
   const status = pod["status"] as PodStatus | undefined;
@@ -49,12 +48,12 @@ export async function evict(dependencies: RestDependencies, pods: Kind, budgets:
     else await charge(dependencies, budgets!, budget, name, dryRun);
   }
 
-  const asked = options.preconditions?.resourceVersion;
-  const preconditions = { ...options.preconditions, uid: options.preconditions?.uid ?? pod.metadata.uid, ...(stillThis && asked === undefined && { resourceVersion: pod.metadata.resourceVersion }) };
+  const askedVersion = options.preconditions?.resourceVersion;
+  const preconditions = { ...options.preconditions, uid: options.preconditions?.uid ?? pod.metadata.uid, ...(stillThis && askedVersion === undefined && { resourceVersion: pod.metadata.resourceVersion }) };
   try {
     await go(dependencies, pods, namespace, name, { ...options, preconditions }, { ...context, dryRun });
   } catch (error) {
-    if (budget && stillThis && asked === undefined && error instanceof StatusError && error.reason === "Conflict") throw inProgress(budget);
+    if (budget && stillThis && askedVersion === undefined && error instanceof StatusError && error.reason === "Conflict") throw inProgress(budget);
     throw error;
   }
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };

@@ -1,8 +1,9 @@
 import { conflictError, invalidError } from "../../api/status.ts";
 import { required } from "../../api/field.ts";
 import type { Kind } from "../../api/kind.ts";
-import { type KubeObject, timestamp } from "../../api/meta.ts";
-import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
+import { timestamp } from "../../api/meta.ts";
+import type { RestDependencies, WriteContext } from "./context.ts";
+import { admitSubresource } from "./subresource-admission.ts";
 import { rewrite } from "./update.ts";
 
 interface PodLike {
@@ -10,13 +11,15 @@ interface PodLike {
   status?: { phase?: string; conditions?: { type: string; status: string; lastTransitionTime?: string }[] };
 }
 
+interface Binding {
+  target?: { kind?: string; name?: string };
+  metadata?: { uid?: string };
+}
+
 /** POST pods/NAME/binding: the scheduler's word, at most once. Source: pkg/registry/core/pod/storage. */
 export async function bind(dependencies: RestDependencies, pods: Kind, namespace: string, name: string, body: unknown, context: WriteContext): Promise<object> {
-  const binding = body as { target?: { kind?: string; name?: string }; metadata?: { uid?: string } };
+  const binding = await admitSubresource<Binding>(dependencies, pods, "binding", { group: "", version: "v1", kind: "Binding" }, namespace, name, body as object, context);
   if (!binding.target?.name) throw invalidError({ group: "", kind: "Binding" }, name, [required("target.name")]);
-  const request: AdmissionRequest = { operation: "CREATE", kind: pods, subresource: "binding", objectKind: { group: "", version: "v1", kind: "Binding" }, namespace, name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object: { kind: "Binding", apiVersion: "v1", ...(body as object) } as KubeObject, old: undefined };
-  await dependencies.admission.mutate(request);
-  await dependencies.admission.validate(request);
   const node = binding.target.name;
   await rewrite(dependencies, pods, namespace, name, context.dryRun, (old) => {
     const { spec, status } = old as unknown as PodLike;
