@@ -24,7 +24,7 @@ export type Node = Common &
     | { readonly kind: "map"; readonly entries: readonly { key: Node; value: Node; optional: boolean; offset: number }[] }
     | { readonly kind: "struct"; readonly name: string; readonly fields: readonly { name: string; value: Node; optional: boolean; offset: number }[] }
     | { readonly kind: "fold"; readonly fold: FoldKind; readonly range: Node; readonly variable: string; readonly variable2: string | undefined; readonly filter: Node | undefined; readonly body: Node }
-    | { readonly kind: "bind"; readonly variable: string; readonly value: Node; readonly body: Node; /** Of optMap and optFlatMap: the value is an optional, and so is the result. */ readonly optional: "map" | "flat" | undefined }
+    | { readonly kind: "bind"; readonly variable: string; readonly value: Node; readonly body: Node; /** The value is an optional, and so is the result. */ readonly optional: "map" | "flat" }
   );
 
 export type NodeOf<K extends Node["kind"]> = Extract<Node, { kind: K }>;

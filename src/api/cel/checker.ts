@@ -23,7 +23,7 @@ const typeNames: Record<string, Type> = {
   optional_type: optionalOf(types.dyn),
   "google.protobuf.Timestamp": types.timestamp,
   "google.protobuf.Duration": types.duration,
-  ...Object.fromEntries(["net.IP", "net.CIDR", "kubernetes.URL", "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.NamedFormat"].map((name) => [name, opaque(name)])),
+  ...Object.fromEntries(["net.IP", "net.CIDR"].map((name) => [name, opaque(name)])),
 };
 
 export interface CheckOptions {
@@ -38,6 +38,8 @@ export class Checker {
   readonly #options: CheckOptions;
   readonly #substitution = new Substitution();
   readonly #scopes: Map<string, Type>[] = [];
+  /** Elements that must be of one type, once all types are known. */
+  readonly #alike: { before: Type; type: Type; offset: number }[] = [];
   /** Above zero inside what may hold values of any types. */
   #mixing = 0;
   /** The variables that are named. */
@@ -50,6 +52,9 @@ export class Checker {
 
   check(root: Node): Type {
     this.#visit(root);
+    for (const { before, type, offset } of this.#alike) {
+      if (this.#format(before) !== this.#format(type) && before.kind !== "error" && type.kind !== "error") this.#error(offset, `expected type '${this.#format(before)}' but found '${this.#format(type)}'`);
+    }
     this.#settle(root);
     return root.type!;
   }
@@ -85,13 +90,8 @@ export class Checker {
       case "call":
         return this.#call(node);
       case "logic": {
-        const name = node.or ? "||" : "&&";
         const terms = node.terms.map((term) => this.#visit(term));
-        terms.forEach((type, index) => {
-          if (this.#substitution.assignable(types.bool, type)) return;
-          const pair = index === 0 ? [type, terms[1]!] : [types.bool, type];
-          this.#error(node.offsets[Math.max(index - 1, 0)]!, `found no matching overload for '_${name}_' applied to '(${pair.map((each) => this.#format(each)).join(", ")})'`);
-        });
+        terms.forEach((type, index) => this.#boolean(node.terms[index]!, type));
         return types.bool;
       }
       case "conditional": {
@@ -119,14 +119,11 @@ export class Checker {
       case "fold":
         return this.#fold(node);
       case "bind": {
-        let value = this.#visit(node.value);
-        if (node.optional) {
-          const inner = this.#substitution.fresh();
-          if (!this.#substitution.assignable(optionalOf(inner), value)) return this.#error(node.offset, `found no matching overload for 'hasValue' applied to '${this.#format(value)}.()'`);
-          value = inner;
-        }
-        const body = this.#scoped([[node.variable, value]], () => this.#visit(node.body));
-        if (node.optional !== "flat") return node.optional ? optionalOf(body) : body;
+        const value = this.#visit(node.value);
+        const inner = this.#substitution.fresh();
+        if (!this.#substitution.assignable(optionalOf(inner), value)) return this.#error(node.offset, `found no matching overload for 'hasValue' applied to '${this.#format(value)}.()'`);
+        const body = this.#scoped([[node.variable, inner]], () => this.#visit(node.body));
+        if (node.optional === "map") return optionalOf(body);
         const result = optionalOf(this.#substitution.fresh());
         return this.#substitution.assignable(result, body) ? result : this.#error(node.offset, `found no matching overload for '_?_:_' applied to '(bool, ${this.#format(body)}, optional_type(dyn))'`);
       }
@@ -155,7 +152,7 @@ export class Checker {
   /** Literals hold one type; dyn() says that more is meant. */
   #together(before: Type | undefined, type: Type, at: Node): Type {
     if (!before) return type;
-    if (this.#mixing === 0 && !this.#substitution.assignable(before, type)) this.#error(at.offset, `expected type '${this.#format(before)}' but found '${this.#format(type)}'`);
+    if (this.#mixing === 0) this.#alike.push({ before, type, offset: at.offset });
     return this.#substitution.join(before, type);
   }
 
@@ -215,7 +212,8 @@ export class Checker {
     let candidates: readonly Overload[] | undefined;
     let args: readonly Node[] = node.args;
     const prefix = node.target && this.#qualified(node.target);
-    if (prefix !== undefined && functions.has(`${prefix}.${name}`)) {
+    // What makes paths of patches is for those who may make patches.
+    if (prefix !== undefined && functions.has(`${prefix}.${name}`) && (prefix !== "jsonpatch" || this.#options.structs)) {
       name = `${prefix}.${name}`;
       node.namespaced = true;
       candidates = functions.get(name)!.filter((overload) => !overload.member);
@@ -288,15 +286,20 @@ export class Checker {
     else [key, value] = [types.error, this.#error(node.range.offset, `expression of type '${this.#format(range)}' cannot be range of a comprehension (must be list, map, or dynamic)`)];
     const names: [string, Type][] = node.variable2 === undefined ? [[node.variable, range.kind === "map" ? key : value]] : [[node.variable, key], [node.variable2, value]];
     return this.#scoped(names, () => {
-      if (node.filter) this.#predicate(node.filter, "_?_:_");
+      const filter = node.filter && this.#visit(node.filter);
       const body = this.#visit(node.body);
+      if (filter) this.#chosen(node, filter, fold.startsWith("transformMap") ? mapOf(key, body) : listOf(body));
       switch (fold) {
         case "all":
         case "exists":
+          this.#boolean(node.body, body);
+          return types.bool;
         case "exists_one":
+          this.#chosen(node, body, types.int);
+          return types.bool;
         case "filter":
-          this.#boolean(node.body, body, { all: "_&&_", exists: "_||_", exists_one: "_?_:_", filter: "_?_:_" }[fold]);
-          return fold === "filter" ? listOf(range.kind === "map" ? key : value) : types.bool;
+          this.#chosen(node, body, listOf(range.kind === "map" ? key : value));
+          return listOf(range.kind === "map" ? key : value);
         case "map":
         case "transformList":
           return listOf(body);
@@ -310,11 +313,12 @@ export class Checker {
       }
     });
   }
-  #predicate(node: Node, operator: string): void {
-    this.#boolean(node, this.#visit(node), operator);
+  #boolean(node: Node, type: Type): void {
+    if (!this.#substitution.assignable(types.bool, type)) this.#error(node.offset, `expected type 'bool' but found '${this.#format(type)}'`);
   }
-  #boolean(node: Node, type: Type, operator: string): void {
-    if (!this.#substitution.assignable(types.bool, type)) this.#error(node.offset, `found no matching overload for '${operator}' applied to '(${operator === "_?_:_" ? `${this.#format(type)}, list(dyn), list(dyn)` : `bool, ${this.#format(type)}`})'`);
+  /** What decides whether an element counts is, upstream, the condition of `condition ? more : result`. */
+  #chosen(node: Node, condition: Type, result: Type): void {
+    if (!this.#substitution.assignable(types.bool, condition)) this.#error(node.offset, `found no matching overload for '_?_:_' applied to '(${[condition, result, result].map((type) => this.#format(type)).join(", ")})'`);
   }
 
   /** Type parameters replaced in the whole tree; a call that dyn left open keeps all its candidates. */

@@ -11,16 +11,18 @@ export const perCharacter = 0.1;
 export const perPatternCharacter = 0.25;
 
 const traversal = (value: unknown, times = 1): number => Math.ceil(sizeOf(value) * perCharacter * times);
-const perElement = (value: unknown): number => (Array.isArray(value) || value instanceof CelMap || value instanceof Opaque ? sizeOf(value) : traversal(value));
+/** Looking for a part in a text is not counted upstream. */
+const perElement = (value: unknown): number => (Array.isArray(value) || value instanceof CelMap || value instanceof Opaque ? sizeOf(value) : 0);
 const pattern = ([text, expression]: readonly unknown[]): number => Math.ceil((1 + sizeOf(text)) * perCharacter) * Math.ceil(sizeOf(expression) * perPatternCharacter);
 const first = ([value]: readonly unknown[]): number => traversal(value);
 const least = ([a, b]: readonly unknown[]): number => Math.ceil(Math.min(sizeOf(a), sizeOf(b)) * perCharacter);
 const isText = (value: unknown): boolean => typeof value === "string" || value instanceof Uint8Array;
 
 type CallCost = (args: readonly unknown[], result: unknown) => number;
-const product: CallCost = ([a, b]) => (Array.isArray(a) && Array.isArray(b) ? a.length * b.length : 1);
+const product = ([a, b]: readonly unknown[]): number => (Array.isArray(a) && Array.isArray(b) ? a.length * b.length : 0);
 
 const byName: Record<string, CallCost> = {
+  dyn: () => 0,
   check: () => costs.authorizerCheck,
   matches: pattern,
   find: pattern,
@@ -40,7 +42,6 @@ const byName: Record<string, CallCost> = {
   bytes: first,
   "strings.quote": first,
   format: (args) => first(args),
-  reverse: first,
   isSorted: ([list]) => perElement(list),
   sum: ([list]) => perElement(list),
   max: ([list]) => perElement(list),
@@ -57,7 +58,6 @@ const byName: Record<string, CallCost> = {
   cidr: first,
   isIP: first,
   isCIDR: first,
-  isURL: first,
   url: first,
   ip: ([value]) => (value instanceof Opaque ? 1 : traversal(value)),
   "ip.isCanonical": ([text]) => traversal(text, 2),
@@ -67,13 +67,11 @@ const byName: Record<string, CallCost> = {
   isQuantity: first,
   semver: first,
   isSemver: first,
-  validate: (args) => traversal(args[1]),
-  "sets.contains": product,
-  "sets.equivalent": product,
-  "sets.intersects": product,
+  validate: ([format, text]) => Math.ceil((1 + sizeOf(text)) * perCharacter) * Math.ceil((format as { patternSize?: number }).patternSize! * perPatternCharacter),
+  "sets.contains": (args) => 1 + product(args),
+  "sets.equivalent": (args) => 1 + 2 * product(args),
+  "sets.intersects": (args) => 1 + product(args),
   "jsonpatch.escapeKey": first,
-  "base64.encode": first,
-  "base64.decode": first,
 };
 
 export const callCost = (name: string): CallCost | undefined => (Object.hasOwn(byName, name) ? byName[name] : undefined);

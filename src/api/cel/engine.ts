@@ -21,8 +21,16 @@ export function compile(expression: string, options: CompileOptions): CelProgram
   const checker = new Checker(source, { variables, ...(options.structs && { structs: options.structs }) });
   const type = checker.check(root);
   source.throwProblems();
-  if (options.result !== "any" && type.kind !== options.result) throw new CelCompileError(`must evaluate to ${options.result}`);
   let step: Step | undefined;
+  const assembleOnce = (): Step => (step ??= assemble(root));
+  try {
+    // Conversions of literals are made now: one that can never succeed is a mistake of the text.
+    assembleOnce();
+  } catch (error) {
+    if (error instanceof CelEvaluationError) throw new CelCompileError(`program instantiation failed: ${error.message}`);
+    throw error;
+  }
+  if (options.result !== "any" && type.kind !== options.result) throw new CelCompileError(`must evaluate to ${options.result}`);
   let estimated: number | undefined;
   const schemaOf = (name: string): Schema | undefined => {
     const declared = options.variables[name];
@@ -36,7 +44,7 @@ export function compile(expression: string, options: CompileOptions): CelProgram
     },
     evaluate: (activation, budget) => toJson(program.evaluateRaw(activation, budget)),
     evaluateRaw(activation, budget) {
-      step ??= assemble(root);
+      const step = assembleOnce();
       const read = new Map<string, unknown>();
       const evaluation = new Evaluation((name) => {
         if (!read.has(name)) read.set(name, Object.hasOwn(activation, name) ? fromVariable(name, activation[name]) : undefined);

@@ -1,6 +1,7 @@
 import type { Node, NodeOf } from "./ast.ts";
 import { PER_CALL_LIMIT } from "./budget.ts";
 import { isCertain } from "./checker.ts";
+import { constantOf } from "./constants.ts";
 import { callCost, costs } from "./cost.ts";
 import { CelBudgetError, CelEvaluationError } from "./errors.ts";
 import { accepts, type Frame, type Overload } from "./functions/declare.ts";
@@ -43,6 +44,14 @@ export class Evaluation implements Frame {
   }
 }
 
+/** The second is asked only when the first has no value, and neither costs more than itself. */
+const lazyOr = (first: Step, second: Step, bare: boolean): Step => (evaluation) => {
+  const optional = first(evaluation);
+  if (!(optional instanceof Optional)) return noOverload();
+  if (optional.value === undefined) return second(evaluation);
+  return bare ? optional.value : optional;
+};
+
 export type Step = (evaluation: Evaluation) => unknown;
 
 /** A checked tree as nested functions. */
@@ -82,6 +91,8 @@ class Assembler {
       }
       case "list": {
         const elements = node.elements.map(({ value, optional }) => ({ value: this.step(value), optional }));
+        const constant = constantOf(node);
+        if (constant) return () => constant.value;
         return (evaluation) => {
           evaluation.spend(costs.list);
           const list: unknown[] = [];
@@ -128,7 +139,10 @@ class Assembler {
         return evaluation.slots[slot];
       };
     }
-    if (type?.kind === "type") return (evaluation) => (evaluation.spend(costs.access), new TypeValue(name));
+    if (type?.kind === "type") {
+      const value = new TypeValue(name);
+      return () => value;
+    }
     return (evaluation) => {
       evaluation.spend(costs.access);
       return evaluation.variable(name);
@@ -145,17 +159,17 @@ class Assembler {
     if (test) {
       return (evaluation) => {
         const value = operand(evaluation);
-        if (optional || value instanceof Optional) return optionalIndex(value, field).value !== undefined;
-        if (!(value instanceof CelMap)) return noOverload();
-        return value.has(field);
+        if (value instanceof CelMap) return value.has(field);
+        return value instanceof Optional || optional ? optionalIndex(value, field).value !== undefined : false;
       };
     }
+    const cost = isAttribute(node.operand) ? costs.access : 2 * costs.access;
     return (evaluation) => {
       const value = operand(evaluation);
-      evaluation.spend(costs.access);
+      evaluation.spend(cost);
       if (optional || value instanceof Optional) return optionalIndex(value, field);
-      if (!(value instanceof CelMap)) return noOverload();
-      const found = value.get(field);
+      if (Array.isArray(value)) throw new CelEvaluationError("unsupported index type 'string' in list");
+      const found = value instanceof CelMap ? value.get(field) : undefined;
       if (found === undefined) throw new CelEvaluationError(`no such key: ${field}`);
       return found;
     };
@@ -165,7 +179,11 @@ class Assembler {
     const argNodes = node.target && !node.namespaced ? [node.target, ...node.args] : node.args;
     const args = argNodes.map((arg) => this.step(arg));
     const candidates = node.candidates!;
-    const cost = callCost(candidates[0]!.name);
+    const constant = constantOf(node);
+    if (constant) return () => constant.value;
+    if (node.name === "or" || node.name === "orValue") return lazyOr(args[0]!, args[1]!, node.name === "orValue");
+    const cost = node.name === "@in" && node.args[1]!.type?.kind === "list" && constantOf(node.args[1]!) ? () => 0 : callCost(candidates[0]!.name);
+    const rooted = node.name === "_[_]" && !isAttribute(node.args[0]!);
     const only = isCertain(candidates, argNodes) ? candidates[0]! : undefined;
     const choose = (values: readonly unknown[]): Overload => {
       for (const candidate of candidates) if (candidate.params.every((type, index) => accepts(type, values[index]))) return candidate;
@@ -174,11 +192,12 @@ class Assembler {
     return (evaluation) => {
       const values: unknown[] = [];
       for (const arg of args) values.push(arg(evaluation));
+      if (rooted) evaluation.spend(costs.access);
       const overload = only ?? choose(values);
+      if (!cost) evaluation.spend(1);
       if (cost && overload.name !== "join") evaluation.spend(cost(values, undefined));
       const result = overload.call(values, evaluation);
-      if (!cost) evaluation.spend(1);
-      else if (overload.name === "join") evaluation.spend(cost(values, result));
+      if (cost && overload.name === "join") evaluation.spend(cost(values, result));
       return result;
     };
   }
@@ -205,6 +224,8 @@ class Assembler {
   }
 
   #map(node: NodeOf<"map" | "struct">): Step {
+    const constant = constantOf(node);
+    if (constant) return () => constant.value;
     const entries = node.kind === "map" ? node.entries.map(({ key, value, optional }) => ({ key: this.step(key), value: this.step(value), optional })) : node.fields.map(({ name, value, optional }) => ({ key: (() => name) as Step, value: this.step(value), optional }));
     const name = node.kind === "struct" ? node.name : undefined;
     const cost = node.kind === "struct" ? costs.struct : costs.map;
@@ -233,13 +254,14 @@ class Assembler {
       const body = this.step(node.body);
       const { optional } = node;
       return (evaluation) => {
-        let bound = value(evaluation);
-        if (optional) {
-          if (!(bound instanceof Optional)) return noOverload();
-          if (bound.value === undefined) return bound;
-          bound = bound.value;
-        }
-        evaluation.slots[slot!] = bound;
+        const before = evaluation.cost;
+        const bound = value(evaluation);
+        if (!(bound instanceof Optional)) return noOverload();
+        evaluation.spend(1);
+        if (bound.value === undefined) return bound;
+        // Upstream asks the target twice, whether it has a value and which.
+        evaluation.spend(evaluation.cost - before + (optional === "map" ? 1 : 0));
+        evaluation.slots[slot!] = bound.value;
         const result = body(evaluation);
         return optional === "map" ? new Optional(result) : result;
       };
@@ -255,14 +277,14 @@ class Assembler {
       const make = folders[node.fold];
       return (evaluation) => {
         const container = range(evaluation);
-        const folder = make(evaluation);
+        const folder = make(evaluation, Array.isArray(container) ? container.length : container instanceof CelMap ? container.size : 0);
         const visit = (first: unknown, second: unknown): boolean => {
           evaluation.slots[slot!] = first;
           if (two) evaluation.slots[slot2!] = second;
           if (filter) {
             const wanted = filter(evaluation);
             if (typeof wanted !== "boolean") return noOverload();
-            if (!wanted) return (evaluation.spend(1), false);
+            if (!wanted) return false;
           }
           return folder.visit(() => body(evaluation), first, second);
         };
@@ -278,6 +300,9 @@ class Assembler {
   }
 }
 
+/** A path from a variable on; what begins elsewhere costs one step more. */
+const isAttribute = (node: Node): boolean => node.kind === "identifier" || node.kind === "select" || (node.kind === "call" && (node.name === "_[_]" || node.name === "_[?_]"));
+
 const isKey = (key: unknown): boolean => typeof key === "string" || typeof key === "bigint" || typeof key === "boolean" || typeof key === "number" || key instanceof Uint;
 
 interface Folder {
@@ -287,7 +312,8 @@ interface Folder {
 }
 
 /** all, exists: an error counts only when no element decides. The units are those of the loop that upstream expands it to. */
-const quantifier = (deciding: boolean, cost: number) => (evaluation: Evaluation): Folder => {
+const quantifier = (deciding: boolean, cost: number) => (evaluation: Evaluation, count: number): Folder => {
+  let seen = 0;
   let failure: CelEvaluationError | undefined;
   let decided = false;
   return {
@@ -295,10 +321,16 @@ const quantifier = (deciding: boolean, cost: number) => (evaluation: Evaluation)
       evaluation.spend(cost);
       try {
         const value = body();
-        if (value === deciding) return (decided = true);
+        seen++;
+        if (value === deciding) {
+          // That there is nothing more to do is found out before the next element.
+          if (seen < count) evaluation.spend(cost - 1);
+          return (decided = true);
+        }
         if (typeof value !== "boolean") failure ??= new CelEvaluationError("no such overload");
       } catch (error) {
         if (!(error instanceof CelEvaluationError)) throw error;
+        seen++;
         failure ??= error;
       }
       return false;
@@ -311,26 +343,26 @@ const quantifier = (deciding: boolean, cost: number) => (evaluation: Evaluation)
 };
 const boolean = (value: unknown): boolean => (typeof value === "boolean" ? value : noOverload());
 
-const lists = (keep: (body: () => unknown, first: unknown) => { element: unknown } | undefined) => (evaluation: Evaluation): Folder => {
-  evaluation.spend(costs.list);
+/** @param cost of an element that is kept: the result so far, a list of one, and their sum */
+const lists = (keep: (body: () => unknown, first: unknown) => { element: unknown } | undefined, cost = costs.list + 2) => (evaluation: Evaluation): Folder => {
   const list: unknown[] = [];
   return {
     visit(body, first) {
       const kept = keep(body, first);
-      evaluation.spend(kept ? costs.list + 2 : 1);
-      if (kept) list.push(kept.element);
+      if (!kept) return false;
+      evaluation.spend(cost);
+      list.push(kept.element);
       return false;
     },
     result: () => list,
   };
 };
 
-const maps = (put: (map: EntryMap, value: unknown, first: unknown) => void) => (evaluation: Evaluation): Folder => {
-  evaluation.spend(costs.map);
+const maps = (cost: number, put: (map: EntryMap, value: unknown, first: unknown) => void) => (evaluation: Evaluation): Folder => {
   const map = new EntryMap();
   return {
     visit(body, first) {
-      evaluation.spend(2);
+      evaluation.spend(cost);
       put(map, body(), first);
       return false;
     },
@@ -342,7 +374,7 @@ const insert = (map: EntryMap, key: unknown, value: unknown): void => {
   map.set(key, value);
 };
 
-const folders: Record<NodeOf<"fold">["fold"], (evaluation: Evaluation) => Folder> = {
+const folders: Record<NodeOf<"fold">["fold"], (evaluation: Evaluation, count: number) => Folder> = {
   all: quantifier(false, 3),
   exists: quantifier(true, 4),
   exists_one: (evaluation) => {
@@ -350,18 +382,19 @@ const folders: Record<NodeOf<"fold">["fold"], (evaluation: Evaluation) => Folder
     return {
       visit(body) {
         const matched = boolean(body());
-        evaluation.spend(matched ? 2 : 1);
-        if (matched) count++;
+        if (!matched) return false;
+        evaluation.spend(2);
+        count++;
         return false;
       },
       result: () => (evaluation.spend(1), count === 1),
     };
   },
   map: lists((body) => ({ element: body() })),
-  filter: lists((body, first) => (boolean(body()) ? { element: first } : undefined)),
+  filter: lists((body, first) => (boolean(body()) ? { element: first } : undefined), costs.list + 3),
   transformList: lists((body) => ({ element: body() })),
-  transformMap: maps((map, value, first) => insert(map, first, value)),
-  transformMapEntry: maps((map, value) => {
+  transformMap: maps(3, (map, value, first) => insert(map, first, value)),
+  transformMapEntry: maps(2, (map, value) => {
     if (!(value instanceof CelMap)) return noOverload();
     for (const key of value.keys()) insert(map, key, value.get(key));
   }),

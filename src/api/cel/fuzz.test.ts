@@ -40,7 +40,7 @@ test("no expression and no value breaks it, or takes long", (t) => {
   t.diagnostic(`seed ${seed}`);
   let evaluated = 0;
   let compiled = 0;
-  for (let round = 0; round < 6000; round++) {
+  for (let round = 0; round < 4000; round++) {
     const expression = expressionOf(random);
     const started = performance.now();
     try {
@@ -61,8 +61,8 @@ test("no expression and no value breaks it, or takes long", (t) => {
 const long = Array.from({ length: 20_000 }, (_, index) => index);
 const hostile: Record<string, { expression: string; self?: unknown; stops: typeof CelBudgetError | typeof CelCompileError | typeof CelEvaluationError }> = {
   "loops in loops": { expression: "self.all(x, self.all(y, self.all(z, x + y + z >= 0)))", self: long, stops: CelBudgetError },
-  "a list that doubles": { expression: `${"cel.bind(a, ".repeat(40)}[1, 2, 3]${", a + a)".repeat(40)}.size()`, stops: CelBudgetError },
-  "a text that doubles": { expression: `${"cel.bind(a, ".repeat(60)}"0123456789"${", a + a)".repeat(60)}.size()`, stops: CelBudgetError },
+  "a list that doubles": { expression: `[[1, 2, 3]]${".map(a, a + a)".repeat(40)}.size()`, stops: CelBudgetError },
+  "a text that doubles": { expression: `["0123456789"]${".map(a, a + a)".repeat(60)}.size()`, stops: CelBudgetError },
   "a pattern that backtracks": { expression: "self.all(x, text.matches('(a+)+$'))", self: long, stops: CelBudgetError },
   "deep brackets": { expression: `${"(".repeat(10_000)}1${")".repeat(10_000)}`, stops: CelCompileError },
   "deep lists": { expression: `${"[".repeat(10_000)}${"]".repeat(10_000)}`, stops: CelCompileError },

@@ -15,7 +15,7 @@ const folds: Record<string, readonly number[]> = { all: [2, 3], exists: [2, 3], 
 /** Ends the parse; what is wrong was reported. */
 class Stop extends Error {}
 
-/** Throws CelCompileError. Macros (`has`, `all`, `cel.bind` …) become nodes of their own. */
+/** Throws CelCompileError. Macros (`has`, `all`, `optMap` …) become nodes of their own. */
 export function parse(text: string): { root: Node; source: Source } {
   const source = new Source(text);
   // Not counted by code point where bytes already tell.
@@ -61,6 +61,7 @@ class Parser {
     return this.#tokens[this.#at++];
   }
   #expect(symbol: string, others = ""): Token {
+    if (symbol === ")" && this.#peek().kind === "end") this.#fail(this.#peek().offset, `Syntax error: missing '${symbol}' at '<EOF>'`);
     return this.#accept(symbol) ?? this.#fail(this.#peek().offset, `Syntax error: mismatched input '${this.#peek().text}' expecting ${others === "" ? `'${symbol}'` : `{'${symbol}', ${others}}`}`);
   }
   #fail(offset: number, message: string): never {
@@ -264,10 +265,6 @@ class Parser {
       if (operand.kind !== "select") this.#fail(operand.offset, "invalid argument to has() macro");
       return { ...operand, test: true, offset };
     }
-    if (target?.kind === "identifier" && target.name === "cel" && name === "bind" && args.length === 3) {
-      const variable = this.#variable(args[0]!, "cel.bind() variable names must be simple identifiers");
-      return this.#node({ kind: "bind", variable, value: args[1]!, body: args[2]!, optional: undefined, offset }, args[1], args[2]);
-    }
     if (target && (name === "optMap" || name === "optFlatMap") && args.length === 2) {
       const variable = this.#variable(args[0]!, `${name}() variable name must be a simple identifier`);
       return this.#node({ kind: "bind", variable, value: target, body: args[1]!, optional: name === "optMap" ? "map" : "flat", offset }, target, args[1]);
@@ -276,7 +273,7 @@ class Parser {
       const two = name.startsWith("transform") || (args.length === 3 && name !== "map");
       const variable = this.#variable(args[0]!, "argument must be a simple name");
       const variable2 = two ? this.#variable(args[1]!, "argument must be a simple name") : undefined;
-      if (variable === variable2) this.#fail(args[1]!.offset, "duplicate iteration variable name");
+      if (variable === variable2) this.#fail(args[1]!.offset, `duplicate variable name: ${variable}`);
       const rest = args.slice(two ? 2 : 1);
       const body = rest.at(-1)!;
       const filter = rest.length === 2 ? rest[0] : undefined;

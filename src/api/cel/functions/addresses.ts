@@ -115,7 +115,7 @@ function parseIp(text: string): Ip {
 function parseCidr(text: string): Cidr {
   const slash = text.lastIndexOf("/");
   const fail = (reason: string): never => {
-    throw new CelEvaluationError(`network address parse error during conversion from string: netip.ParsePrefix(${JSON.stringify(text)}): ${reason}`);
+    throw new CelEvaluationError(`network address parse error during conversion from string: network address parse error during conversion from string: netip.ParsePrefix(${JSON.stringify(text)}): ${reason}`);
   };
   if (slash < 0) return fail("no '/'");
   const bytes = parseBytes(text.slice(0, slash));
@@ -159,7 +159,10 @@ export const addresses = declare([
   ["cidr", "(string): net.CIDR", ([text]) => parseCidr(text)],
   ["isCIDR", "(string): bool", ([text]) => succeeds(() => parseCidr(text))],
   ["containsIP", "net.CIDR.(net.IP): bool", ([cidr, ip]) => cidr.contains(ip)],
-  ["containsIP", "net.CIDR.(string): bool", ([cidr, text]) => cidr.contains(parseIp(text))],
+  ["containsIP", "net.CIDR.(string): bool", ([cidr, text]) => {
+    if (!succeeds(() => parseIp(text))) throw new CelEvaluationError("no such overload");
+    return cidr.contains(parseIp(text));
+  }],
   ["containsCIDR", "net.CIDR.(net.CIDR): bool", ([cidr, other]) => cidr.containsCidr(other)],
   ["containsCIDR", "net.CIDR.(string): bool", ([cidr, text]) => cidr.containsCidr(parseCidr(text))],
   ["ip", "net.CIDR.(): net.IP", ([cidr]) => cidr.ip],

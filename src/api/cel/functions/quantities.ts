@@ -44,10 +44,11 @@ function integerOf({ quantity: { amount, exponent } }: QuantityValue): bigint | 
 }
 const whole = (value: bigint): QuantityValue => new QuantityValue({ amount: value, exponent: 0, format: "DecimalSI" });
 
+// `sign(q)`, not `q.sign()`: so it is declared upstream, whatever its documentation says.
 export const quantities = declare([
   ["quantity", "(string): kubernetes.Quantity", ([text]) => parse(text)],
   ["isQuantity", "(string): bool", ([text]) => isQuantity(text)],
-  ["sign", "kubernetes.Quantity.(): int", ([value]) => BigInt(value.quantity.amount === 0n ? 0 : value.quantity.amount < 0n ? -1 : 1)],
+  ["sign", "(kubernetes.Quantity): int", ([value]) => BigInt(value.quantity.amount === 0n ? 0 : value.quantity.amount < 0n ? -1 : 1)],
   ["isInteger", "kubernetes.Quantity.(): bool", ([value]) => integerOf(value) !== undefined],
   ["asInteger", "kubernetes.Quantity.(): int", ([value]) => {
     const integer = integerOf(value);

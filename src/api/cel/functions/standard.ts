@@ -222,7 +222,7 @@ const times: Declaration[] = [
     [name, "timestamp.(string): int", ([moment, zone]) => BigInt(read(calendar(moment, zone)))],
   ]),
   ...Object.entries(durationUnits).map(([name, unit]): Declaration => [name, "duration.(): int", ([span]: readonly Duration[]) => span!.nanos / unit]),
-  ["getMilliseconds", "duration.(): int", ([span]: readonly Duration[]) => (span!.nanos / 1_000_000n) % 1000n],
+  ["getMilliseconds", "duration.(): int", ([span]: readonly Duration[]) => span!.nanos / 1_000_000n],
 ];
 
 export const standard = declare([...arithmetic, ...comparisons, ...access, ...sizes, ...texts, ...conversions, ...times]);

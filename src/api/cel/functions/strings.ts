@@ -13,6 +13,7 @@ const asNumber = (value: bigint, low: number, high: number): number => (value < 
 /** Of a part in text, from `start` on and not before 0; -1. */
 function indexOf(text: string, part: string, start: bigint): bigint {
   const characters = [...text];
+  if (start > characters.length) return -1n;
   const from = asNumber(start, 0, characters.length);
   const rest = characters.slice(from).join("");
   const at = rest.indexOf(part);
@@ -22,6 +23,7 @@ function lastIndexOf(text: string, part: string, start: bigint | undefined): big
   const characters = [...text];
   const wanted = [...part];
   if (wanted.length === 0) return start === undefined ? BigInt(characters.length) : BigInt(asNumber(start, 0, characters.length));
+  if (start !== undefined && start >= characters.length) return -1n;
   const from = start === undefined ? characters.length - wanted.length : Math.min(asNumber(start, 0, characters.length), characters.length - wanted.length);
   // By code units, which find it fast, then counted in code points.
   const limit = characters.slice(0, Math.max(from, 0)).join("").length;
@@ -62,9 +64,10 @@ const escapes: Record<string, string> = { "\x07": "\\a", "\b": "\\b", "\f": "\\f
 // eslint-disable-next-line no-control-regex -- these are what is escaped
 const quote = (text: string): string => `"${text.toWellFormed().replaceAll(/[\x07\b\f\n\r\t\v\\"]/g, (character) => escapes[character]!)}"`;
 
-/** A value inside a text: lists in brackets, texts bare. */
-function show(value: unknown): string {
-  if (typeof value === "string") return value;
+/** A value inside a text: bare by itself, quoted inside a list or map. */
+function show(value: unknown, inside = false): string {
+  if (typeof value === "string") return inside ? JSON.stringify(value) : value;
+  if (inside && typeof value === "number" && Number.isFinite(value)) return value.toFixed(6);
   if (typeof value === "bigint" || typeof value === "boolean" || value === null) return String(value);
   if (typeof value === "number") return Number.isFinite(value) ? formatDouble(value) : Number.isNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
   if (value instanceof Uint) return value.value.toString();
@@ -72,8 +75,8 @@ function show(value: unknown): string {
   if (value instanceof Duration) return formatDuration(value);
   if (value instanceof Uint8Array) return decodeUtf8(value);
   if (value instanceof TypeValue) return value.name;
-  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`;
-  if (value instanceof CelMap) return `{${[...value.keys()].map((key) => `${show(key)}: ${show(value.get(key))}`).toSorted().join(", ")}}`;
+  if (Array.isArray(value)) return `[${value.map((element) => show(element, true)).join(", ")}]`;
+  if (value instanceof CelMap) return `{${[...value.keys()].map((key) => `${show(key, true)}:${show(value.get(key), true)}`).toSorted().join(", ")}}`;
   if (value instanceof Opaque) return value.toString();
   throw new CelEvaluationError(`could not convert argument to string`);
 }
@@ -83,7 +86,13 @@ const wrong = (clause: string, needs: string, value: unknown): never => {
 const whole = (value: unknown): bigint | undefined => (typeof value === "bigint" ? value : value instanceof Uint ? value.value : undefined);
 const real = (value: unknown, clause: string): number => (typeof value === "number" ? value : value === "NaN" ? Number.NaN : value === "Infinity" ? Infinity : value === "-Infinity" ? -Infinity : whole(value) !== undefined ? Number(whole(value)) : wrong(clause, "doubles", value));
 const special = (value: number): string | undefined => (Number.isFinite(value) ? undefined : Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "-∞");
-const exponential = (value: number, digits: number): string => value.toExponential(digits).replace(/e([-+])(\d)$/, "e$10$2");
+const superscripts = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+/** "1.05×10⁰³" */
+function exponential(value: number, digits: number): string {
+  const [mantissa, exponent] = value.toExponential(digits).split("e") as [string, string];
+  const raised = [...exponent.slice(1).padStart(2, "0")].map((digit) => superscripts[Number(digit)]).join("");
+  return `${mantissa}×10${exponent.startsWith("-") ? "⁻" : ""}${raised}`;
+}
 
 function hex(value: unknown, upper: boolean): string {
   const text = whole(value)?.toString(16) ?? (typeof value === "string" ? Buffer.from(value).toString("hex") : value instanceof Uint8Array ? Buffer.from(value).toString("hex") : wrong("hex", "integers, byte buffers, and strings", value));
@@ -108,6 +117,7 @@ function format(pattern: string, values: readonly unknown[], frame: Frame): stri
       case "f":
         return special(real(value, "fixed-point")) ?? real(value, "fixed-point").toFixed(precision);
       case "e":
+        if (typeof value === "bigint" || value instanceof Uint) return wrong("scientific", "doubles", value);
         return special(real(value, "scientific")) ?? exponential(real(value, "scientific"), precision);
       case "b":
         return typeof value === "boolean" ? (value ? "1" : "0") : (whole(value) ?? wrong("binary", "integers and bools", value)).toString(2);
@@ -144,7 +154,6 @@ export const strings = declare([
   ["substring", "string.(int): string", ([text, start]) => substring(text, start)],
   ["substring", "string.(int, int): string", ([text, start, end]) => substring(text, start, end)],
   ["trim", "string.(): string", ([text]) => trim(text)],
-  ["reverse", "string.(): string", ([text]) => [...text].toReversed().join("")],
   ["format", "string.(list<dyn>): string", ([pattern, values], frame) => format(pattern, values, frame)],
   ["strings.quote", "(string): string", ([text]) => quote(text)],
 ]);

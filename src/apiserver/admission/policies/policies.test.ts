@@ -160,7 +160,7 @@ test("parameters: by name, by selector, and none", async () => {
     [{ selector: { matchLabels: { kind: "limits" } }, parameterNotFoundAction: "Deny" }, "at most 3"],
     [{ name: "gone", parameterNotFoundAction: "Allow" }, undefined],
     [{ name: "gone", parameterNotFoundAction: "Deny" }, "failed to configure binding: no params found for policy binding with `Deny` parameterNotFoundAction"],
-    [undefined, "expression 'size(object.data) <= int(params.data.most)' resulted in error: no such overload"],
+    [undefined, "expression 'size(object.data) <= int(params.data.most)' resulted in error: no such key: data"],
   ];
   for (const [index, [paramRef, why]] of cases.entries()) {
     const name = `p${index}`;
