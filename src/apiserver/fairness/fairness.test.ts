@@ -86,6 +86,15 @@ function get(session: ClientHttp2Session, path: string): Promise<{ code: number;
   });
 }
 
+async function fetchMetrics(server: TestApi): Promise<string> {
+  const admin = connect(server.url, { ca: server.pki.ca, ...server.pki.admin });
+  const stream = admin.request({ ":path": "/metrics" });
+  let text = "";
+  for await (const chunk of stream as AsyncIterable<Buffer>) text += chunk.toString();
+  admin.destroy();
+  return text;
+}
+
 test("a flood of one user: others are answered, health is answered, watches go on, and the flood is told to come again", async (t) => {
   await using server = await startApi({ fairness: true });
   await server.client.create(resources.clusterRoles, undefined, { metadata: { name: "reader" }, rules: [{ apiGroups: [""], resources: ["configmaps"], verbs: ["get", "list", "watch"] }] });
@@ -137,6 +146,9 @@ test("a flood of one user: others are answered, health is answered, watches go o
     for (const { retryAfter, body } of refused) assert.deepEqual([retryAfter, body], ["1", "Too many requests, please try again later.\n"]);
     assert.ok(answers.every(({ code }) => code === 200 || code === 429));
     for (const [name, ms] of Object.entries({ ...times, event: eventMs })) assert.ok(ms < 3000, `${name} took ${ms.toFixed(0)} ms`);
+    const metrics = await fetchMetrics(server);
+    assert.match(metrics, new RegExp(`^apiserver_flowcontrol_rejected_requests_total\\{priority_level="global-default"\\} ${refused.length}$`, "m"));
+    assert.match(metrics, /^apiserver_flowcontrol_current_inqueue_requests\{priority_level="global-default"\} 0$/m);
     assert.equal((await get(flooders[0]!, `${path}/c1`)).code, 200, "and afterwards all is well");
   } finally {
     for (const session of [...flooders, calm, health]) session.destroy();

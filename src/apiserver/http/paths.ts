@@ -1,6 +1,7 @@
 import { StatusError } from "../../api/status.ts";
 import type { Api } from "../api.ts";
 import { byPriority, type Discovery, type DiscoveryDocument } from "../discovery.ts";
+import type { Fairness } from "../fairness/fairness.ts";
 import { type OpenApi, type OpenApiDocument, openApiV2ProtobufTypes } from "../openapi/openapi.ts";
 import type { Exchange } from "./exchange.ts";
 import { formOf } from "./negotiate.ts";
@@ -13,6 +14,7 @@ export interface Paths {
   openApi: OpenApi;
   address: string;
   version: string;
+  fairness?: Fairness;
 }
 
 const yearS = 365 * 24 * 3600;
@@ -104,7 +106,7 @@ function answerHealth({ api }: Paths, exchange: Exchange, endpoint: string, chec
   return true;
 }
 
-function metrics({ api }: Paths): string {
+function metrics({ api, fairness }: Paths): string {
   const memory = process.memoryUsage();
   return [
     "# HELP apiserver_storage_revision The last durable revision of the store.",
@@ -116,6 +118,18 @@ function metrics({ api }: Paths): string {
     "# HELP process_resident_memory_bytes Resident memory size in bytes.",
     "# TYPE process_resident_memory_bytes gauge",
     `process_resident_memory_bytes ${memory.rss}`,
+    ...(fairness ? fairnessMetrics(fairness) : []),
     "",
   ].join("\n");
+}
+
+/** Names and meanings are upstream's. */
+function fairnessMetrics(fairness: Fairness): string[] {
+  const levels = fairness.counters();
+  const family = (name: string, type: string, help: string, read: (level: (typeof levels)[number]) => number) => [`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`, ...levels.map((level) => `${name}{priority_level="${level.level}"} ${read(level)}`)];
+  return [
+    ...family("apiserver_flowcontrol_current_executing_requests", "gauge", "Requests that hold a seat.", ({ executing }) => executing),
+    ...family("apiserver_flowcontrol_current_inqueue_requests", "gauge", "Requests that wait for a seat.", ({ waiting }) => waiting),
+    ...family("apiserver_flowcontrol_rejected_requests_total", "counter", "Requests that were answered 429.", ({ rejected }) => rejected),
+  ];
 }
