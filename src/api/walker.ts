@@ -1,3 +1,4 @@
+import { builtinSchema } from "./kinds/table.ts";
 import { canonicalQuantity, QuantityError } from "./quantity.ts";
 import { canonicalBase64, canonicalMicroTime, canonicalTime, ScalarError } from "./scalars.ts";
 import type { Schema } from "./schema.ts";
@@ -55,7 +56,7 @@ const depthMax = 1000;
 
 const mapKeyMark = "\0";
 
-type Shape = "string" | "int32" | "int64" | "boolean" | "number" | "bytes" | "date-time" | "micro-time" | "quantity" | "int-or-string" | "any" | "array" | "map" | "object";
+type Shape = "string" | "int32" | "int64" | "boolean" | "number" | "bytes" | "date-time" | "micro-time" | "quantity" | "int-or-string" | "schema-or-array" | "schema-or-bool" | "any" | "array" | "map" | "object";
 
 /** What the walk needs of a schema node, computed once per node. */
 class Plan {
@@ -90,7 +91,7 @@ class Plan {
       // Upstream's one field with `omitzero`.
       if (field.omitZero || (name === "creationTimestamp" && this.schema.name?.endsWith(".ObjectMeta"))) return [];
       // Go has pointers behind these, which the tables do not say.
-      if (field.shape === "any" && field.schema.format !== "raw") return [];
+      if ((field.shape === "any" && field.schema.format !== "raw") || field.shape === "schema-or-array" || field.shape === "schema-or-bool") return [];
       return [[name, field.shape === "object" ? field : unsetOf(field)]];
     }));
   }
@@ -116,6 +117,8 @@ function shapeOf(schema: Schema): Shape {
     case "int-or-string":
     case "date-time":
     case "micro-time":
+    case "schema-or-array":
+    case "schema-or-bool":
       return schema.format;
     case "byte":
       return "bytes";
@@ -135,6 +138,11 @@ function shapeOf(schema: Schema): Shape {
       return "any";
   }
 }
+
+let schemas: Plan | undefined;
+/** JSONSchemaProps, in which schemas lie inside schemas. */
+const planOfSchemas = (): Plan =>
+  (schemas ??= planOf(builtinSchema("apiextensions.k8s.io", "v1", "CustomResourceDefinition")!.properties!["spec"]!.properties!["versions"]!.items!.properties!["schema"]!.properties!["openAPIV3Schema"]!));
 
 class Walker {
   readonly unknownFields: string[] = [];
@@ -218,6 +226,14 @@ class Walker {
       case "bytes":
         if (typeof value !== "string") return this.#mismatch(plan, value);
         return dropZero && value === "" ? undefined : this.#bytes(value);
+      case "schema-or-bool":
+        if (typeof value === "boolean") return value;
+        if (typeof value !== "object" || Array.isArray(value)) throw new DecodeError("boolean or JSON schema expected");
+        return this.object(planOfSchemas(), value as Record<string, unknown>);
+      case "schema-or-array":
+        if (Array.isArray(value)) return value.map((item: unknown) => this.value(planOfSchemas(), item ?? {}));
+        // Go takes what is neither for an empty schema.
+        return this.object(planOfSchemas(), typeof value === "object" ? (value as Record<string, unknown>) : {});
       case "any":
         return value;
     }

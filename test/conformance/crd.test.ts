@@ -228,6 +228,13 @@ test("refused definitions", async () => {
   await refused((made) => (made.spec.versions[0].selectableFields = [{ jsonPath: ".spec.x" }]), /selectableFields\[0\]\.jsonPath: Invalid value: "\.spec\.x": is an invalid path: does not refer to a valid field/);
   await refused((made) => (made.spec.conversion = { strategy: "Webhook" }), /webhookClientConfig: Required value: required when strategy is set to Webhook/);
   await refused((made) => (made.spec.preserveUnknownFields = true), /spec\.preserveUnknownFields: Invalid value: true: cannot set to true/);
+  const property = (schema: unknown) => (made: { spec: any }) => (made.spec.versions[0].schema.openAPIV3Schema.properties = { a: schema });
+  await refused(property({ type: "object", additionalProperties: 5 }), /boolean or JSON schema expected/);
+  await refused(property({ type: "array", items: { type: 5 } }), /cannot unmarshal number into Go struct field JSONSchemaProps\.spec\.versions\.schema\.openAPIV3Schema\.properties\.items\.type of type string/);
+  await refused(property({ type: "array", items: { type: "string", typo: 1 } }), /strict decoding error: unknown field "spec\.versions\[0\]\.schema\.openAPIV3Schema\.properties\.a\.items\.typo"/);
+  await refused(property({ type: "array", items: "string" }), /properties\[a\]\.items\.type: Required value: must not be empty for specified array items/);
+  await refused(property({ type: "string", "x-kubernetes-validations": [null] }), /x-kubernetes-validations\[0\]\.rule: Required value: rule is not specified/);
+  await refused(property(null), /properties\[a\]\.type: Required value: must not be empty for specified object fields/);
   const protectedGroup = tiny("a.k8s.io", "cups");
   await assert.rejects(api.client.create(definitions, undefined, protectedGroup), /metadata\.annotations\[api-approved\.kubernetes\.io\]: Required value: protected groups must have approval annotation/);
   await api.client.create(definitions, undefined, { ...protectedGroup, metadata: { ...protectedGroup.metadata, annotations: { "api-approved.kubernetes.io": "unapproved, for a test" } } });

@@ -164,7 +164,7 @@ class SchemaCheck {
 
   #ruleFields(schema: JSONSchemaProps, path: string): void {
     const hasNewline = (text: string) => /[\n\r]/.test(text);
-    for (const [index, { rule, message = "", messageExpression = "", reason, fieldPath = "" }] of schema["x-kubernetes-validations"]!.entries()) {
+    for (const [index, { rule = "", message = "", messageExpression = "", reason, fieldPath = "" }] of schema["x-kubernetes-validations"]!.entries()) {
       const at = `${path}.x-kubernetes-validations[${index}]`;
       if (rule.trim() === "") this.errors.push(required(`${at}.rule`, "rule is not specified"));
       else if (message !== "" && message.trim() === "") this.errors.push(invalid(`${at}.message`, message, "must be non-empty if specified"));
