@@ -48,7 +48,7 @@ class Estimator {
         if (node.qualified !== undefined) return { cost: range(1) };
         const { cost } = this.estimate(node.operand);
         const kind = node.operand.type?.kind;
-        const counted = !node.test && (kind === "object" || kind === "map" || kind === "optional");
+        const counted = !node.test && (node.optional || kind === "object" || kind === "map" || kind === "optional");
         return { cost: counted ? add(cost, range(costs.access)) : cost };
       }
       case "call":
@@ -75,7 +75,8 @@ class Estimator {
       case "bind": {
         const value = this.estimate(node.value);
         const body = this.#scoped([[node.variable, { ...value, size: this.#size(node.value, value) }]], () => this.estimate(node.body));
-        return { ...body, cost: add(value.cost, body.cost) };
+        // Asked twice, whether it has a value and which, in a loop over an empty list that upstream makes of it.
+        return { ...body, cost: add(value.cost, value.cost, range(costs.list + (node.optional === "map" ? 3 : 2)), body.cost) };
       }
     }
   }
@@ -132,7 +133,7 @@ const foldCosts: Record<NodeOf<"fold">["fold"], readonly [step: number, start: n
   map: [costs.list + 2, costs.list],
   filter: [costs.list + 3, costs.list],
   transformList: [costs.list + 2, costs.list],
-  transformMap: [2, costs.map],
+  transformMap: [3, costs.map],
   transformMapEntry: [2, costs.map],
 };
 
@@ -152,6 +153,7 @@ function typeSize(type: Type | undefined): Range {
     case "duration":
     case "null":
     case "object":
+    case "opaque":
       return range(1);
     default:
       return unknown;
@@ -164,7 +166,9 @@ const isText = (node: Node | undefined): boolean => node?.type?.kind === "string
 const traverse: Rule = ([size]) => ({ cost: scale(size ?? unknown, perCharacter) });
 const keepsSize: Rule = ([size]) => ({ cost: scale(size!, perCharacter), size: size! });
 const smallest: Rule = ([a, b]) => ({ cost: scale(range(Math.min(a!.min, b!.min), Math.min(a!.max, b!.max)), perCharacter) });
-const orderedTexts: Rule = (sizes, args, estimates) => (isText(args[0]) ? smallest(sizes, args, estimates) : { cost: range(1) });
+/** Text for certain: of values of any type, the cheap meaning is counted. */
+const areTexts = (args: readonly Node[]): boolean => args.some(({ type }) => type?.kind === "string" || type?.kind === "bytes");
+const orderedTexts: Rule = (sizes, args, estimates) => (areTexts(args) ? smallest(sizes, args, estimates) : { cost: range(1) });
 const matching = ([text, expression]: readonly Range[]): Range => times(scale(add(text!, range(1)), perCharacter), scale(expression!, perPatternCharacter));
 const elements: Rule = ([size, ...rest], args, estimates) => {
   const type = args[0]!.type;
@@ -173,6 +177,8 @@ const elements: Rule = ([size, ...rest], args, estimates) => {
   const each = element.kind === "string" || element.kind === "bytes" ? add(range(1), scale(estimates[0]!.element ?? typeSize(element), perCharacter)) : range(1);
   return { cost: times(size!, each) };
 };
+/** Of a format's pattern, which is not looked at: 128 characters of it. */
+const formatPattern = Math.ceil(128 * perPatternCharacter);
 const pairs: Rule = ([a, b]) => ({ cost: add(range(1), times(a!, b!)) });
 const address = range(4, 16);
 const compared = scale(add(address, address), perCharacter);
@@ -185,14 +191,14 @@ const rules: Record<string, Rule> = {
   contains: ([text, part]) => ({ cost: times(scale(text!, perCharacter), scale(part!, perCharacter)) }),
   startsWith: ([, part]) => ({ cost: scale(part!, perCharacter) }),
   endsWith: ([, part]) => ({ cost: scale(part!, perCharacter) }),
-  "@in": ([, container], [, node]) => ({ cost: node!.type?.kind === "list" ? container! : range(1) }),
+  "@in": ([, container], [, node]) => ({ cost: node!.type?.kind === "map" ? range(1) : container! }),
   "_==_": smallest,
   "_!=_": smallest,
   "_<_": orderedTexts,
   "_<=_": orderedTexts,
   "_>_": orderedTexts,
   "_>=_": orderedTexts,
-  "_+_": ([a, b], args) => (isText(args[0]) ? { cost: scale(add(a!, b!), perCharacter), size: add(a!, b!) } : args[0]!.type?.kind === "list" ? { cost: range(1), size: add(a!, b!) } : { cost: range(1) }),
+  "_+_": ([a, b], args) => (areTexts(args) ? { cost: scale(add(a!, b!), perCharacter), size: add(a!, b!) } : args[0]!.type?.kind === "list" ? { cost: range(1), size: add(a!, b!) } : { cost: range(1) }),
   string: (sizes, args, estimates) => (isText(args[0]) ? keepsSize(sizes, args, estimates) : { cost: range(1) }),
   bytes: keepsSize,
   size: () => ({ cost: range(1), size: range(1) }),
@@ -229,8 +235,8 @@ const rules: Record<string, Rule> = {
   isQuantity: traverse,
   semver: traverse,
   isSemver: traverse,
-  validate: ([, text]) => ({ cost: times(scale(add(text!, range(1)), perCharacter), range(15)) }),
+  validate: ([, text]) => ({ cost: times(scale(text!, perCharacter), range(formatPattern)) }),
   "sets.contains": pairs,
   "sets.intersects": pairs,
-  "sets.equivalent": pairs,
+  "sets.equivalent": ([a, b]) => ({ cost: add(range(1), times(range(2), times(a!, b!))) }),
 };
