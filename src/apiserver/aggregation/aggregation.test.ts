@@ -12,6 +12,7 @@ import type { Client } from "../../api/client.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { NodeAccess } from "../../api/node.ts";
 import { resources } from "../../api/resources.ts";
+import { serveMetrics } from "../metrics/metrics.ts";
 import { openFrontProxy, openPki } from "../pki.ts";
 import { dialHost } from "../webhooks/service-target.ts";
 
@@ -174,4 +175,21 @@ test("kubectl: every group has its APIService, and foreign kinds are found by th
   } finally {
     await foreign.close();
   }
+});
+
+test("a group that is ours can be taken over by a server of the user's, and comes back when that is deleted", async () => {
+  await using server = await startApi({ aggregation: true, node });
+  const { client } = server;
+  const metrics = { group: "metrics.k8s.io", version: "v1beta1", resource: "nodes" };
+  serveMetrics(server.api, async () => ({ node: { atMs: 0, cpuNs: 0, memoryBytes: 0 }, pods: [] }));
+  const name = "v1beta1.metrics.k8s.io";
+  const service = async (): Promise<object | undefined> => (await client.get(apiServices, undefined, name))["spec"].service;
+  while (!(await service().then(() => true, () => false))) await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(await service(), undefined, "local at first");
+  assert.deepEqual((await server.http().list(metrics)).items, []);
+  await client.patch(apiServices, undefined, name, { spec: { service: { namespace: "default", name: "metrics-server" }, insecureSkipTLSVerify: true } });
+  await assert.rejects(server.http().list(metrics), { code: 503 });
+  await client.delete(apiServices, undefined, name);
+  while (!(await service().then((found) => found === undefined, () => false))) await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual((await server.http().list(metrics)).items, []);
 });

@@ -274,6 +274,10 @@ export class Aggregator {
       "requestheader-username-headers": '["X-Remote-User"]',
     };
     const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: "kube-system" }, data };
+    // Foreign servers bind themselves to this role to read it.
+    await client.create(resources.roles, "kube-system", { metadata: { name: `${name}-reader` }, rules: [{ apiGroups: [""], resources: ["configmaps"], resourceNames: [name], verbs: ["get", "list", "watch"] }] }).catch((error: StatusError) => {
+      if (error.reason !== "AlreadyExists") throw error;
+    });
     const old = await client.get<KubeObject & { data?: object }>(resources.configMaps, "kube-system", name).catch(() => undefined);
     if (!old) await client.create(resources.configMaps, "kube-system", object);
     else if (JSON.stringify(old.data) !== JSON.stringify(data)) await client.update(resources.configMaps, "kube-system", name, { ...old, data });
