@@ -95,6 +95,8 @@ export interface Strategy {
    */
   readonly prepareForCreate?: (object: KubeObject) => void;
   readonly prepareForUpdate?: (object: KubeObject, old: KubeObject) => void;
+  /** Of a write to /status, after everything but status and metadata was put back. */
+  readonly prepareForStatusUpdate?: (object: KubeObject, old: KubeObject, nowMs: number) => void;
   /** On the way to deletion, also when it was asked for before: what must happen first, as finalizers. */
   readonly prepareForDelete?: (object: KubeObject, nowMs: number) => void;
   /**
@@ -102,7 +104,7 @@ export interface Strategy {
    * of the main resource (an object that exists has a resourceVersion), `validateUpdate` adds what only a change
    * can do wrong.
    */
-  readonly validate?: (object: KubeObject) => FieldError[];
+  readonly validate?: (object: KubeObject, old?: KubeObject) => FieldError[];
   readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
   readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
   /** `Warning:` headers, such as those for deprecated fields. */
@@ -130,7 +132,7 @@ export interface Strategy {
    * Subresources that write one part of the object, such as pods/ephemeralcontainers: what is otherwise than with the
    * main resource. `prepareForUpdate` puts everything else back as it was.
    */
-  readonly parts?: Readonly<Record<string, Pick<Strategy, "prepareForUpdate" | "validateUpdate">>>;
+  readonly parts?: Readonly<Record<string, Pick<Strategy, "prepareForUpdate" | "validateUpdate" | "hasStatus">>>;
   /** Where /scale reads and writes. */
   readonly scale?: { specReplicasPath: string; statusReplicasPath: string; labelSelector(object: KubeObject): string };
 }

@@ -64,6 +64,8 @@ export const notFoundError = (of: ResourceName, name: string): StatusError =>
   new StatusError(404, "NotFound", `${qualifiedResource(of.group, of.resource)} ${JSON.stringify(name)} not found`, detailsOf(of, name));
 export const alreadyExistsError = (of: ResourceName, name: string, isBeingDeleted = false): StatusError =>
   new StatusError(409, "AlreadyExists", `${isBeingDeleted ? "object is being deleted: " : ""}${qualifiedResource(of.group, of.resource)} ${JSON.stringify(name)} already exists`, detailsOf(of, name));
+export const generatedNameTakenError = (of: ResourceName, name: string): StatusError =>
+  new StatusError(409, "AlreadyExists", `${qualifiedResource(of.group, of.resource)} ${JSON.stringify(name)} already exists, the server was not able to generate a unique name for the object`, { ...detailsOf(of, name), retryAfterSeconds: 1 });
 export const conflictError = (of: ResourceName, name: string, why = "the object has been modified; please apply your changes to the latest version and try again"): StatusError =>
   new StatusError(409, "Conflict", `Operation cannot be fulfilled on ${qualifiedResource(of.group, of.resource)} ${JSON.stringify(name)}: ${why}`, detailsOf(of, name));
 export const badRequestError = (message: string): StatusError => new StatusError(400, "BadRequest", message);

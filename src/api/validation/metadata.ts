@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid, required, tooLong } from "../field.ts";
 import type { ObjectMeta, OwnerReference } from "../meta.ts";
 import { checked, each, immutable, notNegative } from "./checks.ts";
-import { labelValue, type NameCheck, nameIsDnsLabel, nameIsDnsSubdomain, qualifiedName } from "./names.ts";
+import { labelValue, type NameCheck, nameIsDnsLabel, nameIsDnsSubdomain, nameIsPathSegment, qualifiedName } from "./names.ts";
 
 /**
  * What is wrong with an object's metadata. Every kind is checked so before its own validation.
@@ -25,16 +25,16 @@ export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: bool
 
 /** What an update may not do to metadata. `old` is the stored object's. */
 export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, options: { standardFinalizers?: boolean } = {}, path = "metadata"): FieldError[] {
-  const errors: FieldError[] = [];
+  // What must hold of every object comes first, then what an update may not change.
+  const errors: FieldError[] = meta.generateName ? nameIsPathSegment(meta.generateName, true).map((text) => invalid(`${path}.generateName`, meta.generateName, text)) : [];
+  errors.push(...notNegative(`${path}.generation`, meta.generation), ...validateLabels(meta.labels, `${path}.labels`), ...validateAnnotations(meta.annotations, `${path}.annotations`));
+  errors.push(...validateOwnerReferences(meta.ownerReferences, `${path}.ownerReferences`), ...validateFinalizers(meta.finalizers, `${path}.finalizers`));
   if (old.deletionTimestamp) errors.push(...validateNoNewFinalizers(meta.finalizers, old.finalizers, `${path}.finalizers`));
   if (!meta.resourceVersion) errors.push(invalid(`${path}.resourceVersion`, "", "must be specified for an update"));
-  errors.push(...notNegative(`${path}.generation`, meta.generation));
   if ((meta.generation ?? 0) < (old.generation ?? 0)) errors.push(invalid(`${path}.generation`, meta.generation ?? 0, "must not be decremented"));
   for (const field of ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] as const) {
     errors.push(...immutable(`${path}.${field}`, meta[field], old[field]));
   }
-  errors.push(...validateLabels(meta.labels, `${path}.labels`), ...validateAnnotations(meta.annotations, `${path}.annotations`));
-  errors.push(...validateOwnerReferences(meta.ownerReferences, `${path}.ownerReferences`));
   if (options.standardFinalizers) errors.push(...validateStandardFinalizers(meta.finalizers, `${path}.finalizers`));
   return errors;
 }

@@ -9,7 +9,7 @@ export function defaultTolerationSeconds(): AdmissionStep {
   return {
     name: "DefaultTolerationSeconds",
     mutate({ operation, kind, object, subresource }) {
-      if (operation !== "CREATE" || subresource !== undefined || kind.group !== "" || kind.resource !== "pods" || !object?.["spec"]) return;
+      if ((operation !== "CREATE" && operation !== "UPDATE") || subresource !== undefined || kind.group !== "" || kind.resource !== "pods" || !object?.["spec"]) return;
       const spec = object["spec"] as PodSpec;
       for (const key of troubles) {
         const tolerated = spec.tolerations?.some((toleration) => (toleration.key === key || (!toleration.key && toleration.operator === "Exists")) && (!toleration.effect || toleration.effect === "NoExecute"));

@@ -27,13 +27,16 @@ export async function readBody(request: Request): Promise<Buffer> {
 
 const media = (request: Request): string => String(request.headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
 
+/** curl says of a body that it is a form. */
+const objectMedia = new Set(["", "application/json", "application/yaml", "application/x-yaml", "application/x-www-form-urlencoded"]);
+
 /** An object: JSON (also by default), YAML, or the protobuf that typed Go clients send. */
 export async function readObject(request: Request, registry: KindRegistry, withDuplicates: boolean): Promise<Body> {
   const type = media(request);
   const bytes = await readBody(request);
   if (type === "application/vnd.kubernetes.protobuf" || isProtobuf(bytes)) return { value: decodeProtobuf(bytes, registry), duplicates: [] };
   if (type === "application/yaml" || type === "application/x-yaml") return { value: await parseYamlBody(bytes), duplicates: [] };
-  if (type !== "" && type !== "application/json" && type !== "application/x-www-form-urlencoded") throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  if (!objectMedia.has(type)) throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
   return { value: parseJson(bytes), duplicates: withDuplicates ? duplicateFields(bytes.toString("utf8")) : [] };
 }
 
@@ -42,7 +45,9 @@ export async function readOptional(request: Request, registry: KindRegistry): Pr
   const bytes = await readBody(request);
   if (bytes.length === 0) return {};
   if (isProtobuf(bytes)) return decodeProtobuf(bytes, registry);
-  return media(request) === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes) as Record<string, unknown>);
+  const type = media(request);
+  if (!objectMedia.has(type)) throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
+  return type === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes) as Record<string, unknown>);
 }
 
 export function parseJson(bytes: Buffer): unknown {

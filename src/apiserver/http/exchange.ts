@@ -77,8 +77,8 @@ export class Exchange {
   }
 
   #warn(): void {
-    // Header values are one line of visible ASCII; the text is quoted as RFC 7234 wants.
-    if (this.warnings.length > 0) this.response.setHeader("warning", [...new Set(this.warnings)].map((text) => `299 - "${text.replace(/[\\"]/g, "\\$&").replace(/[^\x20-\x7e]/g, " ")}"`));
+    // The text is quoted as RFC 7234 wants, on one line; what is beyond ASCII goes as its bytes in UTF-8, as from a Go server.
+    if (this.warnings.length > 0) this.response.setHeader("warning", [...new Set(this.warnings)].map((text) => `299 - "${text.replace(/[\\"]/g, "\\$&").replace(/\p{Cc}/gu, " ")}"`).map((value) => Buffer.from(value).toString("latin1")));
   }
 
   fail(error: unknown, log: Log): void {

@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { randomSuffix } from "../../base/random.ts";
 import type { Kind } from "../../api/kind.ts";
 import { type KubeObject, timestamp } from "../../api/meta.ts";
-import { alreadyExistsError, badRequestError, invalidError, requestTooLargeError, StatusError } from "../../api/status.ts";
+import { alreadyExistsError, badRequestError, generatedNameTakenError, invalidError, requestTooLargeError, StatusError } from "../../api/status.ts";
 import { validateObjectMeta } from "../../api/validation/metadata.ts";
 import { limits } from "../../base/limits.ts";
 import { deepFreeze } from "../../store/entry.ts";
@@ -25,7 +25,6 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
   const object = decode(kind, body, context, shared);
   const { metadata } = object;
   placeIn(kind, object, namespace);
-  if (metadata.resourceVersion) throw badRequestError("resourceVersion should not be set on objects to be created");
   const generated = !metadata.name && metadata.generateName;
   for (let attempt = 1; ; attempt++) {
     try {
@@ -52,6 +51,8 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   // Each attempt starts from the client's object: what admission adds belongs to the attempt.
   const object = draftOf(draft);
   const { metadata } = object;
+  const named = metadata.resourceVersion;
+  delete (metadata as Partial<KubeObject["metadata"]>).resourceVersion;
   for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds"] as const) delete metadata[field];
   kind.defaults?.(object);
   // What admission fills in is nobody's, until somebody writes it.
@@ -75,19 +76,25 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     await admission.validate(request);
     const key = keyOf(kind, metadata.namespace, metadata.name);
     if (context.dryRun) {
-      if (store.get(key)) throw alreadyExistsError(kind, metadata.name, isGoing(store.get(key)));
+      if (store.get(key)) throw taken(kind, metadata, store.get(key));
       return dryEntry(key, object);
     }
+    // The store asks first, and only numbers are versions to it.
+    if (/^[1-9]\d*$/.test(named ?? "")) throw badRequestError("resourceVersion should not be set on objects to be created");
     await kind.custom?.beforeStore?.(object);
     return await store.put(key, 0, encoder(kind, object));
   } catch (error) {
     admission.release(request);
-    if (error instanceof KeyConflictError) throw alreadyExistsError(kind, metadata.name, isGoing(store.get(keyOf(kind, metadata.namespace, metadata.name))));
+    if (error instanceof KeyConflictError) throw taken(kind, metadata, store.get(keyOf(kind, metadata.namespace, metadata.name)));
     throw error;
   }
 }
 
-const isGoing = (entry: Entry | undefined): boolean => (entry?.object as KubeObject | undefined)?.metadata.deletionTimestamp !== undefined;
+/** A name that may have been generated is worth another try. */
+function taken(kind: Kind, { name, generateName }: KubeObject["metadata"], entry: Entry | undefined): StatusError {
+  const isGoing = (entry?.object as KubeObject | undefined)?.metadata.deletionTimestamp !== undefined;
+  return generateName && !isGoing ? generatedNameTakenError(kind, name) : alreadyExistsError(kind, name, isGoing);
+}
 
 /** Encodes for the store, in the stored version, with the revision that the write gets. */
 export function encoder(kind: Kind, object: KubeObject): (revision: number) => Encoded {

@@ -15,12 +15,14 @@ export interface Deleted {
   gone: boolean;
 }
 
+const orphaningWarning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 const policies = ["Foreground", "Background", "Orphan"];
 
 /** Source of the rules: k8s.io/apiserver/pkg/registry/rest/delete.go and generic/registry/store.go. */
 export async function remove(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
   const { store, clock, admission } = dependencies;
   if (options.propagationPolicy !== undefined && !policies.includes(options.propagationPolicy)) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("propagationPolicy", options.propagationPolicy, [...policies, "nil"])]);
+  if (options.propagationPolicy === undefined && kind.group === "batch" && kind.defaultPropagation === "Orphan") context.warnings.push(orphaningWarning);
   const key = keyOf(kind, namespace, name);
   for (;;) {
     const entry = store.get(key);

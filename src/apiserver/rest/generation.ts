@@ -12,6 +12,8 @@ const counted = new Set([
 ]);
 
 export const countsGenerations = (kind: Kind): boolean => kind.custom !== undefined || counted.has(`${kind.resource}.${kind.group}`);
+/** Of an EndpointSlice labels say to which Service it belongs. */
+export const countsLabels = (kind: Kind): boolean => kind.resource === "endpointslices" && kind.group === "discovery.k8s.io";
 // These begin with 1 and stay there.
 const begun = new Set(["priorityclasses.scheduling.k8s.io"]);
 export const beginsGeneration = (kind: Kind): boolean => countsGenerations(kind) || begun.has(`${kind.resource}.${kind.group}`);

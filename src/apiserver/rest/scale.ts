@@ -2,12 +2,13 @@ import type { PatchType } from "../../api/client.ts";
 import { builtinSchema } from "../../api/kinds/table.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { badRequestError, conflictError, invalidError } from "../../api/status.ts";
+import { badRequestError, conflictError, invalidError, type StatusError } from "../../api/status.ts";
+import { cannotBeHandled } from "../../api/walker.ts";
 import { invalid, required } from "../../api/field.ts";
 import { appliedTo } from "./apply.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { recordWrite, setManagedFields } from "./managed-fields.ts";
-import { applied } from "./patch.ts";
+import { applied, unfitting } from "./patch.ts";
 import { toParent, toScale } from "./scale-ownership.ts";
 
 /** The autoscaling/v1 Scale of an object: what /scale answers for every verb. */
@@ -44,18 +45,18 @@ export function rescaled(dependencies: RestDependencies, kind: Kind, old: KubeOb
     wanted = type === "apply" ? appliedTo(dependencies, scaleKind(), live, body, context.fieldManager, context.force ?? false, "scale") : applied(scaleKind(), scale, type, body);
     wanted = { ...(wanted as KubeObject), metadata: { ...(wanted as KubeObject).metadata, resourceVersion: named ?? "" } };
   }
-  const draft = withScale(kind, old, wanted);
+  const draft = withScale(kind, old, wanted, type === "update" || type === "apply" ? undefined : (why) => unfitting(wanted, why));
   const entries = type === "apply" ? (wanted as KubeObject).metadata.managedFields : recordWrite(dependencies, scaleKind(), live, scaleOf(kind, draft), context.fieldManager, "scale");
   setManagedFields(draft, toParent(registry, kind, old.metadata.managedFields, entries));
   return draft;
 }
 
 /** The object with the Scale's replicas in place: a private draft. */
-function withScale(kind: Kind, old: KubeObject, scale: unknown): KubeObject {
+function withScale(kind: Kind, old: KubeObject, scale: unknown, refuse: (why: string) => StatusError = (why) => cannotBeHandled("v1", "Scale", why)): KubeObject {
   const given = scale as { metadata?: { name?: string; resourceVersion?: string; uid?: string }; spec?: { replicas?: unknown } } | null;
   if (typeof given !== "object" || given === null) throw badRequestError("the body is no Scale object");
   const replicas = given.spec?.replicas ?? 0;
-  if (typeof replicas !== "number" || !Number.isInteger(replicas)) throw badRequestError(`Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal ${typeof replicas} into Go struct field ScaleSpec.spec.replicas of type int32`);
+  if (typeof replicas !== "number" || !Number.isInteger(replicas)) throw refuse(`json: cannot unmarshal ${typeof replicas} into Go struct field ScaleSpec.spec.replicas of type int32`);
   const of = { group: "autoscaling", kind: "Scale" };
   if (given.metadata?.name !== undefined && given.metadata.name === "") throw invalidError(of, "", [required("metadata.name")]);
   if (replicas < 0) throw invalidError(of, old.metadata.name, [invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);

@@ -10,7 +10,7 @@ import type { AdmissionRequest, RestDependencies, WriteContext } from "./context
 import { createOnce, dryEntry, encoder, hasStandardFinalizers, placeIn } from "./create.ts";
 import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
-import { countsGenerations, specDiffers } from "./generation.ts";
+import { countsGenerations, countsLabels, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
 import { draftOf, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
 
@@ -31,7 +31,11 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (kind.createOnUpdate && target === undefined && !dependencies.store.get(keyOf(kind, namespace, name))) return createInstead(dependencies, kind, wanted, context);
   if ((kind.conditionalUpdate || kind.custom) && !wanted.metadata.resourceVersion && dependencies.store.get(keyOf(kind, namespace, name))) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
-  return change(dependencies, kind, namespace, name, context, target, () => draftOf(wanted));
+  return change(dependencies, kind, namespace, name, context, target, (old) => {
+    const { uid } = wanted.metadata;
+    if (uid && uid !== old.metadata.uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
+    return draftOf(wanted);
+  });
 }
 
 async function createInstead(dependencies: RestDependencies, kind: Kind, wanted: KubeObject, context: WriteContext): Promise<KubeObject> {
@@ -59,7 +63,6 @@ export async function change(dependencies: RestDependencies, kind: Kind, namespa
     const object = next(old);
     const named = object.metadata.resourceVersion;
     if (named && named !== old.metadata.resourceVersion) throw conflictError(kind, name);
-    if (object.metadata.uid && object.metadata.uid !== old.metadata.uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${object.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
     try {
       return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target, ownership));
     } catch (error) {
@@ -74,10 +77,13 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   const { store, admission } = dependencies;
   const { metadata } = object;
   const { managedFields } = metadata;
-  for (const field of ["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"] as const) {
-    if (old.metadata[field] === undefined) delete (metadata as unknown as Record<string, unknown>)[field];
-    else (metadata as unknown as Record<string, unknown>)[field] = old.metadata[field];
-  }
+  const fields = metadata as unknown as Record<string, unknown>;
+  const before = old.metadata as unknown as Record<string, unknown>;
+  for (const field of ["creationTimestamp", "deletionTimestamp", "generation"]) if (before[field] !== undefined) fields[field] = before[field];
+  // What the client does not say stays; what it says otherwise, validation refuses.
+  for (const field of ["namespace", "uid", "deletionGracePeriodSeconds"]) if (fields[field] === undefined || fields[field] === "") setOrDelete(fields, field, before[field]);
+  if (before["generation"] === undefined) delete fields["generation"];
+  delete fields["selfLink"];
   metadata.resourceVersion = old.metadata.resourceVersion;
   if (target === "status") keepStatusOnly(kind, object, old);
   else if (kind.hasStatus) {
@@ -92,16 +98,17 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     await admission.mutate(request);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
-    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) ? 1 : 0);
+    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) || (countsLabels(kind) && !semanticEqual(metadata.labels, old.metadata.labels)) ? 1 : 0);
   } else {
     record();
     await admission.mutate(request);
     keepStatusOnly(kind, object, old);
+    if (target === "status") kind.prepareForStatusUpdate?.(object, old, dependencies.clock.now());
   }
   const errors =
     target === "status"
-      ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
-      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validate?.(object) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+      ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && kind.resource !== "cronjobs" }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
+      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validate?.(object, old) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
   if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
   await admission.validate(request);
@@ -118,6 +125,11 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     admission.release(request);
     throw error;
   }
+}
+
+function setOrDelete(holder: Record<string, unknown>, field: string, value: unknown): void {
+  if (value === undefined) delete holder[field];
+  else holder[field] = value;
 }
 
 /**

@@ -34,7 +34,7 @@ function compare(ours: unknown, theirs: unknown, at: string, found: Difference[]
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
-const alwaysOther = new Set(["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time", "clusterIP", "clusterIPs", "nodePort", "lastTransitionTime", "continue"]);
+const alwaysOther = new Set(["uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time", "clusterIP", "clusterIPs", "nodePort", "lastTransitionTime", "lastPhaseTransitionTime", "continue"]);
 
 function settled(value: unknown, key = ""): unknown {
   if (Array.isArray(value)) {
@@ -82,10 +82,12 @@ function text(value: string): string {
   // What was an empty list in the request is nothing in ours.
   return withoutObjects(value)
     .replaceAll("alue: null", "alue: <object>")
-    .replaceAll(/(immutable after creation|if it was previously negative\))\n[^]*?(?=\]?$)/g, "$1 <diff>")
+    .replaceAll(/(immutable after creation|for bound claims|if it was previously negative\))\n[^]*?(?=\]?$)/g, "$1 <diff>")
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uid>")
     // The whole patched object, or the patch as Go prints a map: as long as it is the patch that is refused.
     .replaceAll(/(patch: )?Invalid value: "(\{\\+"|map\[)(?:[^"\\]|\\.)*"/g, '$1Invalid value: "<patched>"')
+    // Go reads fields as they come, a map has no order.
+    .replaceAll(/(unknown field \\?"[^"]*"(, )?)+/g, (list) => list.split(", ").sort().join(", "))
     .replaceAll(/kube-api-access-[a-z0-9]{5}/g, "kube-api-access-<suffix>")
     .replaceAll(/\brun-\d+-\d+\b/g, "NS");
 }

@@ -45,6 +45,8 @@ export const daemonSet: Strategy = {
     }
     spec.revisionHistoryLimit ??= 10;
     defaultPodTemplate((spec.template ??= {}));
+    // A field of Go's inside, an annotation outside: there from the first, and so the writer's.
+    setTemplateGeneration(object, Number(object.metadata.annotations?.[templateGeneration]) || 0);
   },
   prepareForCreate(object) {
     // Go writes these even when they are zero.

@@ -13,8 +13,14 @@ type Draft = any;
 /** Where each sort of metric keeps its fields. */
 const sourceField: Record<string, string> = { Resource: "resource", Pods: "pods", Object: "object", External: "external", ContainerResource: "containerResource" };
 
-function validateReference(path: string, reference: Draft): FieldError[] {
-  return ["kind", "name"].flatMap((field) => (reference?.[field] ? nameIsPathSegment(reference[field], false).map((text) => invalid(`${path}.${field}`, reference[field], text)) : [required(`${path}.${field}`)]));
+/** `coreToo`: what has no group may be meant. Undefined: not to be checked. */
+function validateReference(path: string, reference: Draft, coreToo?: boolean): FieldError[] {
+  const errors = ["kind", "name"].flatMap((field) => (reference?.[field] ? nameIsPathSegment(reference[field], false).map((text) => invalid(`${path}.${field}`, reference[field], text)) : [required(`${path}.${field}`)]));
+  const version: string = reference?.apiVersion ?? "";
+  if (coreToo === undefined) return errors;
+  if (version.split("/").length > 2) errors.push(invalid(`${path}.apiVersion`, version, `unexpected GroupVersion string: ${version}`));
+  else if (!coreToo && (!version.includes("/") || version.startsWith("/"))) errors.push(invalid(`${path}.apiVersion`, version, "apiVersion must specify API group"));
+  return errors;
 }
 
 function validateTarget(path: string, target: Draft, sorts: readonly string[]): FieldError[] {
@@ -44,7 +50,7 @@ function validateMetric(path: string, metric: Draft): FieldError[] {
   }
   if (!source.metric?.name) errors.push(required(`${at}.metric.name`, "must specify a metric name"));
   errors.push(...validateLabelSelector(source.metric?.selector, `${at}.metric.selector`));
-  if (field === "object") errors.push(...validateReference(`${at}.describedObject`, source.describedObject));
+  if (field === "object") errors.push(...validateReference(`${at}.describedObject`, source.describedObject, true));
   return [...errors, ...validateTarget(`${at}.target`, source.target, field === "pods" ? ["AverageValue"] : ["Value", "AverageValue"])];
 }
 
@@ -66,13 +72,15 @@ function validateScalingRules(path: string, rules: Draft): FieldError[] {
   ];
 }
 
-function validateV2({ spec }: KubeObject): FieldError[] {
+function validateV2({ spec }: KubeObject, old?: KubeObject): FieldError[] {
   const errors: FieldError[] = [];
   const { minReplicas, maxReplicas = 0 } = spec;
   if (minReplicas !== undefined && minReplicas < 1) errors.push(invalid("spec.minReplicas", minReplicas, "must be greater than or equal to 1"));
   if (maxReplicas < 1) errors.push(invalid("spec.maxReplicas", maxReplicas, "must be greater than 0"));
   if (minReplicas !== undefined && maxReplicas < minReplicas) errors.push(invalid("spec.maxReplicas", maxReplicas, "must be greater than or equal to `minReplicas`"));
-  errors.push(...validateReference("spec.scaleTargetRef", spec.scaleTargetRef));
+  const target = spec.scaleTargetRef;
+  const isOld = old !== undefined && old.spec.scaleTargetRef?.apiVersion === target?.apiVersion && old.spec.scaleTargetRef?.kind === target?.kind;
+  errors.push(...validateReference("spec.scaleTargetRef", target, isOld ? undefined : target?.kind === "ReplicationController"));
   errors.push(...each("spec.metrics", spec.metrics, (metric, at) => validateMetric(at, metric)));
   return [...errors, ...validateScalingRules("spec.behavior.scaleUp", spec.behavior?.scaleUp), ...validateScalingRules("spec.behavior.scaleDown", spec.behavior?.scaleDown)];
 }
@@ -133,7 +141,7 @@ export const horizontalPodAutoscaler: Strategy = {
     // Go writes these two even when they are nothing.
     object.status = { desiredReplicas: 0, currentMetrics: null };
   },
-  validate: validateV2,
+  validate: (object, old) => validateV2(object, old),
   columns,
 };
 
@@ -148,6 +156,6 @@ export const horizontalPodAutoscalerV1: Strategy = {
   prepareForCreate(object) {
     object.status = { currentReplicas: 0, desiredReplicas: 0 };
   },
-  validate: (object) => validateV2(hpaToStored(object)),
+  validate: (object, old) => validateV2(hpaToStored(object), old && hpaToStored(old)),
   columns: columns.map((column) => ({ ...column, cell: (object, nowMs) => column.cell(object.apiVersion === "autoscaling/v1" ? hpaToStored(object) : object, nowMs) })),
 };

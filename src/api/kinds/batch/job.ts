@@ -1,5 +1,5 @@
 import { humanDuration } from "../../duration.ts";
-import { type FieldError, invalid, notSupported, required, senseless, tooLong } from "../../field.ts";
+import { type FieldError, invalid, notSupported, required, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
@@ -9,6 +9,7 @@ import { ageOf, containers, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
 import { validateFailurePolicy, validateSuccessPolicy } from "./job-policies.ts";
+import { conditionIs, validateJobStatus } from "./job-status.ts";
 import { templateWarnings, validateMatch } from "../workload.ts";
 
 const uidLabel = "batch.kubernetes.io/controller-uid";
@@ -83,11 +84,10 @@ function validateManagedBy(path: string, value: string | undefined): FieldError[
 
 function validate(object: KubeObject): FieldError[] {
   const { spec } = object;
+  const isNew = !object.metadata.resourceVersion;
   const errors: FieldError[] = [];
   const labels = spec.template?.metadata?.labels;
-  if (!spec.selector) errors.push(required("spec.selector"));
-  else errors.push(...validateLabelSelector(spec.selector, "spec.selector"));
-  if (spec.manualSelector !== true && object.metadata.uid) {
+  if (isNew && spec.selector && spec.manualSelector !== true && object.metadata.uid) {
     for (const [key, value] of Object.entries(ownLabels(object))) {
       const at = `spec.template.metadata.labels[${key}]`;
       if (labels?.[key] === undefined) errors.push(required(at, `must be '${value}'`));
@@ -97,8 +97,10 @@ function validate(object: KubeObject): FieldError[] {
     if (!semanticEqual(spec.selector, expected) && !semanticEqual(spec.selector, { matchLabels: { "controller-uid": object.metadata.uid } })) errors.push(invalid("spec.selector", spec.selector, "`selector` not auto-generated"));
   }
   errors.push(...validateJobSpec("spec", spec));
+  if (spec.selector) errors.push(...validateLabelSelector(spec.selector, "spec.selector"));
+  else errors.push(required("spec.selector"));
   if (validateLabelSelector(spec.selector, "").length === 0) errors.push(...validateMatch("spec.template", spec.selector, spec.template));
-  if (spec.completionMode === "Indexed" && spec.completions > 0) {
+  if (isNew && spec.completionMode === "Indexed" && spec.completions > 0) {
     // The longest host name that one of its pods will have.
     const hostname = `${object.metadata.name}-${spec.completions - 1}`;
     if (dns1123Label(hostname).length > 0) errors.push(invalid("metadata.name", object.metadata.name, `will not able to create pod with invalid DNS label: ${hostname}`));
@@ -128,8 +130,6 @@ function validateUpdate(object: KubeObject, old: KubeObject): FieldError[] {
   for (const field of ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"]) errors.push(...immutable(`spec.${field}`, spec[field] ?? null, before[field]));
   return errors;
 }
-
-const conditionIs = ({ status }: KubeObject, type: string): boolean => (status?.conditions ?? []).some((condition: any) => condition.type === type && condition.status === "True");
 
 function statusOf(job: KubeObject): string {
   if (conditionIs(job, "Complete")) return "Complete";
@@ -177,30 +177,7 @@ export const job: Strategy = {
   },
   validate,
   validateUpdate,
-  validateStatusUpdate(object, old) {
-    const { status } = object;
-    const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
-    const finished = (job: any): boolean => (job?.conditions ?? []).some((condition: any) => ["Complete", "Failed"].includes(condition.type) && condition.status === "True");
-    if (finished(old.status) && !finished(status)) errors.push(invalid("status.conditions", status?.conditions ?? [], "a finished job may not go on"));
-    const is = (type: string): boolean => conditionIs(object, type);
-    const over = is("Complete") || is("Failed");
-    const conditions = (wrong: boolean, text: string): void => void (wrong && errors.push(senseless("status.conditions", text)));
-    conditions(is("Complete") && is("Failed"), "cannot set Complete=True and Failed=true conditions");
-    conditions(is("Complete") && is("FailureTarget"), "cannot set Complete=True and FailureTarget=true conditions");
-    conditions(is("Failed") && !is("FailureTarget"), "cannot set Failed=True condition without the FailureTarget=true condition");
-    conditions(is("Complete") && !is("SuccessCriteriaMet"), "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
-    conditions(is("SuccessCriteriaMet") && is("Failed"), "cannot set SuccessCriteriaMet=True and Failed=true conditions");
-    conditions(is("SuccessCriteriaMet") && is("FailureTarget"), "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
-    if (over && (status?.active ?? 0) > 0) errors.push(invalid("status.active", status.active, "active>0 is invalid for finished job"));
-    if (over && (status?.terminating ?? 0) > 0) errors.push(invalid("status.terminating", status.terminating, "terminating>0 is invalid for finished job"));
-    if (over && !status?.startTime) errors.push(required("status.startTime", "startTime is required for finished job"));
-    const uncounted = status?.uncountedTerminatedPods;
-    if (over && (uncounted?.succeeded ?? []).length + (uncounted?.failed ?? []).length > 0) errors.push(invalid("status.uncountedTerminatedPods", uncounted, "uncountedTerminatedPods needs to be empty for finished job"));
-    if ((status?.ready ?? 0) > (status?.active ?? 0)) errors.push(invalid("status.ready", status.ready, "cannot set more ready pods than active"));
-    if (is("Complete") && !status?.completionTime) errors.push(required("status.completionTime", "completionTime is required for Complete jobs"));
-    if (status?.completionTime && !is("Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
-    return errors;
-  },
+  validateStatusUpdate: validateJobStatus,
   warnings: templateWarnings,
   columns: [name, text("Status", statusOf), text("Completions", completions), text("Duration", duration), ageOf, ...containers(), selector()],
   selectableFields: ({ status }) => ({ "status.successful": String(status?.succeeded ?? 0) }),

@@ -1,6 +1,6 @@
 import { type FieldError, forbidden, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
-import type { KubeObject } from "../../meta.ts";
+import { type KubeObject, timestamp } from "../../meta.ts";
 import { parseQuantity } from "../../quantity.ts";
 import { immutable, oneOfOptional, positiveText, semanticEqual } from "../../validation/checks.ts";
 import { differences } from "../../validation/differences.ts";
@@ -42,7 +42,13 @@ export const persistentVolume: Strategy = {
     defaultVolumeSource(spec);
   },
   prepareForCreate(object) {
-    object.status = { phase: "Pending" };
+    object.status = { phase: "Pending", ...(object.metadata.creationTimestamp && { lastPhaseTransitionTime: object.metadata.creationTimestamp }) };
+  },
+  prepareForStatusUpdate({ status }, old, nowMs) {
+    const same = status.phase === old.status?.phase;
+    const before = old.status?.lastPhaseTransitionTime;
+    if (same && status.lastPhaseTransitionTime === undefined && before !== undefined) status.lastPhaseTransitionTime = before;
+    if (!same && (status.lastPhaseTransitionTime === undefined || status.lastPhaseTransitionTime === before)) status.lastPhaseTransitionTime = timestamp(nowMs);
   },
   validate,
   validateUpdate(object, old) {

@@ -18,10 +18,15 @@ function nameErrors(path: string, name: string): FieldError[] {
 
 export const quotaNameErrors = (path: string, name: string): FieldError[] => [...nameErrors(path, name), ...(name.includes("/") || isOfQuotas(name) ? [] : [invalid(path, name, "must be a standard resource for quota")])];
 
+/** The name must still be one behind "requests.". Source: helper.IsExtendedResourceName. */
+export const followsExtended = (name: string): boolean => name.includes("kubernetes.io/") || (!name.startsWith("requests.") && qualifiedName(`requests.${name}`).length === 0);
+
 /** Of a LimitRange: what it limits decides which resources there are. */
 export function limitNameErrors(path: string, type: string, name: string): FieldError[] {
   const errors = nameErrors(path, name);
-  if ((type !== "Pod" && type !== "Container") || name.includes("/") || ofContainers.has(name) || name.startsWith("hugepages-")) return errors;
+  if (type !== "Pod" && type !== "Container") return errors;
+  if (name.includes("/")) return followsExtended(name) ? errors : [...errors, invalid(path, name, "doesn't follow extended resource name standard")];
+  if (ofContainers.has(name) || name.startsWith("hugepages-")) return errors;
   return [...errors, invalid(path, name, "must be a standard resource for containers")];
 }
 

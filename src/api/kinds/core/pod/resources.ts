@@ -2,14 +2,16 @@ import { duplicate, type FieldError, invalid, notFound, required } from "../../.
 import { compareQuantity, parseQuantity, type Quantity } from "../../../quantity.ts";
 import { checked, each, notNegativeText } from "../../../validation/checks.ts";
 import { qualifiedName } from "../../../validation/names.ts";
+import { followsExtended } from "../resourcequota-names.ts";
 
 /**
  * Requests and limits. Quantities were parsed and made canonical before (a nonsense quantity never gets here).
  * Source: k8s.io/kubernetes/pkg/apis/core/validation/validation.go.
  */
 const standard = ["cpu", "memory", "ephemeral-storage"];
+const counted = new Set(["pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"]);
 const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
-const isNative = (name: string): boolean => !name.includes("/") || name.split("/")[0]!.endsWith("kubernetes.io");
+const isNative = (name: string): boolean => !name.includes("/") || name.includes("kubernetes.io/");
 const isWhole = ({ amount, exponent }: Quantity): boolean => exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
 
 export function validateResources(path: string, resources: any, claims: ReadonlySet<string> = new Set()): FieldError[] {
@@ -50,7 +52,7 @@ function validateContainerResource(path: string, name: string, text: string): Fi
     const known = ["pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || /^(requests|limits)\./.test(name);
     if (!known) errors.push(invalid(path, name, "must be a standard resource type or fully qualified"));
     errors.push(invalid(path, name, "must be a standard resource for containers"));
-  } else if (errors.length === 0 && name.includes("/") && isNative(name) === false && name.startsWith("requests.")) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
+  } else if (name.includes("/") && !followsExtended(name)) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
   return [...errors, ...validateQuantityOf(path, name, text)];
 }
 
@@ -59,7 +61,7 @@ export function validateQuantityOf(path: string, name: string, text: string): Fi
   const quantity = parseQuantity(String(text));
   const errors: FieldError[] = [];
   if (quantity.amount < 0n) errors.push(invalid(path, String(text), notNegativeText));
-  const divisible = [...standard, "storage"].includes(name.replace(/^(requests|limits)\./, ""));
-  if (!divisible && !isWhole(quantity)) errors.push(invalid(path, String(text), "must be an integer"));
+  const isExtended = name.includes("/") && !isNative(name) && followsExtended(name);
+  if ((isExtended || counted.has(name)) && !isWhole(quantity)) errors.push(invalid(path, String(text), "must be an integer"));
   return errors;
 }

@@ -1,0 +1,84 @@
+import { type FieldError, invalid, required, senseless } from "../../field.ts";
+import type { KubeObject } from "../../meta.ts";
+import { notNegative } from "../../validation/checks.ts";
+
+export const conditionIs = ({ status }: KubeObject, type: string): boolean => (status?.conditions ?? []).some((condition: any) => condition.type === type && condition.status === "True");
+
+/** Which statuses of a Job make sense, and which may follow another. Source: k8s.io/kubernetes/pkg/apis/batch/validation, validateJobStatus. */
+export function validateJobStatus(object: KubeObject, old: KubeObject): FieldError[] {
+  const { status } = object;
+  const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
+  const is = (type: string): boolean => conditionIs(object, type);
+  const over = is("Complete") || is("Failed");
+  const conditions = (wrong: boolean, text: string): void => void (wrong && errors.push(senseless("status.conditions", text)));
+  conditions(is("Complete") && is("Failed"), "cannot set Complete=True and Failed=true conditions");
+  conditions(is("Complete") && is("FailureTarget"), "cannot set Complete=True and FailureTarget=true conditions");
+  conditions(is("Failed") && !is("FailureTarget"), "cannot set Failed=True condition without the FailureTarget=true condition");
+  conditions(is("Complete") && !is("SuccessCriteriaMet"), "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+  conditions(is("SuccessCriteriaMet") && is("Failed"), "cannot set SuccessCriteriaMet=True and Failed=true conditions");
+  conditions(is("SuccessCriteriaMet") && is("FailureTarget"), "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
+  if (over && (status?.active ?? 0) > 0) errors.push(invalid("status.active", status.active, "active>0 is invalid for finished job"));
+  if (over && (status?.terminating ?? 0) > 0) errors.push(invalid("status.terminating", status.terminating, "terminating>0 is invalid for finished job"));
+  if (over && !status?.startTime) errors.push(required("status.startTime", "startTime is required for finished job"));
+  const uncounted = status?.uncountedTerminatedPods;
+  if (over && (uncounted?.succeeded ?? []).length + (uncounted?.failed ?? []).length > 0) errors.push(invalid("status.uncountedTerminatedPods", uncounted, "must be empty for finished job"));
+  if ((status?.ready ?? 0) > (status?.active ?? 0)) errors.push(invalid("status.ready", status.ready, "cannot set more ready pods than active"));
+  if (is("Complete") && !status?.completionTime) errors.push(required("status.completionTime", "completionTime is required for Complete jobs"));
+  if (status?.completionTime && !is("Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
+  return [...errors, ...validateIndexes(object, old), ...validateStatusChange(object, old)];
+}
+
+/** "1,3-5": what of an indexed job is done or has failed. Only what changes is checked. */
+function validateIndexes({ spec, status }: KubeObject, old: KubeObject): FieldError[] {
+  const { completedIndexes = "", failedIndexes } = status ?? {};
+  const { completions } = spec;
+  const errors: FieldError[] = [];
+  const doneChanged = completedIndexes !== (old.status?.completedIndexes ?? "");
+  const failedChanged = failedIndexes !== old.status?.failedIndexes;
+  const done = completions === undefined ? "" : indexesError(completedIndexes, completions);
+  const failed = completions === undefined ? "" : indexesError(failedIndexes ?? "", completions);
+  if (doneChanged && done !== "") errors.push(invalid("status.completedIndexes", completedIndexes, `error parsing completedIndexes: ${done}`));
+  if (failedChanged && spec.backoffLimitPerIndex !== undefined && failed !== "") errors.push(invalid("status.failedIndexes", failedIndexes, `error parsing failedIndexes: ${failed}`));
+  if (doneChanged && completedIndexes !== "" && spec.completionMode !== "Indexed") errors.push(invalid("status.completedIndexes", completedIndexes, "cannot set non-empty completedIndexes when non-indexed completion mode"));
+  if (failedChanged && spec.backoffLimitPerIndex === undefined && failedIndexes !== undefined) errors.push(invalid("status.failedIndexes", failedIndexes, "cannot set non-null failedIndexes when backoffLimitPerIndex is null"));
+  if ((doneChanged || failedChanged) && completions !== undefined && failedIndexes !== undefined && done === "" && failed === "") {
+    const shared = intervals(failedIndexes).flatMap(([first, last]) => intervals(completedIndexes).filter(([from, to]) => from <= last && first <= to).map(([from]) => Math.max(first, from)))[0];
+    if (shared !== undefined) errors.push(invalid("status.failedIndexes", failedIndexes, `failedIndexes and completedIndexes overlap at index: ${shared}`));
+  }
+  return errors;
+}
+
+const intervals = (text: string): [first: number, last: number][] =>
+  text === "" ? [] : text.split(",").map((part) => part.split("-").map(Number)).map((ends) => [ends[0]!, ends[1] ?? ends[0]!]);
+
+/** Source: validateIndexesFormat, parseIndexInterval. */
+function indexesError(text: string, completions: number): string {
+  let last: number | undefined;
+  for (const part of text === "" ? [] : text.split(",")) {
+    const ends = part.split("-");
+    if (ends.length > 2) return `the fragment ${JSON.stringify(part)} violates the requirement that an index interval can have at most two parts separated by '-'`;
+    for (const end of ends) if (!/^[+-]?\d+$/.test(end)) return `cannot convert string to integer for index: ${JSON.stringify(end)}`;
+    const [first, to = first] = ends.map(Number) as [number, number?];
+    for (const [index, value] of [first, to].slice(0, ends.length).entries()) if (value >= completions) return `too large index: ${JSON.stringify(ends[index])}`;
+    if (ends.length === 2 && first >= to!) return `non-increasing order, previous: ${first}, current: ${to}`;
+    if (last !== undefined && last >= first) return `non-increasing order, previous: ${last}, current: ${first}`;
+    last = to;
+  }
+  return "";
+}
+
+/** What a status may not take back. */
+function validateStatusChange(object: KubeObject, old: KubeObject): FieldError[] {
+  const { spec, status } = object;
+  const errors: FieldError[] = [];
+  const lost = (type: string): boolean => conditionIs(old, type) && !conditionIs(object, type);
+  for (const type of ["Failed", "Complete", "FailureTarget"]) if (lost(type)) errors.push(senseless("status.conditions", `cannot disable the terminal ${type}=True condition`));
+  const less = (field: string): boolean => (status?.[field] ?? 0) < (old.status?.[field] ?? 0);
+  if (less("failed")) errors.push(invalid("status.failed", status?.failed ?? 0, "cannot decrease the failed counter"));
+  if (less("succeeded") && (spec.completionMode !== "Indexed" || spec.completions !== spec.parallelism)) errors.push(invalid("status.succeeded", status?.succeeded ?? 0, "cannot decrease the succeeded counter"));
+  if (status?.completionTime && old.status?.completionTime && status.completionTime !== old.status.completionTime) errors.push(invalid("status.completionTime", status.completionTime, "field is immutable"));
+  const resumes = conditionIs(old, "Suspended") && (status?.conditions ?? []).some((condition: any) => condition.type === "Suspended" && condition.status === "False");
+  if (old.status?.startTime && status?.startTime !== old.status.startTime && !resumes && spec.suspend !== true) errors.push(required("status.startTime", "startTime cannot be removed for unsuspended job"));
+  if (lost("SuccessCriteriaMet")) errors.push(senseless("status.conditions", "cannot disable the SuccessCriteriaMet=True condition"));
+  return errors;
+}
