@@ -105,7 +105,7 @@ export async function runApi(): Promise<void> {
     const volumesDir = join(dataDir, "volumes");
     mkdirSync(volumesDir, { recursive: true });
     chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
-    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca, rawGet: (path) => aggregator.get(path) });
+    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
     await controllers.start();
     await bootstrapRbac(client);
     await Promise.all([aggregator.start(), bootstrapFairness(client)]);

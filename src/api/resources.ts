@@ -35,6 +35,7 @@ export const resources = {
   priorityClasses: of("scheduling.k8s.io", "priorityclasses"),
   roles: of("rbac.authorization.k8s.io", "roles"),
   roleBindings: of("rbac.authorization.k8s.io", "rolebindings"),
+  certificateSigningRequests: of("certificates.k8s.io", "certificatesigningrequests"),
   clusterRoles: of("rbac.authorization.k8s.io", "clusterroles"),
   clusterRoleBindings: of("rbac.authorization.k8s.io", "clusterrolebindings"),
 } as const satisfies Record<string, GroupVersionResource>;

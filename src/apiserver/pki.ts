@@ -2,6 +2,7 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, typ
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { writeFileAtomic } from "../base/files.ts";
+import type { SigningWish } from "./authn/sign-request.ts";
 
 /**
  * The keys and certificates of one data directory, in `<data-dir>/pki` (0700, files 0600): an EC P-256 authority,
@@ -16,6 +17,8 @@ export interface Pki {
   /** CN=kubernetes-admin, O=system:masters. */
   readonly admin: { cert: string; key: string };
   readonly serviceAccountKey: { private: KeyObject; public: KeyObject; id: string };
+  /** Signs what somebody else has the key of. Rejects when the request makes no sense. */
+  sign(wish: SigningWish): Promise<string>;
   /** A client certificate for somebody else, signed now and kept nowhere. */
   issueClient(name: string, groups: readonly string[], days?: number): Promise<{ cert: string; key: string }>;
 }
@@ -58,6 +61,7 @@ export async function openPki(dataDir: string, options: { nowMs?: number; names?
     server,
     admin,
     serviceAccountKey: { private: privateKey, public: publicKey, id },
+    sign: async (wish) => (await import("./authn/sign-request.ts")).signRequest(ca, wish),
     issueClient: (name, groups, days = lifeDays.leaf) => signed({ subject: subjectOf(name, groups), days, nowMs: Date.now(), authority: ca, client: true }),
   };
 }

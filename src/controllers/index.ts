@@ -5,6 +5,7 @@ import { Informers } from "../api/informer.ts";
 import type { GroupVersionResource } from "../api/meta.ts";
 import type { Kind } from "../api/kind.ts";
 import type { KindRegistry } from "../api/registry.ts";
+import { resources } from "../api/resources.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
@@ -12,6 +13,7 @@ import type { Random } from "../base/random.ts";
 import { HorizontalAutoscaler } from "./autoscaling/autoscaler.ts";
 import type { RawGet } from "./autoscaling/metrics.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { certificateCleaner, certificateSigner, type SignCertificate } from "./certificates/signer.ts";
 import { clusterRoleAggregationController } from "./cluster-role-aggregation/plan.ts";
 import { cronJobController } from "./cronjob/plan.ts";
 import { daemonSetController } from "./daemonset/plan.ts";
@@ -51,6 +53,8 @@ export interface ControllersOptions {
   removeVolume?: (name: string) => Promise<void>;
   /** PEM, for the ConfigMap `kube-root-ca.crt` of every namespace. */
   rootCa: string;
+  /** Signs for the signers of `kubernetes.io`; without it, nobody does. */
+  signCertificate?: SignCertificate;
   /** GET of what foreign API servers serve: custom and external metrics. */
   rawGet?: RawGet;
 }
@@ -82,6 +86,8 @@ function listControllers(options: ControllersOptions): Controller[] {
     quotaController(() => contentsOf(options.registry)),
     eventExpiryController,
     clusterRoleAggregationController,
+    ...(options.signCertificate ? [certificateSigner(options.signCertificate, (object) => options.client.update(resources.certificateSigningRequests, undefined, object.metadata.name, object, { subresource: "status", fieldManager: "kube-controller-manager" }))] : []),
+    certificateCleaner,
     ...unservedControllers,
   ];
 }

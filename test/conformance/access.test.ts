@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { X509Certificate } from "node:crypto";
 import { test } from "node:test";
+import { makeRequest } from "../../src/api/kinds/certificates/testing/request.ts";
 import { bootstrapRbac } from "../../src/apiserver/authz/bootstrap-roles.ts";
+import { certificateCleaner, certificateSigner } from "../../src/controllers/certificates/signer.ts";
 import { clusterRoleAggregationController } from "../../src/controllers/cluster-role-aggregation/plan.ts";
 import { resources } from "../../src/api/resources.ts";
 import type { KubeObject } from "../../src/api/meta.ts";
@@ -138,4 +141,44 @@ test("a role with the right label makes admin, edit and view more", async (t) =>
   await kubectl("delete clusterrole backups");
   await controllers.until(resources.clusterRoles, "admin", (role) => !JSON.stringify(role["rules"]).includes("podtemplates"));
   assert.match(await kubectl("auth can-i get podtemplates --as=eve"), /^no\b/);
+});
+
+test("kubectl certificate approve: the certificate that comes of it lets in whom it names", async (t) => {
+  if (!(await hasKubectl(t, minor))) return;
+  await using api = await startApi();
+  await using controllers = await runControllers(api.client, [certificateSigner((wish) => api.pki.sign(wish), (object) => api.client.update(resources.certificateSigningRequests, undefined, object.metadata.name, object, { subresource: "status" })), certificateCleaner]);
+  const kubectl = commands(api);
+  const ask = async (name: string, subject: string, more: object = {}, as = ""): Promise<{ key: string; answer: string }> => {
+    const { request, key } = await makeRequest({ name: subject });
+    const spec = { request: Buffer.from(request).toString("base64"), signerName: "kubernetes.io/kube-apiserver-client", usages: ["client auth"], expirationSeconds: 3600, ...more };
+    return { key, answer: await kubectl(`apply -f -${as}`, JSON.stringify({ apiVersion: "certificates.k8s.io/v1", kind: "CertificateSigningRequest", metadata: { name }, spec })) };
+  };
+  await kubectl("create clusterrole asks --verb=create,get,patch,update --resource=certificatesigningrequests,certificatesigningrequests/approval");
+  await kubectl("create clusterrolebinding asks --clusterrole=asks --user=ann");
+
+  const { key, answer } = await ask("ann", "O=team, CN=ann", {}, " --as=ann");
+  assert.equal(answer, "certificatesigningrequest.certificates.k8s.io/ann created", "and no warning that nothing is done about it");
+  assert.match(await kubectl("get csr ann"), /ann +\d+s +kubernetes\.io\/kube-apiserver-client +ann +60m +Pending$/);
+  assert.equal(await kubectl("certificate approve ann --as=ann"), 'Error from server (Forbidden): certificatesigningrequests.certificates.k8s.io "ann" is forbidden: user not permitted to approve requests with signerName "kubernetes.io/kube-apiserver-client"');
+  await kubectl("create clusterrolebinding approves --clusterrole=system:certificates.k8s.io:kube-apiserver-client-approver --user=ann");
+  assert.equal(await kubectl("certificate approve ann --as=ann"), "certificatesigningrequest.certificates.k8s.io/ann approved");
+  const issued = await controllers.until(resources.certificateSigningRequests, "ann", (object) => (object["status"] as { certificate?: string })?.certificate !== undefined);
+  assert.match(await kubectl("get csr ann"), /Approved,Issued$/);
+  const cert = Buffer.from((issued["status"] as { certificate: string }).certificate, "base64").toString();
+  const { validFrom, validTo, ca, subject, keyUsage } = new X509Certificate(cert);
+  assert.deepEqual([ca, subject, keyUsage], [false, "O=team\nCN=ann", ["1.3.6.1.5.5.7.3.2"]]);
+  assert.equal((Date.parse(validTo) - Date.parse(validFrom)) / 60_000, 65);
+  const whoami = await api.kubectl(minor, ["auth", "whoami", "-o", "jsonpath={.status.userInfo}"], { kubeconfig: api.kubeconfig("ann", { cert, key }) });
+  assert.deepEqual(JSON.parse(whoami.stdout), { username: "ann", groups: ["team", "system:authenticated"] });
+
+  assert.match((await ask("top", "O=system:masters, CN=ann")).answer, /is forbidden: use of kubernetes\.io\/kube-apiserver-client signer with system:masters group is not allowed$/);
+  await ask("no", "CN=bob");
+  assert.equal(await kubectl("certificate deny no"), "certificatesigningrequest.certificates.k8s.io/no denied");
+  assert.equal(await kubectl("certificate approve no"), 'error: certificate signing request "no" is already Denied');
+  await ask("wrong", "CN=bob", { usages: ["server auth"] });
+  await kubectl("certificate approve wrong");
+  await controllers.until(resources.certificateSigningRequests, "wrong", (object) => JSON.stringify(object["status"]).includes("invalid usage for client certificate: server auth"));
+  await ask("foreign", "CN=bob", { signerName: "example.com/mine" });
+  await kubectl("certificate approve foreign");
+  assert.deepEqual((await kubectl("get csr --no-headers --sort-by=.metadata.name")).split("\n").map((line) => line.split(/\s+/)).map((row) => `${row[0]} ${row.at(-1)}`), ["ann Approved,Issued", "foreign Approved", "no Denied", "wrong Approved,Failed"]);
 });

@@ -1,4 +1,5 @@
 import type { AdmissionStep } from "../rest/context.ts";
+import { certificateRequests } from "./certificates.ts";
 import { claimResize } from "./claim-resize.ts";
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
@@ -44,6 +45,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   serviceAddresses(options),
   podRefusals(),
   rbacEscalation(options),
+  certificateRequests(options),
   unservedKinds(),
   policyStatus(options),
   validatingPolicies(options),
