@@ -1,4 +1,4 @@
-import { createRequire } from "node:module";
+import { lazyModule } from "../../base/lazy.ts";
 import type { Schema } from "../schema.ts";
 import type { CostBudget } from "./budget.ts";
 import type { Type } from "./types.ts";
@@ -38,8 +38,7 @@ export interface CelProgram {
   readonly estimatedCost: number;
 }
 
-const load = createRequire(import.meta.url);
-let engine: typeof import("./engine.ts") | undefined;
+const engine = lazyModule<typeof import("./engine.ts")>(import.meta.url, "./engine.ts");
 
 /**
  * Synchronous, and cheap to import: parser, checker and libraries are loaded by the first call.
@@ -47,6 +46,5 @@ let engine: typeof import("./engine.ts") | undefined;
  * and is "must evaluate to bool" for one of another result
  */
 export function compileCel(expression: string, options: CompileOptions): CelProgram {
-  engine ??= load("./engine.ts") as typeof import("./engine.ts");
-  return engine.compile(expression, options);
+  return engine().compile(expression, options);
 }

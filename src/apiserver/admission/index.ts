@@ -3,15 +3,12 @@ import { certificateRequests } from "./certificates.ts";
 import { claimResize } from "./claim-resize.ts";
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
-import { limitRanger } from "./limit-ranger.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { podRefusals } from "./pod-refusals.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
 import { podSecurity } from "./pod-security/step.ts";
-import { mutatingPolicies } from "./policies/mutating.ts";
 import { policyStatus } from "./policies/type-check.ts";
-import { validatingPolicies } from "./policies/validating.ts";
 import { rbacEscalation } from "./rbac-escalation.ts";
 import { runtimeClass } from "./runtime-class.ts";
 import { serviceAccount } from "./service-account.ts";
@@ -19,8 +16,16 @@ import { serviceAddresses } from "./service-addresses.ts";
 import { storageClass } from "./storage-class.ts";
 import { storageObjectInUse } from "./storage-object-in-use.ts";
 import { unservedKinds } from "./unserved-kinds.ts";
-import { mutatingWebhooks, validatingWebhooks, type WebhookOptions } from "./webhooks/steps.ts";
+import type { WebhookOptions } from "./webhooks/steps.ts";
+import { whenThere } from "./when-there.ts";
+import { lazyModule } from "../../base/lazy.ts";
 import type { ApiOptions } from "../api.ts";
+
+const limits = lazyModule<typeof import("./limit-ranger.ts")>(import.meta.url, "./limit-ranger.ts");
+const mutating = lazyModule<typeof import("./policies/mutating.ts")>(import.meta.url, "./policies/mutating.ts");
+const validating = lazyModule<typeof import("./policies/validating.ts")>(import.meta.url, "./policies/validating.ts");
+const webhooks = lazyModule<typeof import("./webhooks/steps.ts")>(import.meta.url, "./webhooks/steps.ts");
+const registration = "/admissionregistration.k8s.io";
 
 export type AdmissionOptions = ApiOptions & WebhookOptions;
 
@@ -30,7 +35,7 @@ export type AdmissionOptions = ApiOptions & WebhookOptions;
  */
 export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
-  limitRanger(options),
+  whenThere(options.store, "/core/limitranges/", "LimitRanger", () => limits().limitRanger(options)),
   serviceAccount(options),
   podSecurity(options),
   priority(options),
@@ -40,15 +45,15 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   claimResize(options),
   runtimeClass(options),
   defaultIngressClass(options),
-  mutatingPolicies(options),
-  mutatingWebhooks(options),
+  whenThere(options.store, `${registration}/mutatingadmissionpolicies/`, "MutatingAdmissionPolicy", () => mutating().mutatingPolicies(options)),
+  whenThere(options.store, `${registration}/mutatingwebhookconfigurations/`, "MutatingAdmissionWebhook", () => webhooks().mutatingWebhooks(options)),
   serviceAddresses(options),
   podRefusals(),
   rbacEscalation(options),
   certificateRequests(options),
   unservedKinds(),
   policyStatus(options),
-  validatingPolicies(options),
-  validatingWebhooks(options),
+  whenThere(options.store, `${registration}/validatingadmissionpolicies/`, "ValidatingAdmissionPolicy", () => validating().validatingPolicies(options)),
+  whenThere(options.store, `${registration}/validatingwebhookconfigurations/`, "ValidatingAdmissionWebhook", () => webhooks().validatingWebhooks(options)),
   resourceQuota(options),
 ];

@@ -1,6 +1,8 @@
 import { type CustomResourceDefinition, type DefinitionStatus, isCondition, type Names } from "../../api/crd/definition.ts";
-import { approvalOf } from "../../api/kinds/apiextensions/validate.ts";
+import { lazyModule } from "../../base/lazy.ts";
 import { type Condition, withCondition } from "../../api/meta.ts";
+
+const checks = lazyModule<typeof import("../../api/kinds/apiextensions/validate.ts")>(import.meta.url, "../../api/kinds/apiextensions/validate.ts");
 
 /** Names of a group that other definitions and built-in kinds have. */
 export interface NamesTaken {
@@ -55,7 +57,7 @@ export function conditionsFor(definition: CustomResourceDefinition, taken: Names
       : { type: "Established", status: "False", reason: "NotAccepted", message: "not all names are accepted" };
 
   const before = (definition.status?.conditions ?? []) as Condition[];
-  const { state, text } = approvalOf(definition);
+  const { state, text } = checks().approvalOf(definition);
   const approval: Condition[] = state === "none" ? [] : [{ type: "KubernetesAPIApprovalPolicyConformant", status: state === "approved" ? "True" : "False", reason: approvalReasons[state], message: text }];
   const conditions = [...approval, namesAccepted, established].reduce<Condition[]>((list, condition) => withCondition(list, condition, nowMs), before);
   const storedVersions = definition.status?.storedVersions ?? definition.spec.versions.filter(({ storage }) => storage).map(({ name }) => name);

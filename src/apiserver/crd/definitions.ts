@@ -1,6 +1,5 @@
 import type { CustomResourceDefinition } from "../../api/crd/definition.ts";
 import { asDefinition, cleanupFinalizer, isCondition } from "../../api/crd/definition.ts";
-import { kindsOf, storageKindOf } from "../../api/crd/kind.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { KindRegistry } from "../../api/registry.ts";
@@ -11,9 +10,13 @@ import { keyOf, objectOf, prefixOf } from "../rest/keys.ts";
 import { rewrite } from "../rest/update.ts";
 import type { RestDependencies } from "../rest/context.ts";
 import type { CallWebhook } from "../webhooks/call.ts";
-import { Cleanup } from "./cleanup.ts";
+import type { Cleanup } from "./cleanup.ts";
+import { lazyModule } from "../../base/lazy.ts";
 import { webhookConversion } from "./convert.ts";
 import { conditionsFor, type NamesTaken, namesOf } from "./conditions.ts";
+
+const customKinds = lazyModule<typeof import("../../api/crd/kind.ts")>(import.meta.url, "../../api/crd/kind.ts");
+const cleanups = lazyModule<typeof import("./cleanup.ts")>(import.meta.url, "./cleanup.ts");
 
 /**
  * The registry follows the CustomResourceDefinitions of the store: a definition whose names are free is served at
@@ -87,7 +90,7 @@ export class Definitions {
     const established = isCondition({ status }, "Established");
     const shown = { ...definition, status };
     const unchanged = before && sameServing(before.definition, shown);
-    const kinds = unchanged ? before.kinds : established ? kindsOf(shown, this.#source(name), shown.spec.conversion?.strategy === "Webhook" ? webhookConversion(shown, this.#call) : undefined) : [];
+    const kinds = unchanged ? before.kinds : established ? customKinds().kindsOf(shown, this.#source(name), shown.spec.conversion?.strategy === "Webhook" ? webhookConversion(shown, this.#call) : undefined) : [];
     this.#followed.set(name, { entry, definition: shown, kinds });
     if (!unchanged) {
       for (const kind of before?.kinds ?? []) if (!kinds.some((next) => next.version === kind.version && next.resource === kind.resource)) this.#registry.remove(kind.group, kind.version, kind.resource);
@@ -98,7 +101,7 @@ export class Definitions {
     if (status !== definition.status) this.#writeStatus(name, entry);
     const { metadata } = definition;
     if (metadata.deletionTimestamp && metadata.finalizers?.includes(cleanupFinalizer) && !this.#cleanups.has(name)) {
-      const cleanup = new Cleanup(this.#rest, this.#kind, storageKindOf(shown, this.#source(name)), name);
+      const cleanup = new (cleanups().Cleanup)(this.#rest, this.#kind, customKinds().storageKindOf(shown, this.#source(name)), name);
       this.#cleanups.set(name, cleanup);
       cleanup.start();
     }

@@ -1,12 +1,15 @@
-import { compose } from "../../cel/composition.ts";
-import { mutationResults, structsOfMutations } from "../../cel/mutation-types.ts";
-import { formatType } from "../../cel/types.ts";
 import { type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { each } from "../../validation/checks.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
 import { bindingColumns, blank, defaultMatch, expressionErrors, validateBindingSpec, validatePolicySpec } from "./policies.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const celTypes = lazyModule<typeof import("../../cel/types.ts")>(import.meta.url, "../../cel/types.ts");
+const mutations = lazyModule<typeof import("../../cel/mutation-types.ts")>(import.meta.url, "../../cel/mutation-types.ts");
+
+const compositions = lazyModule<typeof import("../../cel/composition.ts")>(import.meta.url, "../../cel/composition.ts");
 
 /** Policies that change writes. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1beta1/defaults.go,validation}. */
 type Draft = any;
@@ -15,7 +18,7 @@ const patchTypes = { ApplyConfiguration: "applyConfiguration", JSONPatch: "jsonP
 const operations = ["*", "CONNECT", "CREATE", "UPDATE"];
 
 function validatePolicy({ spec }: KubeObject): FieldError[] {
-  const composition = compose(spec.variables, spec.paramKind !== undefined, structsOfMutations);
+  const composition = compositions().compose(spec.variables, spec.paramKind !== undefined, mutations().structsOfMutations);
   const errors = validatePolicySpec(spec, composition);
   errors.push(
     ...each("spec.matchConstraints.resourceRules", spec.matchConstraints?.resourceRules, (rule: Draft, at) =>
@@ -36,7 +39,7 @@ function validatePolicy({ spec }: KubeObject): FieldError[] {
       const path = `${at}.${patchTypes[type]}`;
       if (!body) return [...found, required(path, `must be specified when patchType is ${type}`)];
       if (blank(body.expression)) return [...found, required(`${path}.expression`, "expression is not specified")];
-      return [...found, ...expressionErrors(`${path}.expression`, body.expression, composition.compile(body.expression, { result: "any" }), [formatType(mutationResults[type])])];
+      return [...found, ...expressionErrors(`${path}.expression`, body.expression, composition.compile(body.expression, { result: "any" }), [celTypes().formatType(mutations().mutationResults[type])])];
     }),
   );
   if (!spec.reinvocationPolicy) errors.push(required("spec.reinvocationPolicy"));

@@ -1,5 +1,4 @@
-import { type Compiled, compose, type Composition } from "../../cel/composition.ts";
-import { formatType } from "../../cel/types.ts";
+import type { Compiled, Composition } from "../../cel/composition.ts";
 import { duplicate, type FieldError, forbidden, invalid, notSupported, required, tooMany } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
@@ -8,6 +7,10 @@ import { dns1035Label, dns1123Subdomain, nameIsPathSegment, qualifiedName } from
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
 import { validateRules } from "./webhooks.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const celTypes = lazyModule<typeof import("../../cel/types.ts")>(import.meta.url, "../../cel/types.ts");
+const compositions = lazyModule<typeof import("../../cel/composition.ts")>(import.meta.url, "../../cel/composition.ts");
 
 /** Policies that judge and change writes by expressions. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1/defaults.go,validation}. */
 type Draft = any;
@@ -56,7 +59,7 @@ export const blank = (value: string | undefined): boolean => (value ?? "").trim(
 /** What the compiler says of an expression, as a field error. `wanted` is the result it must have. */
 export function expressionErrors(path: string, expression: string, program: Compiled, wanted?: readonly string[]): FieldError[] {
   if (program instanceof Error) return [invalid(path, expression, program.message.startsWith("ERROR: ") ? `compilation failed: ${program.message}` : program.message)];
-  if (!wanted || wanted.includes(formatType(program.type))) return [];
+  if (!wanted || wanted.includes(celTypes().formatType(program.type))) return [];
   return [invalid(path, expression, wanted.length === 1 ? `must evaluate to ${wanted[0]}` : `must evaluate to one of [${wanted.join(" ").replace(/\bnull\b/, "null_type")}]`)];
 }
 
@@ -119,7 +122,7 @@ export function validatePolicySpec(spec: Draft, composition: Composition): Field
 }
 
 function validatePolicy({ metadata, spec }: KubeObject): FieldError[] {
-  const composition = compose(spec.variables, spec.paramKind !== undefined);
+  const composition = compositions().compose(spec.variables, spec.paramKind !== undefined);
   const { compile } = composition;
   const errors = validatePolicySpec(spec, composition);
   if ((spec.validations ?? []).length === 0 && (spec.auditAnnotations ?? []).length === 0) errors.push(required("spec.validations", "validations or auditAnnotations must contain at least one item"));

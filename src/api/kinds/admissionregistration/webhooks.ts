@@ -1,4 +1,3 @@
-import { compose } from "../../cel/composition.ts";
 import { duplicate, type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
@@ -7,6 +6,9 @@ import { dns1035Label, dns1123Subdomain } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name } from "../columns.ts";
 import { validateConditions } from "./policies.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const compositions = lazyModule<typeof import("../../cel/composition.ts")>(import.meta.url, "../../cel/composition.ts");
 
 /** Webhooks that look at writes. Source: k8s.io/kubernetes/pkg/apis/admissionregistration/{v1/defaults.go,validation}. */
 type Draft = any;
@@ -119,7 +121,7 @@ const validateWebhook = (path: string, webhook: Draft): FieldError[] => [
   ...["namespaceSelector", "objectSelector"].flatMap((field) => validateLabelSelector(webhook[field], `${path}.${field}`)),
   ...oneOfOptional(`${path}.reinvocationPolicy`, webhook.reinvocationPolicy, ["IfNeeded", "Never"]),
   ...validateClientConfig(`${path}.clientConfig`, webhook.clientConfig),
-  ...validateConditions(`${path}.matchConditions`, webhook.matchConditions, compose(undefined, false)),
+  ...validateConditions(`${path}.matchConditions`, webhook.matchConditions, compositions().compose(undefined, false)),
   ...validateReviewVersions(`${path}.admissionReviewVersions`, webhook.admissionReviewVersions ?? []),
 ];
 

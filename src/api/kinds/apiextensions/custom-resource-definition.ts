@@ -1,12 +1,14 @@
 import { asDefinition, cleanupFinalizer } from "../../crd/definition.ts";
-import { isKnownFormat } from "../../crd/formats.ts";
 import type { JSONSchemaProps } from "../../crd/json-schema.ts";
-import { childrenOf } from "../../crd/structural.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { withCondition } from "../../meta.ts";
 import { createdAt, name } from "../columns.ts";
-import { validateDefinition, validateDefinitionStatus, validateDefinitionUpdate } from "./validate.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const formats = lazyModule<typeof import("../../crd/formats.ts")>(import.meta.url, "../../crd/formats.ts");
+const structural = lazyModule<typeof import("../../crd/structural.ts")>(import.meta.url, "../../crd/structural.ts");
+const checks = lazyModule<typeof import("./validate.ts")>(import.meta.url, "./validate.ts");
 
 /** Source: k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1/defaults.go, pkg/registry/customresourcedefinition. */
 export const customResourceDefinition: Strategy = {
@@ -37,9 +39,9 @@ export const customResourceDefinition: Strategy = {
     const conditions = withCondition(object.status?.conditions, { type: "Terminating", status: "True", reason: "InstanceDeletionPending", message: "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon" }, nowMs);
     object.status = { ...object.status, conditions };
   },
-  validate: (object) => (object.metadata.resourceVersion ? [] : validateDefinition(object)),
-  validateUpdate: validateDefinitionUpdate,
-  validateStatusUpdate: validateDefinitionStatus,
+  validate: (object) => (object.metadata.resourceVersion ? [] : checks().validateDefinition(object)),
+  validateUpdate: (object, old) => checks().validateDefinitionUpdate(object, old),
+  validateStatusUpdate: (object) => checks().validateDefinitionStatus(object),
   warnings(object, old) {
     const known = new Set(old ? unknownFormats(old) : []);
     return [...unknownFormats(object)].filter((format) => !known.has(format)).map((format) => `unrecognized format ${JSON.stringify(format)}`);
@@ -53,8 +55,8 @@ const storageVersions = (object: KubeObject): string[] => asDefinition(object).s
 function unknownFormats(object: KubeObject): Set<string> {
   const unknown = new Set<string>();
   const look = (node: JSONSchemaProps) => {
-    if (node.type === "string" && node.format && !isKnownFormat(node.format)) unknown.add(node.format);
-    childrenOf(node).forEach(look);
+    if (node.type === "string" && node.format && !formats().isKnownFormat(node.format)) unknown.add(node.format);
+    structural().childrenOf(node).forEach(look);
   };
   for (const { schema } of asDefinition(object).spec.versions) if (schema?.openAPIV3Schema) look(schema.openAPIV3Schema);
   return unknown;

@@ -3,7 +3,10 @@ import { controllerOf, type KubeObject } from "../../../api/meta.ts";
 import { forbiddenError, invalidError } from "../../../api/status.ts";
 import type { ApiOptions } from "../../api.ts";
 import type { AdmissionRequest, AdmissionStep } from "../../rest/context.ts";
-import { type Level, type PodSpec, subjectOf, type Violation, violations } from "./checks.ts";
+import type { Level, PodSpec, Violation } from "./checks.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const checks = lazyModule<typeof import("./checks.ts")>(import.meta.url, "./checks.ts");
 
 /** A level by the standard's version: a minor number, or Infinity for the newest. */
 interface LevelVersion {
@@ -50,9 +53,9 @@ export function podSecurity({ store }: Pick<ApiOptions, "store">): AdmissionStep
 
   function judge(request: AdmissionRequest, policy: Policy, enforced: boolean): void {
     const { kind, object, name, warnings } = request;
-    const subject = subjectOf(kind.kind, object!);
+    const subject = checks().subjectOf(kind.kind, object!);
     if (!subject) return;
-    const found = (mode: Mode) => violations(policy[mode].level, policy[mode].version, subject);
+    const found = (mode: Mode) => checks().violations(policy[mode].level, policy[mode].version, subject);
     const notes = (request.annotations ??= {});
     if (enforced) notes[`${prefix}enforce-policy`] = text(policy.enforce);
     const audited = found("audit");
@@ -79,7 +82,7 @@ export function podSecurity({ store }: Pick<ApiOptions, "store">): AdmissionStep
     const checked = pods.slice(0, podsCheckedMax);
     const found = new Map<string, { name: string; count: number }>();
     for (const pod of checked) {
-      const reasons = violations(enforce.level, enforce.version, subjectOf("Pod", pod)!).map(({ reason }) => reason);
+      const reasons = checks().violations(enforce.level, enforce.version, checks().subjectOf("Pod", pod)!).map(({ reason }) => reason);
       if (reasons.length === 0) continue;
       const warning = reasons.join(", ");
       const seen = found.get(warning);

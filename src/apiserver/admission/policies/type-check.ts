@@ -1,10 +1,12 @@
-import { compose } from "../../../api/cel/composition.ts";
 import type { CelType } from "../../../api/cel/program.ts";
 import type { Kind } from "../../../api/kind.ts";
 import type { KindRegistry } from "../../../api/registry.ts";
 import type { ApiOptions } from "../../api.ts";
 import type { AdmissionStep } from "../../rest/context.ts";
 import type { ValidatingPolicy } from "./definitions.ts";
+import { lazyModule } from "../../../base/lazy.ts";
+
+const compositions = lazyModule<typeof import("../../../api/cel/composition.ts")>(import.meta.url, "../../../api/cel/composition.ts");
 
 /**
  * What the schemas of the kinds that a policy is about say of its expressions: warnings in its status, written with
@@ -35,7 +37,7 @@ function check({ spec }: ValidatingPolicy, registry: KindRegistry): { fieldRef: 
   return expressions.flatMap(({ fieldRef, expression }) => {
     const said = kinds.flatMap((kind) => {
       const types: { object: CelType; params?: CelType } = { object: kind.schema, ...(params && { params: params.schema }) };
-      const program = compose(spec.variables, params !== undefined, undefined, types).compile(expression, { result: "any" });
+      const program = compositions().compose(spec.variables, params !== undefined, undefined, types).compile(expression, { result: "any" });
       return program instanceof Error ? [`${kind.group}/${kind.version}, Kind=${kind.kind}: ${program.message}\n`] : [];
     });
     return said.length > 0 ? [{ fieldRef, warning: said.join("\n") }] : [];
