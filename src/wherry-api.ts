@@ -9,7 +9,7 @@ import { resources, systemNamespace } from "./api/resources.ts";
 import type { Pod } from "./api/types.ts";
 import { Aggregator } from "./apiserver/aggregation/aggregator.ts";
 import { createApi } from "./apiserver/api.ts";
-import { Tokens } from "./apiserver/authn/tokens.ts";
+import { issuer, Tokens } from "./apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
@@ -74,7 +74,7 @@ export async function runApi(): Promise<void> {
   });
 
   async function start(options: ApiOptions): Promise<void> {
-    const { dataDir, serviceNetwork, gatewayIP } = options;
+    const { dataDir, serviceNetwork, gatewayIP, access = {} } = options;
     const clock = systemClock;
     const random = systemRandom;
     const registry = createBuiltinRegistry(strategies);
@@ -85,6 +85,7 @@ export async function runApi(): Promise<void> {
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     const rbac = new Rbac(store);
+    if (access.authentication !== undefined) tokens.structured = (await import("./apiserver/authn/oidc/authenticator.ts")).openStructuredAuthentication({ file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
     rbac.start();
     const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
     const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request), dialPod: node.dial });

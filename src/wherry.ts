@@ -38,6 +38,8 @@ export interface StartOptions {
   /** Folders below which hostPath volumes may point. */
   hostPathRoots?: readonly string[];
   /** Any free port for everything and nothing outside dataDir touched: what tests want. */
+  /** Files that say who is let in, what is recorded and how Secrets are stored. */
+  access?: AccessFiles;
   private?: boolean;
   log?: Log;
   /** Told when a step takes time or something restarts. */
@@ -60,6 +62,17 @@ export interface Wherry {
 }
 
 /** What `wherry` tells `wherry-api` at its start. */
+/** Paths of configuration files, as kube-apiserver takes them; each may be absent. */
+export interface AccessFiles {
+  /** An AuthenticationConfiguration. */
+  authentication?: string;
+  /** An audit Policy, and where its log goes. Both or none. */
+  auditPolicy?: string;
+  auditLog?: string;
+  /** An EncryptionConfiguration. */
+  encryption?: string;
+}
+
 export interface ApiOptions {
   dataDir: string;
   name: string;
@@ -69,6 +82,7 @@ export interface ApiOptions {
   /** The pod network's side of the machine, where the API listens too. */
   gatewayIP: string;
 }
+  access?: AccessFiles;
 
 /** What `wherry-api` learns once the pod network stands. */
 export interface NetworkFacts {
@@ -131,7 +145,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
     settings.apiPort = port.port;
     saveSettings();
-    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(await sandbox.reserve()) });
+    const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(options.access && { access: options.access }), ...(await sandbox.reserve()) });
     apiReady.catch(() => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;

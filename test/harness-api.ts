@@ -30,6 +30,7 @@ import { find } from "./needs.ts";
 export interface TestApi extends AsyncDisposable {
   readonly api: Api;
   readonly pki: Pki;
+  readonly tokens: Tokens;
   readonly url: string;
   readonly folder: string;
   readonly socketPath: string;
@@ -99,6 +100,7 @@ export async function startApi({ store: storeOptions, aggregation = false, fairn
   return {
     api,
     pki,
+    tokens,
     url,
     folder,
     socketPath,

@@ -17,6 +17,7 @@ export const errorCatalogue = {
 } as const satisfies Record<string, { exit: number; remedy: string }>;
 
 export type ErrorCode = keyof typeof errorCatalogue;
+  ACCESS_CONFIG_INVALID: { exit: 11, remedy: "Correct the file named above and start again; nothing was changed." },
 
 /** An error for a person: `message` says what happened (with the value and where), the catalogue what to do. */
 export class WherryError extends Error {

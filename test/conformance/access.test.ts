@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { X509Certificate } from "node:crypto";
+import { generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:https";
+import { join } from "node:path";
 import { test } from "node:test";
+import { openStructuredAuthentication } from "../../src/apiserver/authn/oidc/authenticator.ts";
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
 import { makeRequest } from "../../src/api/kinds/certificates/testing/request.ts";
 import { bootstrapRbac } from "../../src/apiserver/authz/bootstrap-roles.ts";
 import { certificateCleaner, certificateSigner } from "../../src/controllers/certificates/signer.ts";
@@ -181,4 +187,35 @@ test("kubectl certificate approve: the certificate that comes of it lets in whom
   await ask("foreign", "CN=bob", { signerName: "example.com/mine" });
   await kubectl("certificate approve foreign");
   assert.deepEqual((await kubectl("get csr --no-headers --sort-by=.metadata.name")).split("\n").map((line) => line.split(/\s+/)).map((row) => `${row[0]} ${row.at(-1)}`), ["ann Approved,Issued", "foreign Approved", "no Denied", "wrong Approved,Failed"]);
+});
+
+test("an issuer's token lets in whom its claims name, and nobody else", async (t) => {
+  if (!(await hasKubectl(t, minor))) return;
+  await using api = await startApi();
+  const keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const server = createServer({ key: api.pki.server.key, cert: api.pki.server.cert }, (request, response) => void response.end(JSON.stringify(request.url === "/keys" ? { keys: [{ ...keys.publicKey.export({ format: "jwk" }), kid: "k" }] } : { issuer: url, jwks_uri: `${url}/keys` })));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  t.after(() => (server.close(), server.closeAllConnections()));
+  const url = `https://127.0.0.1:${(server.address() as { port: number }).port}`;
+  const file = join(api.folder, "authentication.yaml");
+  writeFileSync(file, JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt: [{ issuer: { url, audiences: ["wherry"], certificateAuthority: api.pki.ca }, claimMappings: { username: { expression: "'oidc:' + claims.sub" }, groups: { claim: "groups", prefix: "oidc:" } } }] }));
+  api.tokens.structured = openStructuredAuthentication({ file, clock: systemClock, log: silentLog, ownIssuers: [] });
+  const tokenOf = (claims: object): string => {
+    const content = [{ alg: "ES256", kid: "k" }, { iss: url, aud: "wherry", exp: Date.now() / 1000 + 600, ...claims }].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+    return `${content}.${sign("sha256", Buffer.from(content), { key: keys.privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
+  };
+  const as = (name: string, token: string) => async (command: string): Promise<string> => {
+    const { stdout, stderr } = await api.kubectl(minor, command.split(" "), { kubeconfig: api.kubeconfig(name, { token }) });
+    return `${stdout}${stderr}`.trim();
+  };
+  const token = tokenOf({ sub: "ann", groups: ["team"] });
+  const ann = as("ann", token);
+  assert.deepEqual(JSON.parse(await ann("auth whoami -o jsonpath={.status.userInfo}")), { username: "oidc:ann", groups: ["oidc:team", "system:authenticated"] });
+  assert.equal(await ann("get pods"), 'Error from server (Forbidden): pods is forbidden: User "oidc:ann" cannot list resource "pods" in API group "" in the namespace "default"');
+  await commands(api)("create rolebinding team --clusterrole=view --group=oidc:team");
+  assert.equal(await ann("get pods"), "No resources found in default namespace.");
+  assert.match(await as("late", tokenOf({ sub: "ann", exp: 1 }))("get pods"), /You must be logged in to the server/);
+  const review = async (spec: object) => (await api.client.create<KubeObject>({ group: "authentication.k8s.io", version: "v1", resource: "tokenreviews" }, undefined, { spec }))["status"];
+  assert.deepEqual(await review({ token }), { authenticated: true, user: { username: "oidc:ann", groups: ["oidc:team", "system:authenticated"] }, audiences: ["https://kubernetes.default.svc.cluster.local"] });
+  assert.deepEqual(await review({ token, audiences: ["else"] }), { user: {}, error: "invalid bearer token" });
 });

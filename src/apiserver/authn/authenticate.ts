@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { unauthorizedError } from "../../api/status.ts";
 import type { Request } from "../http/exchange.ts";
 import type { Identity } from "../rest/context.ts";
+import type { StructuredAuthentication } from "./oidc/authenticator.ts";
 import type { Tokens } from "./tokens.ts";
 
 export const anonymous: Identity = { name: "system:anonymous", groups: ["system:unauthenticated"] };
@@ -9,19 +10,26 @@ export const anonymous: Identity = { name: "system:anonymous", groups: ["system:
 // The only paths that are answered without a name.
 const open = /^\/(healthz|livez|readyz)(\/|$)|^\/version\/?$/;
 
-/** A client certificate of our CA (CN is the name, each O a group), or a bearer token. Throws 401. */
-export function authenticate(request: Request, path: string, tokens: Tokens): Identity {
+/** A client certificate of our CA (CN is the name, each O a group), or a bearer token. Throws 401, or rejects with it when somebody else has to be asked. */
+export function authenticate(request: Request, path: string, tokens: Tokens): Identity | Promise<Identity> {
   const certificate = certificateIdentity(request);
   if (certificate) return certificate;
   const header = request.headers.authorization ?? bearerOfProtocol(request.headers["sec-websocket-protocol"]);
   if (header !== undefined) {
     const token = /^Bearer\s+(.+)$/i.exec(header)?.[1];
     const identity = token === undefined ? undefined : tokens.authenticate(token);
-    if (!identity) throw unauthorizedError();
-    return identity;
+    if (identity) return identity;
+    if (token === undefined || !tokens.structured) throw unauthorizedError();
+    return foreign(tokens.structured, token);
   }
-  if (open.test(path)) return anonymous;
+  if (tokens.structured?.mayBeAnonymous?.(path) ?? open.test(path)) return anonymous;
   throw unauthorizedError();
+}
+
+async function foreign(structured: StructuredAuthentication, token: string): Promise<Identity> {
+  const identity = await structured.authenticate(token);
+  if (!identity) throw unauthorizedError();
+  return identity;
 }
 
 function certificateIdentity(request: Request): Identity | undefined {

@@ -6,9 +6,10 @@ import type { Clock } from "../../base/clock.ts";
 import type { Store } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
 import type { Pki } from "../pki.ts";
+import type { StructuredAuthentication } from "./oidc/authenticator.ts";
 
 /** Service-account tokens: ES256 JWTs bound to the account and, when asked, to a pod, secret or node. */
-const issuer = "https://kubernetes.default.svc.cluster.local";
+export const issuer = "https://kubernetes.default.svc.cluster.local";
 export const apiAudience = issuer;
 const lifetimeS = { default: 3600, least: 600, most: 365 * 24 * 3600, volume: 3607 };
 const cacheMax = 10_000;
@@ -25,6 +26,8 @@ interface Claims {
 }
 
 export class Tokens {
+  /** Whose tokens count beside our own. */
+  structured: StructuredAuthentication | undefined;
   readonly #store: Store;
   readonly #clock: Clock;
   readonly #key: KeyObject;

@@ -20,13 +20,18 @@ interface ReviewSpec {
   nonResourceAttributes?: { path?: string; verb?: string };
 }
 
+interface Answer {
+  spec?: ReviewSpec;
+  status: object;
+}
+
 /** The kinds that are questions: created, answered, never stored. `kubectl auth can-i`, `whoami`, and what dashboards ask. */
 export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
-  const add = (name: string, answer: (spec: ReviewSpec, user: Identity, namespace: string | undefined) => { spec?: ReviewSpec; status: object }): void => {
-    const create: VirtualCreate = (kind: Kind, namespace, body, context) => {
+  const add = (name: string, answer: (spec: ReviewSpec, user: Identity, namespace: string | undefined) => Answer | Promise<Answer>): void => {
+    const create: VirtualCreate = async (kind: Kind, namespace, body, context) => {
       const review = decode(kind, body, context, true);
       const { metadata, ...rest } = review;
-      const { spec, status } = answer((rest["spec"] as ReviewSpec | undefined) ?? {}, context.user, namespace);
+      const { spec, status } = await answer((rest["spec"] as ReviewSpec | undefined) ?? {}, context.user, namespace);
       return { ...rest, metadata: { ...metadata, ...(kind.resource.startsWith("self") && { creationTimestamp: timestamp(api.clock.now()) }) }, ...(spec !== undefined && { spec }), status };
     };
     api.virtual.set(name, create);
@@ -63,9 +68,10 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
     };
   });
   add("selfsubjectreviews.authentication.k8s.io", (_spec, user) => ({ status: { userInfo: userInfoOf(user) } }));
-  add("tokenreviews.authentication.k8s.io", (spec) => {
+  add("tokenreviews.authentication.k8s.io", async (spec) => {
     if (!spec.token) throw badRequestError("token is required for TokenReview in authentication");
-    const found = tokens.authenticate(spec.token, spec.audiences?.length ? spec.audiences : [apiAudience]);
+    const wanted = spec.audiences?.length ? spec.audiences : [apiAudience];
+    const found = tokens.authenticate(spec.token, wanted) ?? (wanted.includes(apiAudience) ? await tokens.structured?.authenticate(spec.token).then((identity) => identity && { ...identity, audiences: [apiAudience] }) : undefined);
     if (!found) return { spec, status: { user: {}, error: "invalid bearer token" } };
     const { audiences, ...identity } = found;
     return { spec, status: { authenticated: true, user: userInfoOf(identity), audiences } };

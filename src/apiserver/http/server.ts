@@ -150,7 +150,7 @@ class HttpApiServer implements ApiServer {
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
     const run = async () => {
-      const user = impersonate(known ?? authenticate(request, info.path, this.#options.tokens), request.headers, this.#options.rbac);
+      const user = impersonate(known ?? (await authenticate(request, info.path, this.#options.tokens)), request.headers, this.#options.rbac);
       exchange = new Exchange(request, response, info, user);
       const turn = this.#options.fairness?.admit(info, user, response);
       if (turn) await turn;
@@ -182,7 +182,7 @@ class HttpApiServer implements ApiServer {
     socket.on("error", () => socket.destroy());
     const open = async () => {
       if (this.#closing) throw new StatusError(503, "ServiceUnavailable", "the server is stopping");
-      const user = impersonate(known ?? authenticate(request, info.path, this.#options.tokens), request.headers, this.#options.rbac);
+      const user = impersonate(known ?? (await authenticate(request, info.path, this.#options.tokens)), request.headers, this.#options.rbac);
       // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
       this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
       const { resource } = info;

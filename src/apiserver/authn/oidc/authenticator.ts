@@ -1,0 +1,158 @@
+import { type CelProgram, type CompileOptions, compileCel, CostBudget, PER_REQUEST_LIMIT } from "../../../api/cel/program.ts";
+import type { Clock } from "../../../base/clock.ts";
+import type { Log } from "../../../base/log.ts";
+import type { Identity } from "../../rest/context.ts";
+import { refuse } from "../config-file.ts";
+import { type AuthenticationConfig, type JwtConfig, type Mapping, readAuthenticationConfig } from "./config.ts";
+import { isSignedBy, parseJwt } from "./jwt.ts";
+import { KeySource } from "./keys.ts";
+
+/** Who a foreign token speaks for, and what is open to who has none. */
+export interface StructuredAuthentication {
+  /** Undefined: nobody that is known. Never rejects: what cannot be decided is nobody. */
+  authenticate(token: string): Promise<Identity | undefined>;
+  /** Undefined: as without configuration. */
+  mayBeAnonymous: ((path: string) => boolean) | undefined;
+}
+export interface StructuredOptions {
+  file: string;
+  clock: Clock;
+  log: Log;
+  /** Issuers of our own tokens. */
+  ownIssuers: readonly string[];
+  timeoutMs?: number;
+}
+
+const timeoutMs = 10_000;
+/** Clocks differ a little. */
+const skewS = 10;
+
+/**
+ * JWT authenticators by an AuthenticationConfiguration. The issuers are asked for their keys at once, and what they do
+ * holds nobody up but their own users. Throws WherryError ACCESS_CONFIG_INVALID.
+ * Source: k8s.io/apiserver/plugin/pkg/authenticator/token/oidc.
+ */
+export function openStructuredAuthentication(options: StructuredOptions): StructuredAuthentication {
+  const config = readAuthenticationConfig(options.file, options.ownIssuers);
+  const errors: string[] = [];
+  const authenticators = config.jwt.map((jwt, index) => new JwtAuthenticator(jwt, `jwt[${index}]`, options, errors));
+  refuse(options.file, errors);
+  const byIssuer = new Map(authenticators.map((one) => [one.issuer, one]));
+  for (const one of authenticators) void one.prepare();
+  return {
+    async authenticate(token) {
+      const jwt = parseJwt(token);
+      return jwt && typeof jwt.claims["iss"] === "string" ? byIssuer.get(jwt.claims["iss"])?.authenticate(jwt) : undefined;
+    },
+    mayBeAnonymous: anonymousOf(config.anonymous),
+  };
+}
+
+function anonymousOf(anonymous: AuthenticationConfig["anonymous"]): StructuredAuthentication["mayBeAnonymous"] {
+  if (!anonymous) return undefined;
+  const paths = (anonymous.conditions ?? []).map(({ path }) => path);
+  return (path) => anonymous.enabled === true && (paths.length === 0 || paths.includes(path));
+}
+
+class JwtAuthenticator {
+  readonly issuer: string;
+  readonly #config: JwtConfig;
+  readonly #options: StructuredOptions;
+  readonly #keys: KeySource;
+  readonly #rules: { holds: (claims: object, budget: CostBudget) => boolean; message: string }[];
+  readonly #userRules: { program: CelProgram | undefined; message: string }[];
+  readonly #programs: { username: CelProgram | undefined; groups: CelProgram | undefined; uid: CelProgram | undefined; extra: (readonly [string, CelProgram | undefined])[] };
+
+  constructor(config: JwtConfig, at: string, options: StructuredOptions, errors: string[]) {
+    this.issuer = config.issuer.url;
+    this.#config = config;
+    this.#options = options;
+    const { discoveryURL, certificateAuthority, url } = config.issuer;
+    this.#keys = new KeySource({ issuer: url, discoveryUrl: discoveryURL, ca: certificateAuthority, clock: options.clock, timeoutMs: options.timeoutMs ?? timeoutMs, onFailure: (why) => options.log.warn("the issuer's keys could not be fetched", { issuer: url, why }) });
+    const compile = (path: string, expression: string | undefined, variable: "claims" | "user", result: CompileOptions["result"]): CelProgram | undefined => {
+      if (!expression) return undefined;
+      try {
+        return compileCel(expression, { variables: { [variable]: "dyn" }, result });
+      } catch (error) {
+        errors.push(`${at}.${path}: Invalid value: ${JSON.stringify(expression)}: compilation failed: ${(error as Error).message}`);
+        return undefined;
+      }
+    };
+    this.#rules = (config.claimValidationRules ?? []).map(({ claim, requiredValue = "", expression, message }, index) => {
+      if (claim) return { holds: (claims) => (claims as Record<string, unknown>)[claim] === requiredValue, message: `the claim ${claim} is not ${JSON.stringify(requiredValue)}` };
+      const program = compile(`claimValidationRules[${index}].expression`, expression, "claims", "bool");
+      return { holds: (claims, budget) => program?.evaluate({ claims }, budget) === true, message: message || `validation expression '${expression}' failed` };
+    });
+    const { username, groups, uid, extra = [] } = config.claimMappings;
+    this.#programs = {
+      username: compile("claimMappings.username.expression", username.expression, "claims", "any"),
+      groups: compile("claimMappings.groups.expression", groups?.expression, "claims", "any"),
+      uid: compile("claimMappings.uid.expression", uid?.expression, "claims", "any"),
+      extra: extra.map(({ key, valueExpression }, index) => [key, compile(`claimMappings.extra[${index}].valueExpression`, valueExpression, "claims", "any")] as const),
+    };
+    this.#userRules = (config.userValidationRules ?? []).map(({ expression, message }, index) => ({ program: compile(`userValidationRules[${index}].expression`, expression, "user", "bool"), message: message || `validation expression '${expression}' failed` }));
+  }
+
+  prepare(): Promise<void> {
+    return this.#keys.refresh();
+  }
+
+  async authenticate(jwt: NonNullable<ReturnType<typeof parseJwt>>): Promise<Identity | undefined> {
+    try {
+      const keys = await this.#keys.candidates(jwt.keyId, jwt.alg);
+      if (!keys.some((key) => isSignedBy(jwt, key))) throw new Error("no key of the issuer has signed it");
+      this.#checkTimes(jwt.claims);
+      this.#checkAudience(jwt.claims["aud"]);
+      return this.#identityOf(jwt.claims);
+    } catch (error) {
+      // Why is for who runs the stack; the one who asks learns nothing.
+      this.#options.log.warn("a token was refused", { issuer: this.issuer, why: (error as Error).message });
+      return undefined;
+    }
+  }
+
+  #checkTimes({ exp, nbf }: Record<string, unknown>): void {
+    const nowS = this.#options.clock.now() / 1000;
+    if (typeof exp !== "number") throw new Error("it has no end (exp)");
+    if (exp <= nowS) throw new Error("it has expired");
+    if (nbf !== undefined && (typeof nbf !== "number" || nbf > nowS + skewS)) throw new Error("it is not valid yet");
+  }
+
+  #checkAudience(aud: unknown): void {
+    const wanted = this.#config.issuer.audiences;
+    const meant = Array.isArray(aud) ? aud : [aud];
+    if (!meant.some((audience) => wanted.includes(audience as string))) throw new Error(`it is for ${JSON.stringify(aud)}, not for ${wanted.join(" or ")}`);
+  }
+
+  #identityOf(claims: Record<string, unknown>): Identity {
+    const budget = new CostBudget(PER_REQUEST_LIMIT);
+    const failed = this.#rules.find((rule) => !rule.holds(claims, budget));
+    if (failed) throw new Error(failed.message);
+    const { username, groups, uid } = this.#config.claimMappings;
+    const valueOf = (mapping: Mapping | undefined, program: CelProgram | undefined): unknown => (program ? program.evaluate({ claims }, budget) : mapping?.claim ? claims[mapping.claim] : undefined);
+    if (username.claim === "email" && "email_verified" in claims && claims["email_verified"] !== true) throw new Error("its email is not verified");
+    const name = valueOf(username, this.#programs.username);
+    if (typeof name !== "string" || name === "") throw new Error("its claims give no name");
+    const id = valueOf(uid, this.#programs.uid);
+    if (uid && (uid.claim || uid.expression) && typeof id !== "string") throw new Error("its claims give no uid");
+    const extra = Object.fromEntries(this.#programs.extra.map(([key, program]) => [key, textsOf(program?.evaluate({ claims }, budget), `extra ${key}`)] as const).filter(([, values]) => values.length > 0));
+    const identity: Identity = {
+      name: `${username.prefix ?? ""}${name}`,
+      ...(typeof id === "string" && { uid: id }),
+      groups: textsOf(valueOf(groups, this.#programs.groups), "groups").map((group) => `${groups?.prefix ?? ""}${group}`),
+      ...(Object.keys(extra).length > 0 && { extra }),
+    };
+    const user = { username: identity.name, uid: identity.uid ?? "", groups: identity.groups, extra };
+    const refused = this.#userRules.find(({ program }) => program?.evaluate({ user }, budget) !== true);
+    if (refused) throw new Error(refused.message);
+    return { ...identity, groups: [...identity.groups.filter((group) => group !== "system:authenticated"), "system:authenticated"] };
+  }
+}
+
+/** A text, a list of texts, or nothing at all; empty ones count as nothing. */
+function textsOf(value: unknown, what: string): string[] {
+  if (value === undefined || value === null) return [];
+  const list = Array.isArray(value) ? value : [value];
+  if (!list.every((item) => typeof item === "string")) throw new Error(`its claims give no texts for ${what}`);
+  return list.filter((item) => item !== "");
+}
