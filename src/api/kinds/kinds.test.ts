@@ -58,18 +58,18 @@ for (const input of inputs) {
 
 /**
  * validation.txt: a line that starts a section names an input ("deployment", or "update deployment" for changes of
- * an object that exists); each case below it is `assignments => errors`, assignments `path=JSON` or `-path`
+ * an object that exists, "status deployment" for writes of its status); each case below it is `assignments => errors`, assignments `path=JSON` or `-path`
  * separated by "; ", errors separated by " && ", none for "ok".
  */
-const sections: { update: boolean; subject: string; cases: { line: number; text: string }[] }[] = [];
+const sections: { update: boolean; status: boolean; subject: string; cases: { line: number; text: string }[] }[] = [];
 for (const [index, text] of readFileSync(join(testdata, "validation.txt"), "utf8").split("\n").entries()) {
   if (text.trim() === "" || text.startsWith("#")) continue;
-  if (!text.startsWith(" ")) sections.push({ update: text.startsWith("update "), subject: text.replace("update ", "").trim(), cases: [] });
+  if (!text.startsWith(" ")) sections.push({ update: text.startsWith("update "), status: text.startsWith("status "), subject: text.replace(/^(update|status) /, "").trim(), cases: [] });
   else sections.at(-1)!.cases.push({ line: index + 1, text: text.trim() });
 }
 
-for (const { update, subject, cases } of sections) {
-  test(`${update ? "changing" : "creating"} a ${subject} is refused in upstream's words`, () => {
+for (const { update, status, subject, cases } of sections) {
+  test(`${status ? "a status of" : update ? "changing" : "creating"} a ${subject} is refused in upstream's words`, () => {
     for (const { line, text } of cases) {
       const [assignments, errors] = text.split(" => ") as [string, string];
       assert.ok(errors, `validation.txt:${line} has no " => "`);
@@ -82,7 +82,8 @@ for (const { update, subject, cases } of sections) {
         kind.defaults?.(next);
         kind.prepareForUpdate?.(next, old);
       }
-      const found = [...(kind.validate?.(next) ?? []), ...(update ? (kind.validateUpdate?.(next, old) ?? []) : [])].map((error) => renderFieldError(error).split("\n")[0]!);
+      const wrong = status ? (kind.validateStatusUpdate?.(next, old) ?? []) : [...(kind.validate?.(next, update ? old : undefined) ?? []), ...(update ? (kind.validateUpdate?.(next, old) ?? []) : [])];
+      const found = wrong.map((error) => renderFieldError(error).split("\n")[0]!);
       assert.deepEqual(found, errors === "ok" ? [] : errors.split(" && "), `validation.txt:${line}`);
     }
   });

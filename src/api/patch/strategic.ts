@@ -85,6 +85,7 @@ function retained(object: JsonObject, patch: JsonObject): JsonObject {
 function mergeOrdered(result: JsonObject, patch: JsonObject, field: string, order: unknown, schema: Schema | undefined): void {
   if (!Array.isArray(order)) throw badElementOrder();
   const property = propertyOf(schema, field);
+  if (property === undefined && schema?.name !== undefined && Array.isArray(getOwn(patch, field))) throw new StatusError(500, "", `unable to find api field in struct ${schema.name.split(".").at(-1)!} for the json field ${JSON.stringify(field)}`);
   const key = property?.patchMergeKey;
   const before = getOwn(result, field);
   const change = getOwn(patch, field);

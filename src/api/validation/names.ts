@@ -15,7 +15,7 @@ const bytes = (value: string): number => Buffer.byteLength(value);
 const anchored = (form: string): RegExp => new RegExp(`^(?:${form})$`);
 
 /** "<what is wrong> (e.g. 'a',  or 'b', regex used for validation is '…')"; the two spaces are upstream's. */
-function formError(text: string, form: string, ...examples: string[]): string {
+export function formError(text: string, form: string, ...examples: string[]): string {
   const shown = examples.map((example) => `'${example}', `).join(" or ");
   return `${text} (${shown && `e.g. ${shown}`}regex used for validation is '${form}')`;
 }

@@ -40,7 +40,8 @@ export const hasStandardFinalizers = (kind: Kind): boolean => !kind.custom && !e
 /** The namespace of the URL and that of the body must agree; an absent one is filled in. */
 export function placeIn(kind: Kind, object: KubeObject, namespace: string | undefined): void {
   const { metadata } = object;
-  if (kind.scope === "Cluster") return;
+  // Of what has none, nobody asks which.
+  if (kind.scope === "Cluster") return void delete metadata.namespace;
   if (metadata.namespace && namespace !== undefined && metadata.namespace !== namespace) throw badRequestError(`the namespace of the provided object does not match the namespace sent on the request`);
   if (namespace !== undefined) metadata.namespace = namespace;
 }
@@ -63,7 +64,9 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     // Who mutates has seen that the name is still to be made.
     if (!metadata.name && metadata.generateName) metadata.name = metadata.generateName.slice(0, generatedPrefixMax) + randomSuffix(dependencies.random, 5);
     kind.defaults?.(object);
-    for (const field of ["generation", "selfLink"] as const) delete (metadata as unknown as Record<string, unknown>)[field];
+    // Kinds that count no generations keep what they are given.
+    if (beginsGeneration(kind)) delete metadata.generation;
+    if (!context.dryRun) delete (metadata as { selfLink?: string }).selfLink;
     metadata.uid = randomUUID();
     metadata.creationTimestamp = timestamp(clock.now());
     if (beginsGeneration(kind)) metadata.generation = 1;

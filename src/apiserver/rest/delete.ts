@@ -42,9 +42,10 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
     const object: KubeObject = { ...prepared, metadata: { ...prepared.metadata } };
     if (finalizers.length > 0) object.metadata.finalizers = finalizers;
     else delete object.metadata.finalizers;
-    if (stays) {
+    // Pods are marked also when they go at once: whoever is told of it reads that it was without grace.
+    if (stays || kind.gracePeriodSeconds) {
       const shorter = isMarked && graceSeconds < (old.metadata.deletionGracePeriodSeconds ?? 0);
-      if (isMarked && !shorter && sameList(finalizers, old.metadata.finalizers ?? [])) return { object: old, gone: false };
+      if (stays && isMarked && !shorter && sameList(finalizers, old.metadata.finalizers ?? [])) return { object: old, gone: false };
       if (!isMarked || shorter) {
         const began = isMarked ? Date.parse(old.metadata.deletionTimestamp!) - (old.metadata.deletionGracePeriodSeconds ?? 0) * 1000 : clock.now();
         object.metadata.deletionTimestamp = timestamp(began + graceSeconds * 1000);

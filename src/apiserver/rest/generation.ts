@@ -12,8 +12,12 @@ const counted = new Set([
 ]);
 
 export const countsGenerations = (kind: Kind): boolean => kind.custom !== undefined || counted.has(`${kind.resource}.${kind.group}`);
-/** Of an EndpointSlice labels say to which Service it belongs. */
-export const countsLabels = (kind: Kind): boolean => kind.resource === "endpointslices" && kind.group === "discovery.k8s.io";
+/** What of metadata counts as well: an EndpointSlice's labels say to which Service it belongs, a Deployment's annotations are copied to its sets. */
+const countedMetadata: Readonly<Record<string, "labels" | "annotations">> = { "endpointslices.discovery.k8s.io": "labels", "deployments.apps": "annotations" };
+export function metadataDiffers(kind: Kind, object: KubeObject, old: KubeObject): boolean {
+  const field = countedMetadata[`${kind.resource}.${kind.group}`];
+  return field !== undefined && !semanticEqual(object.metadata[field], old.metadata[field]);
+}
 // These begin with 1 and stay there.
 const begun = new Set(["priorityclasses.scheduling.k8s.io"]);
 export const beginsGeneration = (kind: Kind): boolean => countsGenerations(kind) || begun.has(`${kind.resource}.${kind.group}`);

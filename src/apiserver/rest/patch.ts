@@ -7,6 +7,7 @@ import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
 import { invalid } from "../../api/field.ts";
 import { badRequestError, conflictError, invalidError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
+import { strictDecodingText } from "../../api/walker.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
 import { appliedTo, unconvertible } from "./apply.ts";
@@ -18,14 +19,26 @@ import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
+    if (type !== "strategic" && !kind.custom) requireVersion(kind, patched, name, context);
     const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
     if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
-    if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError(`the namespace of the object (${object.metadata.namespace}) does not match the namespace on the request (${old.metadata.namespace ?? ""})`);
+    if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError("the namespace of the provided object does not match the namespace sent on the request");
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
     if (!names(type, body)) object.metadata.resourceVersion = "";
     return draftOf(object);
   });
+}
+
+/** Without its version upstream reads an object as its own struct of no version, in which there is nothing but type and kind. */
+function requireVersion(kind: Kind, patched: unknown, name: string, context: WriteContext): void {
+  const { apiVersion, kind: given, ...rest } = patched as Record<string, unknown>;
+  if (typeof apiVersion === "string" && apiVersion !== "" && given === kind.kind && !/(^|\/)v\d/.test(apiVersion)) throw unfitting(patched, `no kind ${JSON.stringify(given)} is registered for version ${JSON.stringify(apiVersion)} in scheme "pkg/runtime/scheme.go:111"`);
+  if (apiVersion !== undefined && apiVersion !== null && apiVersion !== "") return;
+  const unknown = Object.keys(rest).map((field) => `unknown field ${JSON.stringify(field)}`);
+  if (context.fieldValidation === "Strict" && unknown.length > 0) throw unfitting(patched, strictDecodingText(unknown));
+  if (context.fieldValidation === "Warn") context.warnings.push(...unknown);
+  throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
 }
 
 /** A patch is refused as such when what comes out of it does not fit the kind. */

@@ -37,7 +37,7 @@ function checkFields(kind: Kind, selector: FieldSelector): void {
     if (field === "metadata.name" || field === "metadata.namespace") continue;
     if (!kind.selectableFields) throw unknownField(field);
     // The labels a kind knows are those it gives for any object, even an empty one.
-    if (!(field in kind.selectableFields({ apiVersion: "", kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(`field label not supported: ${field}`);
+    if (!(field in kind.selectableFields({ apiVersion: "", kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(kind.kind === "Job" ? `field label ${JSON.stringify(field)} not supported for Job` : `field label not supported: ${field}`);
   }
 }
 

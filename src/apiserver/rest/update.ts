@@ -10,7 +10,7 @@ import type { AdmissionRequest, RestDependencies, WriteContext } from "./context
 import { createOnce, dryEntry, encoder, hasStandardFinalizers, placeIn } from "./create.ts";
 import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
-import { countsGenerations, countsLabels, specDiffers } from "./generation.ts";
+import { countsGenerations, metadataDiffers, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
 import { draftOf, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
 
@@ -61,7 +61,7 @@ export async function change(dependencies: RestDependencies, kind: Kind, namespa
     if (!entry) throw notFoundError(kind, name);
     const old = objectOf(kind, entry);
     const object = next(old);
-    const named = object.metadata.resourceVersion;
+    const named = object.metadata.resourceVersion === "0" ? "" : object.metadata.resourceVersion; // zero is any
     if (named && named !== old.metadata.resourceVersion) throw conflictError(kind, name);
     try {
       return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target, ownership));
@@ -83,10 +83,12 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   // What the client does not say stays; what it says otherwise, validation refuses.
   for (const field of ["namespace", "uid", "deletionGracePeriodSeconds"]) if (fields[field] === undefined || fields[field] === "") setOrDelete(fields, field, before[field]);
   if (before["generation"] === undefined) delete fields["generation"];
-  delete fields["selfLink"];
+  if (!context.dryRun) delete fields["selfLink"]; // never stored
   metadata.resourceVersion = old.metadata.resourceVersion;
-  if (target === "status") keepStatusOnly(kind, object, old);
-  else if (kind.hasStatus) {
+  if (target === "status") {
+    kind.defaults?.(object);
+    keepStatusOnly(kind, object, old);
+  } else if (kind.hasStatus) {
     if (old["status"] === undefined) delete object["status"];
     else object["status"] = old["status"] as unknown;
   }
@@ -98,7 +100,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     await admission.mutate(request);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
-    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) || (countsLabels(kind) && !semanticEqual(metadata.labels, old.metadata.labels)) ? 1 : 0);
+    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) || metadataDiffers(kind, object, old) ? 1 : 0);
   } else {
     record();
     await admission.mutate(request);

@@ -155,7 +155,8 @@ function knownSet(rollout: Rollout, newSet: ReplicaSet): NewSet {
   return { set: newSet };
 }
 
-const setRevision = (deployment: Deployment, revision: string): Action => ({ do: "patch", resource: resources.deployments, object: deployment, patch: { metadata: { annotations: { [revisionAnnotation]: revision } } } });
+/** By /status, where annotations do not count as a new generation. */
+const setRevision = (deployment: Deployment, revision: string): Action => ({ do: "patch", resource: resources.deployments, object: deployment, subresource: "status", patch: { metadata: { annotations: { [revisionAnnotation]: revision } } } });
 
 function createSet(rollout: Rollout): Action[] {
   const { deployment, cache, old, all, conditions, nowMs } = rollout;

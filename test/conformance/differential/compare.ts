@@ -82,6 +82,8 @@ function text(value: string): string {
   // What was an empty list in the request is nothing in ours.
   return withoutObjects(value)
     .replaceAll("alue: null", "alue: <object>")
+    // What etcd's driver says around it.
+    .replaceAll(/StorageError: invalid object, Code: 4, Key: \S+, ResourceVersion: 0, AdditionalErrorMsg: /g, "")
     .replaceAll(/(immutable after creation|for bound claims|if it was previously negative\))\n[^]*?(?=\]?$)/g, "$1 <diff>")
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uid>")
     // The whole patched object, or the patch as Go prints a map: as long as it is the patch that is refused.

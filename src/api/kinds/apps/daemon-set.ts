@@ -57,6 +57,7 @@ export const daemonSet: Strategy = {
     const before = Number(old.metadata.annotations?.[templateGeneration] ?? 0);
     setTemplateGeneration(object, semanticEqual(object.spec.template, old.spec.template) ? before : before + 1);
   },
+  prepareForStatusUpdate: (object, old) => setTemplateGeneration(object, Number(old.metadata.annotations?.[templateGeneration]) || 0),
   validate: (object) => validateSpec(object.spec),
   validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: ({ status }, old) => [

@@ -2,7 +2,7 @@ import { type FieldError, invalid, notSupported, required } from "../../field.ts
 import type { Column, Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { parseQuantity } from "../../quantity.ts";
-import { each, positive } from "../../validation/checks.ts";
+import { each, notNegative, positive } from "../../validation/checks.ts";
 import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
@@ -36,8 +36,7 @@ function validateTarget(path: string, target: Draft, sorts: readonly string[]): 
 
 function validateMetric(path: string, metric: Draft): FieldError[] {
   const field = sourceField[metric.type];
-  if (!metric.type) return [required(`${path}.type`, "must specify a metric source type")];
-  if (field === undefined) return [notSupported(`${path}.type`, metric.type, Object.keys(sourceField).sort())];
+  if (field === undefined) return [...(metric.type ? [] : [required(`${path}.type`, "must specify a metric source type")]), notSupported(`${path}.type`, metric.type, Object.keys(sourceField).sort())];
   const source = metric[field];
   if (!source) return [required(`${path}.${field}`, "must populate information for the given metric source")];
   const at = `${path}.${field}`;
@@ -141,6 +140,7 @@ export const horizontalPodAutoscaler: Strategy = {
     // Go writes these two even when they are nothing.
     object.status = { desiredReplicas: 0, currentMetrics: null };
   },
+  validateStatusUpdate: ({ status }) => ["currentReplicas", "desiredReplicas"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
   validate: (object, old) => validateV2(object, old),
   columns,
 };

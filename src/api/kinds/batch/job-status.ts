@@ -1,6 +1,7 @@
 import { type FieldError, invalid, required, senseless } from "../../field.ts";
 import type { KubeObject } from "../../meta.ts";
 import { notNegative } from "../../validation/checks.ts";
+import { countIndexes } from "./job-policies.ts";
 
 export const conditionIs = ({ status }: KubeObject, type: string): boolean => (status?.conditions ?? []).some((condition: any) => condition.type === type && condition.status === "True");
 
@@ -35,8 +36,9 @@ function validateIndexes({ spec, status }: KubeObject, old: KubeObject): FieldEr
   const errors: FieldError[] = [];
   const doneChanged = completedIndexes !== (old.status?.completedIndexes ?? "");
   const failedChanged = failedIndexes !== old.status?.failedIndexes;
-  const done = completions === undefined ? "" : indexesError(completedIndexes, completions);
-  const failed = completions === undefined ? "" : indexesError(failedIndexes ?? "", completions);
+  const wrong = (text: string): string => (completions === undefined ? "" : [countIndexes(text, completions)].filter((found) => typeof found === "string").join(""));
+  const done = wrong(completedIndexes);
+  const failed = wrong(failedIndexes ?? "");
   if (doneChanged && done !== "") errors.push(invalid("status.completedIndexes", completedIndexes, `error parsing completedIndexes: ${done}`));
   if (failedChanged && spec.backoffLimitPerIndex !== undefined && failed !== "") errors.push(invalid("status.failedIndexes", failedIndexes, `error parsing failedIndexes: ${failed}`));
   if (doneChanged && completedIndexes !== "" && spec.completionMode !== "Indexed") errors.push(invalid("status.completedIndexes", completedIndexes, "cannot set non-empty completedIndexes when non-indexed completion mode"));
@@ -50,22 +52,6 @@ function validateIndexes({ spec, status }: KubeObject, old: KubeObject): FieldEr
 
 const intervals = (text: string): [first: number, last: number][] =>
   text === "" ? [] : text.split(",").map((part) => part.split("-").map(Number)).map((ends) => [ends[0]!, ends[1] ?? ends[0]!]);
-
-/** Source: validateIndexesFormat, parseIndexInterval. */
-function indexesError(text: string, completions: number): string {
-  let last: number | undefined;
-  for (const part of text === "" ? [] : text.split(",")) {
-    const ends = part.split("-");
-    if (ends.length > 2) return `the fragment ${JSON.stringify(part)} violates the requirement that an index interval can have at most two parts separated by '-'`;
-    for (const end of ends) if (!/^[+-]?\d+$/.test(end)) return `cannot convert string to integer for index: ${JSON.stringify(end)}`;
-    const [first, to = first] = ends.map(Number) as [number, number?];
-    for (const [index, value] of [first, to].slice(0, ends.length).entries()) if (value >= completions) return `too large index: ${JSON.stringify(ends[index])}`;
-    if (ends.length === 2 && first >= to!) return `non-increasing order, previous: ${first}, current: ${to}`;
-    if (last !== undefined && last >= first) return `non-increasing order, previous: ${last}, current: ${first}`;
-    last = to;
-  }
-  return "";
-}
 
 /** What a status may not take back. */
 function validateStatusChange(object: KubeObject, old: KubeObject): FieldError[] {

@@ -35,8 +35,8 @@ export function validateJobSpec(path: string, spec: any): FieldError[] {
     if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
   }
   if (spec.backoffLimitPerIndex !== undefined && !indexed) errors.push(invalid(`${path}.backoffLimitPerIndex`, spec.backoffLimitPerIndex, "requires indexed completion mode"));
-  if (spec.maxFailedIndexes !== undefined && !indexed) errors.push(invalid(`${path}.maxFailedIndexes`, spec.maxFailedIndexes, "requires indexed completion mode"));
   if (spec.maxFailedIndexes !== undefined && spec.backoffLimitPerIndex === undefined) errors.push(required(`${path}.backoffLimitPerIndex`, "when maxFailedIndexes is specified"));
+  if (spec.maxFailedIndexes !== undefined && !indexed) errors.push(invalid(`${path}.maxFailedIndexes`, spec.maxFailedIndexes, "requires indexed completion mode"));
   errors.push(...validateManagedBy(`${path}.managedBy`, spec.managedBy), ...validateFailurePolicy(`${path}.podFailurePolicy`, spec), ...validateSuccessPolicy(`${path}.successPolicy`, spec));
   const replacement = spec.podReplacementPolicy;
   if (replacement !== undefined) {
@@ -174,6 +174,8 @@ export const job: Strategy = {
     // Values that the client set stay, and are refused by validation when they contradict.
     spec.template.metadata.labels = { ...ownLabels(object), ...spec.template.metadata.labels };
     spec.selector = { ...spec.selector, matchLabels: { [uidLabel]: object.metadata.uid, ...spec.selector?.matchLabels } };
+    // As the defaults will, whenever it is read.
+    if (Object.keys(object.metadata.labels ?? {}).length === 0) object.metadata.labels = { ...spec.template.metadata.labels };
   },
   validate,
   validateUpdate,

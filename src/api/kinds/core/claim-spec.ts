@@ -1,13 +1,16 @@
 import { type FieldError, invalid, notSupported, required } from "../../field.ts";
 import { parseQuantity } from "../../quantity.ts";
 import { each, oneOfOptional, positiveText } from "../../validation/checks.ts";
-import { nameIsDnsSubdomain } from "../../validation/names.ts";
+import { nameIsDnsLabel, nameIsDnsSubdomain } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 
 /** The part of a PersistentVolumeClaim that pods' ephemeral volumes and StatefulSets' templates hold too. */
 export function defaultClaimSpec(spec: any): void {
   spec.volumeMode ??= "Filesystem";
   spec.resources ??= {};
+  // Either says the same; another namespace only the newer can.
+  if (spec.dataSource && !spec.dataSourceRef) spec.dataSourceRef = { ...spec.dataSource };
+  else if (spec.dataSourceRef && !spec.dataSource && !spec.dataSourceRef.namespace) spec.dataSource = { ...spec.dataSourceRef };
 }
 
 export const accessModes = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"] as const;
@@ -29,5 +32,14 @@ export function validateClaimSpec(path: string, spec: any): FieldError[] {
   if (storage === undefined) errors.push(required(storagePath));
   else if (parseQuantity(String(storage)).amount <= 0n) errors.push(invalid(storagePath, String(storage), positiveText));
   if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid(`${path}.storageClassName`, spec.storageClassName, text)));
-  return [...errors, ...oneOfOptional(`${path}.volumeMode`, spec.volumeMode, ["Block", "Filesystem"])];
+  errors.push(...oneOfOptional(`${path}.volumeMode`, spec.volumeMode, ["Block", "Filesystem"]));
+  for (const field of ["dataSource", "dataSourceRef"]) if (spec[field]) errors.push(...validateDataSource(`${path}.${field}`, spec[field]));
+  return errors;
+}
+
+function validateDataSource(path: string, { apiGroup, kind, name, namespace }: any): FieldError[] {
+  const errors = Object.entries({ name, kind }).flatMap(([field, value]) => (value ? [] : [required(`${path}.${field}`)]));
+  if (!apiGroup && kind !== "PersistentVolumeClaim") errors.push(invalid(path, kind ?? "", "must be 'PersistentVolumeClaim' when referencing the default apiGroup"));
+  if (apiGroup) errors.push(...nameIsDnsSubdomain(apiGroup, false).map((text) => invalid(`${path}.apiGroup`, apiGroup, text)));
+  return namespace ? [...errors, ...nameIsDnsLabel(namespace, false).map((text) => invalid(`${path}.namespace`, namespace, text))] : errors;
 }

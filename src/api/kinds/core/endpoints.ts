@@ -1,4 +1,4 @@
-import { isIPv6 } from "node:net";
+import { isIP, isIPv6 } from "node:net";
 import { type FieldError, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
@@ -11,7 +11,7 @@ function validateAddress(path: string, address: any): FieldError[] {
   const errors = validateIP(`${path}.ip`, address.ip ?? "");
   if (address.hostname) errors.push(...checked(`${path}.hostname`, address.hostname, dns1123Label));
   if (address.nodeName !== undefined) errors.push(...nameIsDnsSubdomain(address.nodeName, false).map((text) => invalid(`${path}.nodeName`, address.nodeName, text)));
-  return [...errors, ...(errors.length === 0 ? validateNonSpecialIP(`${path}.ip`, address.ip) : [])];
+  return [...errors, ...(isIP(address.ip ?? "") === 0 ? [invalid(`${path}.ip`, address.ip ?? "", "must be a valid IP address")] : validateNonSpecialIP(`${path}.ip`, address.ip))];
 }
 
 const validate = (object: KubeObject): FieldError[] =>

@@ -31,7 +31,10 @@ function validateUpdate(claim: KubeObject, old: KubeObject): FieldError[] {
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const persistentVolumeClaim: Strategy = {
   hasStatus: true,
-  defaults: (object) => defaultClaimSpec((object.spec ??= {})),
+  defaults(object) {
+    defaultClaimSpec((object.spec ??= {}));
+    if (object.status) object.status.phase ||= "Pending";
+  },
   prepareForCreate(object) {
     object.status = { phase: "Pending" };
   },

@@ -19,10 +19,11 @@ function validate({ spec }: KubeObject): FieldError[] {
   const errors = validateAccessModes("spec.accessModes", spec.accessModes, "");
   const capacity = spec.capacity ?? {};
   if (Object.keys(capacity).length === 0) errors.push(required("spec.capacity"));
-  else if (capacity.storage === undefined || Object.keys(capacity).length > 1) errors.push({ type: "FieldValueNotSupported", field: "spec.capacity", body: `Unsupported value: ${JSON.stringify(capacity)}: supported values: "storage"` });
+  if (capacity.storage === undefined || Object.keys(capacity).length > 1) errors.push({ type: "FieldValueNotSupported", field: "spec.capacity", body: `Unsupported value: ${JSON.stringify(capacity)}: supported values: "storage"` });
   else if (parseQuantity(String(capacity.storage)).amount <= 0n) errors.push(invalid("spec.capacity[storage]", String(capacity.storage), positiveText));
   errors.push(...oneOfOptional("spec.persistentVolumeReclaimPolicy", spec.persistentVolumeReclaimPolicy, ["Delete", "Recycle", "Retain"]));
   if (spec.nodeAffinity?.required) errors.push(...validateNodeSelector("spec.nodeAffinity.required", spec.nodeAffinity.required));
+  else if (spec.nodeAffinity) errors.push(required("spec.nodeAffinity.required", "must specify required node constraints"));
   else if (spec.local) errors.push(required("spec.nodeAffinity", "Local volume requires node affinity"));
   const [first, ...rest] = Object.keys(sourceOf(spec));
   if (first === undefined) errors.push(required("spec", "must specify a volume type"));
@@ -40,6 +41,7 @@ export const persistentVolume: Strategy = {
     spec.persistentVolumeReclaimPolicy ||= "Retain";
     spec.volumeMode ??= "Filesystem";
     defaultVolumeSource(spec);
+    if (object.status) object.status.phase ||= "Pending";
   },
   prepareForCreate(object) {
     object.status = { phase: "Pending", ...(object.metadata.creationTimestamp && { lastPhaseTransitionTime: object.metadata.creationTimestamp }) };

@@ -1,6 +1,8 @@
 import { type FieldError, invalid, notSupported } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
+import { notNegative } from "../../validation/checks.ts";
+import { validateConditions } from "../../validation/conditions.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
 import { validateAtMostHundred, validateIntOrPercent } from "../workload.ts";
@@ -27,6 +29,10 @@ export const podDisruptionBudget: Strategy = {
     object.status = { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 };
   },
   validate,
+  validateStatusUpdate: ({ status }) => [
+    ...validateConditions("status.conditions", status?.conditions),
+    ...["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
+  ],
   columns: [
     name,
     text("Min Available", ({ spec }) => (spec?.minAvailable === undefined ? "" : String(spec.minAvailable)), "N/A"),

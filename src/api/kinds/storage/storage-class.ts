@@ -1,18 +1,38 @@
-import { type FieldError, forbidden } from "../../field.ts";
+import { duplicate, type FieldError, forbidden } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { checked, immutable, oneOf, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { checked, each, immutable, oneOf, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { validateLabels } from "../../validation/metadata.ts";
 import { qualifiedName } from "../../validation/names.ts";
 import { required } from "../../field.ts";
 import { ageOf, flag, name, text } from "../columns.ts";
 
 const isDefault = ({ metadata }: KubeObject): boolean => ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].some((key) => metadata.annotations?.[key] === "true");
 
-const validate = (object: KubeObject): FieldError[] => [
+/** What exists cannot be changed in these. */
+const validate = (object: KubeObject): FieldError[] => object.metadata.resourceVersion ? [] : [
   ...(object.provisioner ? checked("provisioner", object.provisioner.toLowerCase(), qualifiedName) : [required("provisioner")]),
   ...oneOfOptional("reclaimPolicy", object.reclaimPolicy, ["Delete", "Retain"]),
   ...oneOf("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
+  ...each<any>("allowedTopologies", object.allowedTopologies, (term, at, index) => {
+    const keys = new Set<string>();
+    const errors = each<any>(`${at}.matchLabelExpressions`, term.matchLabelExpressions, ({ key = "", values }, requirement) => {
+      const found = validateLabels({ [key]: "" }, `${requirement}.key`);
+      const seen = new Set<string>();
+      if ((values ?? []).length === 0) found.push(required(`${requirement}.values`));
+      for (const [place, value] of (values ?? []).entries()) {
+        if (seen.has(value)) found.push(duplicate(`${requirement}.values[${place}]`, value));
+        seen.add(value);
+      }
+      if (keys.has(key)) found.push(duplicate(`${requirement}.key`, key));
+      keys.add(key);
+      return found;
+    });
+    const isTaken = object.allowedTopologies.slice(0, index).some((other: any) => semanticEqual(byKey(other), byKey(term)));
+    return isTaken ? [...errors, duplicate(`${at}.matchLabelExpressions`, "")] : errors;
+  }),
 ];
+const byKey = (term: any): Record<string, string[]> => Object.fromEntries((term.matchLabelExpressions ?? []).map(({ key, values }: any) => [key, [...new Set<string>(values ?? [])].sort()]));
 
 /** Source: k8s.io/kubernetes/pkg/apis/storage/{v1/defaults.go,validation/validation.go}. */
 export const storageClass: Strategy = {

@@ -29,7 +29,8 @@ export function validateContainers(path: string, containers: Draft[] | undefined
     if (names.has(container.name ?? "")) found.push(duplicate(`${at}.name`, container.name ?? ""));
     names.add(container.name ?? "");
     found.push(...validateLifecycleAndProbes(at, container, context));
-    if (container.restartPolicy !== undefined) found.push(forbidden(`${at}.restartPolicy`, "may not be set for non-init containers"));
+    if (container.restartPolicy !== undefined && !["Always", "Never", "OnFailure"].includes(container.restartPolicy)) found.push(notSupported(`${at}.restartPolicy`, container.restartPolicy, ["Always", "Never", "OnFailure"]));
+    else if (container.restartPolicy !== undefined) found.push(forbidden(`${at}.restartPolicy`, "may not be set for non-init containers"));
     return found;
   });
   return [...errors, ...hostPortConflicts(path, containers!)];

@@ -99,10 +99,11 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
   errors.push(...validateStates("containerStatuses", status, oldStatus, old.spec?.restartPolicy));
   errors.push(...validateStates("initContainerStatuses", status, oldStatus, old.spec?.restartPolicy, sidecars));
   errors.push(...validateStates("ephemeralContainerStatuses", status, oldStatus, "Never"));
-  for (const field of ["podIPs", "hostIPs"]) errors.push(...each(`status.${field}`, status[field], (address, at) => validateIP(at, address.ip ?? "")));
-  const first = status.hostIPs?.[0]?.ip;
-  if (first !== undefined && first !== status.hostIP) errors.push(invalid("status.hostIPs[0].ip", first, "must be equal to `hostIP`"));
-  return errors;
+  const addresses = (field: string): FieldError[] => each(`status.${field}`, status[field], (address, at) => validateIP(at, address.ip ?? ""));
+  errors.push(...addresses("podIPs"));
+  const first = status.hostIPs?.[0];
+  if (first && (first.ip ?? "") !== (status.hostIP ?? "")) errors.push(invalid("status.hostIPs[0].ip", first.ip ?? "", "must be equal to `hostIP`"));
+  return [...errors, ...addresses("hostIPs")];
 }
 
 /** Without a policy that restarts it, a container that has ended stays ended. */
