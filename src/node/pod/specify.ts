@@ -5,6 +5,7 @@ import type { Container, Pod } from "../../api/types.ts";
 import { ContainerError, type NodeContext } from "../context.ts";
 import { buildEnvironment } from "../env/build.ts";
 import { expand } from "../env/expand.ts";
+import { runtimeVariables } from "../env/runtime.ts";
 import type { Image } from "../images/image.ts";
 import { containerUser } from "../images/user.ts";
 import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
@@ -84,18 +85,38 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   }
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
-  const { memory, cpu } = container.resources?.limits ?? {};
+  const limits = containerLimits(container);
+  const runtime = runtimeVariables({ argv, env, limits, cores: availableParallelism() });
+  tellRuntime(ctx, pod, container.name, volumes, runtime);
   return {
     name: container.name,
     argv,
-    env,
+    env: { ...env, ...runtime },
     workingDir: container.workingDir || image.workingDir || "/",
     ...user,
     explicitUser: (container.securityContext?.runAsUser ?? pod.spec!.securityContext?.runAsUser) !== undefined,
     mounts,
     readOnlyRoot: container.securityContext?.readOnlyRootFilesystem ?? false,
-    limits: { ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) },
+    limits,
     stdin: container.stdin ?? false,
     tty: container.tty ?? false,
   };
+}
+
+/** What a container may use, in bytes and thousandths of a core. */
+export function containerLimits(container: Container): ContainerSpec["limits"] {
+  const { memory, cpu } = container.resources?.limits ?? {};
+  return { ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) };
+}
+
+/** What was last said of each container's runtime, as long as its pod is here. */
+const told = new WeakMap<PodVolumes, Map<string, string>>();
+
+/** People look into `kubectl describe pod`; said once, not at each restart. */
+function tellRuntime(ctx: NodeContext, pod: Pod, container: string, volumes: PodVolumes, variables: Readonly<Record<string, string>>): void {
+  const text = Object.entries(variables).map(([name, value]) => (value.includes(" ") ? `${name}=${JSON.stringify(value)}` : `${name}=${value}`)).join(", ");
+  const known = told.get(volumes) ?? new Map<string, string>();
+  if (text === (known.get(container) ?? "")) return;
+  told.set(volumes, known.set(container, text));
+  if (text !== "") ctx.event(pod, "Normal", "RuntimeConfigured", `Set by the limits of container ${container}: ${text}`, container);
 }
