@@ -12,12 +12,16 @@ export const errorCatalogue = {
   MANIFEST_INVALID: { exit: 6, remedy: "Correct the file and try again; the object named above was not applied." },
   PROGRAM_MISSING: { exit: 7, remedy: "Install the package named above." },
   PLATFORM_UNSUPPORTED: { exit: 8, remedy: "Run on Linux x64 or arm64 with glibc." },
+  DATA_DIR_NOT_EMPTY: { exit: 3, remedy: "Name a folder that is empty or not there yet with --data-dir, or empty this one with `wherry reset`." },
+  BACKUP_DAMAGED: { exit: 12, remedy: "Fetch the file again from where it was kept, or restore another backup; nothing was changed." },
+  BACKUP_TOO_NEW: { exit: 12, remedy: "Restore it with the version of Wherry that is named above, or a newer one; nothing was changed." },
+  BACKUP_FAILED: { exit: 12, remedy: "See `wherry status`, and try again; the stack goes on, and nothing was left behind." },
   NOT_RUNNING: { exit: 9, remedy: "Start it with `wherry up`." },
+  ACCESS_CONFIG_INVALID: { exit: 11, remedy: "Correct the file named above and start again; nothing was changed." },
   USAGE: { exit: 2, remedy: "See `wherry --help`." },
 } as const satisfies Record<string, { exit: number; remedy: string }>;
 
 export type ErrorCode = keyof typeof errorCatalogue;
-  ACCESS_CONFIG_INVALID: { exit: 11, remedy: "Correct the file named above and start again; nothing was changed." },
 
 /** An error for a person: `message` says what happened (with the value and where), the catalogue what to do. */
 export class WherryError extends Error {
