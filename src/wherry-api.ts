@@ -27,6 +27,7 @@ import { writeFileAtomic } from "./base/files.ts";
 import { createLog } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
+import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore } from "./store/sqlite-store.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
 
@@ -84,8 +85,8 @@ export async function runApi(): Promise<void> {
     const store = await opening;
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
-    const rbac = new Rbac(store);
     if (access.authentication !== undefined) tokens.structured = (await import("./apiserver/authn/oidc/authenticator.ts")).openStructuredAuthentication({ file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
+    const rbac = new Rbac(store);
     rbac.start();
     const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
     const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request), dialPod: node.dial });
@@ -99,6 +100,7 @@ export async function runApi(): Promise<void> {
     server = createApiServer({ api, aggregator, fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
+    const copies = await serveCopies(socketPath(dataDir, "store.sock"), store, log.child("copies"));
     writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
 
     // The API answers; what fills it comes after.
@@ -144,6 +146,7 @@ export async function runApi(): Promise<void> {
 
     shutdown = async () => {
       await server!.close();
+      copies.close();
       await stopNetwork();
       await controllers.stop(AbortSignal.timeout(2_000));
       aggregator.close();

@@ -17,6 +17,7 @@ import type { Agent } from "./node/agent.ts";
 import type { Finding, Sandbox } from "./node/sandbox/sandbox.ts";
 import type { NetSupervisor } from "./proxy/supervisor.ts";
 import { lives, lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
+import type { Store } from "./store/store.ts";
 
 /**
  * The composition root: which parts run, in which process, started in order and stopped in reverse.
@@ -37,9 +38,9 @@ export interface StartOptions {
   egressPorts?: readonly number[];
   /** Folders below which hostPath volumes may point. */
   hostPathRoots?: readonly string[];
-  /** Any free port for everything and nothing outside dataDir touched: what tests want. */
   /** Files that say who is let in, what is recorded and how Secrets are stored. */
   access?: AccessFiles;
+  /** Any free port for everything and nothing outside dataDir touched: what tests want. */
   private?: boolean;
   log?: Log;
   /** Told when a step takes time or something restarts. */
@@ -61,7 +62,6 @@ export interface Wherry {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What `wherry` tells `wherry-api` at its start. */
 /** Paths of configuration files, as kube-apiserver takes them; each may be absent. */
 export interface AccessFiles {
   /** An AuthenticationConfiguration. */
@@ -73,6 +73,7 @@ export interface AccessFiles {
   encryption?: string;
 }
 
+/** What `wherry` tells `wherry-api` at its start. */
 export interface ApiOptions {
   dataDir: string;
   name: string;
@@ -81,8 +82,8 @@ export interface ApiOptions {
   serviceNetwork: string;
   /** The pod network's side of the machine, where the API listens too. */
   gatewayIP: string;
-}
   access?: AccessFiles;
+}
 
 /** What `wherry-api` learns once the pod network stands. */
 export interface NetworkFacts {
@@ -99,6 +100,11 @@ interface Settings {
 const defaultApiPort = 6443;
 export const entry = join(dirname(import.meta.dirname), "bin", "wherry.mjs");
 export { lives, lockDataDir, ownerOf, signalOwner };
+
+/** The store of a data directory that nobody owns, for what works on it while the stack is down. Its lock is the caller's. */
+export async function openStore(dataDir: string, log: Log): Promise<Store> {
+  return (await import("./store/sqlite-store.ts")).openSqliteStore({ dataDir, log });
+}
 
 /** Starts the whole stack inside this process (as `wherry`) and its children. Throws WherryError; leaves nothing then. */
 export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
