@@ -97,7 +97,8 @@ export async function runApi(): Promise<void> {
     const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => openFrontProxy(dataDir, clock.now()), clientCa: pki.ca });
     const fairness = new Fairness(store, clock);
     fairness.start();
-    server = createApiServer({ api, aggregator, fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
+    const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry });
+    server = createApiServer({ api, aggregator, ...(audit && { audit: audit.audit }), fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
     const copies = await serveCopies(socketPath(dataDir, "store.sock"), store, log.child("copies"));
@@ -154,6 +155,7 @@ export async function runApi(): Promise<void> {
       rbac.close();
       api.close();
       await store.close();
+      await audit?.close();
     };
   }
 

@@ -11,6 +11,7 @@ import { createBuiltinRegistry } from "../src/api/registry.ts";
 import { resources } from "../src/api/resources.ts";
 import { Aggregator } from "../src/apiserver/aggregation/aggregator.ts";
 import { type Api, createApi } from "../src/apiserver/api.ts";
+import type { Audit } from "../src/apiserver/audit/audit.ts";
 import { Tokens } from "../src/apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "../src/apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "../src/apiserver/authz/rbac.ts";
@@ -61,7 +62,7 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, ...options }: { node?: NodeAccess; aggregation?: boolean; fairness?: boolean; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, ...options }: { node?: NodeAccess; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
   const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }) });

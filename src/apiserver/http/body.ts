@@ -11,6 +11,9 @@ export interface Body {
   duplicates: readonly string[];
 }
 
+/** Told what a request brought, where somebody records it. */
+export const bodyTap = Symbol("body tap");
+
 export async function readBody(request: Request): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let length = 0;
@@ -22,7 +25,9 @@ export async function readBody(request: Request): Promise<Buffer> {
     if (length > limits.apiBodyBytesMax) throw tooLarge();
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks);
+  const body = Buffer.concat(chunks);
+  (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap]?.(body);
+  return body;
 }
 
 const media = (request: Request): string => String(request.headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();

@@ -23,6 +23,8 @@ export class Exchange {
   readonly user: Identity;
   readonly headers: IncomingHttpHeaders;
   readonly warnings: string[] = [];
+  /** What admission leaves for the audit log, where there is one. */
+  annotations: Record<string, string> | undefined;
 
   constructor(request: Request, response: Response, info: RequestInfo, user: Identity) {
     this.request = request;

@@ -189,7 +189,7 @@ function writeContext(exchange: Exchange, options: OptionsKind, errors: readonly
   if (!isFieldValidation(validation)) all.push(notSupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]));
   if (all.length > 0 || !isFieldValidation(validation)) throw invalidError({ group: "meta.k8s.io", kind: options }, "", all);
   const agent = String(exchange.headers["user-agent"] ?? "unknown").split("/")[0]!;
-  return { user: exchange.user, fieldManager: manager || [...agent].filter((character) => !unprintable.test(character)).join("").slice(0, managerBytesMax) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings };
+  return { user: exchange.user, fieldManager: manager || [...agent].filter((character) => !unprintable.test(character)).join("").slice(0, managerBytesMax) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings, ...(exchange.annotations && { annotations: exchange.annotations }) };
 }
 
 const isFieldValidation = (text: string): text is WriteContext["fieldValidation"] => text === "Strict" || text === "Warn" || text === "Ignore";

@@ -13,6 +13,7 @@ import type { Random } from "../../base/random.ts";
 import type { Aggregator } from "../aggregation/aggregator.ts";
 import { withForeignDocuments } from "../aggregation/openapi.ts";
 import type { Api } from "../api.ts";
+import type { Audit, AuditRecord } from "../audit/audit.ts";
 import { authenticate } from "../authn/authenticate.ts";
 import { impersonate } from "../authn/impersonate.ts";
 import type { Tokens } from "../authn/tokens.ts";
@@ -38,6 +39,8 @@ export interface ApiServerOptions {
   node?: NodeAccess;
   /** Keeps a flood of one from being everybody's. Without it, all are served as they come. */
   fairness?: Fairness;
+  /** Records who asked for what. Without it, nobody does. */
+  audit?: Audit;
   /** Which groups other API servers serve. Without it, none. */
   aggregator?: Aggregator;
   /** Shown in discovery: "127.0.0.1:6443". */
@@ -150,11 +153,12 @@ class HttpApiServer implements ApiServer {
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
     const run = async () => {
-      const user = impersonate(known ?? (await authenticate(request, info.path, this.#options.tokens)), request.headers, this.#options.rbac);
+      const { user, record } = await this.#identify(request, info, known, (recording) => recording.follow(response, info.verb === "watch" || info.resource?.subresource === "log"));
       exchange = new Exchange(request, response, info, user);
+      if (record) exchange.annotations = record.annotations;
       const turn = this.#options.fairness?.admit(info, user, response);
       if (turn) await turn;
-      this.#authorize(info, user);
+      this.#authorize(info, user, record);
       const { resource } = info;
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeign(this.#options.aggregator!, foreign, user, request, response);
@@ -180,38 +184,70 @@ class HttpApiServer implements ApiServer {
     const { api, log, node } = this.#options;
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     socket.on("error", () => socket.destroy());
+    let upgrade: AuditRecord | undefined;
     const open = async () => {
       if (this.#closing) throw new StatusError(503, "ServiceUnavailable", "the server is stopping");
-      const user = impersonate(known ?? (await authenticate(request, info.path, this.#options.tokens)), request.headers, this.#options.rbac);
+      const { user, record } = await this.#identify(request, info, known, (recording) => {
+        upgrade = recording;
+        socket.once("close", () => recording.complete(101));
+      });
       // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
-      this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user);
+      this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user, record);
       const { resource } = info;
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeignUpgrade(this.#options.aggregator!, foreign, user, request, socket, head);
       if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
       if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user);
       const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used
+      record?.started(101);
       serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: resource as ResourceInfo & { kind: Kind } }, request, socket, head);
     };
     open().catch((error: unknown) => {
       const status = statusOf(error, log);
       const body = JSON.stringify(status);
+      upgrade?.complete(status.code, status);
       socket.end(`HTTP/1.1 ${status.code} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
     });
   }
 
-  #authorize(info: RequestInfo, user: Identity): void {
+  /** Who asks, and the record of it: it begins once he has a name, and says as whom he acts. */
+  async #identify(request: Request, info: RequestInfo, known: Identity | undefined, begun: (record: AuditRecord) => void): Promise<{ user: Identity; record: AuditRecord | undefined }> {
+    const { audit, rbac, tokens } = this.#options;
+    const begin = (user: Identity) => {
+      const record = audit?.begin(request, info, user);
+      if (record) begun(record);
+      return record;
+    };
+    let who: Identity;
+    try {
+      who = known ?? (await authenticate(request, info.path, tokens));
+    } catch (error) {
+      begin({ name: "", groups: [] });
+      throw error;
+    }
+    const record = begin(who);
+    const user = impersonate(who, request.headers, rbac);
+    if (user !== who) record?.impersonates(user);
+    return { user, record };
+  }
+
+  #authorize(info: RequestInfo, user: Identity, record?: AuditRecord): void {
     const { resource } = info;
     const { rbac } = this.#options;
+    const mayDo = (attributes: Attributes): boolean => {
+      const { allowed, reason } = rbac.authorize(user, attributes);
+      if (record) Object.assign(record.annotations, { "authorization.k8s.io/decision": allowed ? "allow" : "forbid", "authorization.k8s.io/reason": reason });
+      return allowed;
+    };
     if (!resource) {
       const attributes: Attributes = { verb: info.verb, path: info.path };
-      if (!rbac.authorize(user, attributes).allowed) throw new StatusError(403, "Forbidden", `forbidden: ${refusalText(user, attributes)}`, {});
+      if (!mayDo(attributes)) throw new StatusError(403, "Forbidden", `forbidden: ${refusalText(user, attributes)}`, {});
       return;
     }
     const { group, name, subresource } = resource;
     // A namespace is judged inside itself, so that a role in it may let its people look at it.
     const namespace = resource.kind?.scope === "Cluster" ? (group === "" && resource.resource === "namespaces" ? name : undefined) : resource.namespace;
     const attributes: Attributes = { verb: info.verb, namespace, group, resource: resource.resource, subresource, name };
-    if (!rbac.authorize(user, attributes).allowed) throw forbiddenError({ group, resource: resource.resource }, name ?? "", refusalText(user, attributes));
+    if (!mayDo(attributes)) throw forbiddenError({ group, resource: resource.resource }, name ?? "", refusalText(user, attributes));
   }
 }
