@@ -2,14 +2,15 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync, rmSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { WherryError } from "../base/errors.ts";
-import { entry, makeDataDir, ownerOf, startWherry, type StartOptions, type Wherry, wherryVersion } from "../wherry.ts";
+import { type AccessFiles, entry, makeDataDir, ownerOf, startWherry, type StartOptions, type Wherry, wherryVersion } from "../wherry.ts";
 import type { ApplyRequest } from "./internal-apply.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 
 const usage = {
   line: "up [PATH…] [OPTIONS]",
   about: `Start the stack in the foreground and apply what the given folders hold: manifests, a kustomization.yaml, or a
-skaffold.yaml (its artifacts tell which image comes from which folder). Ctrl-C stops everything and keeps the data.`,
+skaffold.yaml (its artifacts tell which image comes from which folder). Then watch them: saved code is reloaded in the
+pods that run it, a changed manifest is applied. Ctrl-C stops everything and keeps the data.`,
   positionals: true,
   options: {
     link: { type: "string", multiple: true, value: "PATH", help: "know the images of this folder without applying its manifests (repeatable)" },
@@ -19,6 +20,13 @@ skaffold.yaml (its artifacts tell which image comes from which folder). Ctrl-C s
     isolation: { type: "string", value: "MODE", help: "auto, isolated or plain (default: auto; `wherry doctor` explains)" },
     "egress-port": { type: "string", multiple: true, value: "PORT", help: "a further port that pods may dial outside, beside 80 and 443 (repeatable)" },
     "host-path": { type: "string", multiple: true, value: "DIR", help: "a folder below which hostPath volumes may point (the given PATHs always are)" },
+    "authentication-config": { type: "string", value: "FILE", help: "an AuthenticationConfiguration: whose tokens (OIDC) are taken beside the stack's own" },
+    "audit-policy-file": { type: "string", value: "FILE", help: "an audit Policy: which requests are recorded" },
+    "audit-log-path": { type: "string", value: "FILE", help: "where they are recorded, as lines of JSON (default: audit.log in the data directory)" },
+    "encryption-provider-config": { type: "string", value: "FILE", help: "an EncryptionConfiguration: with which keys Secrets are stored" },
+    from: { type: "string", value: "FILE", help: "begin with what `wherry backup` wrote; the data directory must be empty" },
+    prune: { type: "boolean", help: "delete what a manifest had made when the manifest is removed while `up` watches" },
+    "no-watch": { type: "boolean", help: "do not watch the folders: what is saved later is neither reloaded nor applied" },
     detach: { type: "boolean", help: "return as soon as everything is Ready; `wherry down` stops it" },
   },
   examples: ["wherry up", "wherry up examples/shop", "wherry up --link examples/shop", "wherry up --name second --detach"],
@@ -34,9 +42,14 @@ export async function run(argv: string[]): Promise<number | void> {
   const dataDir = name !== undefined && values["data-dir"] === undefined ? resolve(`.wherry-${name}`) : dataDirOf(values);
   const isolation = (values["isolation"] as string | undefined) ?? "auto";
   if (!["auto", "isolated", "plain"].includes(isolation)) throw new WherryError("USAGE", `--isolation ${isolation}: must be auto, isolated or plain`);
-  if (values["detach"]) return detach(argv, dataDir);
+  if (values["from"] !== undefined) await restoreFrom(resolve(values["from"] as string), dataDir, [...positionals, ...many("link")].length > 0);
+  if (values["detach"]) return detach(withoutFrom(argv), dataDir);
 
-  const request: ApplyRequest = { dataDir, paths: positionals, links: many("link") };
+  const file = (option: string) => (values[option] === undefined ? undefined : resolve(values[option] as string));
+  const access = definedOf({ authentication: file("authentication-config"), auditPolicy: file("audit-policy-file"), auditLog: file("audit-log-path"), encryption: file("encryption-provider-config") });
+  if (access.auditLog !== undefined && access.auditPolicy === undefined) throw new WherryError("USAGE", "--audit-log-path: nothing is recorded without --audit-policy-file");
+
+  const request: ApplyRequest = { dataDir, paths: positionals, links: many("link"), watch: values["no-watch"] !== true, prune: values["prune"] === true };
   const options: StartOptions = {
     dataDir,
     ...(name !== undefined && { name }),
@@ -44,6 +57,7 @@ export async function run(argv: string[]): Promise<number | void> {
     isolation: isolation as "auto",
     egressPorts: many("egress-port").map((text) => portOf(text, "--egress-port")),
     hostPathRoots: [...positionals, ...many("host-path")].map((path) => resolve(path)),
+    ...(Object.keys(access).length > 0 && { access }),
     onProgress: (message) => process.stdout.write(`${message}\n`),
   };
 
@@ -56,16 +70,26 @@ export async function run(argv: string[]): Promise<number | void> {
   const wherry = await startWherry(options);
   greet(wherry);
   request.podUsers = wherry.mode === "plain" && process.getuid?.() === 0;
-  const child = spawn(process.execPath, [entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit"], detached: true });
-  const applied = new Promise<number>((done) => child.on("exit", (code) => done(code ?? 0)));
+  const child = spawn(process.execPath, [entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true });
+  // It says that all is applied, and goes on watching; or it ends.
+  const applied = new Promise<number>((done) => {
+    child.on("message", () => done(0));
+    child.on("exit", (code) => {
+      done(code ?? 0);
+      if (code && !stopping) process.stdout.write("the folders are not watched any more; start `wherry up` again to have them watched\n");
+    });
+  });
+  let stopping = false;
   const first = await Promise.race([interrupted, applied]);
   if (typeof first === "number" && first !== 0) {
     // Nothing of a bad file was applied; a stack that somebody believes complete must not stay up without it.
+    stopping = true;
     await wherry.stop("fast");
     return first;
   }
   if (typeof first === "number") process.stdout.write("\nPress Ctrl-C to stop; the data is kept.\n");
   const how = typeof first === "string" ? first : await interrupted;
+  stopping = true;
   child.kill("SIGTERM");
   const began = performance.now();
   let exitCode = how === "fast" ? 130 : 0;
@@ -82,6 +106,17 @@ export async function run(argv: string[]): Promise<number | void> {
   process.exit(exitCode);
 }
 
+async function restoreFrom(file: string, dataDir: string, hasFolders: boolean): Promise<void> {
+  const { restoreBackup } = await import("./backup/restore.ts");
+  const { description, missing } = await restoreBackup(file, dataDir);
+  process.stdout.write(`restored ${file}: written ${description.createdAt} by Wherry ${description.wherry}, objects at revision ${description.revision}\n`);
+  for (const { image, context } of missing) process.stdout.write(`  image ${image} was linked to ${context}, which is not here\n`);
+  if (missing.length > 0 && !hasFolders) process.stdout.write("  A backup holds no code: give its folder to `wherry up PATH` (or --link PATH) and these pods will start.\n");
+}
+
+/** The same words for a child that finds everything restored. */
+const withoutFrom = (argv: readonly string[]): string[] => argv.filter((word, at) => word !== "--from" && !word.startsWith("--from=") && argv[at - 1] !== "--from");
+
 function greet(wherry: Wherry): void {
   const missing = wherry.findings.filter(({ enforced }) => !enforced);
   process.stdout.write(`Wherry ${wherryVersion()}: ${wherry.mode} pods, API at ${wherry.apiUrl}\n`);
@@ -94,6 +129,9 @@ function portOf(text: string, option: string): number {
   if (!Number.isInteger(port) || port < 1 || port > 65535) throw new WherryError("USAGE", `${option} ${text}: must be a number between 1 and 65535`);
   return port;
 }
+
+/** Without what is undefined. */
+const definedOf = (files: Record<keyof AccessFiles, string | undefined>): AccessFiles => Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
 
 /** Starts the same command in a session of its own and waits until it says that it is up, or ends. */
 async function detach(argv: string[], dataDir: string): Promise<number> {

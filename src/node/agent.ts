@@ -18,7 +18,9 @@ import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { socketPath } from "../base/socket-path.ts";
 import type { NodeContext, Objects } from "./context.ts";
+import { freeze, type Frozen } from "./freeze.ts";
 import { MachineImages } from "./images/store.ts";
+import { isRunning } from "./pod/record.ts";
 import { PodWorker } from "./pod/worker.ts";
 import { NodeRegistration } from "./registration.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
@@ -99,7 +101,7 @@ class NodeAgent implements Agent {
       event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
     this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
-    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage() }, log);
+    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage(), freeze: (uids) => this.#freeze(uids) }, log);
   }
 
   async start(): Promise<void> {
@@ -194,6 +196,11 @@ class NodeAgent implements Agent {
   #find(key: { namespace: string; name: string; uid: string } | undefined, container: string) {
     const worker = key && (this.#workers.get(key.uid) ?? [...this.#workers.values()].find(({ pod }) => key.uid === "" && pod.metadata.namespace === key.namespace && pod.metadata.name === key.name));
     return { pod: worker !== undefined, runner: worker?.runners.get(container) };
+  }
+
+  #freeze(uids: readonly string[]): Promise<Frozen> {
+    const inits = uids.flatMap((uid) => [...(this.#workers.get(uid)?.runners.values() ?? [])].flatMap(({ process, record }) => (process && isRunning(record) ? [process.pid] : [])));
+    return freeze(inits, this.#options.clock);
   }
 
   /** CPU and memory of the machine, and of every running container by pod. */

@@ -9,6 +9,8 @@ export interface Journal {
    * fails too (a later one may build upon it), and the next call starts afresh.
    */
   append(batch: readonly JournalRecord[]): Promise<void>;
+  /** What is durable at one revision, into a new file of the journal's own kind. Absent: this one has no file. */
+  copyTo?(file: string): Promise<number>;
   close(): Promise<void>;
 }
 

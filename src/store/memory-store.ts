@@ -5,7 +5,7 @@ import { ParsedCache, StoredEntry } from "./entry.ts";
 import { FanOut } from "./fan-out.ts";
 import { type Journal, type JournalRecord, noJournal, type Recovered } from "./journal.ts";
 import { KeyIndex } from "./key-index.ts";
-import { type Encoded, type Entry, KeyConflictError, RevisionCompactedError, StorageBusyError, StorageFullError, type Store, type StoreEvent, type Watch, type Watcher } from "./store.ts";
+import { type Encoded, type Entry, KeyConflictError, RevisionCompactedError, StorageBusyError, StorageError, StorageFullError, type Store, type StoreEvent, type Watch, type Watcher } from "./store.ts";
 import { Window } from "./window.ts";
 
 export interface MemoryStoreOptions {
@@ -159,6 +159,12 @@ class MemoryStore implements Store {
   flush(): Promise<void> {
     this.#append();
     return [...this.#appended].at(-1)?.done ?? Promise.resolve();
+  }
+
+  async copyTo(file: string): Promise<number> {
+    if (!this.#journal.copyTo) throw new StorageError("a store that keeps nothing on disk has nothing to copy");
+    await this.flush();
+    return this.#journal.copyTo(file);
   }
 
   async close(): Promise<void> {

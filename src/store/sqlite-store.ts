@@ -77,6 +77,8 @@ class SqliteJournal implements Journal {
   #epoch = 0;
   #gone: Error | undefined;
   #closed: (() => void) | undefined;
+  /** Under way, by file. */
+  readonly #copies = new Map<string, { resolve(revision: number): void; reject(error: Error): void }>();
   #loading: { parts: ArrayBuffer[]; resolve(recovered: Recovered): void; reject(error: Error): void } | undefined;
 
   constructor(start: StartWorker, onFatal: (error: Error) => void) {
@@ -98,6 +100,14 @@ class SqliteJournal implements Journal {
     const records = pack(batch);
     this.#tell({ type: "append", epoch: this.#epoch, revision, records }, [records]);
     return new Promise((resolve, reject) => void this.#appended.push({ revision, resolve, reject }));
+  }
+
+  copyTo(file: string): Promise<number> {
+    if (this.#gone) return Promise.reject(new StorageError(this.#gone.message));
+    return new Promise((resolve, reject) => {
+      this.#copies.set(file, { resolve, reject });
+      this.#tell({ type: "copy", file });
+    });
   }
 
   close(): Promise<void> {
@@ -143,6 +153,16 @@ class SqliteJournal implements Journal {
         this.#rejectAll(new Kind(message.full ? `the disk of ${this.#file} is full` : `${this.#file} could not be written: ${message.message}`));
         break;
       }
+      case "copied":
+        this.#copies.get(message.file)?.resolve(message.revision);
+        this.#copies.delete(message.file);
+        break;
+      case "not copied": {
+        const Kind = message.full ? StorageFullError : StorageError;
+        this.#copies.get(message.file)?.reject(new Kind(message.full ? `the disk of ${message.file} is full` : `the store could not be copied to ${message.file}: ${message.message}`));
+        this.#copies.delete(message.file);
+        break;
+      }
       case "closed":
         this.#closed!();
         break;
@@ -161,6 +181,8 @@ class SqliteJournal implements Journal {
     this.#gone = error;
     this.#loading?.reject(error);
     this.#rejectAll(new StorageError(error.message));
+    for (const copy of this.#copies.values()) copy.reject(new StorageError(error.message));
+    this.#copies.clear();
     if (this.#closed) return;
     this.#onFatal(error);
   }

@@ -7,7 +7,7 @@ import { pack, unpack } from "./wire.ts";
  * The thread that waits for the disk, so that the event loop need not.
  *
  *   thread → store: part … part, loaded | failed      then   durable | refused …   closed
- *   store → thread: append (a packed batch) …   close
+ *   store → thread: append (a packed batch) …   copy   close
  */
 export type FromWorker =
   | { type: "part"; records: ArrayBuffer }
@@ -17,8 +17,10 @@ export type FromWorker =
   | { type: "durable"; revision: number }
   /** Everything appended in this epoch that was not reported as durable. */
   | { type: "refused"; epoch: number; full: boolean; message: string }
+  | { type: "copied"; file: string; revision: number }
+  | { type: "not copied"; file: string; full: boolean; message: string }
   | { type: "closed" };
-export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "close" };
+export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "copy"; file: string } | { type: "close" };
 export interface StartWorker {
   file: string;
   lockWaitMs: number;
@@ -55,6 +57,8 @@ function serve(database: Database): void {
   /** Appends of this epoch and older build upon something that was refused. */
   let refusedEpoch = -1;
   let idle: NodeJS.Timeout | undefined;
+  let copies = 0;
+  let closing = false;
 
   const commit = (first: ToWorker): void => {
     let message: ToWorker | undefined = first;
@@ -76,22 +80,38 @@ function serve(database: Database): void {
       refusedEpoch = Math.max(refusedEpoch, epoch);
       say({ type: "refused", epoch: refusedEpoch, full: primaryCode(error) === sqlite.full, message: (error as Error).message });
     }
-    if (message?.type === "close") close();
+    if (message && message.type !== "append") receive(message);
+  };
+
+  const copy = (file: string): void => {
+    copies++;
+    database
+      .copyTo(file)
+      .then(
+        (revision) => say({ type: "copied", file, revision }),
+        (error: Error) => say({ type: "not copied", file, full: primaryCode(error) === sqlite.full, message: error.message }),
+      )
+      .finally(() => --copies === 0 && closing && close());
   };
 
   const close = (): void => {
+    closing = true;
+    // SQLite closes no connection that is being copied from.
+    if (copies > 0) return;
     clearTimeout(idle);
     database.close();
     say({ type: "closed" });
     port.close();
   };
 
-  port.on("message", (message: ToWorker) => {
+  const receive = (message: ToWorker): void => {
     if (message.type === "close") return close();
+    if (message.type === "copy") return copy(message.file);
     commit(message);
     idle ??= setTimeout(() => database.checkpointWhenWorthIt(), idleMs);
     idle.refresh();
-  });
+  };
+  port.on("message", receive);
 }
 
 function reasonOf(error: unknown): FailureReason {

@@ -39,6 +39,11 @@ export interface Store {
 
   /** Resolves when everything accepted so far is durable; fails when it was refused. */
   flush(): Promise<void>;
+  /**
+   * Writes everything as it is at one revision, which it gives, into a database file that must not exist, while
+   * reads and writes go on. Fails with a StorageError, and where nothing is durable.
+   */
+  copyTo(file: string): Promise<number>;
   close(): Promise<void>;
 }
 

@@ -24,7 +24,7 @@ export function validateObjectMeta(meta: ObjectMeta, options: { namespaced: bool
 }
 
 /** What an update may not do to metadata. `old` is the stored object's. */
-export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, options: { standardFinalizers?: boolean } = {}, path = "metadata"): FieldError[] {
+export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, options: { standardFinalizers?: boolean; validateName?: NameCheck } = {}, path = "metadata"): FieldError[] {
   // What must hold of every object comes first, then what an update may not change.
   const errors: FieldError[] = meta.generateName ? nameIsPathSegment(meta.generateName, true).map((text) => invalid(`${path}.generateName`, meta.generateName, text)) : [];
   errors.push(...notNegative(`${path}.generation`, meta.generation), ...validateLabels(meta.labels, `${path}.labels`), ...validateAnnotations(meta.annotations, `${path}.annotations`));
@@ -36,6 +36,7 @@ export function validateObjectMetaUpdate(meta: ObjectMeta, old: ObjectMeta, opti
     errors.push(...immutable(`${path}.${field}`, meta[field], old[field]));
   }
   if (options.standardFinalizers) errors.push(...validateStandardFinalizers(meta.finalizers, `${path}.finalizers`));
+  if (options.validateName && meta.generateName) errors.push(...options.validateName(meta.generateName, true).map((text) => invalid(`${path}.generateName`, meta.generateName, text)));
   return errors;
 }
 

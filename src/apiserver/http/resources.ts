@@ -89,7 +89,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       requireVerb(kind, "deletecollection");
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
       const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
-      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _, apiVersion: __, ...item }) => item) }, form);
+      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);
     }
     default:
       throw methodNotAllowed();

@@ -66,7 +66,7 @@ function objectText(kind: Kind, object: KubeObject): string {
 
 /** A value that its schema let pass and its type does not: a quantity, a time, base64. */
 export const unconvertible = (kind: Kind, config: unknown, why: string): StatusError =>
-  unforeseen(`failed to convert new object (${objectText(kind, config as KubeObject)}) to proper version: unable to convert unstructured object to ${gvkText(kind.group, kind.version, kind.kind)}: error decoding from json: ${why}`);
+  unforeseen(`failed to convert new object (${objectText(kind, config as KubeObject)}) to proper version: unable to convert unstructured object to ${gvkText(kind.group, kind.version, kind.kind)}: ${why.startsWith("illegal base64") ? "error decoding from json: " : ""}${why}`);
 
 function checkedConfig(kind: Kind, config: unknown): KubeObject {
   if (config === null) return checkedConfig(kind, {});

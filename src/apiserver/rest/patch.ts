@@ -55,7 +55,7 @@ function converterText(why: string): string {
   if (to!.includes(".") && !/^v1\.[A-Z]\w*(Type|Policy|Mode|Protocol|Effect|Operator)$|^v1\.Protocol$/.test(to!)) return `cannot restore struct from: ${kind}`;
   const target = to!.includes(".") ? "string" : to;
   // What Go converts between, but its decoder does not; anything else it does not even know.
-  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && /^int/.test(target!));
+  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && target!.startsWith("int"));
   return isConvertible ? `cannot convert ${scalar} to ${to}` : `unrecognized type: ${target}`;
 }
 

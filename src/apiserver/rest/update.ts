@@ -3,6 +3,7 @@ import { invalid } from "../../api/field.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { badRequestError, conflictError, invalidError, notFoundError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
+import { nameIsDnsSubdomain } from "../../api/validation/names.ts";
 import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
 import { walk } from "../../api/walker.ts";
 import { type Entry, KeyConflictError } from "../../store/store.ts";
@@ -19,6 +20,9 @@ export type Ownership = "recorded" | "given";
 
 /** "status" writes only the status; undefined everything but. Others (binding, scale) are shaped by their own verbs. */
 export type UpdateTarget = "status" | undefined;
+
+/** Kinds that upstream validates on an update as it does on a creation: with the prefix that made the name. */
+const judgedAnew = new Set(["configmaps", "secrets", "serviceaccounts", "services", "endpoints", "persistentvolumes", "persistentvolumeclaims", "limitranges", "namespaces", "nodes", "ingresses", "ingressclasses", "networkpolicies", "endpointslices", "controllerrevisions", "runtimeclasses", "csinodes", "volumeattachments"]);
 
 // A patch without resourceVersion is tried again on the newest object this often. Source: handlers/patch.go.
 export const conflictRetries = 5;
@@ -110,7 +114,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   const errors =
     target === "status"
       ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && kind.resource !== "cronjobs" }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
-      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) }), ...(kind.validate?.(object, old) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind), ...(judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) }), ...(kind.validate?.(object, old) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
   if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
   await admission.validate(request);

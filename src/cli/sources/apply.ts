@@ -35,7 +35,7 @@ export function goJson(value: unknown): string {
  * Creates the object, or brings a changed one up to date with a three-way merge (last applied, wanted, present):
  * what the file no longer names is removed, what others set is kept.
  */
-export async function apply(client: Client, resource: GroupVersionResource, namespace: string | undefined, object: KubeObject): Promise<Outcome> {
+export async function apply(client: Client, resource: GroupVersionResource, namespace: string | undefined, object: KubeObject, dryRun = false): Promise<Outcome> {
   const annotation = lastApplied(object, namespace);
   const wanted: KubeObject = { ...object, metadata: { ...object.metadata, ...(namespace !== undefined && { namespace }), annotations: { ...object.metadata.annotations, [lastAppliedAnnotation]: annotation } } };
   const fieldManager = "kubectl-client-side-apply";
@@ -44,14 +44,14 @@ export async function apply(client: Client, resource: GroupVersionResource, name
     throw error;
   });
   if (!present) {
-    await client.create(resource, namespace, wanted, { fieldManager });
+    await client.create(resource, namespace, wanted, { fieldManager, dryRun });
     return "created";
   }
   const before = present.metadata.annotations?.[lastAppliedAnnotation];
   if (before === annotation) return "unchanged";
   const patch = threeWay(before === undefined ? {} : (JSON.parse(before) as unknown), wanted, present);
   if (patch === undefined) return "unchanged";
-  await client.patch(resource, namespace, object.metadata.name, patch, { type: "merge", fieldManager });
+  await client.patch(resource, namespace, object.metadata.name, patch, { type: "merge", fieldManager, dryRun });
   return "configured";
 }
 

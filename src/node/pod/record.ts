@@ -32,6 +32,8 @@ export interface ContainerRecord {
   /** After a failed start (image, configuration): not before this time. */
   retryAtMs: number | undefined;
   retries: number;
+  /** The program is being restarted in place for new code: the pod goes on, whatever its containers show meanwhile. */
+  reloading: boolean;
 }
 
 /** "ephemeral": added to a running pod by `kubectl debug`; runs once and counts for nothing. */
@@ -67,6 +69,7 @@ export function newRecord(name: string, role: Role, image: string): ContainerRec
     backoff: undefined,
     retryAtMs: undefined,
     retries: 0,
+    reloading: false,
   };
 }
 

@@ -7,6 +7,7 @@ import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import { LogWriter } from "../logs/write.ts";
 import type { Image } from "../images/image.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
+import { drained } from "../reload/drain.ts";
 import { OutputHub } from "../streams/hub.ts";
 import { askProbe, type Target } from "./ask.ts";
 import { runHook } from "./hooks.ts";
@@ -33,6 +34,10 @@ export interface RunnerHost {
 const minimumGraceMs = 2000;
 /** The CPU quota begins at first Ready, or after this long. */
 const unthrottledMs = 30_000;
+/** A program without a readiness probe has proved itself when it has run this long after a reload. */
+const trialMs = 10_000;
+/** What stop() is told by a reload: no Event of its own. */
+const reloadStop = "\0reload";
 const restartRetry = { baseMs: 10_000, maxMs: 300_000 } as const;
 
 /** Runs one container of a pod: one process after the other, with its log, probes and hooks. */
@@ -51,6 +56,10 @@ export class ContainerRunner {
   #cpuTimer: Timer | undefined;
   #abortHooks = new AbortController();
   #spec: Container;
+  /** Why the program is being restarted in place, from the request until its successor runs. */
+  #reload: string | undefined;
+  /** The program was started by a reload and has not proved itself yet. */
+  #onTrial: string | undefined;
 
   constructor(ctx: NodeContext, host: RunnerHost, container: Container, record: ContainerRecord) {
     this.#ctx = ctx;
@@ -84,12 +93,13 @@ export class ContainerRunner {
       const spec = await this.#host.specify(container, image);
       const sandbox = this.#host.sandbox;
       if (!sandbox) throw new ContainerError("CreateContainerError", "the pod's sandbox is gone");
-      const incarnation = record.terminated || record.last ? record.restartCount + 1 : record.restartCount;
+      // A reload in place is no restart that anybody should count: its log goes on in the same file.
+      const incarnation = record.terminated || (record.last && this.#reload === undefined) ? record.restartCount + 1 : record.restartCount;
       const words = this.#terminationMount(container);
       const mounts = [...spec.mounts, words];
       // Without mounts a program must be told where its files really lie; naming the path is how.
       const env = this.#ctx.sandbox.mode === "plain" ? { ...spec.env, WHERRY_TERMINATION_LOG: words.target } : spec.env;
-      this.#event("Normal", "Created", `Created container: ${container.name}`);
+      if (this.#reload === undefined) this.#event("Normal", "Created", `Created container: ${container.name}`);
       const process = await sandbox.startContainer({ ...spec, env, mounts });
       this.#began(process, image, incarnation);
     } catch (error) {
@@ -97,6 +107,7 @@ export class ContainerRunner {
     }
     this.#host.changed();
     if (this.process && record.hookPending) await this.#postStart();
+    if (this.#reloadNext !== undefined) void this.reload(this.#reloadNext);
   }
 
   async #pull(container: Container): Promise<Image> {
@@ -107,6 +118,8 @@ export class ContainerRunner {
       this.#event("Normal", "Pulling", `Pulling image ${name}`);
       throw error;
     });
+    // One Event a reload is enough: an object that is talked about too much is not heard any more.
+    if (this.#reload !== undefined) return image;
     this.#event("Normal", "Pulled", `Container image ${name} already present on machine`);
     for (const { type, reason, message } of image.notices) this.#event(type, reason, message);
     return image;
@@ -140,13 +153,16 @@ export class ContainerRunner {
     record.ready = this.#spec.readinessProbe === undefined;
     record.hookPending = this.#spec.lifecycle?.postStart !== undefined;
     record.activity = "running";
+    record.reloading = record.hookPending && record.reloading;
+    this.#onTrial = this.#reload;
     this.process = process;
     this.#image = image;
     this.#abortHooks = new AbortController();
     const log = new LogWriter(join(this.#host.dir, "logs", container.name), incarnation, this.#ctx.clock);
     log.pump(process.stdout, "stdout", (chunk) => this.output.write("stdout", chunk));
     if (process.stderr !== process.stdout) log.pump(process.stderr, "stderr", (chunk) => this.output.write("stderr", chunk));
-    this.#event("Normal", "Started", `Started container ${container.name}`);
+    if (this.#reload === undefined) this.#event("Normal", "Started", `Started container ${container.name}`);
+    this.#reload = undefined;
     this.#exited = process.exited.then((exit) => this.#ended(exit, log));
     this.#cpuTimer = this.#ctx.clock.setTimer(unthrottledMs, () => process.applyCpuLimit());
     if (!record.hookPending) this.#startProbes();
@@ -156,6 +172,7 @@ export class ContainerRunner {
   #failedToStart(error: unknown): void {
     const { record } = this;
     record.activity = "idle";
+    this.#reload = undefined;
     const reason = error instanceof ContainerError || error instanceof SandboxRefusal ? error.reason : "RunContainerError";
     const message = error instanceof Error ? error.message : String(error);
     const pulling = reason === "ErrImagePull";
@@ -205,6 +222,7 @@ export class ContainerRunner {
     }
     if (this.process !== incarnation || record.activity === "idle") return;
     record.hookPending = false;
+    record.reloading = false;
     if (record.activity === "running") this.#startProbes();
     this.#host.readinessChanged();
     this.#host.changed();
@@ -241,7 +259,10 @@ export class ContainerRunner {
     const { record } = this;
     if (loop.kind === "readiness") {
       record.ready = success;
-      if (success) this.process?.applyCpuLimit();
+      if (success) {
+        this.process?.applyCpuLimit();
+        this.#onTrial = undefined;
+      }
       this.#host.readinessChanged();
     } else if (success && loop.kind === "startup") {
       record.started = true;
@@ -270,13 +291,16 @@ export class ContainerRunner {
     if (!process || record.activity === "idle" || record.activity === "starting") return;
     const nowMs = this.#ctx.clock.now();
     if (record.activity === "stopping") {
+      this.#reload = undefined;
       this.#killBy(nowMs + graceMs);
       if (!hooks) this.#abortHooks.abort();
       return await this.#exited;
     }
     record.activity = "stopping";
+    // Whoever else stops it, means it to end.
+    if (message !== reloadStop) this.#reload = undefined;
     for (const loop of this.#probes) if (loop.kind !== "readiness") loop.stop();
-    this.#event("Normal", "Killing", message);
+    if (message !== reloadStop) this.#event("Normal", "Killing", message);
     this.#host.changed();
     this.#killBy(nowMs + graceMs);
     const preStop = this.#spec.lifecycle?.preStop;
@@ -296,6 +320,47 @@ export class ContainerRunner {
     await this.#exited;
   }
 
+  // ---- reload -------------------------------------------------------------------------------------------------
+
+  /**
+   * Restarts the program in place because its code changed: traffic is led away first, requests under way are let
+   * finish, no preStop hook runs. One that waits for its back-off starts at once. Nothing happens to one that ends.
+   */
+  async reload(why: string): Promise<void> {
+    const { record, process } = this;
+    this.#reloadNext = undefined;
+    if (record.activity === "stopping") return;
+    if (record.activity === "starting") {
+      // It may have read the old code already.
+      this.#reloadNext = why;
+      return;
+    }
+    const again = this.#reload !== undefined;
+    this.#reload = why;
+    if (again) return;
+    this.#event("Normal", "Reloading", `${why}: restarting container ${this.container.name} in place`);
+    record.backoff = undefined;
+    record.retryAtMs = undefined;
+    if (record.activity === "idle") return this.#host.changed();
+    record.reloading = true;
+    for (const loop of this.#probes) loop.stop();
+    record.ready = false;
+    this.#host.readinessChanged();
+    this.#host.changed();
+    await drained(process!.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock);
+    if (this.process === process && record.activity === "running") await this.stop({ graceMs: this.#graceMs(), message: reloadStop, hooks: false });
+  }
+  #reloadNext: string | undefined;
+
+  /** A program that a reload started has ended before it was Ready: its last words go where people look. */
+  async #reloadFailed(exit: ContainerExit, log: LogWriter): Promise<void> {
+    const why = this.#onTrial;
+    this.#onTrial = undefined;
+    if (why === undefined || (this.#spec.readinessProbe === undefined && this.#ctx.clock.now() - this.record.startedAtMs! > trialMs)) return;
+    const words = (await log.tail(700).catch(() => "")).trim();
+    this.#event("Warning", "ReloadFailed", `${why}, and container ${this.container.name} exited with code ${exit.exitCode} before it was Ready${words && `:\n${words}`}`);
+  }
+
   #killBy(atMs: number, later = false): void {
     if (atMs >= this.#killAtMs && !later) return;
     this.#killAtMs = atMs;
@@ -306,6 +371,7 @@ export class ContainerRunner {
 
   async #ended(exit: ContainerExit, log: LogWriter): Promise<void> {
     const { record } = this;
+    const wasRunning = record.activity === "running";
     for (const loop of this.#probes.splice(0)) loop.stop();
     this.#killTimer?.cancel();
     this.#cpuTimer?.cancel();
@@ -317,8 +383,12 @@ export class ContainerRunner {
     // The sandbox ends what the program left behind; where it cannot (plain mode), a stray child holding the pipe
     // must not hold up the pod.
     await Promise.race([log.close(), delay(this.#ctx.clock, 2000)]);
+    const reload = this.#reload;
+    if (reload === undefined && wasRunning) await this.#reloadFailed(exit, log);
     const message = await terminationMessage(this.#spec, exit.exitCode, this.#terminationFile, (bytes) => log.tail(bytes)).catch(() => "");
-    record.terminated = {
+    if (reload !== undefined) record.waiting = { reason: "Reloading", message: reload };
+    else record.reloading = false;
+    record.terminated = reload !== undefined ? undefined : {
       exitCode: exit.exitCode,
       reason: exit.oomKilled ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error",
       ...(message !== "" && { message }),

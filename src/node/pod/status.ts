@@ -108,7 +108,7 @@ function podPhase({ pod, records, failure, terminal }: StatusInput): NonNullable
     const failedInit = records.some((record) => record.role === "init" && record.terminated?.exitCode !== 0 && record.terminated !== undefined && policyOf(pod, record) === "Never");
     return !failedInit && mains.every((record) => record.terminated?.exitCode === 0) ? "Succeeded" : "Failed";
   }
-  if (mains.some(isShownRunning)) return mains.some((record) => !isShownRunning(record) && !record.terminated && !record.last) ? "Pending" : "Running";
+  if (mains.some((record) => isShownRunning(record) || record.reloading)) return mains.some((record) => !isShownRunning(record) && !record.reloading && !record.terminated && !record.last) ? "Pending" : "Running";
   return mains.every((record) => record.terminated ?? record.last) ? "Running" : "Pending";
 }
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Condition, timestamp } from "../../api/meta.ts";
+import { namedFiles, parseReload, reloadAnnotation } from "../../api/reload.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Container, Pod, PodStatus } from "../../api/types.ts";
@@ -121,9 +122,21 @@ export class PodWorker implements RunnerHost {
         void runner.stop({ graceMs: this.#graceMs(), message: `Container ${container.name} definition changed, will be restarted`, hooks: true });
       }
     }
+    this.#reload(before);
     const gates = JSON.stringify(before.status?.conditions) !== JSON.stringify(pod.status?.conditions);
     if (gates) this.readinessChanged();
     this.#sync();
+  }
+
+  /** The code of some containers changed, says whoever wrote the annotation. */
+  #reload(before: Pod): void {
+    const asked = this.pod.metadata.annotations?.[reloadAnnotation];
+    if (asked === undefined || asked === before.metadata.annotations?.[reloadAnnotation] || this.#ending || isOver(this.pod, this.#records)) return;
+    const { containers, files } = parseReload(asked);
+    for (const [name, runner] of this.runners) {
+      if (runner.record.role === "init" || runner.record.role === "ephemeral" || (containers.length > 0 && !containers.includes(name))) continue;
+      void runner.reload(files.length === 0 ? "asked for" : `${namedFiles(files)} changed`);
+    }
   }
 
   /** The object is gone from the API while the pod lived. */

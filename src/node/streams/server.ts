@@ -7,11 +7,12 @@ import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { ContainerRunner } from "../pod/runner.ts";
 import { isRunning } from "../pod/record.ts";
+import type { Frozen } from "../freeze.ts";
 import { readLine } from "./line.ts";
 import { SandboxRefusal } from "../sandbox/sandbox.ts";
 
 /** The first line on a connection of `agent.sock`. */
-export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" }) & { pod?: PodKey };
+export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" } | { op: "freeze"; pods: readonly string[] }) & { pod?: PodKey };
 /** The line that answers it; after `ok` follow frames, or `body` was everything. */
 export type StreamAnswer = { ok: true; body?: unknown } | { ok: false; status: ReturnType<StatusError["toStatus"]> };
 
@@ -19,6 +20,8 @@ export interface StreamTargets {
   /** The runner of a pod's container; undefined pod: not here. */
   find(pod: PodKey, container: string): { pod: boolean; runner: ContainerRunner | undefined };
   usage(): Promise<NodeUsage>;
+  /** Stops all programs of the pods with these uids until `thaw`. */
+  freeze(uids: readonly string[]): Promise<Frozen>;
 }
 
 const requestBytesMax = 256 * 1024;
@@ -73,6 +76,14 @@ export class StreamServer {
         answer({ ok: true, body: await this.#targets.usage() });
         socket.end();
         return;
+      }
+      if (request.op === "freeze") {
+        const frozen = await this.#targets.freeze(request.pods);
+        // For as long as the connection lasts: whoever asked may be killed, and the pods must go on then.
+        socket.once("close", () => frozen.thaw());
+        socket.resume();
+        if (socket.destroyed) return frozen.thaw();
+        return answer({ ok: true, body: { processes: frozen.processes } });
       }
       if (request.op !== "exec" && request.op !== "attach") throw badRequestError(`unknown operation ${JSON.stringify((request as { op?: unknown }).op)}`);
       const { container } = request.options;

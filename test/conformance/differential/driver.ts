@@ -139,7 +139,8 @@ class Connection {
           resolve({ status: response.statusCode!, body: parsed, warnings });
         });
       });
-      request.on("error", reject);
+      // An idle connection may be closed by the server at the moment it is used again.
+      request.on("error", (error: NodeJS.ErrnoException) => (request.reusedSocket && error.code === "ECONNRESET" ? resolve(this.send({ method, path, body, ...(contentType !== undefined && { contentType }) })) : reject(error)));
       request.on("timeout", () => request.destroy(new Error(`${method} ${path}: no answer in 30 s`)));
       request.end(payload);
     });

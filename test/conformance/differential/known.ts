@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Answer, Difference } from "./compare.ts";
 import type { Request } from "./generate.ts";
 
@@ -7,7 +8,17 @@ export interface Known {
   is(request: Request, difference: Difference, ours: Answer, theirs: Answer): boolean;
 }
 
+const isText = (difference: Difference): difference is Difference & { ours: string; theirs: string } => typeof difference.ours === "string" && typeof difference.theirs === "string";
+const bodyText = ({ body }: Request): string => JSON.stringify(body ?? "");
+const pieces = (message: string): string[] => message.replace(/^.*? is invalid: /s, "").replace(/^\[|\]$/g, "").split(", ").sort();
+const mismatch = /cannot unmarshal|unrecognized type|cannot convert|cannot restore|strict decoding error/;
+
 export const known: readonly Known[] = [
   { reason: "a resourceVersion that is no number is a conflict here; upstream answers 500", is: (_, __, ours, theirs) => theirs.status === 500 && ours.status === 409 },
   { reason: "kinds that are stored and not acted on carry a warning of ours", is: (_, { at, ours, theirs }) => at === "warnings" && (ours as string[]).filter((text) => !text.startsWith("Wherry stores this")).length === (theirs as string[]).length && (theirs as string[]).every((text) => (ours as string[]).includes(text)) },
+  { reason: "the mistakes of one object are told in another order; where upstream walks a map, in no order at all", is: (_, difference, ours, theirs) => difference.at === "message" && ours.status === 422 && theirs.status === 422 && isText(difference) && isDeepStrictEqual(pieces(difference.ours), pieces(difference.theirs)) },
+  { reason: "of two values of a wrong type upstream tells the one that comes first in the text it makes of the patched object", is: (request, { at, ours, theirs }) => request.method === "PATCH" && /^(message|details\.causes\[0\]\.message)$/.test(at) && mismatch.test(String(ours)) && mismatch.test(String(theirs)) },
+  { reason: "an empty list is none here from the start; upstream keeps it until it is stored, so a manager may own it and a dry run show it", is: (request, { at }) => at.startsWith('metadata.managedFields') && /\[\]/.test(bodyText(request)) },
+  { reason: "an empty map is none here; upstream tells the two apart while it compares", is: (request, _, ours, theirs) => request.method !== "POST" && ours.status === 200 && theirs.status === 422 && /"parameters":\{\}/.test(bodyText(request)) },
+  { reason: "an object that a PUT or an apply makes does not begin as one that is being deleted", is: (request, { at, ours }) => request.method !== "POST" && /deletion(GracePeriodSeconds|Timestamp)/.test(`${at}${bodyText(request)}`) && ours === undefined },
 ];

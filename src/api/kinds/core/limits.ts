@@ -4,7 +4,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { compareQuantity, parseQuantity, quantityMilliValue } from "../../quantity.ts";
 import { checked, each, immutableText, semanticEqual } from "../../validation/checks.ts";
-import { nameIsDnsSubdomain, qualifiedName } from "../../validation/names.ts";
+import { qualifiedName } from "../../validation/names.ts";
 import { ageOf, createdAt, name, text } from "../columns.ts";
 import { validateQuantityOf } from "./pod/resources.ts";
 import { cannotOvercommit, limitNameErrors, quotaNameErrors, scopeErrors } from "./resourcequota-names.ts";
@@ -107,6 +107,5 @@ export const limitRange: Strategy = {
     }
   },
   validate: validateRange,
-  validateUpdate: ({ metadata }) => (metadata.generateName ? nameIsDnsSubdomain(metadata.generateName, true).map((text) => invalid("metadata.generateName", metadata.generateName, text)) : []),
   columns: [name, createdAt],
 };

@@ -1,0 +1,36 @@
+/**
+ * Asks the node to restart containers of a pod in place, because the code that they run has changed: the same pod,
+ * the same address, no back-off, and not counted as a crash. Written onto the pod by `wherry up`, which watches the
+ * folders; anybody may write it. Each new value is a new request; what it says is for people.
+ */
+export const reloadAnnotation = "wherry.dev/reload";
+
+export interface ReloadRequest {
+  /** Empty: every main container and sidecar. */
+  containers: string[];
+  /** What changed, as people would call it: "src/server.js". */
+  files: string[];
+  /** RFC 3339, to make the value a new one. */
+  at: string;
+}
+
+export function reloadValue(request: ReloadRequest): string {
+  return JSON.stringify(request);
+}
+
+/** What a value asks for; one that is not ours (typed by hand) asks for everything. */
+export function parseReload(value: string): ReloadRequest {
+  const words = (list: unknown) => (Array.isArray(list) ? list.filter((word) => typeof word === "string") : []);
+  try {
+    const { containers, files, at } = JSON.parse(value) as Record<string, unknown>;
+    return { containers: words(containers), files: words(files), at: String(at) };
+  } catch {
+    return { containers: [], files: [], at: value };
+  }
+}
+
+/** "server.js", "server.js and lib/a.js", "server.js and 11 other files". */
+export function namedFiles(files: readonly string[]): string {
+  if (files.length <= 2) return files.join(" and ");
+  return `${files[0]} and ${files.length - 1} other files`;
+}

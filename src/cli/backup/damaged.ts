@@ -1,0 +1,4 @@
+/** What a file holds is not what a backup holds. */
+export class BackupDamaged extends Error {
+  override name = "BackupDamaged";
+}

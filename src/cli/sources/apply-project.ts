@@ -1,0 +1,127 @@
+import { createHash } from "node:crypto";
+import { join, relative, resolve } from "node:path";
+import { type Artifact, artifactKey, artifactsConfigMap } from "../../api/artifacts.ts";
+import type { Client } from "../../api/client.ts";
+import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { resources, systemNamespace } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
+import { WherryError } from "../../base/errors.ts";
+import { readJsonFile, writeFileAtomic } from "../../base/files.ts";
+import { resourceOf } from "../connect.ts";
+import type { Workload } from "../progress.ts";
+import { apply, goJson } from "./apply.ts";
+import type { Manifest } from "./manifests.ts";
+
+/** Tells the node which image is which folder. The whole list is replaced: what is no longer given is forgotten. */
+export async function linkArtifacts(client: Client, artifacts: readonly Artifact[]): Promise<void> {
+  const data = Object.fromEntries(artifacts.map((artifact) => [artifactKey(artifact.image, artifact.tag), JSON.stringify(artifact)]));
+  const object = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: artifactsConfigMap, namespace: systemNamespace }, data };
+  try {
+    await client.create(resources.configMaps, systemNamespace, object);
+  } catch (error) {
+    if (!(error instanceof StatusError) || error.code !== 409) throw error;
+    await client.update(resources.configMaps, systemNamespace, artifactsConfigMap, object);
+  }
+  for (const { image, tag, context } of artifacts) process.stdout.write(`linked  ${image}${tag && `:${tag}`} → ${relative(process.cwd(), context) || "."}\n`);
+}
+
+// Namespaces and definitions first: what follows may live in them.
+const early = (object: KubeObject) => (object.kind === "Namespace" ? 0 : object.kind === "CustomResourceDefinition" ? 1 : 2);
+
+/**
+ * Applies what changed since the last `up` of this data directory; an unchanged file is left alone, so that a
+ * restart does not undo `kubectl scale`. Gives the workloads worth waiting for.
+ */
+export async function applyManifests(client: Client, manifests: readonly Manifest[], dataDir: string, options: { changedOnly?: boolean; before?(): void } = {}): Promise<Workload[]> {
+  const ledger = new Ledger(dataDir);
+  const workloads: Workload[] = [];
+  let applied = 0;
+  const resolved = manifests.map(locate).sort((a, b) => early(a.manifest.object) - early(b.manifest.object));
+  for (const { manifest, resource, namespace, shown, key } of resolved) {
+    const { object } = manifest;
+    const digest = digestOf(manifest);
+    let outcome: string;
+    if (ledger.entries[key] === digest) {
+      if (options.changedOnly) continue;
+      outcome = "as last time";
+    } else {
+      if (applied++ === 0) options.before?.();
+      outcome = await applyOne(client, resource, namespace, manifest, false);
+      ledger.entries[key] = digest;
+      ledger.write();
+    }
+    process.stdout.write(`${shown} ${outcome}\n`);
+    if (["Deployment", "StatefulSet", "DaemonSet"].includes(object.kind)) workloads.push({ resource, namespace: namespace!, name: object.metadata.name, kind: object.kind });
+  }
+  return workloads;
+}
+
+async function applyOne(client: Client, resource: GroupVersionResource, namespace: string | undefined, { object, origin }: Manifest, dryRun: boolean): Promise<string> {
+  try {
+    return await apply(client, resource, namespace, object, dryRun);
+  } catch (error) {
+    if (error instanceof StatusError) throw new WherryError("MANIFEST_INVALID", `${origin}: ${error.message}`, { cause: error });
+    throw error;
+  }
+}
+
+/**
+ * Has the API judge what would be applied, and applies nothing: an error in one manifest must not leave half of a change.
+ * What lives in a namespace that is only to be made cannot be judged yet. Throws MANIFEST_INVALID.
+ */
+export async function judgeManifests(client: Client, manifests: readonly Manifest[], dataDir: string): Promise<void> {
+  const ledger = new Ledger(dataDir);
+  const made = new Set(manifests.filter(({ object }) => object.kind === "Namespace").map(({ object }) => object.metadata.name));
+  for (const { manifest, resource, namespace, key } of manifests.map(locate)) {
+    if (ledger.entries[key] === digestOf(manifest)) continue;
+    try {
+      await applyOne(client, resource, namespace, manifest, true);
+    } catch (error) {
+      const { cause } = error as Error;
+      if (!(cause instanceof StatusError && cause.code === 404 && namespace !== undefined && made.has(namespace))) throw error;
+    }
+  }
+}
+
+/** What `up` applied from which file, kept from one start to the next. */
+class Ledger {
+  readonly #file: string;
+  readonly entries: Record<string, string>;
+  constructor(dataDir: string) {
+    this.#file = join(dataDir, "applied.json");
+    this.entries = readJsonFile<Record<string, string>>(this.#file) ?? {};
+  }
+  write(): void {
+    writeFileAtomic(this.#file, JSON.stringify(this.entries, null, 1));
+  }
+}
+
+/** Makes `up` apply these again should they come back. */
+export function forget(manifests: readonly Manifest[], dataDir: string): void {
+  const ledger = new Ledger(dataDir);
+  for (const manifest of manifests) delete ledger.entries[locate(manifest).key];
+  ledger.write();
+}
+
+const digestOf = ({ object }: Manifest) => createHash("sha256").update(goJson(object)).digest("hex");
+
+export interface Located {
+  manifest: Manifest;
+  resource: GroupVersionResource;
+  namespace: string | undefined;
+  /** "deployment.apps/web". */
+  shown: string;
+  /** The object, whichever file it stands in. */
+  identity: string;
+  /** Its line in the ledger. */
+  key: string;
+}
+
+export function locate(manifest: Manifest): Located {
+  const { object, origin, file } = manifest;
+  const found = resourceOf(object.apiVersion, object.kind);
+  if (!found) throw new WherryError("MANIFEST_INVALID", `${origin}: there is no kind "${object.kind}" in version "${object.apiVersion}"; ensure CRDs are installed first`);
+  const namespace = found.namespaced ? (object.metadata.namespace ?? "default") : undefined;
+  const identity = `${object.apiVersion}/${object.kind}/${namespace ?? ""}/${object.metadata.name}`;
+  return { manifest, resource: found.resource, namespace, shown: `${found.singular}/${object.metadata.name}`, identity, key: `${resolve(file)}#${identity}` };
+}

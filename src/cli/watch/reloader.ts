@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { relative } from "node:path";
+import type { Artifact } from "../../api/artifacts.ts";
+import type { EventRecorder } from "../../api/events.ts";
+import type { HttpClient } from "../../api/http-client.ts";
+import { namedFiles, reloadAnnotation, reloadValue } from "../../api/reload.ts";
+import { resources } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
+import type { Pod } from "../../api/types.ts";
+import { syntaxError } from "./check.ts";
+import { lastWords } from "./last-words.ts";
+import { type Marks, marksOf, patienceMs, type Verdict, verdictOf } from "./verdict.ts";
+
+/** A workload whose pods run changed code; its replicas are reloaded one after the other. */
+interface Queue {
+  name: string;
+  files: Set<string>;
+  artifacts: Set<Artifact>;
+  /** Aborted by the next change: what is waited for then is out of date. */
+  superseded: AbortController;
+  running: Promise<void> | undefined;
+}
+
+/**
+ * Brings pods to the code that their folders hold now: each workload on its own, in each one replica at a time, and the next
+ * only when the one before is Ready again. A replica that does not come up with the new code ends the round, so that the
+ * others go on with the old one; the next change begins a new round, with those that are not Ready.
+ */
+export class Reloader {
+  readonly #client: HttpClient;
+  readonly #events: EventRecorder;
+  readonly #say: (line: string) => void;
+  readonly #queues = new Map<string, Queue>();
+
+  constructor(client: HttpClient, events: EventRecorder, say: (line: string) => void) {
+    this.#client = client;
+    this.#events = events;
+    this.#say = say;
+  }
+
+  /** Resolves when every pod that runs one of the artifacts is done, or the round was given up. */
+  async changed(artifacts: readonly Artifact[], files: readonly string[]): Promise<void> {
+    const [{ items }, broken] = await Promise.all([this.#client.list<Pod>(resources.pods), runByNode(artifacts) ? syntaxError(files) : undefined]);
+    const pods = items.filter((pod) => containersRunning(pod, artifacts).length > 0);
+    if (pods.length === 0) return;
+    const shown = shownFiles(files, artifacts);
+    if (broken !== undefined) {
+      this.#say(`${namedFiles(shown)} changed: not reloaded, because Node cannot read it; the old code goes on\n${indent(broken)}`);
+      for (const pod of pods) this.#events.event({ ...pod, apiVersion: "v1", kind: "Pod" }, "Warning", "ReloadFailed", `${namedFiles(shown)} changed, and cannot be read; the old code goes on:\n${broken}`.slice(0, 1000));
+      return;
+    }
+    const rounds = new Set<Promise<void>>();
+    for (const pod of pods) {
+      const { key, name } = workloadOf(pod);
+      const queue = this.#queues.get(key) ?? { name, files: new Set(), artifacts: new Set(), superseded: new AbortController(), running: undefined };
+      this.#queues.set(key, queue);
+      for (const file of shown) queue.files.add(file);
+      for (const artifact of artifacts) queue.artifacts.add(artifact);
+      queue.superseded.abort();
+      queue.running ??= this.#work(key, queue).finally(() => {
+        queue.running = undefined;
+      });
+      rounds.add(queue.running);
+    }
+    await Promise.all(rounds);
+  }
+
+  async #work(key: string, queue: Queue): Promise<void> {
+    // What else changed in this moment belongs to the same round.
+    await Promise.resolve();
+    while (queue.files.size > 0) {
+      const files = [...queue.files];
+      const artifacts = [...queue.artifacts];
+      queue.files.clear();
+      queue.artifacts.clear();
+      queue.superseded = new AbortController();
+      try {
+        await this.#round(key, queue, artifacts, files);
+      } catch (error) {
+        this.#say(`${queue.name} was not reloaded: ${(error as Error).message}`);
+      }
+    }
+  }
+
+  async #round(key: string, queue: Queue, artifacts: readonly Artifact[], files: string[]): Promise<void> {
+    const { items } = await this.#client.list<Pod>(resources.pods);
+    const pods = items.filter((pod) => workloadOf(pod).key === key && containersRunning(pod, artifacts).length > 0).sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || (a.metadata.name < b.metadata.name ? -1 : 1));
+    const began = performance.now();
+    this.#say(`${namedFiles(files)} changed: reloading ${queue.name}${pods.length > 1 ? ` (${pods.length} replicas, one at a time)` : ""}`);
+    for (const [index, pod] of pods.entries()) {
+      const start = performance.now();
+      const since = new Date();
+      const verdict = await this.#reload(pod, artifacts, files, queue.superseded.signal);
+      const { name } = pod.metadata;
+      if (verdict.kind === "superseded") return;
+      if (verdict.kind === "gone") continue;
+      if (verdict.kind === "ready") {
+        this.#say(`  ✓ ${name}  Ready after ${seconds(start)}`);
+        continue;
+      }
+      const rest = pods.slice(index + 1).filter(isReady).length;
+      const words = await lastWords(this.#client, pod, verdict.container, since);
+      this.#say(`  ✗ ${name}  ${verdict.why}; ${rest > 0 ? `the old code goes on in ${rest} other replica${rest > 1 ? "s" : ""}` : "no other replica serves"}. Save again to try again.${words && `\n${indent(words)}`}`);
+      return;
+    }
+    this.#say(`${queue.name} runs the new code (${seconds(began)})`);
+  }
+
+  async #reload(pod: Pod, artifacts: readonly Artifact[], files: string[], superseded: AbortSignal): Promise<Verdict> {
+    const containers = containersRunning(pod, artifacts);
+    let before: Marks;
+    let version: string | undefined;
+    try {
+      const now = await this.#client.get<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name);
+      before = marksOf(now, containers);
+      const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), at: new Date().toISOString() }) };
+      const asked = await this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" });
+      version = asked.metadata.resourceVersion;
+    } catch (error) {
+      if (error instanceof StatusError && (error.code === 404 || error.code === 409)) return { kind: "gone" };
+      throw error;
+    }
+    const timeout = AbortSignal.timeout(patienceMs(pod, containers));
+    const signal = AbortSignal.any([superseded, timeout]);
+    // Without a probe it is Ready as soon as it runs: it gets a moment to fall over.
+    const unproved = pod.spec!.containers.some(({ name, readinessProbe }) => containers.includes(name) && readinessProbe === undefined);
+    let settle: AbortSignal | undefined;
+    let good: Verdict | undefined;
+    for (;;) {
+      try {
+        const watching = settle ? AbortSignal.any([signal, settle]) : signal;
+        for await (const { type, object } of this.#client.watch<Pod>(resources.pods, { namespace: pod.metadata.namespace!, fieldSelector: `metadata.name=${pod.metadata.name}`, signal: watching, ...(version !== undefined && { resourceVersion: version }) })) {
+          version = object.metadata.resourceVersion;
+          const verdict = type === "DELETED" || object.metadata.uid !== pod.metadata.uid ? ({ kind: "gone" } as const) : verdictOf(object, before);
+          if (verdict?.kind === "ready" && unproved) {
+            good = verdict;
+            settle ??= AbortSignal.timeout(provingMs);
+            break;
+          }
+          if (verdict) return verdict;
+        }
+      } catch (error) {
+        if (superseded.aborted) return { kind: "superseded" };
+        if (settle?.aborted && good) return good;
+        if (timeout.aborted) return { kind: "failed", container: containers[0]!, why: `is not Ready after ${Math.round(patienceMs(pod, containers) / 1000)} s` };
+        if (error instanceof StatusError && error.code === 410) version = undefined;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    }
+  }
+}
+
+const provingMs = 700;
+
+/** Names of the containers of a pod that run one of the artifacts; none when the pod is not to be reloaded. */
+export function containersRunning(pod: Pod, artifacts: readonly Artifact[]): string[] {
+  if (pod.metadata.deletionTimestamp || (pod.spec!.restartPolicy ?? "Always") !== "Always" || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return [];
+  const sidecars = new Set((pod.spec!.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === "Always").map(({ name }) => name));
+  return [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? []).filter(({ name }) => sidecars.has(name))].filter(({ imageID }) => artifacts.some((artifact) => runs(imageID, artifact))).map(({ name }) => name);
+}
+
+/** As the node names an image that is a linked folder: by what it is made of, or an earlier state of that. */
+function runs(imageID: string, artifact: Artifact): boolean {
+  const prefix = `wherry://${artifact.image}@sha256:`;
+  if (!imageID.startsWith(prefix)) return false;
+  return artifact.tag === "" || imageID === prefix + createHash("sha256").update(JSON.stringify(artifact)).digest("hex");
+}
+
+function runByNode(artifacts: readonly Artifact[]): boolean {
+  return artifacts.every(({ entrypoint, cmd }) => /(^|\/)node$/.test([...entrypoint, ...cmd][0] ?? ""));
+}
+
+function workloadOf(pod: Pod): { key: string; name: string } {
+  const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
+  if (!owner) return { key: pod.metadata.uid, name: `pod/${pod.metadata.name}` };
+  if (owner.kind !== "ReplicaSet" || !pod.metadata.labels?.["pod-template-hash"]) return { key: owner.uid, name: `${owner.kind.toLowerCase()}/${owner.name}` };
+  const deployment = owner.name.replace(/-[^-]+$/, "");
+  return { key: `${pod.metadata.namespace}/${deployment}`, name: `deployment/${deployment}` };
+}
+
+function shownFiles(files: readonly string[], artifacts: readonly Artifact[]): string[] {
+  return files.map((file) => {
+    const inside = artifacts.map(({ context }) => relative(context, file)).filter((path) => !path.startsWith(".."));
+    return inside.sort((a, b) => a.length - b.length)[0] ?? relative(process.cwd(), file);
+  });
+}
+
+export const isReady = (pod: Pod) => pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True") ?? false;
+export const indent = (text: string) => text.split("\n").map((line) => `      ${line}`).join("\n");
+const seconds = (since: number) => `${((performance.now() - since) / 1000).toFixed(2)} s`;

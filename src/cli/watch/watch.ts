@@ -1,0 +1,194 @@
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { statSync } from "node:fs";
+import type { Artifact } from "../../api/artifacts.ts";
+import type { Client } from "../../api/client.ts";
+import { createEventRecorder } from "../../api/events.ts";
+import type { HttpClient } from "../../api/http-client.ts";
+import { namedFiles } from "../../api/reload.ts";
+import { StatusError } from "../../api/status.ts";
+import { systemClock } from "../../base/clock.ts";
+import type { ApplyRequest } from "../internal-apply.ts";
+import { followUntilReady } from "../progress.ts";
+import { applyManifests, forget, judgeManifests, linkArtifacts, locate } from "../sources/apply-project.ts";
+import type { Manifest } from "../sources/manifests.ts";
+import { type Project, readProject } from "../sources/project.ts";
+import { FolderWatch } from "./folder.ts";
+import { dockerIgnore, isNoise } from "./ignore.ts";
+import { Reloader } from "./reloader.ts";
+
+export interface WatchInput {
+  client: Client;
+  request: ApplyRequest;
+  project: Project;
+  say(line: string): void;
+  /** Called when every folder is watched. */
+  started(): void;
+}
+
+/** What decides about objects and images, beside code. */
+const configuration = /\.(ya?ml|json|env|properties|conf)$|(^|\/)(Dockerfile[^/]*|[^/]+\.[Dd]ockerfile|Kustomization|\.dockerignore)$/;
+
+/** Watches the folders given to `up` until the parent is gone. */
+export async function watchProject(input: WatchInput): Promise<void> {
+  const watching = new ProjectWatch(input);
+  watching.start();
+  input.started();
+  await new Promise<void>((done) => {
+    process.once("disconnect", done);
+    process.once("SIGTERM", done);
+  });
+  watching.close();
+  // What is under way has nobody left to show it to.
+  process.exit(0);
+}
+
+export class ProjectWatch {
+  readonly #input: WatchInput;
+  readonly #client: HttpClient;
+  readonly #reloader: Reloader;
+  #project: Project;
+  #covers: { artifact: Artifact; covers(path: string): boolean }[] = [];
+  #watches: FolderWatch[] = [];
+  /** Changes of manifests are worked off one after the other; code does not wait for them unless both changed at once. */
+  #applying: Promise<void> = Promise.resolve();
+
+  constructor(input: WatchInput) {
+    this.#input = input;
+    this.#client = input.client as HttpClient;
+    this.#project = input.project;
+    this.#reloader = new Reloader(this.#client, createEventRecorder(input.client, { component: "wherry-up", clock: systemClock }), input.say);
+  }
+
+  start(): void {
+    this.#cover();
+    for (const root of this.#roots()) this.#watch(root);
+  }
+
+  close(): void {
+    for (const watch of this.#watches) watch.close();
+  }
+
+  #cover(): void {
+    this.#covers = this.#project.artifacts.map((artifact) => ({ artifact, covers: coverOf(artifact) }));
+  }
+
+  /** Folders to watch, none inside another; a file that was given is watched by its folder. */
+  #roots(): string[] {
+    const { paths, links } = this.#input.request;
+    const given = [...paths, ...links].map((path) => resolve(path)).map((path) => (statSync(path, { throwIfNoEntry: false })?.isDirectory() ? path : dirname(path)));
+    const all = [...new Set([...given, ...this.#project.artifacts.map(({ context }) => context), ...this.#project.manifests.map(({ file }) => (statSync(file, { throwIfNoEntry: false })?.isDirectory() ? resolve(file) : dirname(resolve(file))))])];
+    return all.filter((path) => !all.some((other) => path !== other && path.startsWith(`${other}/`)));
+  }
+
+  #watch(root: string): void {
+    const watch = new FolderWatch({
+      root,
+      wants: (path, isFolder) => !isNoise(relative(root, path)) && (isFolder || configuration.test(path) || this.#covers.some(({ covers }) => covers(path))),
+      onChange: (files) => void this.#changed(files).catch((error: unknown) => this.#input.say(`not brought up to date: ${(error as Error).message}`)),
+      onPolling: (reason) => this.#input.say(`${relative(process.cwd(), root) || "."} is looked through twice a second: the kernel gives no more watches (${reason}); to lift it: sysctl fs.inotify.max_user_watches=524288`),
+    });
+    this.#watches.push(watch);
+    watch.start();
+  }
+
+  async #changed(files: string[]): Promise<void> {
+    const before = this.#project.artifacts;
+    const touched = new Map<Artifact, Set<string>>();
+    const touch = (artifact: Artifact, named: readonly string[]) => {
+      const set = touched.get(artifact) ?? new Set();
+      for (const file of named) set.add(file);
+      touched.set(artifact, set);
+    };
+    for (const { artifact, covers } of this.#covers) {
+      const mine = files.filter(covers);
+      if (mine.length > 0) touch(artifact, mine);
+    }
+    const configurations = files.filter((file) => configuration.test(file));
+    if (configurations.length > 0) {
+      // Code that was saved together with a manifest is reloaded all the same when the manifest has an error.
+      const applied = (this.#applying = this.#applying.then(() => this.#configure(configurations)));
+      await applied;
+      const same = (a: Artifact, b: Artifact) => a.image === b.image && a.tag === b.tag;
+      for (const artifact of this.#project.artifacts) {
+        const old = before.find((candidate) => same(candidate, artifact));
+        if (!old || JSON.stringify(old) === JSON.stringify(artifact)) continue;
+        for (const which of [old, artifact]) touch(which, touched.get(old) ? [...touched.get(old)!] : configurations);
+      }
+    }
+    // Artifacts that changed by the same files are one reload, so that a pod with two of them restarts once.
+    const groups = new Map<string, { artifacts: Artifact[]; files: string[] }>();
+    for (const [artifact, names] of touched) {
+      const key = [...names].sort().join("\0");
+      const group = groups.get(key) ?? { artifacts: [], files: [...names] };
+      groups.set(key, group);
+      group.artifacts.push(artifact);
+    }
+    await Promise.all([...groups.values()].map((group) => this.#reloader.changed(group.artifacts, group.files)));
+  }
+
+  /** Reads the project anew and brings the stack up to what changed in it. Never rejects: an error is shown, and the rest goes on. */
+  async #configure(files: readonly string[]): Promise<void> {
+    const { request, say } = this.#input;
+    const shown = namedFiles(files.map((file) => relative(process.cwd(), file)));
+    const began = performance.now();
+    try {
+      const next = readProject(request.paths, request.links);
+      const gone = removed(this.#project.manifests, next.manifests);
+      await judgeManifests(this.#client, next.manifests, request.dataDir);
+      if (JSON.stringify(next.artifacts) !== JSON.stringify(this.#project.artifacts)) {
+        say(`${shown} changed`);
+        await linkArtifacts(this.#client, next.artifacts);
+        // The node hears of it by a watch of its own, which is not the one by which it hears of pods.
+        await new Promise((resolve) => setTimeout(resolve, 200));
+      }
+      this.#project = next;
+      this.#cover();
+      const workloads = await applyManifests(this.#client, next.manifests, request.dataDir, { changedOnly: true, before: () => say(`${shown} changed:`) });
+      await this.#forget(gone);
+      // Code goes on being reloaded while a workload rolls out.
+      if (workloads.length > 0) void followUntilReady(this.#client, workloads, process.stdout).then((ready) => ready && say(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s`), () => {});
+    } catch (error) {
+      say(`${shown} changed, and nothing of it was applied: ${(error as Error).message}`);
+    }
+  }
+
+  async #forget(gone: readonly Manifest[]): Promise<void> {
+    const { request, say } = this.#input;
+    if (gone.length === 0) return;
+    forget(gone, request.dataDir);
+    for (const manifest of gone) {
+      const { shown, namespace, resource } = locate(manifest);
+      if (!request.prune) {
+        say(`${shown} is in no manifest any more and goes on; to delete it: kubectl delete ${shown}${namespace === undefined ? "" : ` -n ${namespace}`} (or start \`up\` with --prune)`);
+        continue;
+      }
+      try {
+        await this.#client.delete(resource, namespace, manifest.object.metadata.name, { propagationPolicy: "Background" });
+        say(`${shown} pruned`);
+      } catch (error) {
+        say(error instanceof StatusError && error.code === 404 ? `${shown} was deleted already` : `${shown} not pruned: ${(error as Error).message}`);
+      }
+    }
+  }
+}
+
+/** What stood in a manifest before and stands in none now. */
+function removed(before: readonly Manifest[], now: readonly Manifest[]): Manifest[] {
+  const present = new Set(now.map((manifest) => locate(manifest).identity));
+  return before.filter((manifest) => !present.has(locate(manifest).identity));
+}
+
+/** Whether a file is part of what an artifact's program sees, and no .dockerignore leaves it out. */
+export function coverOf(artifact: Artifact): (path: string) => boolean {
+  const ignored = dockerIgnore(artifact.context, artifact.dockerfile);
+  const sources = artifact.mounts.map(({ contextPath }) => join(artifact.context, contextPath)).filter((source) => !isNoise(relative(artifact.context, source)));
+  return (path) => {
+    const inside = relative(artifact.context, path);
+    if (inside.startsWith("..") || path === artifact.dockerfile || basename(path) === ".dockerignore" || isNoise(inside)) return false;
+    const source = sources.find((candidate) => path === candidate || path.startsWith(candidate.endsWith("/") ? candidate : `${candidate}/`));
+    if (source === undefined) return false;
+    // A folder that is copied by its name is meant, though a .dockerignore names it: a skipped RUN line makes it here (dist).
+    const named = relative(artifact.context, source);
+    return !ignored(inside) || (named !== "" && ignored(named));
+  };
+}

@@ -1,0 +1,33 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { startApi } from "../harness-api.ts";
+import { Driver, type Finding } from "./differential/driver.ts";
+import { sequence } from "./differential/generate.ts";
+import { hasOracle, startOracle } from "./differential/oracle.ts";
+
+/**
+ * The same requests to Wherry and to the real kube-apiserver: generated objects made, read, changed in every way,
+ * spoilt and deleted. Fixed seeds, and one of the day that is printed. Any difference that `known.ts` does not name fails.
+ */
+const sequencesMin = 150;
+const requestsMin = 2000;
+const dayMs = 24 * 3600 * 1000;
+const why = !process.env["WHERRY_CONFORMANCE"] ? "set WHERRY_CONFORMANCE=1 to compare with the real kube-apiserver" : hasOracle() ? false : "the real kube-apiserver is not built: node tools/build-oracle.mjs";
+
+test("the API answers as the real kube-apiserver does", { skip: why, timeout: 1_200_000 }, async (context) => {
+  await using oracle = await startOracle();
+  await using api = await startApi();
+  using driver = new Driver({ url: api.url, ca: api.pki.ca, ...api.pki.admin }, { url: oracle.url, ca: readFileSync(oracle.certificate, "utf8"), headers: { authorization: "Bearer oracle" } });
+  const ofTheDay = 1_000_000 + Math.floor(Date.now() / dayMs) * 1000;
+  context.diagnostic(`seeds 1… and, of this day, ${ofTheDay}…`);
+  const found: Finding[] = [];
+  let sequences = 0;
+  for (; sequences < sequencesMin || driver.sent < requestsMin; sequences++) {
+    const seed = sequences % 5 === 4 ? ofTheDay + sequences : sequences + 1;
+    const finding = await driver.run(sequence(seed));
+    if (finding) found.push(finding);
+  }
+  context.diagnostic(`${driver.sent} requests in ${sequences} sequences: ${found.length} with a difference that is not known`);
+  assert.deepEqual(found.map(({ sequence: { seed, kind }, requests, differences }) => ({ seed, kind, last: requests.at(-1), differences: differences.slice(0, 3) })), []);
+});
