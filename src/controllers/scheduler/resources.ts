@@ -1,5 +1,6 @@
+import { podResources, type PodResourcesSpec, type PodResourcesStatus } from "../../api/pod-resources.ts";
 import { addQuantity, compareQuantity, parseQuantity, type Quantity } from "../../api/quantity.ts";
-import type { Container, Node, Pod } from "../../api/types.ts";
+import type { Node, Pod } from "../../api/types.ts";
 
 /** Amounts by resource name: "cpu", "memory", "ephemeral-storage", extended ones. */
 export type Amounts = Map<string, Quantity>;
@@ -8,39 +9,16 @@ export function add(into: Amounts, more: Iterable<readonly [string, Quantity]>):
   for (const [name, quantity] of more) into.set(name, into.has(name) ? addQuantity(into.get(name)!, quantity) : quantity);
   return into;
 }
-function raise(into: Amounts, least: Amounts): Amounts {
-  for (const [name, quantity] of least) if (!into.has(name) || compareQuantity(into.get(name)!, quantity) < 0) into.set(name, quantity);
-  return into;
-}
 const amounts = (list: Record<string, unknown> | undefined): Amounts => new Map(Object.entries(list ?? {}).map(([name, value]) => [name, parseQuantity(String(value))]));
-const requestsOf = (container: Container): Amounts => amounts(container.resources?.requests as Record<string, unknown> | undefined);
 
-const remembered = new WeakMap<object, Amounts>();
+const remembered = new WeakMap<Pod, Amounts>();
 
-/**
- * What a pod asks for: the sum of its containers and sidecars, or what one init container needs beside the sidecars
- * started before it, whichever is more; plus overhead. Requests of the pod as a whole go before the sum.
- * Source: k8s.io/component-helpers/resource/helpers.go.
- */
+/** What a pod takes of its node; of one that is being resized, the most of what it asks for and what it has. */
 export function podRequests(pod: Pod): Amounts {
-  const spec = pod.spec as object | undefined;
-  const known = spec && remembered.get(spec);
+  const known = remembered.get(pod);
   if (known) return known;
-  const total: Amounts = new Map();
-  for (const container of (pod.spec?.containers ?? []) as Container[]) add(total, requestsOf(container));
-  const sidecars: Amounts = new Map();
-  const starting: Amounts = new Map();
-  for (const container of (pod.spec?.initContainers ?? []) as Container[]) {
-    if (container.restartPolicy === "Always") {
-      add(total, requestsOf(container));
-      add(sidecars, requestsOf(container));
-      raise(starting, sidecars);
-    } else raise(starting, add(new Map(sidecars), requestsOf(container)));
-  }
-  raise(total, starting);
-  for (const [name, quantity] of amounts((pod.spec as { resources?: { requests?: Record<string, unknown> } } | undefined)?.resources?.requests)) total.set(name, quantity);
-  add(total, amounts(pod.spec?.overhead as Record<string, unknown> | undefined));
-  if (spec) remembered.set(spec, total);
+  const total: Amounts = new Map(Object.entries(podResources((pod.spec ?? {}) as PodResourcesSpec, "requests", { overhead: true, ...(pod.status && { status: pod.status as PodResourcesStatus }) })));
+  remembered.set(pod, total);
   return total;
 }
 

@@ -6,6 +6,7 @@ import { podColumns, podRowConditions } from "./pod/columns.ts";
 import { validateImageSpaces } from "./pod/containers.ts";
 import { defaultPod, mirrorServiceAccount } from "./pod/defaults.ts";
 import { qosClass } from "./pod/qos.ts";
+import { prepareForResize, validateResize } from "./pod/resize.ts";
 import { validatePodAnnotations, validatePodSpec } from "./pod/spec.ts";
 import { validateEphemeralContainersUpdate, validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
 import { podSpecWarnings } from "./pod/warnings.ts";
@@ -53,6 +54,7 @@ export const pod: Strategy = {
       },
       validateUpdate: validateEphemeralContainersUpdate,
     },
+    resize: { prepareForUpdate: prepareForResize, validateUpdate: validateResize },
   },
   warnings: (object, old) => podSpecWarnings("spec", object.spec, object.metadata.labels, old?.spec),
   gracePeriodSeconds(object) {

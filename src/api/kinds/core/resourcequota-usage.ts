@@ -1,5 +1,5 @@
 import type { KubeObject } from "../../meta.ts";
-import { type Amounts, amountsOf, podResources, type PodResourcesSpec } from "../../pod-resources.ts";
+import { type Amounts, amountsOf, podResources, type PodResourcesSpec, type PodResourcesStatus } from "../../pod-resources.ts";
 import { addQuantity, compareQuantity, formatQuantity, parseQuantity, type Quantity, roundUpQuantity, subtractQuantity } from "../../quantity.ts";
 import { labelSelectorOf } from "../../selectors.ts";
 import { qosClass } from "./pod/qos.ts";
@@ -56,7 +56,8 @@ const pods: Measure = {
     const phase = (pod["status"] as { phase?: string } | undefined)?.phase;
     if (phase === "Failed" || phase === "Succeeded") return {};
     const spec = (pod["spec"] ?? {}) as PodResourcesSpec;
-    return computeUsage(podResources(spec, "requests", { overhead: true }), podResources(spec, "limits", { overhead: true }));
+    const options = { overhead: true, status: (pod["status"] ?? {}) as PodResourcesStatus };
+    return computeUsage(podResources(spec, "requests", options), podResources(spec, "limits", options));
   },
   covers: (name) => computeNames.has(name) || name.startsWith("hugepages-") || name.startsWith("requests.hugepages-") || isExtendedRequest(name),
   scope(pod, requirement) {
