@@ -107,16 +107,7 @@ export class Cgroup {
     this.#name = name;
     this.folders = [...new Set(Object.values(root.controllers))].map((folder) => join(folder, name));
     for (const folder of this.folders) mkdirSync(folder, { recursive: true });
-    if (limits.memoryBytes !== undefined) {
-      if (root.version === 1) {
-        this.#write("memory", "memory.limit_in_bytes", limits.memoryBytes);
-        this.#write("memory", "memory.memsw.limit_in_bytes", limits.memoryBytes, true);
-      } else {
-        this.#write("memory", "memory.max", limits.memoryBytes);
-        this.#write("memory", "memory.swap.max", 0, true);
-        this.#write("memory", "memory.oom.group", 1, true);
-      }
-    }
+    if (limits.memoryBytes !== undefined) this.applyMemory(limits.memoryBytes);
     if (limits.pidsMax !== undefined) this.#write("pids", "pids.max", limits.pidsMax);
   }
   #file(controller: Controller, file: string): string | undefined {
@@ -138,6 +129,20 @@ export class Cgroup {
       return path ? readFileSync(path, "latin1") : "";
     } catch {
       return "";
+    }
+  }
+  /** At any time. Throws the kernel's reason, such as EBUSY where what is used cannot be brought below the limit. */
+  applyMemory(bytes: number): void {
+    if (this.#root.version === 1) {
+      // Of memory alone never more than of memory and swap together, at no moment.
+      const rising = bytes > Number(this.#read("memory", "memory.limit_in_bytes"));
+      if (rising) this.#write("memory", "memory.memsw.limit_in_bytes", bytes, true);
+      this.#write("memory", "memory.limit_in_bytes", bytes);
+      if (!rising) this.#write("memory", "memory.memsw.limit_in_bytes", bytes, true);
+    } else {
+      this.#write("memory", "memory.max", bytes);
+      this.#write("memory", "memory.swap.max", 0, true);
+      this.#write("memory", "memory.oom.group", 1, true);
     }
   }
   /** `cpuMillis` thousandths of a core, over the kernel's usual period of 100 ms. */

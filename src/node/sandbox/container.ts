@@ -167,11 +167,14 @@ export class IsolatedContainer implements ContainerProcess {
   #killed = false;
   #overMemory = false;
   #stopWatching: (() => void) | undefined;
+  #limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">;
+  #cpuLimited = false;
 
   constructor(runtime: ContainerRuntime, pod: PodSandboxSpec, spec: ContainerSpec, dir: string) {
     this.hostUid = runtime.tools.isRoot ? pod.hostUid : undefined;
     this.runtime = runtime;
     this.spec = spec;
+    this.#limits = spec.limits;
     this.#dir = dir;
     this.exited = new Promise((resolve) => (this.#resolveExit = resolve));
   }
@@ -223,7 +226,7 @@ export class IsolatedContainer implements ContainerProcess {
     (this.#child!.stdio[2] as Socket).write("go\n");
     await this.#word("started");
     await this.#programRuns(init);
-    if (this.spec.limits.memoryBytes !== undefined && !this.runtime.cgroups?.controllers.memory) this.#stopWatching = this.runtime.watchMemory(this, this.spec.limits.memoryBytes);
+    if (this.spec.limits.memoryBytes !== undefined && !this.runtime.cgroups?.controllers.memory) this.#limitMemory(this.spec.limits.memoryBytes);
   }
   /**
    * A few milliseconds lie between the last word of the start sequence and the program: PID 1 is not yet the init, and the
@@ -325,7 +328,19 @@ export class IsolatedContainer implements ContainerProcess {
     return { cpuNs: counted?.cpuNs ?? walked.cpuNs, memoryBytes: counted?.memoryBytes ?? walked.memoryBytes };
   }
   applyCpuLimit(): void {
-    if (this.spec.limits.cpuMillis !== undefined && !this.#ended) this.cgroup?.applyCpu(this.spec.limits.cpuMillis);
+    this.#cpuLimited = true;
+    if (this.#limits.cpuMillis !== undefined && !this.#ended) this.cgroup?.applyCpu(this.#limits.cpuMillis);
+  }
+  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void {
+    if (this.#ended) return;
+    if (limits.memoryBytes !== undefined && limits.memoryBytes !== this.#limits.memoryBytes) this.#limitMemory(limits.memoryBytes);
+    this.#limits = limits;
+    if (this.#cpuLimited) this.applyCpuLimit();
+  }
+  #limitMemory(bytes: number): void {
+    if (this.runtime.cgroups?.controllers.memory) return this.cgroup!.applyMemory(bytes);
+    this.#stopWatching?.();
+    this.#stopWatching = this.runtime.watchMemory(this, bytes);
   }
   resize(columns: number, rows: number): void {
     if (!this.spec.tty || !this.#init || this.#ended) return;

@@ -120,6 +120,8 @@ export class PlainContainer implements ContainerProcess, Watched {
   #main: ProcessIdentity | undefined;
   #ended: ContainerExit | undefined;
   #overMemory = false;
+  #limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">;
+  #cpuLimited = false;
   #stopWatching: (() => void) | undefined;
   #resolveExit!: (exit: ContainerExit) => void;
 
@@ -131,6 +133,7 @@ export class PlainContainer implements ContainerProcess, Watched {
     this.#mark = Buffer.from(`${containerVariable}=${id}\0`);
     this.#owner = owner;
     this.#cgroup = cgroup;
+    this.#limits = spec.limits;
     this.exited = new Promise((resolve) => (this.#resolveExit = resolve));
   }
 
@@ -147,7 +150,7 @@ export class PlainContainer implements ContainerProcess, Watched {
     this.#main = identify(child.pid!);
     if (this.#main) this.#runtime.record(this.#main);
     const limit = this.#spec.limits.memoryBytes;
-    if (limit !== undefined && !this.#runtime.cgroups?.controllers.memory) this.#stopWatching = this.#runtime.watchMemory(this, limit);
+    if (limit !== undefined && !this.#runtime.cgroups?.controllers.memory) this.#limitMemory(limit);
   }
 
   async #spawn(argv: readonly string[], env: Record<string, string>, wantsStdin: boolean, tty: boolean): Promise<{ child: ChildProcess; stdin: Writable | undefined; stdout: Readable; stderr: Readable }> {
@@ -248,7 +251,19 @@ export class PlainContainer implements ContainerProcess, Watched {
     return { cpuNs: counted?.cpuNs ?? walked.cpuNs, memoryBytes: counted?.memoryBytes ?? walked.memoryBytes };
   }
   applyCpuLimit(): void {
-    if (this.#spec.limits.cpuMillis !== undefined && !this.#ended) this.#cgroup?.applyCpu(this.#spec.limits.cpuMillis);
+    this.#cpuLimited = true;
+    if (this.#limits.cpuMillis !== undefined && !this.#ended) this.#cgroup?.applyCpu(this.#limits.cpuMillis);
+  }
+  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void {
+    if (this.#ended) return;
+    if (limits.memoryBytes !== undefined && limits.memoryBytes !== this.#limits.memoryBytes) this.#limitMemory(limits.memoryBytes);
+    this.#limits = limits;
+    if (this.#cpuLimited) this.applyCpuLimit();
+  }
+  #limitMemory(bytes: number): void {
+    if (this.#runtime.cgroups?.controllers.memory) return this.#cgroup!.applyMemory(bytes);
+    this.#stopWatching?.();
+    this.#stopWatching = this.#runtime.watchMemory(this, bytes);
   }
   resize(columns: number, rows: number): void {
     if (this.#spec.tty && this.#main && !this.#ended) resizeTerminal(this.#main.pid, columns, rows);

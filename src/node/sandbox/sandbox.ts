@@ -109,6 +109,8 @@ export interface ContainerProcess {
   usage(): Promise<{ cpuNs: number; memoryBytes: number }>;
   /** The CPU quota begins at first Ready, so that a 100m service does not take ten seconds to start. */
   applyCpuLimit(): void;
+  /** Other limits for what runs, at once (the CPU quota once it has begun). Throws where the kernel refuses; then nothing of memory changed. */
+  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void;
   resize(columns: number, rows: number): void;
 }
 

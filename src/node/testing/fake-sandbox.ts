@@ -122,10 +122,19 @@ export class FakeProcess implements ContainerProcess {
     return { stdin: undefined, stdout, stderr, exited, resize() {}, kill() {} };
   }
   async usage(): Promise<{ cpuNs: number; memoryBytes: number }> {
-    return { cpuNs: 0, memoryBytes: 0 };
+    return { cpuNs: 0, memoryBytes: this.memoryBytes };
   }
   applyCpuLimit(): void {
     this.cpuLimited = true;
+  }
+  /** What the program was last limited to, when that was changed while it ran. */
+  resized: { memoryBytes?: number; cpuMillis?: number } | undefined;
+  /** Throws to refuse a change. */
+  beforeResize: () => void = () => {};
+  memoryBytes = 0;
+  setLimits(limits: { memoryBytes?: number; cpuMillis?: number }): void {
+    this.beforeResize();
+    this.resized = limits;
   }
   resize(): void {}
 }
