@@ -29,6 +29,7 @@ import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
 import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore } from "./store/sqlite-store.ts";
+import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
 
 /**
@@ -80,9 +81,13 @@ export async function runApi(): Promise<void> {
     const random = systemRandom;
     const registry = createBuiltinRegistry(strategies);
     // A store that lost its thread cannot say what is durable: this process ends, and the next one reads the disk.
-    const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
+    const encryption = access.encryption === undefined ? undefined : await import("./apiserver/encryption/encryption.ts");
+    let transforming: TransformingJournal | undefined;
+    const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, ...(encryption && { transform: new encryption.Encryption(access.encryption!), onTransforming: (journal) => (transforming = journal) }), onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
     const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1", `${serviceNetwork}0.1`, gatewayIP] });
     const store = await opening;
+    if (transforming) encryption!.reportStale(transforming, log.child("encryption"));
+    const following = transforming && access.encryptionReload ? encryption!.followEncryptionFile({ file: access.encryption!, journal: transforming, clock, log: log.child("encryption") }) : undefined;
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     if (access.authentication !== undefined) tokens.structured = (await import("./apiserver/authn/oidc/authenticator.ts")).openStructuredAuthentication({ file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
@@ -154,6 +159,7 @@ export async function runApi(): Promise<void> {
       fairness.close();
       rbac.close();
       api.close();
+      following?.close();
       await store.close();
       await audit?.close();
     };

@@ -43,6 +43,8 @@ export interface StartOptions {
   /** Any free port for everything and nothing outside dataDir touched: what tests want. */
   private?: boolean;
   log?: Log;
+  /** Told when the API answers, which is before pods can run: what needs no pod need not wait. */
+  onApi?: (facts: { apiUrl: string; kubeconfig: string; socketPath: string }) => void;
   /** Told when a step takes time or something restarts. */
   onProgress?: (message: string) => void;
 }
@@ -69,8 +71,9 @@ export interface AccessFiles {
   /** An audit Policy, and where its log goes. Both or none. */
   auditPolicy?: string;
   auditLog?: string;
-  /** An EncryptionConfiguration. */
+  /** An EncryptionConfiguration, and whether it is read again when it changes. */
   encryption?: string;
+  encryptionReload?: boolean;
 }
 
 /** What `wherry` tells `wherry-api` at its start. */
@@ -101,9 +104,13 @@ const defaultApiPort = 6443;
 export const entry = join(dirname(import.meta.dirname), "bin", "wherry.mjs");
 export { lives, lockDataDir, ownerOf, signalOwner };
 
-/** The store of a data directory that nobody owns, for what works on it while the stack is down. Its lock is the caller's. */
-export async function openStore(dataDir: string, log: Log): Promise<Store> {
-  return (await import("./store/sqlite-store.ts")).openSqliteStore({ dataDir, log });
+/**
+ * The store of a data directory that nobody owns, for what works on it while the stack is down. Its lock is the caller's.
+ * Without an EncryptionConfiguration what is encrypted can be copied, not looked at.
+ */
+export async function openStore(dataDir: string, log: Log, encryption?: string): Promise<Store> {
+  const transform = encryption === undefined ? "opaque" : new (await import("./apiserver/encryption/encryption.ts")).Encryption(encryption);
+  return (await import("./store/sqlite-store.ts")).openSqliteStore({ dataDir, log, transform });
 }
 
 /** Starts the whole stack inside this process (as `wherry`) and its children. Throws WherryError; leaves nothing then. */
@@ -152,7 +159,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     settings.apiPort = port.port;
     saveSettings();
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(options.access && { access: options.access }), ...(await sandbox.reserve()) });
-    apiReady.catch(() => {}); // awaited below
+    apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock") }), () => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
     api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP] });

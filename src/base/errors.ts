@@ -6,6 +6,7 @@ export const errorCatalogue = {
   DATA_DIR_LOCKED: { exit: 3, remedy: "Stop the other Wherry (`wherry down`), or give this one its own --data-dir." },
   DATA_DIR_UNREADABLE: { exit: 3, remedy: "Make the folder yours (`chown -R $USER DIR; chmod 700 DIR`), or name another with --data-dir." },
   DATA_DIR_DAMAGED: { exit: 3, remedy: "Restore a backup of the folder, or start empty with `wherry reset`." },
+  DATA_ENCRYPTED: { exit: 3, remedy: "Give the EncryptionConfiguration that holds the key with --encryption-provider-config; nothing was changed." },
   DISK_FULL: { exit: 4, remedy: "Free some space; nothing that was acknowledged is lost, and writes are taken again as soon as there is room." },
   PORT_TAKEN: { exit: 5, remedy: "Stop the program on that port, or choose another with --port." },
   FOLDER_CLOSED: { exit: 10, remedy: "Let others pass through the folder (`chmod o+x FOLDER`), move what lies below it, or run Wherry as its owner instead of root." },

@@ -24,6 +24,7 @@ pods that run it, a changed manifest is applied. Ctrl-C stops everything and kee
     "audit-policy-file": { type: "string", value: "FILE", help: "an audit Policy: which requests are recorded" },
     "audit-log-path": { type: "string", value: "FILE", help: "where they are recorded, as lines of JSON (default: audit.log in the data directory)" },
     "encryption-provider-config": { type: "string", value: "FILE", help: "an EncryptionConfiguration: with which keys Secrets are stored" },
+    "encryption-provider-config-automatic-reload": { type: "boolean", help: "read it again when it changes; looked at every minute" },
     from: { type: "string", value: "FILE", help: "begin with what `wherry backup` wrote; the data directory must be empty" },
     prune: { type: "boolean", help: "delete what a manifest had made when the manifest is removed while `up` watches" },
     "no-watch": { type: "boolean", help: "do not watch the folders: what is saved later is neither reloaded nor applied" },
@@ -42,11 +43,13 @@ export async function run(argv: string[]): Promise<number | void> {
   const dataDir = name !== undefined && values["data-dir"] === undefined ? resolve(`.wherry-${name}`) : dataDirOf(values);
   const isolation = (values["isolation"] as string | undefined) ?? "auto";
   if (!["auto", "isolated", "plain"].includes(isolation)) throw new WherryError("USAGE", `--isolation ${isolation}: must be auto, isolated or plain`);
-  if (values["from"] !== undefined) await restoreFrom(resolve(values["from"] as string), dataDir, [...positionals, ...many("link")].length > 0);
+  const file = (option: string) => (values[option] === undefined ? undefined : resolve(values[option] as string));
+  if (values["from"] !== undefined) await restoreFrom(resolve(values["from"] as string), dataDir, [...positionals, ...many("link")].length > 0, file("encryption-provider-config"));
   if (values["detach"]) return detach(withoutFrom(argv), dataDir);
 
-  const file = (option: string) => (values[option] === undefined ? undefined : resolve(values[option] as string));
-  const access = definedOf({ authentication: file("authentication-config"), auditPolicy: file("audit-policy-file"), auditLog: file("audit-log-path"), encryption: file("encryption-provider-config") });
+  const access: AccessFiles = definedOf({ authentication: file("authentication-config"), auditPolicy: file("audit-policy-file"), auditLog: file("audit-log-path"), encryption: file("encryption-provider-config") });
+  if (values["encryption-provider-config-automatic-reload"]) access.encryptionReload = true;
+  if (access.encryptionReload && access.encryption === undefined) throw new WherryError("USAGE", "--encryption-provider-config-automatic-reload: there is no --encryption-provider-config to read again");
   if (access.auditLog !== undefined && access.auditPolicy === undefined) throw new WherryError("USAGE", "--audit-log-path: nothing is recorded without --audit-policy-file");
 
   const request: ApplyRequest = { dataDir, paths: positionals, links: many("link"), watch: values["no-watch"] !== true, prune: values["prune"] === true };
@@ -106,9 +109,9 @@ export async function run(argv: string[]): Promise<number | void> {
   process.exit(exitCode);
 }
 
-async function restoreFrom(file: string, dataDir: string, hasFolders: boolean): Promise<void> {
+async function restoreFrom(file: string, dataDir: string, hasFolders: boolean, encryption: string | undefined): Promise<void> {
   const { restoreBackup } = await import("./backup/restore.ts");
-  const { description, missing } = await restoreBackup(file, dataDir);
+  const { description, missing } = await restoreBackup(file, dataDir, encryption);
   process.stdout.write(`restored ${file}: written ${description.createdAt} by Wherry ${description.wherry}, objects at revision ${description.revision}\n`);
   for (const { image, context } of missing) process.stdout.write(`  image ${image} was linked to ${context}, which is not here\n`);
   if (missing.length > 0 && !hasFolders) process.stdout.write("  A backup holds no code: give its folder to `wherry up PATH` (or --link PATH) and these pods will start.\n");
@@ -131,7 +134,7 @@ function portOf(text: string, option: string): number {
 }
 
 /** Without what is undefined. */
-const definedOf = (files: Record<keyof AccessFiles, string | undefined>): AccessFiles => Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
+const definedOf = (files: Record<Exclude<keyof AccessFiles, "encryptionReload">, string | undefined>): AccessFiles => Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
 
 /** Starts the same command in a session of its own and waits until it says that it is up, or ends. */
 async function detach(argv: string[], dataDir: string): Promise<number> {

@@ -32,6 +32,7 @@ export class Database {
   readonly #delete: StatementSync;
   readonly #setRevision: StatementSync;
   #bytesSinceCheckpoint = 0;
+  #soiled = false;
 
   /** Opens, or makes, the database. Throws DamagedError and SQLite's errors. */
   constructor(file: string, lockWaitMs: number) {
@@ -79,8 +80,10 @@ export class Database {
   transaction(work: () => void): void {
     this.#db.exec("BEGIN IMMEDIATE");
     try {
+      if (this.#soiled) this.#db.exec("DROP TABLE IF EXISTS scrubbed");
       work();
       this.#db.exec("COMMIT");
+      this.#soiled = false;
     } catch (error) {
       // Some errors (a full disk among them) have ended the transaction already.
       try {
@@ -128,6 +131,27 @@ export class Database {
       for (const rest of ["", "-wal", "-shm", "-journal"]) rmSync(file + rest, { force: true });
       throw error;
     }
+  }
+
+  /** Whether it was scrubbed, and nothing was said against it since. */
+  get isScrubbed(): boolean {
+    return this.#db.prepare("SELECT 1 FROM sqlite_schema WHERE name = 'scrubbed'").get() !== undefined;
+  }
+
+  /**
+   * Writes the file anew with what is in it, so that nothing stays of what was overwritten or deleted: SQLite only
+   * takes such places off its list. Source: sqlite.org/lang_vacuum.html.
+   */
+  scrub(): void {
+    this.#soiled = false;
+    this.#db.exec("VACUUM");
+    this.#db.exec("CREATE TABLE IF NOT EXISTS scrubbed (nothing INTEGER) STRICT");
+    this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    this.#bytesSinceCheckpoint = 0;
+  }
+  /** From the next transaction on, remains may be in it again. */
+  soil(): void {
+    this.#soiled = true;
   }
 
   close(): void {

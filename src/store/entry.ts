@@ -1,4 +1,6 @@
+import { WherryError } from "../base/errors.ts";
 import type { Entry } from "./store.ts";
+import { isEncrypted } from "./transform.ts";
 
 type Parsed = Readonly<Record<string, unknown>>;
 
@@ -25,7 +27,13 @@ export class StoredEntry implements Entry {
     this.touched = true;
     const held = this.#parsed;
     if (held !== undefined && !(held instanceof WeakRef)) return held;
-    return this.#hold(held?.deref() ?? deepFreeze(JSON.parse(this.bytes.toString("utf8")) as Parsed));
+    return this.#hold(held?.deref() ?? deepFreeze(this.#parse()));
+  }
+
+  #parse(): Parsed {
+    // Only in a store that was opened to be copied.
+    if (isEncrypted(this.bytes)) throw new WherryError("DATA_ENCRYPTED", `${this.key} is encrypted, and no EncryptionConfiguration is given`);
+    return JSON.parse(this.bytes.toString("utf8")) as Parsed;
   }
 
   #hold(parsed: Parsed): Parsed {

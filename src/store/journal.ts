@@ -11,6 +11,8 @@ export interface Journal {
   append(batch: readonly JournalRecord[]): Promise<void>;
   /** What is durable at one revision, into a new file of the journal's own kind. Absent: this one has no file. */
   copyTo?(file: string): Promise<number>;
+  /** Whether this key's value lies there otherwise than it would be written now. Absent: none does. */
+  isStale?(key: string): boolean;
   close(): Promise<void>;
 }
 

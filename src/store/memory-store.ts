@@ -156,6 +156,10 @@ class MemoryStore implements Store {
     return this.#fanOut.watch(prefix, fromRevision, watcher);
   }
 
+  isStale(key: string): boolean {
+    return this.#journal.isStale?.(key) ?? false;
+  }
+
   flush(): Promise<void> {
     this.#append();
     return [...this.#appended].at(-1)?.done ?? Promise.resolve();

@@ -4,10 +4,11 @@ import { Worker } from "node:worker_threads";
 import { type Clock, systemClock } from "../base/clock.ts";
 import { type ErrorCode, WherryError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Journal, JournalRecord, Recovered } from "./journal.ts";
+import type { JournalRecord, Recovered } from "./journal.ts";
 import { createMemoryStore } from "./memory-store.ts";
 import type { FailureReason, FromWorker, StartWorker, ToWorker } from "./sqlite-worker.ts";
 import { StorageError, StorageFullError, type Store } from "./store.ts";
+import { asTheyAre, readBy, type ScrubbingJournal, type Transform, TransformingJournal } from "./transform.ts";
 import { pack, unpack } from "./wire.ts";
 
 export interface SqliteStoreOptions {
@@ -19,22 +20,49 @@ export interface SqliteStoreOptions {
    * the last batch then, so the process must end and start anew. Default: throws where nobody catches.
    */
   onFatal?: (error: Error) => void;
+  /**
+   * How values lie in the file. Default: as they are; encrypted ones are refused. "opaque": nobody will look at those
+   * that are encrypted, such as one who copies the file.
+   */
+  transform?: Transform | "opaque";
+  /** Told of the journal when `transform` is given, for one who exchanges it. */
+  onTransforming?: (journal: TransformingJournal) => void;
   /** How long to wait for another process to let go of the file: one that was just killed may still be on its way out. */
   lockWaitMs?: number;
 }
 
 /**
  * Opens the store of a data directory: objects in memory, each write durable in `store.db` before it is answered.
- * Throws WherryError: DATA_DIR_UNREADABLE, DATA_DIR_DAMAGED, DATA_DIR_LOCKED, DISK_FULL.
+ * Throws WherryError: DATA_DIR_UNREADABLE, DATA_DIR_DAMAGED, DATA_DIR_LOCKED, DATA_ENCRYPTED, DISK_FULL.
  */
 export async function openSqliteStore(options: SqliteStoreOptions): Promise<Store> {
   const { dataDir, log, clock = systemClock } = options;
   const began = clock.monotonicMs();
   assertUsable(dataDir);
   const journal = new SqliteJournal({ file: join(dataDir, "store.db"), lockWaitMs: options.lockWaitMs ?? 5_000 }, options.onFatal ?? throwUncaught);
-  const recovered = await journal.load();
-  const store = createMemoryStore({ journal, recovered, log });
+  const loaded = await journal.load();
+  let store: Store;
+  try {
+    store = storeOf(journal, loaded, options);
+  } catch (error) {
+    await journal.close();
+    throw error;
+  }
   log.info("the store is loaded", { objects: store.count(""), revision: store.revision, tookMs: Math.round(clock.monotonicMs() - began) });
+  return store;
+}
+
+function storeOf(journal: SqliteJournal, loaded: Loaded, { dataDir, log, transform, onTransforming }: SqliteStoreOptions): Store {
+  if (transform === "opaque") return createMemoryStore({ journal, recovered: loaded, log });
+  const file = join(dataDir, "store.db");
+  if (!transform) {
+    const store = createMemoryStore({ journal, recovered: readBy(asTheyAre, loaded, file), log });
+    if (loaded.isScrubbed) journal.soil();
+    return store;
+  }
+  const transforming = new TransformingJournal(journal, transform, log, loaded.isScrubbed);
+  const store = createMemoryStore({ journal: transforming, recovered: transforming.recover(loaded, file), log });
+  onTransforming?.(transforming);
   return store;
 }
 
@@ -60,6 +88,10 @@ const failures: Record<FailureReason, { code: ErrorCode; what: string }> = {
   full: { code: "DISK_FULL", what: "cannot be opened because the disk is full" },
 };
 
+interface Loaded extends Recovered {
+  isScrubbed: boolean;
+}
+
 interface Appended {
   readonly revision: number;
   resolve(): void;
@@ -67,7 +99,7 @@ interface Appended {
 }
 
 /** The journal in the thread of `sqlite-worker.ts`. */
-class SqliteJournal implements Journal {
+class SqliteJournal implements ScrubbingJournal {
   readonly #file: string;
   readonly #worker: Worker;
   readonly #onFatal: (error: Error) => void;
@@ -79,7 +111,9 @@ class SqliteJournal implements Journal {
   #closed: (() => void) | undefined;
   /** Under way, by file. */
   readonly #copies = new Map<string, { resolve(revision: number): void; reject(error: Error): void }>();
-  #loading: { parts: ArrayBuffer[]; resolve(recovered: Recovered): void; reject(error: Error): void } | undefined;
+  /** Under way, in order. */
+  readonly #scrubs: { resolve(): void; reject(error: Error): void }[] = [];
+  #loading: { parts: ArrayBuffer[]; resolve(loaded: Loaded): void; reject(error: Error): void } | undefined;
 
   constructor(start: StartWorker, onFatal: (error: Error) => void) {
     this.#file = start.file;
@@ -90,7 +124,7 @@ class SqliteJournal implements Journal {
     this.#worker.on("exit", (code) => this.#end(new Error(`the store's thread ended with code ${code}`)));
   }
 
-  load(): Promise<Recovered> {
+  load(): Promise<Loaded> {
     return new Promise((resolve, reject) => void (this.#loading = { parts: [], resolve, reject }));
   }
 
@@ -108,6 +142,18 @@ class SqliteJournal implements Journal {
       this.#copies.set(file, { resolve, reject });
       this.#tell({ type: "copy", file });
     });
+  }
+
+  scrub(): Promise<void> {
+    if (this.#gone) return Promise.reject(new StorageError(this.#gone.message));
+    return new Promise((resolve, reject) => {
+      this.#scrubs.push({ resolve, reject });
+      this.#tell({ type: "scrub" });
+    });
+  }
+
+  soil(): void {
+    if (!this.#gone) this.#tell({ type: "soil" });
   }
 
   close(): Promise<void> {
@@ -131,7 +177,7 @@ class SqliteJournal implements Journal {
         const { parts, resolve } = this.#loading!;
         this.#loading = undefined;
         // Views into the parts: no copy at start. A part lives on as long as one of its objects is unchanged.
-        resolve({ revision: message.revision, objects: { *[Symbol.iterator]() { for (const part of parts) yield* unpack(part); } } });
+        resolve({ revision: message.revision, isScrubbed: message.isScrubbed, objects: { *[Symbol.iterator]() { for (const part of parts) yield* unpack(part); } } });
         break;
       }
       case "failed": {
@@ -163,6 +209,12 @@ class SqliteJournal implements Journal {
         this.#copies.delete(message.file);
         break;
       }
+      case "scrubbed":
+        this.#scrubs.shift()?.resolve();
+        break;
+      case "not scrubbed":
+        this.#scrubs.shift()?.reject(new StorageError(`${this.#file} could not be written anew: ${message.message}`));
+        break;
       case "closed":
         this.#closed!();
         break;
@@ -183,6 +235,7 @@ class SqliteJournal implements Journal {
     this.#rejectAll(new StorageError(error.message));
     for (const copy of this.#copies.values()) copy.reject(new StorageError(error.message));
     this.#copies.clear();
+    for (const scrub of this.#scrubs.splice(0)) scrub.reject(new StorageError(error.message));
     if (this.#closed) return;
     this.#onFatal(error);
   }

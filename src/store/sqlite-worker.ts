@@ -7,11 +7,11 @@ import { pack, unpack } from "./wire.ts";
  * The thread that waits for the disk, so that the event loop need not.
  *
  *   thread → store: part … part, loaded | failed      then   durable | refused …   closed
- *   store → thread: append (a packed batch) …   copy   close
+ *   store → thread: append (a packed batch) …   copy   scrub   soil   close
  */
 export type FromWorker =
   | { type: "part"; records: ArrayBuffer }
-  | { type: "loaded"; revision: number }
+  | { type: "loaded"; revision: number; isScrubbed: boolean }
   | { type: "failed"; reason: FailureReason; message: string }
   /** All up to this revision. */
   | { type: "durable"; revision: number }
@@ -19,8 +19,10 @@ export type FromWorker =
   | { type: "refused"; epoch: number; full: boolean; message: string }
   | { type: "copied"; file: string; revision: number }
   | { type: "not copied"; file: string; full: boolean; message: string }
+  | { type: "scrubbed" }
+  | { type: "not scrubbed"; message: string }
   | { type: "closed" };
-export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "copy"; file: string } | { type: "close" };
+export type ToWorker = { type: "append"; epoch: number; revision: number; records: ArrayBuffer } | { type: "copy"; file: string } | { type: "scrub" | "soil" | "close" };
 export interface StartWorker {
   file: string;
   lockWaitMs: number;
@@ -50,7 +52,7 @@ function load(database: Database): void {
     if (bytes >= partBytes) send();
   }
   if (records.length > 0) send();
-  say({ type: "loaded", revision: database.revision });
+  say({ type: "loaded", revision: database.revision, isScrubbed: database.isScrubbed });
 }
 
 function serve(database: Database): void {
@@ -59,6 +61,7 @@ function serve(database: Database): void {
   let idle: NodeJS.Timeout | undefined;
   let copies = 0;
   let closing = false;
+  let scrubsWaiting = 0;
 
   const commit = (first: ToWorker): void => {
     let message: ToWorker | undefined = first;
@@ -91,7 +94,27 @@ function serve(database: Database): void {
         (revision) => say({ type: "copied", file, revision }),
         (error: Error) => say({ type: "not copied", file, full: primaryCode(error) === sqlite.full, message: error.message }),
       )
-      .finally(() => --copies === 0 && closing && close());
+      .finally(() => {
+        if (--copies > 0) return;
+        for (; scrubsWaiting > 0; scrubsWaiting--) scrub();
+        if (closing) close();
+      });
+  };
+
+  const scrub = (): void => {
+    // SQLite rewrites no file that is being copied.
+    if (copies > 0) return void scrubsWaiting++;
+    try {
+      database.scrub();
+      say({ type: "scrubbed" });
+    } catch (error) {
+      say({ type: "not scrubbed", message: (error as Error).message });
+    }
+  };
+
+  const soil = (): void => {
+    for (; scrubsWaiting > 0; scrubsWaiting--) say({ type: "not scrubbed", message: "what it holds changed before" });
+    database.soil();
   };
 
   const close = (): void => {
@@ -107,6 +130,8 @@ function serve(database: Database): void {
   const receive = (message: ToWorker): void => {
     if (message.type === "close") return close();
     if (message.type === "copy") return copy(message.file);
+    if (message.type === "scrub") return scrub();
+    if (message.type === "soil") return soil();
     commit(message);
     idle ??= setTimeout(() => database.checkpointWhenWorthIt(), idleMs);
     idle.refresh();

@@ -37,6 +37,9 @@ export interface Store {
    */
   watch(prefix: string, fromRevision: number, watcher: Watcher): Watch;
 
+  /** Whether this key's value is on disk otherwise than it would be written now (encrypted with a former key): worth a write that changes nothing. */
+  isStale(key: string): boolean;
+
   /** Resolves when everything accepted so far is durable; fails when it was refused. */
   flush(): Promise<void>;
   /**

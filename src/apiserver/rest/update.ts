@@ -120,7 +120,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   await admission.validate(request);
 
   // A write that changes nothing is no write: the revision stays, nobody is woken.
-  if (isSame(object, old)) return entry;
+  if (isSame(object, old) && (context.dryRun || !store.isStale(key))) return entry;
   if (context.dryRun) return dryEntry(key, object);
   try {
     await kind.custom?.beforeStore?.(object);

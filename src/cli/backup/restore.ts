@@ -24,7 +24,7 @@ const stagingName = ".restoring";
  * there: on any error the folder is as it was. Throws WherryError DATA_DIR_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_TOO_NEW,
  * DISK_FULL, DATA_DIR_*.
  */
-export async function restoreBackup(file: string, dataDir: string): Promise<Restored> {
+export async function restoreBackup(file: string, dataDir: string, encryption?: string): Promise<Restored> {
   if (existsSync(dataDir)) {
     const names = readdirSync(dataDir).filter((name) => name !== stagingName);
     if (names.length > 0) throw new WherryError("DATA_DIR_NOT_EMPTY", `--from ${file}: the data directory ${dataDir} holds ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}; a backup is restored into an empty one only`);
@@ -38,7 +38,7 @@ export async function restoreBackup(file: string, dataDir: string): Promise<Rest
     await mkdir(staging, { mode: 0o700 });
     const description = await extract(file, staging);
     if (!existsSync(join(staging, "store.db"))) throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: it has no store.db`);
-    const missing = await move(file, staging, description, dataDir);
+    const missing = await move(file, staging, description, dataDir, encryption);
     for (const name of readdirSync(staging)) renameSync(join(staging, name), join(dataDir, name));
     sync(dataDir);
     whole = true;
@@ -112,11 +112,12 @@ function checkPath(path: string): void {
 }
 
 /** Volumes below the former data directory lie below this one now. Gives the folders of code that are not here. */
-async function move(file: string, staging: string, { dataDir: former }: Description, dataDir: string): Promise<Restored["missing"]> {
+async function move(file: string, staging: string, { dataDir: former }: Description, dataDir: string, encryption: string | undefined): Promise<Restored["missing"]> {
   let store: Awaited<ReturnType<typeof openStore>>;
   try {
-    store = await openStore(staging, silentLog);
+    store = await openStore(staging, silentLog, encryption);
   } catch (error) {
+    if (error instanceof WherryError && ["ACCESS_CONFIG_INVALID", "DATA_ENCRYPTED"].includes(error.code)) throw error;
     throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: its store: ${(error as Error).message}`, { cause: error });
   }
   try {
