@@ -10,7 +10,7 @@ import type { NodeAccess } from "../src/api/node.ts";
 import { createBuiltinRegistry } from "../src/api/registry.ts";
 import { resources } from "../src/api/resources.ts";
 import { Aggregator } from "../src/apiserver/aggregation/aggregator.ts";
-import { type Api, createApi } from "../src/apiserver/api.ts";
+import { type Api, type ApiOptions, createApi } from "../src/apiserver/api.ts";
 import type { Audit } from "../src/apiserver/audit/audit.ts";
 import { Tokens } from "../src/apiserver/authn/tokens.ts";
 import { bootstrapRbac } from "../src/apiserver/authz/bootstrap-roles.ts";
@@ -62,10 +62,10 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, ...options }: { node?: NodeAccess; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, api: apiOptions, ...options }: { node?: NodeAccess; api?: Pick<ApiOptions, "serviceNetwork" | "withoutAdmission">; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
-  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }) });
+  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }), ...apiOptions });
   const client = api.client(systemIdentity("test"));
   const pki = await openPki(folder);
   const tokens = new Tokens({ store, clock: systemClock, key: pki.serviceAccountKey });

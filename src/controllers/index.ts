@@ -57,6 +57,8 @@ export interface ControllersOptions {
   signCertificate?: SignCertificate;
   /** GET of what foreign API servers serve: custom and external metrics. */
   rawGet?: RawGet;
+  /** Names of controllers that do not run. For test environments: without "scheduler" pods stay where they are put. */
+  withoutControllers?: readonly string[];
 }
 
 /** To add a controller: write one file, add one line. */
@@ -102,7 +104,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const { client, registry, clock, random } = options;
   const log = options.log.child("controllers");
   const informers = new Informers({ client, clock, random, log });
-  const runners = listControllers(options).map((definition) => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" }));
+  const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map((definition) => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" }));
   const kindOf = (apiVersion: string, name: string) => {
     const [group, version] = apiVersion.includes("/") ? (apiVersion.split("/") as [string, string]) : ["", apiVersion];
     const kind = registry.byKind(group, version, name);
