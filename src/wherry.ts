@@ -44,9 +44,16 @@ export interface StartOptions {
   private?: boolean;
   log?: Log;
   /** Told when the API answers, which is before pods can run: what needs no pod need not wait. */
-  onApi?: (facts: { apiUrl: string; kubeconfig: string; socketPath: string }) => void;
+  onApi?: (facts: ApiFacts) => void;
   /** Told when a step takes time or something restarts. */
   onProgress?: (message: string) => void;
+}
+
+export interface ApiFacts {
+  apiUrl: string;
+  kubeconfig: string;
+  socketPath: string;
+  mode: "isolated" | "plain";
 }
 
 export interface Wherry {
@@ -159,7 +166,8 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     settings.apiPort = port.port;
     saveSettings();
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(options.access && { access: options.access }), ...(await sandbox.reserve()) });
-    apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock") }), () => {}); // awaited below
+    const { mode } = sandbox;
+    apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock"), mode }), () => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
     api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP] });

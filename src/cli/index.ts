@@ -19,4 +19,5 @@ export const verbs: readonly Verb[] = [
   { name: "help", summary: "This page", load: () => import("./help.ts") },
   { name: "internal:api", summary: "", load: () => import("./internal-api.ts") },
   { name: "internal:apply", summary: "", load: () => import("./internal-apply.ts") },
+  { name: "internal:stack", summary: "", load: () => import("./internal-stack.ts") },
 ];

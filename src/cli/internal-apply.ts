@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Artifact } from "../api/artifacts.ts";
 import { WherryError } from "../base/errors.ts";
@@ -23,6 +24,8 @@ export interface ApplyRequest {
   watch?: boolean;
   /** Delete what a manifest that was removed had made. */
   prune?: boolean;
+  /** A test's stack: nobody's kubeconfig is touched, and who asked waits for Ready himself. */
+  isolated?: boolean;
 }
 
 export async function run(argv: string[]): Promise<number> {
@@ -30,11 +33,14 @@ export async function run(argv: string[]): Promise<number> {
   const project = readProject(request.paths, request.links);
   if (request.podUsers) refuseClosed(project.artifacts);
   const client = await connect(request.dataDir, { waitMs: 30_000 });
-  offerContext(join(request.dataDir, "kubeconfig"));
+  if (!request.isolated) offerContext(join(request.dataDir, "kubeconfig"));
   const began = performance.now();
 
+  // What a test applies is applied, also when it was before.
+  if (request.isolated) rmSync(join(request.dataDir, "applied.json"), { force: true });
   if (project.artifacts.length > 0 || request.links.length > 0) await linkArtifacts(client, project.artifacts);
   const workloads = await applyManifests(client, project.manifests, request.dataDir);
+  if (request.isolated) return 0;
   const ready = await followUntilReady(client, workloads, process.stdout);
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
