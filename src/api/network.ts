@@ -75,11 +75,17 @@ export interface HostAddress {
   nodePort?: number;
 }
 
+/**
+ * Whether a pod may get connections. `held`: not now, but in a moment (its program is being restarted in place): a
+ * connection for which nobody else is there waits, instead of being refused.
+ */
+export type Readiness = boolean | "held";
+
 /** The side of the data plane that lives in `wherry` and owns handles and workers. */
 export interface PodNetwork {
   probe(request: ProbeRequest): Promise<ProbeResult>;
   /** Overrides an endpoint's readiness at once, ahead of the next snapshot. Undefined forgets the override. */
-  setReady(ip: string, ready: boolean | undefined): void;
+  setReady(ip: string, ready: Readiness | undefined): void;
   publish(snapshot: NetSnapshot): void;
   hostAddresses(): HostAddress[];
   /** Told when a pod was not let out: `message` is for an Event on the pod with this address. Already limited in number. */

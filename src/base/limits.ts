@@ -44,6 +44,9 @@ export const limits = {
   eventTtlMs: 60 * 60 * 1000,
   /** Open exec, attach and port-forward sessions in all. More: 429. */
   streamsMax: 512,
+  /** How long a connection waits for a program that is being restarted for new code, and how many may for one Service port. Beyond: refused. */
+  heldMs: 15_000,
+  heldConnectionsMax: 1_024,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -20,6 +20,7 @@ import { socketPath } from "../base/socket-path.ts";
 import type { NodeContext, Objects } from "./context.ts";
 import { freeze, type Frozen } from "./freeze.ts";
 import { MachineImages } from "./images/store.ts";
+import { NodeAllocations } from "./pod/allocations.ts";
 import { isRunning } from "./pod/record.ts";
 import { PodWorker } from "./pod/worker.ts";
 import { NodeRegistration } from "./registration.ts";
@@ -94,6 +95,7 @@ class NodeAgent implements Agent {
       objects: this.#objects(),
       images: this.#images,
       uids: this.#uids,
+      allocations: new NodeAllocations(),
       dataDir,
       hostIP: hostAddress(),
       hostPathRoots: options.hostPathRoots,

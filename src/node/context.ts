@@ -4,6 +4,7 @@ import type { ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, S
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ImageStore } from "./images/image.ts";
+import type { NodeAllocations } from "./pod/allocations.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 
 /** What every part of the agent works with; made once in `agent.ts`. */
@@ -16,6 +17,7 @@ export interface NodeContext {
   readonly objects: Objects;
   readonly images: ImageStore;
   readonly uids: Uids;
+  readonly allocations: NodeAllocations;
   readonly dataDir: string;
   /** The node's InternalIP, as pods' status.hostIP shows it. */
   readonly hostIP: string;

@@ -36,6 +36,11 @@ export class FrontDoor {
     this.#server.emit("connection", socket);
   }
 
+  /** Closes the idle connections to a pod that is to get no more requests. */
+  leave(ip: string): void {
+    for (const [name, sockets] of Object.entries(this.#agent.freeSockets)) if (name.startsWith(`${ip}:`)) for (const socket of sockets ?? []) socket.destroy();
+  }
+
   /** The Service that a Host header names: "web.shop.localhost:8088" → shop/web. */
   #route(host: string | undefined): ServicePort | undefined {
     const match = /^([a-z0-9-]+)\.([a-z0-9-]+)\.localhost(?::\d+)?$/i.exec(host ?? "");
@@ -49,11 +54,18 @@ export class FrontDoor {
   #request(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const service = this.#route(incoming.headers.host);
     if (!service) return refuse(outgoing, 404, `no Service answers to ${JSON.stringify(incoming.headers.host ?? "")}; names are SERVICE.NAMESPACE.localhost\n`);
+    this.#forward(service, incoming, outgoing);
+  }
+
+  #forward(service: ServicePort, incoming: IncomingMessage, outgoing: ServerResponse): void {
     const endpoints = service.active;
+    if (service.held && !outgoing.destroyed && service.wait(() => (service.held ? refuse(outgoing, 503, `${service.key} is being restarted for too long\n`) : this.#forward(service, incoming, outgoing)))) return;
+    if (outgoing.destroyed) return;
     if (endpoints.length === 0) return refuse(outgoing, 503, `${service.service.namespace}/${service.service.name} has no ready endpoint\n`);
     const hasBody = incoming.headers["content-length"] !== undefined || incoming.headers["transfer-encoding"] !== undefined;
     const first = service.choose(incoming.socket.remoteAddress ?? "", performance.now());
     const attempts = hasBody ? 1 : Math.min(attemptsMax, endpoints.length);
+    let kept = hasBody ? 0 : 1;
     const attempt = (count: number): void => {
       const endpoint = endpoints[(first + count) % endpoints.length]!;
       const upstream = requestHttp({ host: endpoint.ip, port: endpoint.port, method: incoming.method, path: incoming.url, headers: forwardHeaders(incoming), agent: this.#agent, setHost: false });
@@ -63,7 +75,10 @@ export class FrontDoor {
         outgoing.off("close", gone);
         if (outgoing.destroyed) return;
         if (outgoing.headersSent) outgoing.destroy();
+        // A kept connection that was closed as it was used again says nothing about the endpoint.
+        else if (upstream.reusedSocket && kept-- > 0) attempt(count);
         else if (count + 1 < attempts) attempt(count + 1);
+        else if (!hasBody && service.held) this.#forward(service, incoming, outgoing);
         else refuse(outgoing, 502, `${endpoint.key} did not answer\n`);
       });
       upstream.on("information", (info) => {
@@ -85,6 +100,7 @@ export class FrontDoor {
   #upgrade(incoming: IncomingMessage, client: Duplex, head: Buffer): void {
     client.on("error", () => client.destroy());
     const service = this.#route(incoming.headers.host);
+    if (service?.held && service.wait(() => (service.held || client.destroyed ? client.destroy() : this.#upgrade(incoming, client, head)))) return;
     const endpoint = service?.active.length ? service.active[service.choose(incoming.socket.remoteAddress ?? "", performance.now())] : undefined;
     if (!endpoint) return void client.end(`HTTP/1.1 ${service ? "503 Service Unavailable" : "404 Not Found"}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
     const headers = [...forwardHeaders(incoming), "Connection", "Upgrade", "Upgrade", incoming.headers.upgrade ?? ""];

@@ -1,4 +1,4 @@
-import type { NetSnapshot } from "../api/network.ts";
+import type { NetSnapshot, Readiness } from "../api/network.ts";
 import { hash } from "../policy/balance.ts";
 
 /**
@@ -18,7 +18,7 @@ export interface WorkerInit {
   gatewayIP: string;
   dnsIP: string;
   snapshot: NetSnapshot;
-  overrides: [ip: string, ready: boolean][];
+  overrides: [ip: string, ready: Readiness][];
   hostListeners: HostListener[];
   /** Keys whose handles follow in net/give: not to be bound anew. */
   kept: string[];

@@ -1,5 +1,6 @@
-import type { NetSnapshot, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
+import type { NetSnapshot, Readiness, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
 import { ClientAffinity, rendezvous, RoundRobin } from "../policy/balance.ts";
+import { limits } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 
 export interface Endpoint {
@@ -22,6 +23,9 @@ export class ServicePort {
   port: ServicePortSnapshot;
   /** Endpoints that may get new connections. */
   active: readonly Endpoint[] = [];
+  /** None may, but one will in a moment: connections wait. */
+  held = false;
+  readonly #waiting = new Set<() => void>();
   readonly #turn: RoundRobin;
   #affinity: ClientAffinity | undefined;
 
@@ -33,18 +37,48 @@ export class ServicePort {
   }
 
   /** Readiness by the agent goes before the snapshot's: it is newer. Returns whether anything changed. */
-  refresh(overrides: ReadonlyMap<string, boolean>): boolean {
+  refresh(overrides: ReadonlyMap<string, Readiness>): boolean {
     const { publishNotReadyAddresses, affinitySeconds } = this.service;
     if (affinitySeconds === 0) this.#affinity = undefined;
     else if (this.#affinity) this.#affinity.timeoutMs = affinitySeconds * 1000;
     else this.#affinity = new ClientAffinity(affinitySeconds * 1000, affinityClientsMax);
-    const ready = this.port.endpoints.filter((endpoint) => publishNotReadyAddresses || (overrides.get(endpoint.ip) ?? endpoint.ready));
+    const ready = this.port.endpoints.filter(({ ip, ready }) => publishNotReadyAddresses || (overrides.get(ip) ?? ready) === true);
     const staying = ready.filter((endpoint) => !endpoint.terminating);
     // As kube-proxy: when only terminating endpoints are left that still serve, they are better than none.
     const next = (staying.length > 0 ? staying : ready).map(({ ip, port }) => ({ ip, port, key: `${ip}:${port}` }));
-    const changed = next.length !== this.active.length || next.some((endpoint, i) => endpoint.key !== this.active[i]!.key);
+    const held = next.length === 0 && this.port.endpoints.some(({ ip }) => overrides.get(ip) === "held");
+    const changed = held !== this.held || next.length !== this.active.length || next.some((endpoint, i) => endpoint.key !== this.active[i]!.key);
     if (changed) this.active = next;
+    this.held = held;
+    if (changed && !held) for (const go of [...this.#waiting]) go();
     return changed;
+  }
+
+  /** Somebody answers, or will in a moment: the address does not refuse. */
+  get isOpen(): boolean {
+    return this.active.length > 0 || this.held;
+  }
+
+  /**
+   * While the port is held: calls `go` once when it no longer is, whatever came of it, or when a connection has waited
+   * long enough. False when too many wait already.
+   */
+  wait(go: () => void): boolean {
+    if (this.#waiting.size >= limits.heldConnectionsMax) return false;
+    const once = () => {
+      clearTimeout(timer);
+      if (this.#waiting.delete(once)) go();
+    };
+    const timer = setTimeout(once, limits.heldMs);
+    this.#waiting.add(once);
+    return true;
+  }
+
+  /** The Service is gone. */
+  close(): void {
+    this.active = [];
+    this.held = false;
+    for (const go of [...this.#waiting]) go();
   }
 
   /** Where to begin: index into `active`, which must not be empty. Later attempts go round from there. */
@@ -69,7 +103,7 @@ export class ServicePort {
 export class ServiceTable {
   snapshot: NetSnapshot;
   readonly ports = new Map<string, ServicePort>();
-  readonly overrides = new Map<string, boolean>();
+  readonly overrides = new Map<string, Readiness>();
   readonly #random: Random;
 
   constructor(snapshot: NetSnapshot, random: Random) {
@@ -92,18 +126,22 @@ export class ServiceTable {
         gone.delete(key);
       }
     }
-    for (const key of gone) this.ports.delete(key);
+    for (const key of gone) {
+      this.ports.get(key)!.close();
+      this.ports.delete(key);
+    }
   }
 
   /** Returns the ports whose endpoints changed by it. */
-  setReady(ip: string, ready: boolean | undefined): ServicePort[] {
+  setReady(ip: string, ready: Readiness | undefined): ServicePort[] {
     if (ready === undefined) this.overrides.delete(ip);
     else this.overrides.set(ip, ready);
     return [...this.ports.values()].filter((port) => port.port.endpoints.some((endpoint) => endpoint.ip === ip) && port.refresh(this.overrides));
   }
 
+  /** Whether its name leads there; one that is back in a moment keeps it. */
   isReady(ip: string, ready: boolean): boolean {
-    return this.overrides.get(ip) ?? ready;
+    return (this.overrides.get(ip) ?? ready) !== false;
   }
 }
 

@@ -1,4 +1,4 @@
-import type { HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult } from "../api/network.ts";
+import type { HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Component } from "../base/lifecycle.ts";
@@ -56,7 +56,7 @@ class Supervisor implements NetSupervisor {
   readonly #plan: HostPlan;
   readonly #numbers: Record<string, number>;
   readonly #workers: WorkerProcess[];
-  readonly #overrides = new Map<string, boolean>();
+  readonly #overrides = new Map<string, Readiness>();
   readonly #listeners = new Set<(addresses: HostAddress[]) => void>();
   #snapshot: NetSnapshot = emptySnapshot;
   #lastAddresses = "[]";
@@ -137,7 +137,7 @@ class Supervisor implements NetSupervisor {
     }
   }
 
-  setReady(ip: string, ready: boolean | undefined): void {
+  setReady(ip: string, ready: Readiness | undefined): void {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
     for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });

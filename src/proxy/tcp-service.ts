@@ -29,7 +29,8 @@ export class Connections {
   /** Connects `client` to one of the port's endpoints and pumps until both are done. */
   serve(client: TcpHandle, service: ServicePort): void {
     const endpoints = service.active;
-    if (endpoints.length === 0 || this.count >= this.#max) return resetHandle(client);
+    if (this.count >= this.#max) return resetHandle(client);
+    if (endpoints.length === 0) return this.#hold(client, service);
     client.setNoDelay(true);
     const clientIP = service.hasAffinity ? peerAddress(client) : "";
     const nowMs = service.hasAffinity ? performance.now() : 0;
@@ -48,11 +49,24 @@ export class Connections {
           next();
         } else {
           this.#dialling--;
-          resetHandle(client);
+          this.#hold(client, service);
         }
       });
     };
     next();
+  }
+
+  /** Nobody is there: whether it pays to wait. Connections that wait count as being dialled. */
+  #hold(client: TcpHandle, service: ServicePort): void {
+    this.#dialling++;
+    const goes = service.held && service.wait(() => {
+      this.#dialling--;
+      if (service.held) resetHandle(client);
+      else this.serve(client, service);
+    });
+    if (goes) return;
+    this.#dialling--;
+    resetHandle(client);
   }
 
   join(client: TcpHandle, endpoint: TcpHandle): void {

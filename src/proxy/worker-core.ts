@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { NetSnapshot } from "../api/network.ts";
+import type { NetSnapshot, Readiness } from "../api/network.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
@@ -68,10 +68,12 @@ export class Worker {
     this.#want();
   }
 
-  setReady(ip: string, ready: boolean | undefined): void {
+  setReady(ip: string, ready: Readiness | undefined): void {
     for (const port of this.#table.setReady(ip, ready)) {
-      for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, port.active.length > 0);
+      for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, port.isOpen);
     }
+    // Idle connections would keep a program busy that is about to end, and be cut off under the next request.
+    if (ready !== true) void this.#frontDoor?.then((door) => door.leave(ip));
   }
 
   give(key: string, handle: TcpHandle | UdpHandle, listening: boolean): void {
@@ -110,7 +112,7 @@ export class Worker {
   }
 
   #serve(specs: Map<string, ListenerSpec>, key: string, port: ServicePort, at: Pick<ListenerSpec, "protocol" | "ip" | "port" | "given">): void {
-    const open = port.active.length > 0;
+    const open = port.isOpen;
     if (at.protocol === "TCP") {
       specs.set(key, { ...at, open, accept: (client) => this.#connections.serve(client, port) });
     } else {

@@ -2,7 +2,7 @@ import { flushCompileCache } from "node:module";
 import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../base/channel.ts";
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { createLog } from "../base/log.ts";
-import type { NetSnapshot, ProbeRequest } from "../api/network.ts";
+import type { NetSnapshot, ProbeRequest, Readiness } from "../api/network.ts";
 import { dialTcp } from "./dial.ts";
 import type { OutsideAnswer } from "./dns/server.ts";
 import type { Keeper } from "./listeners.ts";
@@ -37,7 +37,7 @@ channel.on("net/init", (init: WorkerInit) => {
   worker = new Worker(init, keeper, outside, log);
 });
 channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot; hostListeners: HostListener[] }) => worker?.apply(snapshot, hostListeners));
-channel.on("net/ready", ({ ip, ready }: { ip: string; ready: boolean | null }) => worker?.setReady(ip, ready ?? undefined));
+channel.on("net/ready", ({ ip, ready }: { ip: string; ready: Readiness | null }) => worker?.setReady(ip, ready ?? undefined));
 channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
 channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request) }));
 channel.on("net/dial", async ({ ip, port, timeoutMs }: { ip: string; port: number; timeoutMs: number }) => ({ body: null, handle: await dialTcp(ip, port, timeoutMs) }));

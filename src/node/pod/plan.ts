@@ -63,14 +63,14 @@ export function planPod(input: { pod: Pod; records: readonly ContainerRecord[]; 
       }
     }
   } else for (const record of sidecars) consider(record);
-  for (const record of mains) if (!record.terminated || restarts(policy(record), record.terminated.exitCode)) consider(record);
+  for (const record of mains) if (!record.terminated || record.again || restarts(policy(record), record.terminated.exitCode)) consider(record);
   for (const record of records) if (record.role === "ephemeral" && !record.terminated) consider(record);
   return plan;
 }
 
 /** True when nothing of the pod will run again: main containers ended for good, or an init container failed for good. */
 export function isOver(pod: Pod, records: readonly ContainerRecord[]): boolean {
-  const ended = (record: ContainerRecord) => record.activity === "idle" && record.terminated !== undefined && !restarts(policyOf(pod, record), record.terminated.exitCode);
+  const ended = (record: ContainerRecord) => record.activity === "idle" && record.terminated !== undefined && !record.again && !restarts(policyOf(pod, record), record.terminated.exitCode);
   if (records.some((record) => record.role === "init" && ended(record) && record.terminated!.exitCode !== 0)) return true;
   const mains = records.filter((record) => record.role === "main");
   return mains.length > 0 && mains.every(ended);

@@ -29,6 +29,7 @@ export class ProbeLoop {
   #stopped = false;
   #eagerDelayMs: number = eagerMs.first;
   #eagerUntilMs = 0;
+  #atOnce = false;
   /** The first period's refusals count for nothing. */
   #countsFromMs = 0;
 
@@ -44,13 +45,17 @@ export class ProbeLoop {
     return Math.max(1, this.#probe.periodSeconds ?? 10) * 1000;
   }
 
-  /** Begins `initialDelaySeconds` after the container's start. */
-  start(containerStartedMs: number): void {
+  /**
+   * Begins `initialDelaySeconds` after the container's start. `atOnce`: after a reload, which somebody waits for; it is asked
+   * from the beginning, again and again whatever it answers, and failures count when they would have otherwise.
+   */
+  start(containerStartedMs: number, atOnce = false): void {
     const dueMs = containerStartedMs + (this.#probe.initialDelaySeconds ?? 0) * 1000;
     const firstAskMs = Math.max(dueMs, this.#clock.now());
+    this.#atOnce = atOnce && this.kind !== "liveness";
     this.#eagerUntilMs = firstAskMs + Math.max(this.#periodMs, eagerMs.atLeast);
     this.#countsFromMs = firstAskMs + this.#periodMs;
-    this.#schedule(Math.max(0, dueMs - this.#clock.now()));
+    this.#schedule(this.#atOnce ? 0 : Math.max(0, dueMs - this.#clock.now()));
   }
   stop(): void {
     this.#stopped = true;
@@ -80,7 +85,8 @@ export class ProbeLoop {
   }
 
   #isEager(outcome: ProbeOutcome): boolean {
-    return !outcome.success && this.kind !== "liveness" && !this.#probe.exec && this.#result !== true && /connection refused/.test(outcome.output) && this.#clock.now() < this.#eagerUntilMs;
+    if (outcome.success || this.kind === "liveness" || this.#result === true || this.#clock.now() >= this.#eagerUntilMs) return false;
+    return this.#atOnce || (!this.#probe.exec && /connection refused/.test(outcome.output));
   }
 
   #count(outcome: ProbeOutcome): void {

@@ -32,8 +32,14 @@ export interface ContainerRecord {
   /** After a failed start (image, configuration): not before this time. */
   retryAtMs: number | undefined;
   retries: number;
+  /** Of the program that runs: what it was started with or resized to since. */
+  resources: Container["resources"];
+  /** It was ended to be started anew, whatever the pod's policy says of an end. */
+  again: boolean;
   /** The program is being restarted in place for new code: the pod goes on, whatever its containers show meanwhile. */
   reloading: boolean;
+  /** From the reload until the new program is Ready, has failed, or has taken too long: connections wait for it. */
+  held: boolean;
 }
 
 /** "ephemeral": added to a running pod by `kubectl debug`; runs once and counts for nothing. */
@@ -69,7 +75,10 @@ export function newRecord(name: string, role: Role, image: string): ContainerRec
     backoff: undefined,
     retryAtMs: undefined,
     retries: 0,
+    resources: undefined,
+    again: false,
     reloading: false,
+    held: false,
   };
 }
 

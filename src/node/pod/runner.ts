@@ -3,11 +3,12 @@ import { chownSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Container, Pod, Probe } from "../../api/types.ts";
 import { delay, type Timer } from "../../base/clock.ts";
+import { limits } from "../../base/limits.ts";
 import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import { LogWriter } from "../logs/write.ts";
 import type { Image } from "../images/image.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
-import { drained } from "../reload/drain.ts";
+import { drained, listensAgain } from "../reload/drain.ts";
 import { OutputHub } from "../streams/hub.ts";
 import { askProbe, type Target } from "./ask.ts";
 import { runHook } from "./hooks.ts";
@@ -36,6 +37,10 @@ const minimumGraceMs = 2000;
 const unthrottledMs = 30_000;
 /** A program without a readiness probe has proved itself when it has run this long after a reload. */
 const trialMs = 10_000;
+/** Who edits code waits for it: a program may take this long to end, whatever its pod's grace is. */
+const reloadGraceMs = 5_000;
+/** New code may listen elsewhere than the old: then it counts as Ready after this long, as it would without a probe. */
+const listenMs = 5_000;
 /** What stop() is told by a reload: no Event of its own. */
 const reloadStop = "\0reload";
 const restartRetry = { baseMs: 10_000, maxMs: 300_000 } as const;
@@ -101,6 +106,7 @@ export class ContainerRunner {
       const env = this.#ctx.sandbox.mode === "plain" ? { ...spec.env, WHERRY_TERMINATION_LOG: words.target } : spec.env;
       if (this.#reload === undefined) this.#event("Normal", "Created", `Created container: ${container.name}`);
       const process = await sandbox.startContainer({ ...spec, env, mounts });
+      record.resources = container.resources;
       this.#began(process, image, incarnation);
     } catch (error) {
       this.#failedToStart(error);
@@ -145,6 +151,7 @@ export class ContainerRunner {
     record.waiting = undefined;
     record.retries = 0;
     record.restartCount = incarnation;
+    record.again = false;
     record.startedAtMs = nowMs;
     record.image = this.#spec.image ?? "";
     record.imageID = image.id;
@@ -155,6 +162,9 @@ export class ContainerRunner {
     record.activity = "running";
     record.reloading = record.hookPending && record.reloading;
     this.#onTrial = this.#reload;
+    // Without a probe it would count as Ready before it listens, and the connections that wait would be refused.
+    const listened = this.#onTrial !== undefined && record.ready ? this.#listened : new Set<number>();
+    record.ready &&= listened.size === 0;
     this.process = process;
     this.#image = image;
     this.#abortHooks = new AbortController();
@@ -166,6 +176,8 @@ export class ContainerRunner {
     this.#exited = process.exited.then((exit) => this.#ended(exit, log));
     this.#cpuTimer = this.#ctx.clock.setTimer(unthrottledMs, () => process.applyCpuLimit());
     if (!record.hookPending) this.#startProbes();
+    if (listened.size > 0) void this.#untilListening(listened, process);
+    else if (record.ready) this.#release();
     this.#host.readinessChanged();
   }
 
@@ -173,6 +185,7 @@ export class ContainerRunner {
     const { record } = this;
     record.activity = "idle";
     this.#reload = undefined;
+    this.#release();
     const reason = error instanceof ContainerError || error instanceof SandboxRefusal ? error.reason : "RunContainerError";
     const message = error instanceof Error ? error.message : String(error);
     const pulling = reason === "ErrImagePull";
@@ -252,7 +265,7 @@ export class ContainerRunner {
       failure: (output) => this.#event("Warning", "Unhealthy", `${kind[0]!.toUpperCase()}${kind.slice(1)} probe failed: ${output}`),
     });
     this.#probes.push(loop);
-    loop.start(this.record.startedAtMs!);
+    loop.start(this.record.startedAtMs!, this.#onTrial !== undefined);
   }
 
   #probeChanged(loop: ProbeLoop, probe: Probe, success: boolean): void {
@@ -262,6 +275,7 @@ export class ContainerRunner {
       if (success) {
         this.process?.applyCpuLimit();
         this.#onTrial = undefined;
+        this.#release();
       }
       this.#host.readinessChanged();
     } else if (success && loop.kind === "startup") {
@@ -320,6 +334,13 @@ export class ContainerRunner {
     await this.#exited;
   }
 
+  /** Ends the program and has it started anew with what the spec says now; no back-off, whatever the policy. */
+  restart(message: string): void {
+    if (this.record.activity !== "running") return;
+    this.record.again = true;
+    void this.stop({ graceMs: this.#graceMs(), message, hooks: true });
+  }
+
   // ---- reload -------------------------------------------------------------------------------------------------
 
   /**
@@ -343,14 +364,42 @@ export class ContainerRunner {
     record.retryAtMs = undefined;
     if (record.activity === "idle") return this.#host.changed();
     record.reloading = true;
+    record.held = true;
+    this.#holdTimer?.cancel();
+    this.#holdTimer = this.#ctx.clock.setTimer(limits.heldMs, () => this.#release());
     for (const loop of this.#probes) loop.stop();
     record.ready = false;
     this.#host.readinessChanged();
     this.#host.changed();
-    await drained(process!.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock);
-    if (this.process === process && record.activity === "running") await this.stop({ graceMs: this.#graceMs(), message: reloadStop, hooks: false });
+    this.#listened = await drained(process!.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock);
+    if (this.process === process && record.activity === "running") await this.stop({ graceMs: Math.min(reloadGraceMs, this.#graceMs()), message: reloadStop, hooks: false });
   }
   #reloadNext: string | undefined;
+  /** Ports that somebody in the pod listened on before the reload. */
+  #listened: ReadonlySet<number> = new Set();
+
+  async #untilListening(ports: ReadonlySet<number>, process: ContainerProcess): Promise<void> {
+    const { record } = this;
+    const patience = new AbortController();
+    const timer = this.#ctx.clock.setTimer(listenMs, () => patience.abort());
+    void process.exited.then(() => patience.abort());
+    await listensAgain(ports, process.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock, patience.signal);
+    timer.cancel();
+    if (this.process !== process || record.activity !== "running") return;
+    record.ready = true;
+    this.#release();
+    this.#host.readinessChanged();
+    this.#host.changed();
+  }
+
+  /** Whatever came of the reload: connections that wait for the program go to it, or are refused. */
+  #release(): void {
+    this.#holdTimer?.cancel();
+    if (!this.record.held) return;
+    this.record.held = false;
+    this.#host.readinessChanged();
+  }
+  #holdTimer: Timer | undefined;
 
   /** A program that a reload started has ended before it was Ready: its last words go where people look. */
   async #reloadFailed(exit: ContainerExit, log: LogWriter): Promise<void> {
@@ -384,6 +433,7 @@ export class ContainerRunner {
     // must not hold up the pod.
     await Promise.race([log.close(), delay(this.#ctx.clock, 2000)]);
     const reload = this.#reload;
+    if (reload === undefined) this.#release();
     if (reload === undefined && wasRunning) await this.#reloadFailed(exit, log);
     const message = await terminationMessage(this.#spec, exit.exitCode, this.#terminationFile, (bytes) => log.tail(bytes)).catch(() => "");
     if (reload !== undefined) record.waiting = { reason: "Reloading", message: reload };
@@ -398,6 +448,7 @@ export class ContainerRunner {
     };
     record.activity = "idle";
     record.hookPending = false;
+    if (record.again) record.backoff = undefined;
     this.process = undefined;
     this.output.end(exit.exitCode);
     this.#host.changed();

@@ -104,10 +104,13 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
 }
 
 /** What a container may use, in bytes and thousandths of a core. */
-export function containerLimits(container: Container): ContainerSpec["limits"] {
+export function containerLimits(container: Pick<Container, "name" | "resources">): ContainerSpec["limits"] {
   const { memory, cpu } = container.resources?.limits ?? {};
   return { ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) };
 }
+
+/** "NODE_OPTIONS=… , GOMAXPROCS=1": what the container's program was started with because of its limits. */
+export const runtimeTold = (volumes: PodVolumes, container: string): string => told.get(volumes)?.get(container) ?? "";
 
 /** What was last said of each container's runtime, as long as its pod is here. */
 const told = new WeakMap<PodVolumes, Map<string, string>>();

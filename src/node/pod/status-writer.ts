@@ -5,6 +5,7 @@ import type { Pod, PodStatus } from "../../api/types.ts";
 import { Backoff } from "../../base/backoff.ts";
 import { delay } from "../../base/clock.ts";
 import type { NodeContext } from "../context.ts";
+import { resizeConditions } from "./resize.ts";
 
 /**
  * Writes one pod's status: one request at a time, what changes meanwhile is merged into the next one, except
@@ -84,10 +85,12 @@ export function statusPatch(from: PodStatus, to: PodStatus): Record<string, unkn
     if (same(from[key], to[key])) continue;
     if (key === "conditions") {
       const old = (from.conditions ?? []) as Condition[];
+      const gone = old.filter(({ type }) => resizeConditions.has(type) && !to.conditions?.some((condition) => condition.type === type));
       patch[key] = ((to.conditions ?? []) as Condition[])
         .filter((condition) => !same(old.find(({ type }) => type === condition.type), condition))
         // A field that a condition lost has to be taken away: the lists are merged by type.
-        .map((condition) => ({ ...absent(old.find(({ type }) => type === condition.type), condition), ...condition }));
+        .map((condition): object => ({ ...absent(old.find(({ type }) => type === condition.type), condition), ...condition }))
+        .concat(gone.map(({ type }) => ({ $patch: "delete", type })));
     } else if (key === "podIPs") patch[key] = [{ $patch: "replace" }, ...(to.podIPs ?? [])];
     else patch[key] = to[key] ?? null;
   }

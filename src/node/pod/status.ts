@@ -1,10 +1,12 @@
 import { type Condition, timestamp, withCondition } from "../../api/meta.ts";
-import type { ContainerStatus, Pod, PodStatus } from "../../api/types.ts";
+import type { Container, ContainerStatus, Pod, PodStatus } from "../../api/types.ts";
 import { isOver, policyOf } from "./plan.ts";
 import { type ContainerRecord, isRunning, type Termination } from "./record.ts";
 import { qosClass } from "./qos.ts";
+import { resizeConditions } from "./resize.ts";
 
 export interface StatusInput {
+  /** With the resources that the node gave it. */
   pod: Pod;
   records: readonly ContainerRecord[];
   nowMs: number;
@@ -14,6 +16,8 @@ export interface StatusInput {
   startTime: string;
   /** Set when the pod ends for a reason of its own: DeadlineExceeded, Evicted, … */
   failure?: { reason: string; message: string };
+  /** Conditions of a resize that is under way. */
+  resize?: readonly Condition[];
   /** Conditions for what this machine does not enforce. */
   unenforced?: readonly Condition[];
   /** The pod's containers are all dead and it is being deleted: its phase is final. */
@@ -61,6 +65,8 @@ export function podStatus(input: StatusInput): PodStatus {
   set(condition("Ready", notReady ?? (gates.length > 0 ? { reason: "ReadinessGatesNotReady", message: gates.join(", ") } : undefined)));
   set(condition("ContainersReady", notReady));
   set(condition("PodScheduled", undefined));
+  conditions = conditions?.filter(({ type }) => !resizeConditions.has(type) || input.resize?.some((condition) => condition.type === type));
+  for (const next of input.resize ?? []) set(next);
   for (const { type, reason, message } of input.unenforced ?? []) set({ ...condition(type, { reason: reason!, message: message! }) });
 
   const status: PodStatus = {
@@ -141,9 +147,11 @@ export function containerStatus(record: ContainerRecord, pod: Pod, hasInit: bool
     imageID: record.imageID,
     ...(record.containerID !== "" && { containerID: record.containerID }),
     ...(record.role !== "ephemeral" && { started: record.role !== "init" && running && record.started }),
-    ...(spec?.resources && Object.keys(spec.resources).length > 0 && { resources: { ...(spec.resources.limits && { limits: spec.resources.limits }), ...(spec.resources.requests && { requests: spec.resources.requests }) } }),
+    ...(spec && record.containerID !== "" && { resources: sizeOf(isRunning(record) ? record.resources : spec.resources), ...(spec.resources?.requests && { allocatedResources: spec.resources.requests }) }),
   };
 }
+
+const sizeOf = (resources: Container["resources"]) => ({ ...(resources?.limits && { limits: resources.limits }), ...(resources?.requests && { requests: resources.requests }) });
 
 function terminatedState(end: Termination) {
   return {

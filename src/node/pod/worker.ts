@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Condition, timestamp } from "../../api/meta.ts";
+import type { Readiness } from "../../api/network.ts";
 import { namedFiles, parseReload, reloadAnnotation } from "../../api/reload.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
@@ -18,7 +19,8 @@ import { type ContainerRecord, containersOf, newRecord, recordsOf } from "./reco
 import { type References, referencesOf } from "./references.ts";
 import { notHonoured, refusalOf, unenforced } from "./refusals.ts";
 import { ContainerRunner, type RunnerHost } from "./runner.ts";
-import { podSandboxSpec, specifyContainer } from "./specify.ts";
+import { PodResize, resizeConditions } from "./resize.ts";
+import { podSandboxSpec, runtimeTold, specifyContainer } from "./specify.ts";
 import { isPodReady, podStatus } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
 
@@ -36,6 +38,7 @@ export class PodWorker implements RunnerHost {
   hostUid: number;
   sandbox: PodSandbox | undefined;
   #volumes: PodVolumes;
+  readonly #resize: PodResize;
   #sandboxStage: "none" | "making" | "ready" | "gone" = "none";
   #sandboxRetry = new Backoff(1000, 120_000);
   #sandboxDueMs = 0;
@@ -54,7 +57,7 @@ export class PodWorker implements RunnerHost {
   /** The pod had ended before this process saw it: its status is history. */
   readonly #foundEnded: boolean;
   /** What the data plane was last told of this pod's readiness. */
-  #told: boolean | undefined;
+  #told: Readiness | undefined;
   #withdrawn = false;
   #timer: Timer | undefined;
   #done: () => void = () => {};
@@ -75,6 +78,14 @@ export class PodWorker implements RunnerHost {
     this.#untold = notHonoured(pod);
     this.#writer = new StatusWriter(ctx, pod);
     this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid);
+    this.#resize = new PodResize(ctx, pod, {
+      runners: this.runners,
+      resized: () => (this.#takeSpec(), this.#sync()),
+      changed: () => this.#sync(),
+      runtimeOf: (container) => runtimeTold(this.#volumes, container),
+    });
+    if (this.#foundEnded) this.#resize.close();
+    else this.#resize.update(pod);
     // A new sandbox starts from the beginning: init containers run again, as after a reboot.
     if (!isOver(pod, this.#records)) {
       for (const record of this.#records) {
@@ -83,7 +94,7 @@ export class PodWorker implements RunnerHost {
         record.terminated = undefined;
       }
     }
-    for (const { container } of containersOf(pod.spec!)) this.#addRunner(container);
+    for (const { container } of containersOf(this.#resize.allocated.spec!)) this.#addRunner(container);
   }
 
   #addRunner(container: Container): void {
@@ -111,21 +122,26 @@ export class PodWorker implements RunnerHost {
     const ours = (this.#status.conditions ?? []) as Condition[];
     const foreign = ((pod.status?.conditions ?? []) as Condition[]).filter(({ type }) => !ours.some((condition) => condition.type === type) || !ownConditions.has(type));
     this.#status = { ...this.#status, conditions: [...ours.filter(({ type }) => ownConditions.has(type)), ...foreign] as PodStatus["conditions"] };
-    for (const { container, role } of containersOf(pod.spec!)) {
+    this.#resize.update(pod);
+    this.#takeSpec();
+    this.#reload(before);
+    const gates = JSON.stringify(before.status?.conditions) !== JSON.stringify(pod.status?.conditions);
+    if (gates) this.readinessChanged();
+    this.#sync();
+  }
+
+  /** Containers as the object and the node have them now. */
+  #takeSpec(): void {
+    const { pod } = this;
+    for (const { container, role } of containersOf(this.#resize.allocated.spec!)) {
       const runner = this.runners.get(container.name);
       if (!runner) {
         this.#records.push(newRecord(container.name, role, container.image ?? ""));
         this.#addRunner(container);
         const target = pod.spec!.ephemeralContainers?.find(({ name }) => name === container.name)?.targetContainerName;
         if (target) this.#ctx.event(pod, "Warning", "NotHonoured", `targetContainerName: container ${container.name} sees its own processes, not those of ${target}`, container.name);
-      } else if (runner.update(container)) {
-        void runner.stop({ graceMs: this.#graceMs(), message: `Container ${container.name} definition changed, will be restarted`, hooks: true });
-      }
+      } else if (runner.update(container)) runner.restart(`Container ${container.name} definition changed, will be restarted`);
     }
-    this.#reload(before);
-    const gates = JSON.stringify(before.status?.conditions) !== JSON.stringify(pod.status?.conditions);
-    if (gates) this.readinessChanged();
-    this.#sync();
   }
 
   /** The code of some containers changed, says whoever wrote the annotation. */
@@ -177,14 +193,14 @@ export class PodWorker implements RunnerHost {
 
   readinessChanged(): void {
     if (!this.sandbox) return;
-    const ready = !this.#withdrawn && isPodReady(this.pod, this.#records);
+    const ready = this.#withdrawn ? false : isPodReady(this.pod, this.#records) || (this.#records.some(({ held }) => held) ? "held" : false);
     if (ready === this.#told) return;
     this.#told = ready;
     this.#ctx.network.setReady(this.sandbox.ip, ready);
   }
 
   async specify(container: Container, image: Image): Promise<ContainerSpec> {
-    return await specifyContainer({ ctx: this.#ctx, pod: this.pod, container, image, podIP: this.sandbox?.ip ?? "", volumes: this.#volumes });
+    return await specifyContainer({ ctx: this.#ctx, pod: this.#resize.allocated, container, image, podIP: this.sandbox?.ip ?? "", volumes: this.#volumes });
   }
 
   // ---- planning and doing -------------------------------------------------------------------------------------
@@ -215,6 +231,8 @@ export class PodWorker implements RunnerHost {
       else if (this.#sandboxStage === "none" && nowMs >= this.#sandboxDueMs) void this.#makeSandbox();
       else if (this.#sandboxStage === "none") wakeAtMs = Math.min(wakeAtMs, this.#sandboxDueMs);
     }
+    if (this.#ending || plan.finished) this.#resize.close();
+    else this.#resize.actuate();
     if (plan.finished && this.#sandboxStage !== "making") void this.#finish();
     if (wakeAtMs < Infinity) this.#timer = this.#ctx.clock.setTimer(Math.max(0, wakeAtMs - nowMs), () => this.#sync());
     this.#publish(false);
@@ -350,7 +368,8 @@ export class PodWorker implements RunnerHost {
   #publish(terminal: boolean): void {
     if (this.#removed || this.#foundEnded) return;
     const status = podStatus({
-      pod: { ...this.pod, status: this.#status },
+      pod: { ...this.#resize.allocated, status: this.#status },
+      resize: this.#resize.conditions(),
       records: this.#records,
       nowMs: this.#ctx.clock.now(),
       sandbox: { ready: this.sandbox !== undefined, ip: this.sandbox?.ip },
@@ -368,7 +387,7 @@ export class PodWorker implements RunnerHost {
 }
 
 const ownConditions = {
-  has: (type: string) => ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].includes(type) || type.startsWith("wherry.dev/"),
+  has: (type: string) => ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].includes(type) || resizeConditions.has(type) || type.startsWith("wherry.dev/"),
 };
 
 const nobody = 65534;

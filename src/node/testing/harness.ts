@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { ProbeRequest, ProbeResult } from "../../api/network.ts";
+import type { ProbeRequest, ProbeResult, Readiness } from "../../api/network.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Pod } from "../../api/types.ts";
@@ -9,6 +9,7 @@ import { FakeClock } from "../../base/clock.ts";
 import { silentLog } from "../../base/log.ts";
 import type { NodeContext } from "../context.ts";
 import type { Image } from "../images/image.ts";
+import { NodeAllocations } from "../pod/allocations.ts";
 import { PodWorker } from "../pod/worker.ts";
 import type { ContainerSpec } from "../sandbox/sandbox.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
@@ -25,7 +26,7 @@ export class NodeHarness implements AsyncDisposable {
   readonly sandbox: FakeSandbox;
   readonly clock = new FakeClock();
   readonly events: { type: string; reason: string; message: string }[] = [];
-  readonly readiness: { ip: string; ready: boolean | undefined }[] = [];
+  readonly readiness: { ip: string; ready: Readiness | undefined }[] = [];
   probe: (request: ProbeRequest) => Promise<ProbeResult> = async () => ({ success: true, output: "" });
   resolveImage: (image: string) => Promise<Image> = async () => plainImage;
   readonly ctx: NodeContext;
@@ -51,6 +52,7 @@ export class NodeHarness implements AsyncDisposable {
         services: () => [],
       },
       images: { resolve: (image) => this.resolveImage(image) },
+      allocations: new NodeAllocations({ cpuMillis: 4000, memoryBytes: 4 * 2 ** 30 }),
       uids: { acquire: () => process.getuid?.() ?? 0, release() {} },
       dataDir: this.dataDir,
       hostIP: "192.0.2.1",

@@ -110,7 +110,8 @@ function merge(from: unknown, patch: unknown, field = ""): unknown {
     const list = [...((from as Record<string, unknown>[] | undefined) ?? [])];
     for (const item of patch) {
       const at = list.findIndex((old) => old[mergeKey] === item[mergeKey]);
-      if (at >= 0) list[at] = merge(list[at], item) as Record<string, unknown>;
+      if (item.$patch === "delete") list.splice(at, at < 0 ? 0 : 1);
+      else if (at >= 0) list[at] = merge(list[at], item) as Record<string, unknown>;
       else list.push(merge({}, item) as Record<string, unknown>);
     }
     return list;
