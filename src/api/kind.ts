@@ -111,6 +111,8 @@ export interface Strategy {
   readonly warnings?: (object: KubeObject, old?: KubeObject) => string[];
   /** True when spec and status are separate worlds: main writes keep the old status, /status writes the old rest. */
   readonly hasStatus?: boolean;
+  /** An object may bring its status with it when it is created, as a node does that registers itself. */
+  readonly bringsStatus?: boolean;
   /** How names of this kind are checked. Default: DNS-1123 subdomain. */
   readonly validateName?: (name: string, prefix: boolean) => string[];
   /** A PUT to a name that is not there makes the object, as upstream allows for a few kinds. */

@@ -71,7 +71,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     metadata.creationTimestamp = timestamp(clock.now());
     if (beginsGeneration(kind)) metadata.generation = 1;
     // A Job's labels are made of its uid, so the system's fields come first.
-    if (kind.hasStatus) delete object["status"];
+    if (kind.hasStatus && !kind.bringsStatus) delete object["status"];
     kind.prepareForCreate?.(object);
     const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);

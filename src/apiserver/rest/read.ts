@@ -1,6 +1,6 @@
 import type { ListOptions } from "../../api/client.ts";
 import type { Kind } from "../../api/kind.ts";
-import type { KubeObject } from "../../api/meta.ts";
+import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import { type FieldSelector, parseFieldSelector, parseLabelSelector, type Selector, SelectorError } from "../../api/selectors.ts";
 import { badRequestError, expiredError, invalidError, notFoundError, StatusError, tooLargeRevisionError } from "../../api/status.ts";
 import { forbidden, invalid } from "../../api/field.ts";
@@ -37,7 +37,7 @@ function checkFields(kind: Kind, selector: FieldSelector): void {
     if (field === "metadata.name" || field === "metadata.namespace") continue;
     if (!kind.selectableFields) throw unknownField(field);
     // The labels a kind knows are those it gives for any object, even an empty one.
-    if (!(field in kind.selectableFields({ apiVersion: "", kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(kind.kind === "Job" ? `field label ${JSON.stringify(field)} not supported for Job` : `field label not supported: ${field}`);
+    if (!(field in kind.selectableFields({ apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(kind.kind === "Job" ? `field label ${JSON.stringify(field)} not supported for Job` : `field label not supported: ${field}`);
   }
 }
 

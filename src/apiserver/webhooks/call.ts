@@ -1,3 +1,4 @@
+import { posix } from "node:path";
 import type { Duplex } from "node:stream";
 import type { Agent } from "node:https";
 import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
@@ -88,12 +89,14 @@ export function createWebhookClient(dependencies: DialDependencies & { log: Log 
     if (service) {
       const { namespace, name, port = 443, path = "/" } = service;
       const host = `${name}.${namespace}.svc`;
-      const query = `${path}?timeout=${timeoutSeconds}s`;
+      const query = `${posix.join("/", path)}?timeout=${timeoutSeconds}s`;
       return { host, port, path: query, url: `https://${host}:${port}${query}`, connect: () => dialService(dependencies, service) };
     }
     const parsed = new URL(url!);
     const host = parsed.hostname.replace(/^\[|\]$/g, "");
     const port = Number(parsed.port || 443);
+    // As Go joins paths: a server that is strict about them answers "//x" with a redirection, which is not followed.
+    parsed.pathname = posix.normalize(parsed.pathname);
     parsed.search = `timeout=${timeoutSeconds}s`;
     return { host, port, path: `${parsed.pathname}${parsed.search}`, url: parsed.href, connect: () => dialHost(host, port) };
   }

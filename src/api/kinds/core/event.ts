@@ -100,12 +100,12 @@ export const event: Strategy = {
   selectableFields(object) {
     const { involvedObject = {}, reason, reportingComponent, source: origin, type } = stored(object);
     const fields = Object.fromEntries(["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"].map((field) => [field, involvedObject[field] ?? ""]));
+    const isNew = object.apiVersion === "events.k8s.io/v1";
     const prefixed = (prefix: string): Record<string, string> => Object.fromEntries(Object.entries(fields).map(([field, value]) => [`${prefix}.${field}`, value]));
     return {
-      ...prefixed(object.apiVersion === "events.k8s.io/v1" ? "regarding" : "involvedObject"),
+      ...prefixed(isNew ? "regarding" : "involvedObject"),
       reason: reason ?? "",
-      reportingComponent: reportingComponent ?? "",
-      reportingController: reportingComponent ?? "",
+      [isNew ? "reportingController" : "reportingComponent"]: reportingComponent ?? "",
       source: origin?.component || reportingComponent || "",
       type: type ?? "",
     };

@@ -51,10 +51,7 @@ export const node: Strategy = {
     object.spec ??= {};
     if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
   },
-  // Unlike everything else, a node may bring its status with it.
-  prepareForCreate(object) {
-    object.status ??= {};
-  },
+  bringsStatus: true,
   validate,
   validateUpdate,
   validateStatusUpdate: (object, old) => [...validate(object), ...validateUpdate(object, old)],
