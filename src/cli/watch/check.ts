@@ -1,5 +1,7 @@
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
+import vm from "node:vm";
 
 /** More than this at once is a checkout: the first replica tells. */
 const filesMax = 8;
@@ -9,17 +11,64 @@ const filesMax = 8;
  * It only parses; nothing of the file runs. Other languages are left to the program's own start.
  */
 export async function syntaxError(files: readonly string[]): Promise<string | undefined> {
-  const found = await Promise.all(files.slice(0, filesMax).map((file) => (/\.[cm]?[jt]s$/.test(file) ? nodeCheck(file) : file.endsWith('.json') ? jsonCheck(file) : undefined)));
-  return found.find((message) => message !== undefined);
+  for (const file of files.slice(0, filesMax)) {
+    const message = /\.[cm]?[jt]s$/.test(file) ? await codeCheck(file) : /(^|\/)package\.json$/.test(file) && jsonCheck(file);
+    if (message) return message;
+  }
+  return undefined;
 }
 
-function nodeCheck(file: string): Promise<string | undefined> {
+/** The compiler for TypeScript takes a moment to load: best while a burst of changes is waited for. */
+export function warmUp(): void {
+  stripTypeScriptTypes("const a: number = 1;");
+}
+
+async function codeCheck(file: string): Promise<string | undefined> {
+  let code: string;
+  try {
+    code = readFileSync(file, "utf8");
+  } catch {
+    return undefined; // Removed meanwhile.
+  }
+  try {
+    if (file.endsWith("ts")) code = stripTypeScriptTypes(code);
+  } catch (error) {
+    // What it cannot only strip (enums) needs a compiler of the program's own, and is not for us to judge.
+    if ((error as NodeJS.ErrnoException).code !== "ERR_INVALID_TYPESCRIPT_SYNTAX") return undefined;
+    return `${file}${(error as Error).stack!.replace(/\n\s+at [^]*$/, "").replace(" [ERR_INVALID_TYPESCRIPT_SYNTAX]", "")}`;
+  }
+  return parses(code) ? undefined : await nodeCheck(file, code);
+}
+
+/** Whether it surely is fine, in a millisecond. */
+function parses(code: string): boolean {
+  const text = code.replace(/^#!.*/, "");
+  try {
+    vm.compileFunction(text, ["exports", "require", "module", "__filename", "__dirname"]);
+    return true;
+  } catch {
+    // Absent without --experimental-vm-modules, which `up` gives its child.
+    if ((vm.SourceTextModule as unknown) === undefined) return false;
+  }
+  try {
+    void new vm.SourceTextModule(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The last word, and the message as people know it: a Node that only reads. */
+function nodeCheck(file: string, code: string): Promise<string | undefined> {
   return new Promise((resolve) => {
-    execFile(process.execPath, ["--no-warnings", "--check", file], { timeout: 5000, env: {} }, (error, _stdout, stderr) => {
-      // Removed meanwhile, or a dialect that needs a compiler of its own, is not for us to judge.
-      if (!error || !/SyntaxError/.test(stderr) || /UNSUPPORTED_TYPESCRIPT/.test(stderr)) return resolve(undefined);
-      resolve(stderr.replace(/\n\s+at [^]*$/, "").trim());
+    // Types were blanked out, so that lines and columns still are the file's.
+    const stdin = file.endsWith("ts");
+    const type = /\.m[jt]s$/.test(file) || /^\s*(import|export)\b/m.test(code) ? "module" : "commonjs";
+    const child = execFile(process.execPath, ["--no-warnings", "--check", ...(stdin ? [`--input-type=${type}`, "-"] : [file])], { timeout: 5000, env: {} }, (error, _stdout, stderr) => {
+      if (!error || !/SyntaxError/.test(stderr)) return resolve(undefined);
+      resolve(stderr.replace(/\n\s+at [^]*$/, "").replace(/\n\nNode\.js v[^]*$/, "").trim().replace(/^\[(stdin|eval1?)\]/, file));
     });
+    child.stdin?.on("error", () => {}).end(stdin ? code : "");
   });
 }
 
@@ -28,6 +77,6 @@ function jsonCheck(file: string): string | undefined {
     JSON.parse(readFileSync(file, "utf8"));
     return undefined;
   } catch (error) {
-    return error instanceof SyntaxError && file.endsWith('package.json') ? `${file}\n${error.name}: ${error.message}` : undefined;
+    return error instanceof SyntaxError ? `${file}\n${error.name}: ${error.message}` : undefined;
   }
 }
