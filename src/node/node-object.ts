@@ -43,6 +43,9 @@ export function readMachine(disk: Machine["disk"]): Machine {
 // kubelet's default hard eviction thresholds: below them the machine is under pressure.
 const pressure = { memoryBytes: 100 * 1024 * 1024, diskShare: 0.1 } as const;
 
+/** What pods may ask for of this much memory. */
+export const allocatableMemory = (bytes: number): number => Math.floor((bytes - pressure.memoryBytes) / 1024) * 1024;
+
 export interface NodeInput {
   mode: "isolated" | "plain";
   findings: readonly Finding[];
@@ -110,7 +113,7 @@ export function nodeStatus(old: Node["status"], input: NodeInput, nowMs: number)
   const capacity = { cpu: String(machine.cpu), memory: kibibytes(machine.memoryBytes), "ephemeral-storage": kibibytes(machine.disk.totalBytes), "hugepages-1Gi": "0", "hugepages-2Mi": "0", pods: String(limits.podsMax) };
   return {
     capacity,
-    allocatable: { ...capacity, memory: kibibytes(machine.memoryBytes - pressure.memoryBytes), "ephemeral-storage": String(Math.floor(machine.disk.totalBytes * (1 - pressure.diskShare))) },
+    allocatable: { ...capacity, memory: kibibytes(allocatableMemory(machine.memoryBytes)), "ephemeral-storage": String(Math.floor(machine.disk.totalBytes * (1 - pressure.diskShare))) },
     conditions: nodeConditions(old?.conditions as Condition[] | undefined, input, nowMs) as NonNullable<Node["status"]>["conditions"],
     addresses: [
       { type: "InternalIP", address: input.hostIP },
