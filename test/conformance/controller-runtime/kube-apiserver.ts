@@ -11,6 +11,7 @@ import { bootstrapRbac } from "../../../src/apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "../../../src/apiserver/authz/rbac.ts";
 import { registerReviews } from "../../../src/apiserver/authz/reviews.ts";
 import { createApiServer } from "../../../src/apiserver/http/server.ts";
+import { publishOwnAddress } from "../../../src/apiserver/own-address.ts";
 import { openFrontProxy, openPki } from "../../../src/apiserver/pki.ts";
 import { systemIdentity } from "../../../src/apiserver/rest/context.ts";
 import { systemClock } from "../../../src/base/clock.ts";
@@ -65,6 +66,10 @@ await bootstrapRbac(client);
 const aggregator = new Aggregator({ api, client, clock: systemClock, random: systemRandom, log, frontProxy: () => openFrontProxy(folder), clientCa: pki.ca });
 await aggregator.start();
 const port = Number(one("secure-port"));
+// The endpoint of `kubernetes` may be no loopback address: it is that of the pod network, which is not there.
+await publishOwnAddress(client, { gatewayIP: "10.96.0.1", port, serviceNetwork: "10.96." });
+// Of a name server, kube-apiserver knows nothing.
+await client.delete(resources.services, "kube-system", "kube-dns");
 const server = createApiServer({ api, pki, tokens, rbac, aggregator, random: systemRandom, log, address: `${one("bind-address")}:${port}` });
 process.once("SIGTERM", () => void server.close().then(() => process.exit(0)));
 await server.listenOn(one("bind-address"), port);
