@@ -145,7 +145,7 @@ export class Database {
   scrub(): void {
     this.#soiled = false;
     this.#db.exec("VACUUM");
-    this.#db.exec("CREATE TABLE IF NOT EXISTS scrubbed (nothing INTEGER) STRICT");
+    this.#db.exec("CREATE TABLE IF NOT EXISTS scrubbed (mark INTEGER) STRICT");
     this.#db.exec("PRAGMA wal_checkpoint(TRUNCATE)");
     this.#bytesSinceCheckpoint = 0;
   }

@@ -126,13 +126,14 @@ export class TransformingJournal implements Journal {
     return counts;
   }
 
-  /** Goes on with another one. Throws an Error, and changes nothing, if that could not read what is on disk: `canRead` is asked by what it is made. */
-  use(transform: Transform, canRead: (by: string, key: string) => boolean): void {
-    for (const [key, by] of [...this.#madeBy, ...[...this.#underWay].flat()]) if (by !== undefined && !canRead(by, key)) throw new Error(`${JSON.stringify(key)} and perhaps more is stored with ${by}, which it does not hold`);
+  /** Goes on with another one. Gives a value that it could not read, and by what that is made, and changes nothing then. */
+  use(transform: Transform, canRead: (by: string, key: string) => boolean): { key: string; by: string } | undefined {
+    for (const [key, by] of [...this.#madeBy, ...[...this.#underWay].flat()]) if (by !== undefined && !canRead(by, key)) return { key, by };
     this.#transform = transform;
     this.#stale.clear();
     for (const [key, by] of this.#madeBy) this.#note(key, by);
     this.#tidy();
+    return undefined;
   }
 
   copyTo(file: string): Promise<number> {

@@ -101,7 +101,8 @@ export function followEncryptionFile(options: { file: string; journal: Transform
       last = content;
       try {
         const next = new Encryption(file);
-        journal.use(next, (by, key) => next.canRead(by, key));
+        const lost = journal.use(next, (by, key) => next.canRead(by, key));
+        if (lost) throw new Error(`${JSON.stringify(lost.key)} and perhaps more is stored with ${shown(lost.by)}, which it does not hold`);
         log.info("the encryption configuration was loaded again", { file });
         reportStale(journal, log);
       } catch (error) {
