@@ -1,6 +1,7 @@
 import type { Client } from "../api/client.ts";
 import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import { resources, systemNamespace } from "../api/resources.ts";
+import { vpaDefinitions } from "../api/vpa/definition.ts";
 import { StatusError } from "../api/status.ts";
 import { provisionerName } from "./volume/claim.ts";
 
@@ -26,6 +27,7 @@ const objects: { resource: GroupVersionResource; object: object }[] = [
       volumeBindingMode: "WaitForFirstConsumer",
     },
   },
+  ...vpaDefinitions,
 ];
 
 export async function bootstrap(client: Client): Promise<void> {

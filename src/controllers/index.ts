@@ -38,6 +38,7 @@ import { endpointSliceController } from "./service/endpointslice.ts";
 import { statefulSetController } from "./statefulset/plan.ts";
 import { unservedControllers } from "./unserved.ts";
 import { claimController } from "./volume/claim.ts";
+import { VerticalAutoscaling } from "./vpa/vertical.ts";
 import { claimProtectionController, volumeController } from "./volume/volume.ts";
 
 export interface ControllersOptions {
@@ -108,10 +109,11 @@ export function startControllers(options: ControllersOptions): Controllers {
   const kindOf = (apiVersion: string, name: string) => {
     const [group, version] = apiVersion.includes("/") ? (apiVersion.split("/") as [string, string]) : ["", apiVersion];
     const kind = registry.byKind(group, version, name);
-    return kind && { resource: resourceOf(kind), kind: kind.kind, namespaced: kind.scope === "Namespaced" };
+    return kind && { resource: resourceOf(kind), kind: kind.kind, namespaced: kind.scope === "Namespaced", scalable: kind.scale !== undefined };
   };
   const collector = new GarbageCollector({ client, informers, kindOf, clock, random, log: log.child("garbage-collector") });
   const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
+  const vertical = new VerticalAutoscaling({ client, informers, kindOf, clock, random, log: log.child("vertical-pod-autoscaler") });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {
@@ -128,6 +130,7 @@ export function startControllers(options: ControllersOptions): Controllers {
       collector.observe(resource);
       if (start) informers.for(resource).start();
     }
+    vertical.served(served.has("autoscaling.k8s.io/v1/verticalpodautoscalers"));
   };
   let unsubscribe = () => {};
 
@@ -137,6 +140,8 @@ export function startControllers(options: ControllersOptions): Controllers {
       collect(false);
       await Promise.all([bootstrap(client), informers.start()]);
       unsubscribe = registry.onChange(() => collect(true));
+      // What bootstrap defined, and what others did meanwhile.
+      collect(true);
       for (const runner of runners) runner.start();
       collector.start();
       autoscaler.start();
@@ -144,7 +149,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     async stop(deadline) {
       unsubscribe();
       const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
-      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop()]).then(() => informers.stop());
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop()]).then(() => informers.stop());
       await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),

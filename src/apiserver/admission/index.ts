@@ -25,6 +25,7 @@ const limits = lazyModule<typeof import("./limit-ranger.ts")>(import.meta.url, "
 const mutating = lazyModule<typeof import("./policies/mutating.ts")>(import.meta.url, "./policies/mutating.ts");
 const validating = lazyModule<typeof import("./policies/validating.ts")>(import.meta.url, "./policies/validating.ts");
 const webhooks = lazyModule<typeof import("./webhooks/steps.ts")>(import.meta.url, "./webhooks/steps.ts");
+const vpas = lazyModule<typeof import("./vpa/step.ts")>(import.meta.url, "./vpa/step.ts");
 const registration = "/admissionregistration.k8s.io";
 
 export type AdmissionOptions = ApiOptions & WebhookOptions;
@@ -45,6 +46,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   claimResize(options),
   runtimeClass(options),
   defaultIngressClass(options),
+  whenThere(options.store, "/autoscaling.k8s.io/", "VerticalPodAutoscaler", () => vpas().verticalPodAutoscalers(options), "autoscaling.k8s.io"),
   whenThere(options.store, `${registration}/mutatingadmissionpolicies/`, "MutatingAdmissionPolicy", () => mutating().mutatingPolicies(options)),
   whenThere(options.store, `${registration}/mutatingwebhookconfigurations/`, "MutatingAdmissionWebhook", () => webhooks().mutatingWebhooks(options)),
   serviceAddresses(options),
