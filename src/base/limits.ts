@@ -47,6 +47,8 @@ export const limits = {
   /** How long a connection waits for a program that is being restarted for new code, and how many may for one Service port. Beyond: refused. */
   heldMs: 15_000,
   heldConnectionsMax: 1_024,
+  /** How long programs stand still for a backup. Longer: they go on, and the backup is given up. */
+  pauseMaxMs: 60_000,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -26,7 +26,7 @@ pods that run it, a changed manifest is applied. Ctrl-C stops everything and kee
     "encryption-provider-config": { type: "string", value: "FILE", help: "an EncryptionConfiguration: with which keys Secrets are stored" },
     "encryption-provider-config-automatic-reload": { type: "boolean", help: "read it again when it changes; looked at every minute" },
     from: { type: "string", value: "FILE", help: "begin with what `wherry backup` wrote; the data directory must be empty" },
-    prune: { type: "boolean", help: "delete what a manifest had made when the manifest is removed while `up` watches" },
+    prune: { type: "boolean", help: "delete what a manifest had made when the manifest is removed while `up` watches (never namespaces, volumes and definitions)" },
     "no-watch": { type: "boolean", help: "do not watch the folders: what is saved later is neither reloaded nor applied" },
     detach: { type: "boolean", help: "return as soon as everything is Ready; `wherry down` stops it" },
   },
@@ -44,7 +44,7 @@ export async function run(argv: string[]): Promise<number | void> {
   const isolation = (values["isolation"] as string | undefined) ?? "auto";
   if (!["auto", "isolated", "plain"].includes(isolation)) throw new WherryError("USAGE", `--isolation ${isolation}: must be auto, isolated or plain`);
   const file = (option: string) => (values[option] === undefined ? undefined : resolve(values[option] as string));
-  if (values["from"] !== undefined) await restoreFrom(resolve(values["from"] as string), dataDir, [...positionals, ...many("link")].length > 0, file("encryption-provider-config"));
+  if (values["from"] !== undefined && !(await restoreFrom(resolve(values["from"] as string), dataDir, [...positionals, ...many("link")].length > 0, file("encryption-provider-config")))) return 130;
   if (values["detach"]) return detach(withoutFrom(argv), dataDir);
 
   const access: AccessFiles = definedOf({ authentication: file("authentication-config"), auditPolicy: file("audit-policy-file"), auditLog: file("audit-log-path"), encryption: file("encryption-provider-config") });
@@ -73,7 +73,7 @@ export async function run(argv: string[]): Promise<number | void> {
   const wherry = await startWherry(options);
   greet(wherry);
   request.podUsers = wherry.mode === "plain" && process.getuid?.() === 0;
-  const child = spawn(process.execPath, [entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true });
+  const child = spawn(process.execPath, [...childFlags, entry, "internal:apply", JSON.stringify(request)], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true });
   // It says that all is applied, and goes on watching; or it ends.
   const applied = new Promise<number>((done) => {
     child.on("message", () => done(0));
@@ -109,13 +109,31 @@ export async function run(argv: string[]): Promise<number | void> {
   process.exit(exitCode);
 }
 
-async function restoreFrom(file: string, dataDir: string, hasFolders: boolean, encryption: string | undefined): Promise<void> {
+/** The child reads saved modules before it has them run. */
+export const childFlags = ["--experimental-vm-modules", "--disable-warning=ExperimentalWarning"];
+
+/** False: interrupted, and nothing was left behind. */
+async function restoreFrom(file: string, dataDir: string, hasFolders: boolean, encryption: string | undefined): Promise<boolean> {
   const { restoreBackup } = await import("./backup/restore.ts");
-  const { description, missing } = await restoreBackup(file, dataDir, encryption);
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  for (const signal of endings) process.on(signal, end);
+  const restored = await restoreBackup(file, dataDir, { encryption, signal: ending.signal }).catch((error: unknown) => {
+    if (!ending.signal.aborted) throw error;
+  });
+  for (const signal of endings) process.off(signal, end);
+  if (!restored) {
+    process.stderr.write("interrupted; nothing was left behind\n");
+    return false;
+  }
+  const { description, missing } = restored;
   process.stdout.write(`restored ${file}: written ${description.createdAt} by Wherry ${description.wherry}, objects at revision ${description.revision}\n`);
   for (const { image, context } of missing) process.stdout.write(`  image ${image} was linked to ${context}, which is not here\n`);
   if (missing.length > 0 && !hasFolders) process.stdout.write("  A backup holds no code: give its folder to `wherry up PATH` (or --link PATH) and these pods will start.\n");
+  return true;
 }
+
+const endings = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** The same words for a child that finds everything restored. */
 const withoutFrom = (argv: readonly string[]): string[] => argv.filter((word, at) => word !== "--from" && !word.startsWith("--from=") && argv[at - 1] !== "--from");

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
 import { artifactsConfigMap } from "../api/artifacts.ts";
@@ -14,11 +14,12 @@ import type { ConfigMap, PersistentVolumeClaim, Pod, Secret, Service } from "../
 import { Backoff } from "../base/backoff.ts";
 import { type Clock, delay, type Timer } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
+import { limits } from "../base/limits.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 import { socketPath } from "../base/socket-path.ts";
 import type { NodeContext, Objects } from "./context.ts";
-import { freeze, type Frozen } from "./freeze.ts";
+import { type Held, Pause } from "./pause.ts";
 import { MachineImages } from "./images/store.ts";
 import { NodeAllocations } from "./pod/allocations.ts";
 import { isRunning } from "./pod/record.ts";
@@ -72,10 +73,12 @@ class NodeAgent implements Agent {
   readonly #registration: NodeRegistration;
   readonly #streams: StreamServer;
   readonly #events: EventRecorder;
+  readonly #pause: Pause;
   #stopping = false;
 
   constructor(options: AgentOptions) {
     this.#options = options;
+    this.#pause = new Pause(options.clock);
     const { client, clock, random, log, dataDir } = options;
     const informer = <T extends KubeObject>(resource: GroupVersionResource, more: Partial<InformerOptions<T>> = {}) => new Informer<T>({ client, clock, random, log, resource, ...more });
     this.#pods = informer(resources.pods, { fieldSelector: `spec.nodeName=${nodeName}` });
@@ -91,6 +94,7 @@ class NodeAgent implements Agent {
       sandbox: options.sandbox,
       network: { probe: (request) => options.network.probe(request), setReady: lingering(options.network, clock) },
       clock,
+      pause: this.#pause,
       log,
       objects: this.#objects(),
       images: this.#images,
@@ -103,7 +107,7 @@ class NodeAgent implements Agent {
       event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
     this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
-    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage(), freeze: (uids) => this.#freeze(uids) }, log);
+    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage(), pause: () => this.#pauseForCopy(), starting: (work) => this.#pause.starting(work) }, log);
   }
 
   async start(): Promise<void> {
@@ -131,6 +135,8 @@ class NodeAgent implements Agent {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#registration.stop();
+    // Who stands still cannot end.
+    this.#pause.end("the stack stops");
     const ended = Promise.all([...this.#workers.values()].map((worker) => worker.shutdown(how === "fast" ? "fast" : "drain")));
     await Promise.race([ended, whenAborted(deadline)]);
     for (const worker of this.#workers.values()) worker.kill();
@@ -200,9 +206,11 @@ class NodeAgent implements Agent {
     return { pod: worker !== undefined, runner: worker?.runners.get(container) };
   }
 
-  #freeze(uids: readonly string[]): Promise<Frozen> {
-    const inits = uids.flatMap((uid) => [...(this.#workers.get(uid)?.runners.values() ?? [])].flatMap(({ process, record }) => (process && isRunning(record) ? [process.pid] : [])));
-    return freeze(inits, this.#options.clock);
+  /** Stops the programs of all pods with volumes that a backup holds. */
+  #pauseForCopy(): Promise<Held> {
+    const keepsFiles = ({ pod }: PodWorker) => existsSync(join(this.#options.dataDir, "pods", pod.metadata.uid, "volumes")) || pod.spec!.volumes?.some((volume) => volume.persistentVolumeClaim ?? volume.ephemeral);
+    const inits = () => [...this.#workers.values()].filter(keepsFiles).flatMap(({ runners }) => [...runners.values()].flatMap(({ process, record }) => (process && isRunning(record) ? [process.pid] : [])));
+    return this.#pause.begin(inits, limits.pauseMaxMs);
   }
 
   /** CPU and memory of the machine, and of every running container by pod. */

@@ -4,6 +4,7 @@ import type { ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, S
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { ImageStore } from "./images/image.ts";
+import type { Pause } from "./pause.ts";
 import type { NodeAllocations } from "./pod/allocations.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
 
@@ -13,6 +14,8 @@ export interface NodeContext {
   readonly sandbox: Sandbox;
   readonly network: Pick<PodNetwork, "probe" | "setReady">;
   readonly clock: Clock;
+  /** For backups; absent: nothing ever pauses. */
+  readonly pause?: Pause;
   readonly log: Log;
   readonly objects: Objects;
   readonly images: ImageStore;

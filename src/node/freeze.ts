@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { type Clock, delay } from "../base/clock.ts";
-import { allPids, descendantsOf, identify, isAlive, type ProcessIdentity, signalProcess } from "./sandbox/processes.ts";
+import { allPids, descendantsOf, identify, isAlive, type ProcessIdentity, sessionOf, signalProcess } from "./sandbox/processes.ts";
+import { containerVariable } from "./sandbox/leftovers.ts";
 
 /**
  * Stops every process of some containers where it stands, so that their files are at rest: what a copy taken meanwhile
@@ -58,13 +59,30 @@ function isStopped(pid: number): boolean {
   }
 }
 
-/** What descends from the inits, and what lives in their pid namespaces by other ways (exec). Parents before children. */
+/**
+ * What descends from the inits, and what is theirs by other ways: it lives in their pid namespace (exec), or, where they
+ * have none, in the session that was made for the program or with the container's mark (daemons). Parents before children.
+ */
 function processesOf(inits: readonly number[]): ProcessIdentity[] {
   const found = new Set(inits.flatMap(descendantsOf));
   const own = namespaceOf(process.pid);
   const namespaces = new Set(inits.map(namespaceOf).filter((name) => name !== undefined && name !== own));
-  if (namespaces.size > 0) for (const pid of allPids()) if (namespaces.has(namespaceOf(pid))) found.add(pid);
+  const plain = inits.filter((pid) => namespaceOf(pid) === own);
+  const marks = new Set(plain.flatMap((pid) => markOf(pid) ?? []));
+  for (const pid of allPids()) {
+    if (namespaces.size > 0 && namespaces.has(namespaceOf(pid))) found.add(pid);
+    else if (plain.length > 0 && (plain.includes(sessionOf(pid) ?? 0) || marks.has(markOf(pid) ?? ""))) found.add(pid);
+  }
   return [...found].flatMap((pid) => identify(pid) ?? []);
+}
+
+/** Which container of plain mode a process says that it is of. */
+function markOf(pid: number): string | undefined {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").find((entry) => entry.startsWith(`${containerVariable}=`));
+  } catch {
+    return undefined; // Gone, or another user's.
+  }
 }
 
 function namespaceOf(pid: number): string | undefined {

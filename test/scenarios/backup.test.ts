@@ -94,7 +94,7 @@ test("the shop is backed up while customers order, and restored beside itself", 
   assert.deepEqual(failures, [], "no request failed, before, while and after");
   const pause = /programs stood still for ([\d.]+) s/.exec(made.stdout);
   assert.ok(pause, made.stdout);
-  t.diagnostic(`${made.stdout.split("\n")[0]}; the slowest of ${buying.acknowledged.length} orders took ${longestMs.toFixed(0)} ms`);
+  t.diagnostic(`${pause[0]}; the slowest of ${buying.acknowledged.length} orders took ${longestMs.toFixed(0)} ms`);
   assert.equal(statSync(desk.path("shop.wherry")).mode & 0o777, 0o600);
   assert.deepEqual(readdirSync(desk.path("data")).filter((name) => name.startsWith(".")), [], "nothing is left beside the data");
   const originals = new Map((JSON.parse(desk.kubectl("first", "get", compared, "-A", "-o", "json")) as { items: KubeObject[] }).items.map(essence));

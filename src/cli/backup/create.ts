@@ -1,14 +1,13 @@
-import { existsSync, readdirSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, lstatSync, readdirSync, statSync } from "node:fs";
 import { mkdir, rm } from "node:fs/promises";
-import { connect, type Socket } from "node:net";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { dirname, join, sep } from "node:path";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
-import { socketPath } from "../../base/socket-path.ts";
 import { lockDataDir, openStore, ownerOf, wherryVersion } from "../../wherry.ts";
 import { type Description, formatVersion, writeArchive } from "./archive.ts";
-import { copyTree } from "./copy-tree.ts";
+import { isData } from "./content.ts";
+import { tellsChanges, TreeCopy } from "./copy-tree.ts";
+import { copyRunningStore, type Paused, pausePrograms } from "./pause.ts";
 
 export interface BackupResult {
   file: string;
@@ -27,53 +26,67 @@ export interface BackupOptions {
   onProgress(message: string): void;
 }
 
-/** What is made at each start, belongs to one run, or is found elsewhere. Everything else in a data directory is data. */
-const notData = new Set(["lock", "kubeconfig", "wherry.log", "images", "sandbox", "pods", "volumes"]);
-const isData = (name: string): boolean => !notData.has(name) && !name.startsWith("store.db") && !name.startsWith(".") && !/\.(sock|tmp|stale)$/.test(name);
 const stagingPrefix = ".backup-";
 
+/** Passes over the volumes of a running stack before its programs stand still: until one had this little to do, and at most this many. */
+const passBytes = 16 << 20;
+const passesMax = 3;
+
 /**
- * Takes a backup of a data directory whose stack runs or not. Programs with volumes stand still while those are copied
- * to a folder beside them, and the store with them; packing comes after.
+ * Takes a backup of a data directory whose stack runs or not. Programs with volumes stand still while what changed last
+ * is copied to a folder beside them, and the store with it; packing comes after. Throws WherryError NOT_RUNNING, USAGE,
+ * DATA_DIR_*, DISK_FULL, BACKUP_FAILED; the signal's reason. Leaves nothing then.
  */
 export async function createBackup(options: BackupOptions): Promise<BackupResult> {
   const { dataDir, file, signal, onProgress } = options;
+  checkTarget(dataDir, file);
   if (!existsSync(join(dataDir, "store.db"))) throw new WherryError("NOT_RUNNING", `there is nothing to back up: ${dataDir} holds no stack`);
   const owner = ownerOf(dataDir);
   // Nobody may start the stack while its files are read.
   const lock = owner ? undefined : lockDataDir(dataDir);
   const staging = join(dataDir, `${stagingPrefix}${process.pid}`);
+  let paused: Paused | undefined;
   try {
     await removeLeftovers(dataDir);
     await mkdir(staging, { mode: 0o700 });
-    let bytes = 0;
-    let pausedMs: number | undefined;
-    const leftOut: string[] = [];
-    const pause = owner ? await pausePods(dataDir, podsWithVolumes(dataDir)) : undefined;
-    let revision: number;
-    const began = performance.now();
-    try {
-      revision = await copyStore(dataDir, join(staging, "store.db"), owner !== undefined);
-      for (const folder of volumeFolders(dataDir)) {
-        await mkdir(join(staging, folder, ".."), { recursive: true, mode: 0o700 });
-        const copied = await copyTree(join(dataDir, folder), join(staging, folder), { signal, onFile: (so) => onProgress(`copying volumes: ${megabytes(bytes + so.bytes)}`) });
-        bytes += copied.bytes;
-        leftOut.push(...copied.leftOut.map((path) => path.slice(dataDir.length + 1)));
-      }
-    } finally {
-      pause?.resume();
-    }
-    if (pause) pausedMs = performance.now() - began;
-    for (const name of readdirSync(dataDir).filter(isData)) await copyTree(join(dataDir, name), join(staging, name));
+    const volumes = new Volumes(dataDir, staging, signal, onProgress);
+    for (let pass = 0; owner && tellsChanges(dataDir) && pass < passesMax; pass++) if ((await volumes.pass()) < passBytes) break;
+    paused = owner && (await pausePrograms(dataDir));
+    const copying = owner ? copyRunningStore(dataDir, join(staging, "store.db")) : copyStore(dataDir, join(staging, "store.db"));
+    const passing = volumes.pass();
+    // Both to their end: nobody writes into the folder any more when it is removed.
+    await Promise.allSettled([copying, passing]);
+    const [revision] = await Promise.all([copying, passing]);
+    const pausedMs = await paused?.resume();
+    paused = undefined;
+    const { leftOut, totalBytes } = volumes;
+    volumes.finish();
+    await new TreeCopy(dataDir, staging, isData).pass({ signal });
     const description: Description = { format: formatVersion, wherry: wherryVersion(), createdAt: new Date().toISOString(), revision, dataDir, leftOut };
     const size = await writeArchive(staging, file, description, { signal, onBytes: (count) => onProgress(`packing: ${megabytes(count)}`) });
-    return { file, bytes: size, revision, volumeBytes: bytes, pausedMs, leftOut };
+    return { file, bytes: size, revision, volumeBytes: totalBytes, pausedMs, leftOut };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw new WherryError("DISK_FULL", `no room for the backup: ${(error as Error).message}; the copy in ${staging} and ${file} were removed`, { cause: error });
-    throw error;
+    if (signal.aborted) throw signal.reason;
+    if (error instanceof WherryError) throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === "ENOSPC" || code === "EDQUOT") throw new WherryError("DISK_FULL", `no room for the backup: ${message}; what was written of it in ${dataDir} and ${dirname(file)} was removed`, { cause: error });
+    throw new WherryError("BACKUP_FAILED", `the backup was given up: ${message}`, { cause: error });
   } finally {
+    paused?.abandon();
     await rm(staging, { recursive: true, force: true });
     lock?.release();
+  }
+}
+
+/** What is wrong is said before anything is copied. */
+function checkTarget(dataDir: string, file: string): void {
+  const usage = (why: string) => new WherryError("USAGE", `--output ${file}: ${why}`);
+  if (file.startsWith(`${dataDir}${sep}`)) throw usage(`it lies in the data directory, and would be part of the next backup`);
+  if (statSync(file, { throwIfNoEntry: false })?.isDirectory()) throw usage("it is a folder");
+  try {
+    accessSync(dirname(file), constants.W_OK | constants.X_OK);
+  } catch (error) {
+    throw usage((error as NodeJS.ErrnoException).code === "ENOENT" ? `there is no folder ${dirname(file)}` : `cannot be written (${(error as NodeJS.ErrnoException).code})`);
   }
 }
 
@@ -88,45 +101,62 @@ async function removeLeftovers(dataDir: string): Promise<void> {
 }
 
 /** Volumes of claims, and the pods' own: emptyDir and what images declare. */
-function volumeFolders(dataDir: string): string[] {
-  const below = (folder: string) => (existsSync(join(dataDir, folder)) ? readdirSync(join(dataDir, folder)).map((name) => `${folder}/${name}`) : []);
-  return [...below("volumes"), ...below("pods").map((pod) => `${pod}/volumes`).filter((folder) => existsSync(join(dataDir, folder)))];
-}
+class Volumes {
+  readonly #dataDir: string;
+  readonly #staging: string;
+  readonly #signal: AbortSignal;
+  readonly #onProgress: (message: string) => void;
+  readonly #copies = new Map<string, TreeCopy>();
+  /** Of the last pass. */
+  totalBytes = 0;
+  leftOut: string[] = [];
 
-/** Every pod of this node has a folder here; one whose volumes lie in `volumes/` alone is among them. */
-const podsWithVolumes = (dataDir: string): string[] => (existsSync(join(dataDir, "pods")) ? readdirSync(join(dataDir, "pods")) : []);
-
-/** Stops the programs of these pods. Should this process die, the agent lets them go on. */
-async function pausePods(dataDir: string, pods: readonly string[]): Promise<{ resume(): void }> {
-  const { line, socket } = await ask(socketPath(dataDir, "agent.sock"), { op: "freeze", pods });
-  const answer = JSON.parse(line) as { ok: boolean; status?: { message?: string } };
-  if (!answer.ok) throw new WherryError("BACKUP_FAILED", `the programs could not be paused: ${answer.status?.message}`);
-  return { resume: () => socket.destroy() };
-}
-
-async function copyStore(dataDir: string, file: string, isRunning: boolean): Promise<number> {
-  if (!isRunning) {
-    const store = await openStore(dataDir, silentLog);
-    try {
-      return await store.copyTo(file);
-    } finally {
-      await store.close();
-    }
+  constructor(dataDir: string, staging: string, signal: AbortSignal, onProgress: (message: string) => void) {
+    this.#dataDir = dataDir;
+    this.#staging = staging;
+    this.#signal = signal;
+    this.#onProgress = onProgress;
   }
-  const { line } = await ask(socketPath(dataDir, "store.sock"), { copyTo: file });
-  const answer = JSON.parse(line) as { revision: number } | { error: string; full: boolean };
-  if ("revision" in answer) return answer.revision;
-  throw new WherryError(answer.full ? "DISK_FULL" : "BACKUP_FAILED", answer.error);
+
+  /** Gives how many bytes it had to copy. */
+  async pass(): Promise<number> {
+    this.leftOut = [];
+    this.totalBytes = 0;
+    let copied = 0;
+    const there = this.#folders();
+    for (const folder of [...this.#copies.keys()].filter((name) => !there.includes(name))) {
+      this.#copies.delete(folder);
+      await rm(join(this.#staging, folder), { recursive: true, force: true });
+    }
+    for (const folder of there) {
+      const copy = this.#copies.get(folder) ?? new TreeCopy(join(this.#dataDir, folder), join(this.#staging, folder));
+      this.#copies.set(folder, copy);
+      const pass = await copy.pass({ signal: this.#signal, onFile: (so) => this.#onProgress(`copying volumes: ${megabytes(this.totalBytes + so.totalBytes)}`) });
+      copied += pass.bytes;
+      this.totalBytes += pass.totalBytes;
+      this.leftOut.push(...pass.leftOut.map((path) => `${folder}/${path}`));
+    }
+    return copied;
+  }
+
+  /** Gives the folders above the copies the modes of those above the volumes. */
+  finish(): void {
+    const above = new Set([...this.#copies.keys()].flatMap((folder) => folder.split("/").slice(0, -1).map((_, index, parts) => parts.slice(0, index + 1).join("/"))));
+    for (const folder of above) chmodSync(join(this.#staging, folder), (statSync(join(this.#dataDir, folder), { throwIfNoEntry: false })?.mode ?? 0o700) & 0o7777);
+  }
+
+  #folders(): string[] {
+    const below = (folder: string) => (existsSync(join(this.#dataDir, folder)) ? readdirSync(join(this.#dataDir, folder)).map((name) => `${folder}/${name}`) : []);
+    return [...below("volumes"), ...below("pods").map((pod) => `${pod}/volumes`)].filter((folder) => lstatSync(join(this.#dataDir, folder), { throwIfNoEntry: false })?.isDirectory());
+  }
 }
 
-/** One line out, one line back; the connection stays open. */
-function ask(path: string, request: object): Promise<{ line: string; socket: Socket }> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ path });
-    const gone = (error?: Error) => reject(new WherryError("NOT_RUNNING", `the stack does not answer on ${path}${error ? `: ${error.message}` : ""}`));
-    socket.once("error", gone);
-    socket.once("close", () => gone());
-    createInterface({ input: socket }).once("line", (line) => resolve({ line, socket }));
-    socket.write(`${JSON.stringify(request)}\n`);
-  });
+/** Of a stack that does not run. */
+async function copyStore(dataDir: string, file: string): Promise<number> {
+  const store = await openStore(dataDir, silentLog);
+  try {
+    return await store.copyTo(file);
+  } finally {
+    await store.close();
+  }
 }

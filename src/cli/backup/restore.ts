@@ -1,13 +1,16 @@
+import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, fsyncSync, openSync, readdirSync, renameSync } from "node:fs";
-import { chmod, chown, lchown, link, lstat, mkdir, open, rm, symlink, utimes } from "node:fs/promises";
+import { chmod, chown, type FileHandle, lchown, link, lstat, mkdir, open, rm, symlink, utimes } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { type Artifact, artifactsConfigMap } from "../../api/artifacts.ts";
 import { systemNamespace } from "../../api/resources.ts";
 import type { ConfigMap, PersistentVolume } from "../../api/types.ts";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
-import { lockDataDir, makeDataDir, openStore } from "../../wherry.ts";
+import { lockDataDir, makeDataDir, openStore, ownerOf } from "../../wherry.ts";
 import { type Description, readArchive } from "./archive.ts";
+import { mayHold } from "./content.ts";
+import { isZero } from "./copy-tree.ts";
 import { BackupDamaged } from "./damaged.ts";
 import type { TarEntry } from "./tar.ts";
 
@@ -19,14 +22,22 @@ export interface Restored {
 
 const stagingName = ".restoring";
 
+export interface RestoreOptions {
+  /** The EncryptionConfiguration by which objects were stored. */
+  encryption?: string | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * Makes a data directory of a backup. Everything is read, checked and written beside its place before anything is put
  * there: on any error the folder is as it was. Throws WherryError DATA_DIR_NOT_EMPTY, BACKUP_DAMAGED, BACKUP_TOO_NEW,
- * DISK_FULL, DATA_DIR_*.
+ * DISK_FULL, DATA_ENCRYPTED, DATA_DIR_*, USAGE; the signal's reason.
  */
-export async function restoreBackup(file: string, dataDir: string, encryption?: string): Promise<Restored> {
+export async function restoreBackup(file: string, dataDir: string, { encryption, signal }: RestoreOptions = {}): Promise<Restored> {
   if (existsSync(dataDir)) {
-    const names = readdirSync(dataDir).filter((name) => name !== stagingName);
+    // What a restore left behind that was killed is no data.
+    const isLeft = (name: string) => name === stagingName || (name === "lock" && ownerOf(dataDir) === undefined);
+    const names = readdirSync(dataDir).filter((name) => !isLeft(name));
     if (names.length > 0) throw new WherryError("DATA_DIR_NOT_EMPTY", `--from ${file}: the data directory ${dataDir} holds ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}; a backup is restored into an empty one only`);
   }
   const { undo } = makeDataDir(dataDir);
@@ -36,15 +47,18 @@ export async function restoreBackup(file: string, dataDir: string, encryption?: 
   try {
     await rm(staging, { recursive: true, force: true });
     await mkdir(staging, { mode: 0o700 });
-    const description = await extract(file, staging);
+    const description = await extract(file, staging, signal);
     if (!existsSync(join(staging, "store.db"))) throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: it has no store.db`);
     const missing = await move(file, staging, description, dataDir, encryption);
-    for (const name of readdirSync(staging)) renameSync(join(staging, name), join(dataDir, name));
-    sync(dataDir);
+    signal?.throwIfAborted();
+    syncAll(staging);
+    // The store last: a folder without one is no stack.
+    for (const name of readdirSync(staging).sort((a, b) => Number(a === "store.db") - Number(b === "store.db"))) renameSync(join(staging, name), join(dataDir, name));
+    syncFolder(dataDir);
     whole = true;
     return { description, missing };
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw new WherryError("DISK_FULL", `no room to restore ${file} into ${dataDir}: ${(error as Error).message}`, { cause: error });
+    if (["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw new WherryError("DISK_FULL", `no room to restore ${file} into ${dataDir}: ${(error as Error).message}`, { cause: error });
     throw error;
   } finally {
     await rm(staging, { recursive: true, force: true });
@@ -53,10 +67,7 @@ export async function restoreBackup(file: string, dataDir: string, encryption?: 
   }
 }
 
-/** What a backup may hold at its top: a file that names others is not ours. */
-const refusedNames = new Set(["lock", stagingName]);
-
-async function extract(file: string, folder: string): Promise<Description> {
+async function extract(file: string, folder: string, signal: AbortSignal | undefined): Promise<Description> {
   let description: Description | undefined;
   const isRoot = process.getuid?.() === 0;
   const folders: TarEntry[] = [];
@@ -66,6 +77,7 @@ async function extract(file: string, folder: string): Promise<Description> {
     file,
     (read) => (description = read),
     async (entry, content) => {
+      signal?.throwIfAborted();
       checkPath(entry.path);
       if (made.has(entry.path)) throw new BackupDamaged(`it holds ${entry.path} twice`);
       made.add(entry.path);
@@ -82,11 +94,10 @@ async function extract(file: string, folder: string): Promise<Description> {
       } else {
         const handle = await open(target, "wx", 0o600);
         try {
-          for await (const piece of content) await handle.writeFile(piece);
+          await write(handle, content, signal);
           if (isRoot) await handle.chown(entry.uid, entry.gid);
-          await handle.chmod(entry.mode & 0o7777);
+          await handle.chmod(modeOf(entry));
           await handle.utimes(entry.mtimeMs / 1000, entry.mtimeMs / 1000);
-          await handle.sync();
         } finally {
           await handle.close();
         }
@@ -101,14 +112,32 @@ async function extract(file: string, folder: string): Promise<Description> {
   // The innermost first: a folder's time changes with what is put into it.
   for (const { path, mode, uid, gid, mtimeMs } of folders.reverse()) {
     if (isRoot) await chown(join(folder, path), uid, gid);
-    await chmod(join(folder, path), mode & 0o7777);
+    await chmod(join(folder, path), mode & 0o1777);
     await utimes(join(folder, path), mtimeMs / 1000, mtimeMs / 1000);
   }
   return description!;
 }
 
+/** Pieces of zeros are skipped, so that a hole becomes one. */
+async function write(handle: FileHandle, content: AsyncIterable<Buffer>, signal: AbortSignal | undefined): Promise<void> {
+  let at = 0;
+  for await (const piece of content) {
+    signal?.throwIfAborted();
+    for (let from = 0; from < piece.length; from += holeBytes) {
+      const part = piece.subarray(from, from + holeBytes);
+      for (let written = isZero(part) ? part.length : 0; written < part.length; ) written += (await handle.write(part, written, part.length - written, at + from + written)).bytesWritten;
+    }
+    at += piece.length;
+  }
+  await handle.truncate(at);
+}
+const holeBytes = 64 << 10;
+
+/** A file of root's that lends its rights is not made for whoever wrote the backup. */
+const modeOf = ({ mode, uid, gid }: TarEntry): number => mode & (uid === 0 || gid === 0 ? 0o1777 : 0o7777);
+
 function checkPath(path: string): void {
-  if (path === "" || path.startsWith("/") || path.includes("\0") || posix.normalize(path) !== path || path.split("/").includes("..") || refusedNames.has(path.split("/")[0]!)) throw new BackupDamaged(`an entry would be written to ${JSON.stringify(path)}`);
+  if (path === "" || path.startsWith("/") || path.includes("\0") || posix.normalize(path) !== path || path.split("/").includes("..") || !mayHold(path)) throw new BackupDamaged(`an entry would be written to ${JSON.stringify(path)}`);
 }
 
 /** Volumes below the former data directory lie below this one now. Gives the folders of code that are not here. */
@@ -121,7 +150,7 @@ async function move(file: string, staging: string, { dataDir: former }: Descript
     throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: its store: ${(error as Error).message}`, { cause: error });
   }
   try {
-    for (const { key, revision, object } of store.range("/core/persistentvolumes/")) {
+    for (const { key, revision, object } of readable(store.range("/core/persistentvolumes/"))) {
       const volume = object as unknown as PersistentVolume;
       const path = volume.spec?.local?.path;
       if (path === undefined || !path.startsWith(`${former}/`) || former === dataDir) continue;
@@ -139,7 +168,24 @@ async function move(file: string, staging: string, { dataDir: former }: Descript
   }
 }
 
-function sync(folder: string): void {
+/** Objects that can be looked at; what is stored encrypted cannot without its key. */
+function* readable<T extends { key: string; readonly object: unknown }>(entries: Iterable<T>): Generator<T> {
+  for (const entry of entries) {
+    try {
+      void entry.object;
+    } catch (error) {
+      throw new WherryError("DATA_ENCRYPTED", `${entry.key} of the backup cannot be read, and the folder that it names lies elsewhere now`, { cause: error });
+    }
+    yield entry;
+  }
+}
+
+/** Everything of this file system; a `sync` that knows no such option takes all of them. */
+function syncAll(folder: string): void {
+  if (spawnSync("sync", ["-f", folder], { stdio: "ignore" }).status !== 0) spawnSync("sync", { stdio: "ignore" });
+}
+
+function syncFolder(folder: string): void {
   const descriptor = openSync(folder, "r");
   fsyncSync(descriptor);
   closeSync(descriptor);

@@ -105,7 +105,8 @@ export class ContainerRunner {
       // Without mounts a program must be told where its files really lie; naming the path is how.
       const env = this.#ctx.sandbox.mode === "plain" ? { ...spec.env, WHERRY_TERMINATION_LOG: words.target } : spec.env;
       if (this.#reload === undefined) this.#event("Normal", "Created", `Created container: ${container.name}`);
-      const process = await sandbox.startContainer({ ...spec, env, mounts });
+      const start = () => sandbox.startContainer({ ...spec, env, mounts });
+      const process = await (this.#ctx.pause?.starting(start) ?? start());
       record.resources = container.resources;
       this.#began(process, image, incarnation);
     } catch (error) {
@@ -260,7 +261,8 @@ export class ContainerRunner {
 
   #startProbe(kind: ProbeKind, probe: Probe): void {
     const target = this.#target;
-    const loop = new ProbeLoop(kind, probe, this.#ctx.clock, () => askProbe(probe, (probe.timeoutSeconds ?? 1) * 1000, target), {
+    const ask = () => askProbe(probe, (probe.timeoutSeconds ?? 1) * 1000, target);
+    const loop = new ProbeLoop(kind, probe, this.#ctx.clock, () => this.#ctx.pause?.asking(ask) ?? ask(), {
       change: (success) => this.#probeChanged(loop, probe, success),
       failure: (output) => this.#event("Warning", "Unhealthy", `${kind[0]!.toUpperCase()}${kind.slice(1)} probe failed: ${output}`),
     });
@@ -356,6 +358,8 @@ export class ContainerRunner {
       this.#reloadNext = why;
       return;
     }
+    // What has never run will read the new code anyway.
+    if (record.activity === "idle" && record.startedAtMs === undefined) return this.retryNow();
     const again = this.#reload !== undefined;
     this.#reload = why;
     if (again) return;

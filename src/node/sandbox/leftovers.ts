@@ -6,6 +6,8 @@ import { allPids, bootId, identify, isAlive, type ProcessIdentity, signalProcess
 
 /** Set for everything that a sandbox starts by itself; its value names the data directory. */
 export const sandboxVariable = "WHERRY_SANDBOX";
+/** Marks every process of a container of plain mode, so that those which left its tree are found. */
+export const containerVariable = "WHERRY_CONTAINER";
 
 /**
  * Remembers on disk which processes were started, so that the next start can end what a killed Wherry left behind. With

@@ -9,6 +9,7 @@ import { Cgroup, type CgroupRoot, joinPrefix } from "./cgroups.ts";
 import { findProgram, quote, run } from "./command.ts";
 import { terminalBelow } from "./container.ts";
 import type { FifoPool } from "./fifos.ts";
+import { containerVariable } from "./leftovers.ts";
 import type { Watched } from "./memory-watchdog.ts";
 import { giveTree } from "./plain.ts";
 import { makePlainTree, type PlainTree } from "./plain-tree.ts";
@@ -36,8 +37,6 @@ export interface PlainRuntime {
 
 /** As in proxy/messages.ts, where the listeners are. */
 const privilegedPortOffset = 40_000;
-/** Marks every process of a container, so that those which left its tree are found when it ends. */
-const containerVariable = "WHERRY_CONTAINER";
 let serials = 0;
 
 export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, root: string): Promise<PlainContainer> {

@@ -7,12 +7,12 @@ import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { ContainerRunner } from "../pod/runner.ts";
 import { isRunning } from "../pod/record.ts";
-import type { Frozen } from "../freeze.ts";
+import type { Held } from "../pause.ts";
 import { readLine } from "./line.ts";
-import { SandboxRefusal } from "../sandbox/sandbox.ts";
+import { type ExecProcess, SandboxRefusal } from "../sandbox/sandbox.ts";
 
 /** The first line on a connection of `agent.sock`. */
-export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" } | { op: "freeze"; pods: readonly string[] }) & { pod?: PodKey };
+export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" } | { op: "pause" }) & { pod?: PodKey };
 /** The line that answers it; after `ok` follow frames, or `body` was everything. */
 export type StreamAnswer = { ok: true; body?: unknown } | { ok: false; status: ReturnType<StatusError["toStatus"]> };
 
@@ -20,8 +20,10 @@ export interface StreamTargets {
   /** The runner of a pod's container; undefined pod: not here. */
   find(pod: PodKey, container: string): { pod: boolean; runner: ContainerRunner | undefined };
   usage(): Promise<NodeUsage>;
-  /** Stops all programs of the pods with these uids until `thaw`. */
-  freeze(uids: readonly string[]): Promise<Frozen>;
+  /** Has all programs with volumes stand still. */
+  pause(): Promise<Held>;
+  /** Starts a program, once none stands still. */
+  starting<T>(work: () => Promise<T>): Promise<T>;
 }
 
 const requestBytesMax = 256 * 1024;
@@ -77,20 +79,25 @@ export class StreamServer {
         socket.end();
         return;
       }
-      if (request.op === "freeze") {
-        const frozen = await this.#targets.freeze(request.pods);
+      if (request.op === "pause") {
+        const held = await this.#targets.pause();
         // For as long as the connection lasts: whoever asked may be killed, and the pods must go on then.
-        socket.once("close", () => frozen.thaw());
+        socket.once("close", () => held.release());
         socket.resume();
-        if (socket.destroyed) return frozen.thaw();
-        return answer({ ok: true, body: { processes: frozen.processes } });
+        if (socket.destroyed) return held.release();
+        // A second line, and the end, says that they went on before that.
+        void held.lost.then((why) => {
+          answer({ ok: false, status: new StatusError(409, "Conflict", why).toStatus() });
+          socket.end();
+        });
+        return answer({ ok: true, body: { processes: held.processes } });
       }
       if (request.op !== "exec" && request.op !== "attach") throw badRequestError(`unknown operation ${JSON.stringify((request as { op?: unknown }).op)}`);
       const { container } = request.options;
       const found = this.#targets.find(request.pod!, container);
       const runner = found.runner;
       if (!runner?.process || !isRunning(runner.record)) throw new StatusError(404, "NotFound", found.pod ? `container not found (${JSON.stringify(container)})` : "pod does not exist");
-      if (request.op === "exec") await execute(socket, runner, request.options, () => answer({ ok: true }));
+      if (request.op === "exec") await execute(socket, await this.#targets.starting(() => start(runner, request.options)), request.options, () => answer({ ok: true }));
       else attach(socket, runner, request.options, () => answer({ ok: true }));
     } catch (error) {
       // It may have ended between the look and the command.
@@ -103,8 +110,13 @@ export class StreamServer {
   }
 }
 
-async function execute(socket: Socket, runner: ContainerRunner, options: ExecOptions, accepted: () => void): Promise<void> {
-  const child = await runner.process!.exec({ argv: options.command, stdin: options.stdin, tty: options.tty });
+async function start(runner: ContainerRunner, { command, stdin, tty }: ExecOptions): Promise<ExecProcess> {
+  // It may have ended while it was waited for.
+  if (!runner.process) throw new SandboxRefusal("ContainerNotRunning", "the container is not running");
+  return runner.process.exec({ argv: command, stdin, tty });
+}
+
+async function execute(socket: Socket, child: ExecProcess, options: ExecOptions, accepted: () => void): Promise<void> {
   accepted();
   // The client is gone: so is who would read the answer.
   socket.once("close", () => child.kill());

@@ -37,7 +37,7 @@ class Streams implements AsyncDisposable {
     this.process.stderr.on("data", (chunk: Buffer) => output.write("stderr", chunk));
     void this.process.exited.then(({ exitCode }) => setImmediate(() => output.end(exitCode)));
     this.runner = { container: { name: "app", ...container }, record, output, process: this.process } as unknown as ContainerRunner;
-    this.server = new StreamServer(this.path, { find: (pod, name) => ({ pod: pod.uid === "u", runner: pod.uid === "u" && name === "app" ? this.runner : undefined }), freeze: async () => ({ processes: 0, thaw() {} }), usage: async () => usage }, silentLog);
+    this.server = new StreamServer(this.path, { find: (pod, name) => ({ pod: pod.uid === "u", runner: pod.uid === "u" && name === "app" ? this.runner : undefined }), pause: async () => ({ processes: 0, release() {}, lost: new Promise(() => {}) }), starting: (work) => work(), usage: async () => usage }, silentLog);
   }
   async [Symbol.asyncDispose](): Promise<void> {
     this.process.signal("SIGKILL");
