@@ -10,6 +10,8 @@ export interface ReloadRequest {
   containers: string[];
   /** What changed, as people would call it: "src/server.js". */
   files: string[];
+  /** What the images are made of changed too (a Dockerfile): it is read before the programs start again. */
+  relinked?: boolean;
   /** RFC 3339, to make the value a new one. */
   at: string;
 }
@@ -22,8 +24,8 @@ export function reloadValue(request: ReloadRequest): string {
 export function parseReload(value: string): ReloadRequest {
   const words = (list: unknown) => (Array.isArray(list) ? list.filter((word) => typeof word === "string") : []);
   try {
-    const { containers, files, at } = JSON.parse(value) as Record<string, unknown>;
-    return { containers: words(containers), files: words(files), at: String(at) };
+    const { containers, files, relinked, at } = JSON.parse(value) as Record<string, unknown>;
+    return { containers: words(containers), files: words(files), ...(relinked === true && { relinked }), at: String(at) };
   } catch {
     return { containers: [], files: [], at: value };
   }

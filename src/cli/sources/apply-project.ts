@@ -30,9 +30,10 @@ const early = (object: KubeObject) => (object.kind === "Namespace" ? 0 : object.
 
 /**
  * Applies what changed since the last `up` of this data directory; an unchanged file is left alone, so that a
- * restart does not undo `kubectl scale`. Gives the workloads worth waiting for.
+ * restart does not undo `kubectl scale`. Gives the workloads worth waiting for. Throws MANIFEST_INVALID at the first that the
+ * API refuses, or tells `refused` and goes on with the next.
  */
-export async function applyManifests(client: Client, manifests: readonly Manifest[], dataDir: string, options: { changedOnly?: boolean; before?(): void } = {}): Promise<Workload[]> {
+export async function applyManifests(client: Client, manifests: readonly Manifest[], dataDir: string, options: { changedOnly?: boolean; before?(): void; refused?(error: WherryError): void } = {}): Promise<Workload[]> {
   const ledger = new Ledger(dataDir);
   const workloads: Workload[] = [];
   let applied = 0;
@@ -46,7 +47,13 @@ export async function applyManifests(client: Client, manifests: readonly Manifes
       outcome = "as last time";
     } else {
       if (applied++ === 0) options.before?.();
-      outcome = await applyOne(client, resource, namespace, manifest, false);
+      try {
+        outcome = await applyOne(client, resource, namespace, manifest, false);
+      } catch (error) {
+        if (!options.refused || !(error instanceof WherryError)) throw error;
+        options.refused(error);
+        continue;
+      }
       ledger.entries[key] = digest;
       ledger.write();
     }
@@ -66,21 +73,27 @@ async function applyOne(client: Client, resource: GroupVersionResource, namespac
 }
 
 /**
- * Has the API judge what would be applied, and applies nothing: an error in one manifest must not leave half of a change.
- * What lives in a namespace that is only to be made cannot be judged yet. Throws MANIFEST_INVALID.
+ * Has the API judge what would be applied, and applies nothing: an error in one document must not leave half of a file.
+ * What lives in a namespace that is only to be made cannot be judged yet. Gives the first error of each file that has one.
  */
-export async function judgeManifests(client: Client, manifests: readonly Manifest[], dataDir: string): Promise<void> {
+export async function judgeManifests(client: Client, manifests: readonly Manifest[], dataDir: string): Promise<Map<string, WherryError>> {
   const ledger = new Ledger(dataDir);
   const made = new Set(manifests.filter(({ object }) => object.kind === "Namespace").map(({ object }) => object.metadata.name));
-  for (const { manifest, resource, namespace, key } of manifests.map(locate)) {
-    if (ledger.entries[key] === digestOf(manifest)) continue;
+  const broken = new Map<string, WherryError>();
+  for (const manifest of manifests) {
+    if (broken.has(manifest.file)) continue;
     try {
+      const { resource, namespace, key } = locate(manifest);
+      if (ledger.entries[key] === digestOf(manifest)) continue;
       await applyOne(client, resource, namespace, manifest, true);
     } catch (error) {
-      const { cause } = error as Error;
-      if (!(cause instanceof StatusError && cause.code === 404 && namespace !== undefined && made.has(namespace))) throw error;
+      if (!(error instanceof WherryError)) throw error;
+      const { cause } = error;
+      const namespace = manifest.object.metadata.namespace ?? "default";
+      if (!(cause instanceof StatusError && cause.code === 404 && made.has(namespace))) broken.set(manifest.file, error);
     }
   }
+  return broken;
 }
 
 /** What `up` applied from which file, kept from one start to the next. */

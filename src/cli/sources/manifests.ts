@@ -39,16 +39,29 @@ export function parseManifests(text: string, file: string): Manifest[] {
 
 const isManifestFile = (name: string) => /\.(ya?ml|json)$/i.test(name);
 
-/** The manifests of a file, a folder (not deeper, as `kubectl apply -f` reads it), or a kustomization. */
-export function readManifests(path: string): Manifest[] {
+/** Told of a file that cannot be read, instead of the whole being refused for it. */
+export type Tolerate = (file: string, error: WherryError) => void;
+
+/** The manifests of a file, a folder (not deeper, as `kubectl apply -f` reads it), or a kustomization. Throws MANIFEST_INVALID, or tells `tolerate`. */
+export function readManifests(path: string, tolerate?: Tolerate): Manifest[] {
+  const tolerant = (file: string, read: () => Manifest[]): Manifest[] => {
+    try {
+      return read();
+    } catch (error) {
+      if (!tolerate || !(error instanceof WherryError)) throw error;
+      tolerate(file, error);
+      return [];
+    }
+  };
   const stat = statSync(path, { throwIfNoEntry: false });
   if (!stat) throw new WherryError("MANIFEST_INVALID", `${path}: there is no such file or folder`);
-  if (stat.isFile()) return parseManifests(readFileSync(path, "utf8"), path);
+  if (stat.isFile()) return tolerant(path, () => parseManifests(readFileSync(path, "utf8"), path));
   const names = readdirSync(path).sort();
-  if (names.some((name) => /^kustomization\.ya?ml$/i.test(name) || name === "Kustomization")) return kustomize(path);
+  if (names.some((name) => /^kustomization\.ya?ml$/i.test(name) || name === "Kustomization")) return tolerant(path, () => kustomize(path));
   return names
     .filter((name) => isManifestFile(name) && !/^skaffold\.ya?ml$|^package(-lock)?\.json$|^tsconfig.*\.json$/.test(name))
-    .flatMap((name) => parseManifests(readFileSync(join(path, name), "utf8"), join(path, name)));
+    .map((name) => join(path, name))
+    .flatMap((file) => tolerant(file, () => parseManifests(readFileSync(file, "utf8"), file)));
 }
 
 /** Kustomize is a language of its own: kubectl carries the real thing, so it does the work. */

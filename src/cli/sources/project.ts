@@ -2,7 +2,7 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Artifact } from "../../api/artifacts.ts";
 import { WherryError } from "../../base/errors.ts";
-import { type Manifest, readManifests } from "./manifests.ts";
+import { type Manifest, readManifests, type Tolerate } from "./manifests.ts";
 import { readSkaffold } from "./skaffold.ts";
 
 export interface Project {
@@ -12,9 +12,10 @@ export interface Project {
 
 /**
  * What the folders (or files) given to `up` hold. A folder is read by what lies in it: skaffold.yaml (artifacts
- * and manifests), a kustomization, or plain manifests. `links` give their artifacts only.
+ * and manifests), a kustomization, or plain manifests. `links` give their artifacts only. With `tolerate`, a manifest that
+ * cannot be read is left out, and nothing at all is no error: a folder that is being edited.
  */
-export function readProject(paths: readonly string[], links: readonly string[]): Project {
+export function readProject(paths: readonly string[], links: readonly string[], tolerate?: Tolerate): Project {
   const project: Project = { artifacts: [], manifests: [] };
   for (const path of links.map((link) => resolve(link))) {
     const skaffold = skaffoldOf(path);
@@ -24,15 +25,15 @@ export function readProject(paths: readonly string[], links: readonly string[]):
   for (const path of paths.map((given) => resolve(given))) {
     const skaffold = skaffoldOf(path);
     if (!skaffold) {
-      const manifests = readManifests(path);
+      const manifests = readManifests(path, tolerate);
       const nested = join(path, "k8s");
-      project.manifests.push(...(manifests.length === 0 && existsSync(nested) ? readManifests(nested) : manifests));
-      if (project.manifests.length === 0) throw new WherryError("MANIFEST_INVALID", `${path}: holds no manifests (*.yaml, *.json), no kustomization.yaml and no skaffold.yaml${hint(path)}`);
+      project.manifests.push(...(manifests.length === 0 && existsSync(nested) ? readManifests(nested, tolerate) : manifests));
+      if (project.manifests.length === 0 && !tolerate) throw new WherryError("MANIFEST_INVALID", `${path}: holds no manifests (*.yaml, *.json), no kustomization.yaml and no skaffold.yaml${hint(path)}`);
       continue;
     }
     const read = readSkaffold(skaffold);
     project.artifacts.push(...read.artifacts);
-    project.manifests.push(...read.manifests.flatMap(readManifests));
+    project.manifests.push(...read.manifests.flatMap((file) => readManifests(file, tolerate)));
   }
   return project;
 }

@@ -14,7 +14,7 @@ export interface FolderWatchOptions {
 }
 
 /** Nothing has changed for this long: what was saved together is one change. */
-const debounceMs = 50;
+const debounceMs = 30;
 /** A burst that does not end (a checkout of a large tree) is told in parts after this long. */
 const burstMs = 1000;
 const pollMs = 500;

@@ -16,9 +16,16 @@ interface Queue {
   name: string;
   files: Set<string>;
   artifacts: Set<Artifact>;
+  relinked: boolean;
   /** Aborted by the next change: what is waited for then is out of date. */
   superseded: AbortController;
   running: Promise<void> | undefined;
+}
+
+interface Round {
+  files: string[];
+  artifacts: Artifact[];
+  relinked: boolean;
 }
 
 /**
@@ -39,12 +46,14 @@ export class Reloader {
   }
 
   /** Resolves when every pod that runs one of the artifacts is done, or the round was given up. */
-  async changed(artifacts: readonly Artifact[], files: readonly string[]): Promise<void> {
+  async changed(artifacts: readonly Artifact[], files: readonly string[], relinked = false): Promise<void> {
     const [{ items }, broken] = await Promise.all([this.#client.list<Pod>(resources.pods), runByNode(artifacts) ? syntaxError(files) : undefined]);
     const pods = items.filter((pod) => containersRunning(pod, artifacts).length > 0);
     if (pods.length === 0) return;
     const shown = shownFiles(files, artifacts);
     if (broken !== undefined) {
+      // Replicas that a round has not come to would start with it too.
+      for (const pod of pods) this.#queues.get(workloadOf(pod).key)?.superseded.abort();
       this.#say(`${namedFiles(shown)} changed: not reloaded, because Node cannot read it; the old code goes on\n${indent(broken)}`);
       for (const pod of pods) this.#events.event({ ...pod, apiVersion: "v1", kind: "Pod" }, "Warning", "ReloadFailed", `${namedFiles(shown)} changed, and cannot be read; the old code goes on:\n${broken}`.slice(0, 1000));
       return;
@@ -52,13 +61,15 @@ export class Reloader {
     const rounds = new Set<Promise<void>>();
     for (const pod of pods) {
       const { key, name } = workloadOf(pod);
-      const queue = this.#queues.get(key) ?? { name, files: new Set(), artifacts: new Set(), superseded: new AbortController(), running: undefined };
+      const queue = this.#queues.get(key) ?? { name, files: new Set(), artifacts: new Set(), relinked: false, superseded: new AbortController(), running: undefined };
       this.#queues.set(key, queue);
       for (const file of shown) queue.files.add(file);
       for (const artifact of artifacts) queue.artifacts.add(artifact);
+      queue.relinked ||= relinked;
       queue.superseded.abort();
       queue.running ??= this.#work(key, queue).finally(() => {
         queue.running = undefined;
+        if (queue.artifacts.size === 0) this.#queues.delete(key);
       });
       rounds.add(queue.running);
     }
@@ -69,20 +80,23 @@ export class Reloader {
     // What else changed in this moment belongs to the same round.
     await Promise.resolve();
     while (queue.files.size > 0) {
-      const files = [...queue.files];
-      const artifacts = [...queue.artifacts];
-      queue.files.clear();
-      queue.artifacts.clear();
-      queue.superseded = new AbortController();
+      const round: Round = { files: [...queue.files], artifacts: [...queue.artifacts], relinked: queue.relinked };
+      Object.assign(queue, { files: new Set(), artifacts: new Set(), relinked: false, superseded: new AbortController() });
+      let done: "all" | "superseded" | "failed" = "failed";
       try {
-        await this.#round(key, queue, artifacts, files);
+        done = await this.#round(key, queue, round);
       } catch (error) {
         this.#say(`${queue.name} was not reloaded: ${(error as Error).message}`);
       }
+      if (done === "all") continue;
+      // Replicas that still run what these were before are the next round's, whatever it was that changed then.
+      for (const artifact of round.artifacts) queue.artifacts.add(artifact);
+      queue.relinked ||= round.relinked;
     }
   }
 
-  async #round(key: string, queue: Queue, artifacts: readonly Artifact[], files: string[]): Promise<void> {
+  async #round(key: string, queue: Queue, round: Round): Promise<"all" | "superseded" | "failed"> {
+    const { files, artifacts } = round;
     const { items } = await this.#client.list<Pod>(resources.pods);
     const pods = items.filter((pod) => workloadOf(pod).key === key && containersRunning(pod, artifacts).length > 0).sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || (a.metadata.name < b.metadata.name ? -1 : 1));
     const began = performance.now();
@@ -90,9 +104,9 @@ export class Reloader {
     for (const [index, pod] of pods.entries()) {
       const start = performance.now();
       const since = new Date();
-      const verdict = await this.#reload(pod, artifacts, files, queue.superseded.signal);
+      const verdict = await this.#reload(pod, round, queue.superseded.signal);
       const { name } = pod.metadata;
-      if (verdict.kind === "superseded") return;
+      if (verdict.kind === "superseded") return "superseded";
       if (verdict.kind === "gone") continue;
       if (verdict.kind === "ready") {
         this.#say(`  ✓ ${name}  Ready after ${seconds(start)}`);
@@ -101,19 +115,20 @@ export class Reloader {
       const rest = pods.slice(index + 1).filter(isReady).length;
       const words = await lastWords(this.#client, pod, verdict.container, since);
       this.#say(`  ✗ ${name}  ${verdict.why}; ${rest > 0 ? `the old code goes on in ${rest} other replica${rest > 1 ? "s" : ""}` : "no other replica serves"}. Save again to try again.${words && `\n${indent(words)}`}`);
-      return;
+      return "failed";
     }
     this.#say(`${queue.name} runs the new code (${seconds(began)})`);
+    return "all";
   }
 
-  async #reload(pod: Pod, artifacts: readonly Artifact[], files: string[], superseded: AbortSignal): Promise<Verdict> {
+  async #reload(pod: Pod, { artifacts, files, relinked }: Round, superseded: AbortSignal): Promise<Verdict> {
     const containers = containersRunning(pod, artifacts);
     let before: Marks;
     let version: string | undefined;
     try {
       const now = await this.#client.get<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name);
       before = marksOf(now, containers);
-      const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), at: new Date().toISOString() }) };
+      const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), ...(relinked && { relinked }), at: new Date().toISOString() }) };
       const asked = await this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" });
       version = asked.metadata.resourceVersion;
     } catch (error) {
@@ -140,12 +155,12 @@ export class Reloader {
           if (verdict) return verdict;
         }
       } catch (error) {
-        if (superseded.aborted) return { kind: "superseded" };
-        if (settle?.aborted && good) return good;
-        if (timeout.aborted) return { kind: "failed", container: containers[0]!, why: `is not Ready after ${Math.round(patienceMs(pod, containers) / 1000)} s` };
         if (error instanceof StatusError && error.code === 410) version = undefined;
-        await new Promise((resolve) => setTimeout(resolve, 100));
+        if (!signal.aborted && !settle?.aborted) await new Promise((resolve) => setTimeout(resolve, 100));
       }
+      if (superseded.aborted) return { kind: "superseded" };
+      if (settle?.aborted && good) return good;
+      if (timeout.aborted) return { kind: "failed", container: containers[0]!, why: `is not Ready after ${Math.round(patienceMs(pod, containers) / 1000)} s` };
     }
   }
 }
@@ -155,8 +170,14 @@ const provingMs = 700;
 /** Names of the containers of a pod that run one of the artifacts; none when the pod is not to be reloaded. */
 export function containersRunning(pod: Pod, artifacts: readonly Artifact[]): string[] {
   if (pod.metadata.deletionTimestamp || (pod.spec!.restartPolicy ?? "Always") !== "Always" || pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return [];
+  const initialized = pod.status?.conditions?.some(({ type, status }) => type === "Initialized" && status === "True");
   const sidecars = new Set((pod.spec!.initContainers ?? []).filter(({ restartPolicy }) => restartPolicy === "Always").map(({ name }) => name));
-  return [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? []).filter(({ name }) => sidecars.has(name))].filter(({ imageID }) => artifacts.some((artifact) => runs(imageID, artifact))).map(({ name }) => name);
+  return [...(pod.status?.containerStatuses ?? []), ...(pod.status?.initContainerStatuses ?? []).filter(({ name }) => sidecars.has(name))].filter(({ image, imageID }) => artifacts.some((artifact) => (imageID === "" ? initialized && isNamed(image, artifact) : runs(imageID, artifact)))).map(({ name }) => name);
+}
+
+/** One that is just starting may have read the old code, and does not say yet what it runs. */
+function isNamed(image: string, { image: name, tag }: Artifact): boolean {
+  return image === name || (image.startsWith(`${name}:`) && (tag === "" || image === `${name}:${tag}`));
 }
 
 /** As the node names an image that is a linked folder: by what it is made of, or an earlier state of that. */
@@ -166,7 +187,7 @@ function runs(imageID: string, artifact: Artifact): boolean {
   return artifact.tag === "" || imageID === prefix + createHash("sha256").update(JSON.stringify(artifact)).digest("hex");
 }
 
-function runByNode(artifacts: readonly Artifact[]): boolean {
+export function runByNode(artifacts: readonly Artifact[]): boolean {
   return artifacts.every(({ entrypoint, cmd }) => /(^|\/)node$/.test([...entrypoint, ...cmd][0] ?? ""));
 }
 

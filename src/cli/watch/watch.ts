@@ -12,9 +12,10 @@ import { followUntilReady } from "../progress.ts";
 import { applyManifests, forget, judgeManifests, linkArtifacts, locate } from "../sources/apply-project.ts";
 import type { Manifest } from "../sources/manifests.ts";
 import { type Project, readProject } from "../sources/project.ts";
+import { warmUp } from "./check.ts";
 import { FolderWatch } from "./folder.ts";
 import { dockerIgnore, isNoise } from "./ignore.ts";
-import { Reloader } from "./reloader.ts";
+import { Reloader, runByNode } from "./reloader.ts";
 
 export interface WatchInput {
   client: Client;
@@ -49,6 +50,8 @@ export class ProjectWatch {
   #project: Project;
   #covers: { artifact: Artifact; covers(path: string): boolean }[] = [];
   #watches: FolderWatch[] = [];
+  /** Manifests with an error, and which. */
+  #broken: ReadonlyMap<string, string> = new Map();
   /** Changes of manifests are worked off one after the other; code does not wait for them unless both changed at once. */
   #applying: Promise<void> = Promise.resolve();
 
@@ -84,6 +87,7 @@ export class ProjectWatch {
     const watch = new FolderWatch({
       root,
       wants: (path, isFolder) => !isNoise(relative(root, path)) && (isFolder || configuration.test(path) || this.#covers.some(({ covers }) => covers(path))),
+      onStir: () => runByNode(this.#project.artifacts) && warmUp(),
       onChange: (files) => void this.#changed(files).catch((error: unknown) => this.#input.say(`not brought up to date: ${(error as Error).message}`)),
       onPolling: (reason) => this.#input.say(`${relative(process.cwd(), root) || "."} is looked through twice a second: the kernel gives no more watches (${reason}); to lift it: sysctl fs.inotify.max_user_watches=524288`),
     });
@@ -103,6 +107,7 @@ export class ProjectWatch {
       const mine = files.filter(covers);
       if (mine.length > 0) touch(artifact, mine);
     }
+    const relinked = new Set<Artifact>();
     const configurations = files.filter((file) => configuration.test(file));
     if (configurations.length > 0) {
       // Code that was saved together with a manifest is reloaded all the same when the manifest has an error.
@@ -113,6 +118,7 @@ export class ProjectWatch {
         const old = before.find((candidate) => same(candidate, artifact));
         if (!old || JSON.stringify(old) === JSON.stringify(artifact)) continue;
         for (const which of [old, artifact]) touch(which, touched.get(old) ? [...touched.get(old)!] : configurations);
+        relinked.add(old).add(artifact);
       }
     }
     // Artifacts that changed by the same files are one reload, so that a pod with two of them restarts once.
@@ -123,27 +129,32 @@ export class ProjectWatch {
       groups.set(key, group);
       group.artifacts.push(artifact);
     }
-    await Promise.all([...groups.values()].map((group) => this.#reloader.changed(group.artifacts, group.files)));
+    await Promise.all([...groups.values()].map((group) => this.#reloader.changed(group.artifacts, group.files, group.artifacts.some((artifact) => relinked.has(artifact)))));
   }
 
-  /** Reads the project anew and brings the stack up to what changed in it. Never rejects: an error is shown, and the rest goes on. */
+  /**
+   * Reads the project anew and brings the stack up to what changed in it. Never rejects: of a file with an error nothing is
+   * applied and what it said before goes on, and so does everything else.
+   */
   async #configure(files: readonly string[]): Promise<void> {
     const { request, say } = this.#input;
     const shown = namedFiles(files.map((file) => relative(process.cwd(), file)));
     const began = performance.now();
     try {
-      const next = readProject(request.paths, request.links);
+      const broken = new Map<string, Error>();
+      const next = readProject(request.paths, request.links, (file, error) => void broken.set(file, error));
+      for (const [file, error] of await judgeManifests(this.#client, next.manifests, request.dataDir)) broken.set(file, error);
+      const good = next.manifests.filter(({ file }) => !broken.has(file));
+      next.manifests = [...good, ...this.#project.manifests.filter(({ file }) => broken.has(file))];
       const gone = removed(this.#project.manifests, next.manifests);
-      await judgeManifests(this.#client, next.manifests, request.dataDir);
+      this.#tellBroken(broken);
       if (JSON.stringify(next.artifacts) !== JSON.stringify(this.#project.artifacts)) {
         say(`${shown} changed`);
         await linkArtifacts(this.#client, next.artifacts);
-        // The node hears of it by a watch of its own, which is not the one by which it hears of pods.
-        await new Promise((resolve) => setTimeout(resolve, 200));
       }
       this.#project = next;
       this.#cover();
-      const workloads = await applyManifests(this.#client, next.manifests, request.dataDir, { changedOnly: true, before: () => say(`${shown} changed:`) });
+      const workloads = await applyManifests(this.#client, good, request.dataDir, { changedOnly: true, before: () => say(`${shown} changed:`), refused: (error) => say(`not applied: ${error.message}`) });
       await this.#forget(gone);
       // Code goes on being reloaded while a workload rolls out.
       if (workloads.length > 0) void followUntilReady(this.#client, workloads, process.stdout).then((ready) => ready && say(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s`), () => {});
@@ -152,14 +163,23 @@ export class ProjectWatch {
     }
   }
 
+  /** Each error once, and that it is gone. */
+  #tellBroken(broken: ReadonlyMap<string, Error>): void {
+    for (const [file, { message }] of broken) if (this.#broken.get(file) !== message) this.#input.say(`not applied: ${shorten(message)}`);
+    for (const file of this.#broken.keys()) if (!broken.has(file)) this.#input.say(`${shorten(file)} has no error any more`);
+    this.#broken = new Map([...broken].map(([file, { message }]) => [file, message]));
+  }
+
   async #forget(gone: readonly Manifest[]): Promise<void> {
     const { request, say } = this.#input;
     if (gone.length === 0) return;
     forget(gone, request.dataDir);
     for (const manifest of gone) {
       const { shown, namespace, resource } = locate(manifest);
-      if (!request.prune) {
-        say(`${shown} is in no manifest any more and goes on; to delete it: kubectl delete ${shown}${namespace === undefined ? "" : ` -n ${namespace}`} (or start \`up\` with --prune)`);
+      const holdsData = holders.has(manifest.object.kind);
+      if (!request.prune || holdsData) {
+        const how = request.prune ? "is never pruned, because of what it holds" : "start `up` with --prune to have that done";
+        say(`${shown} is in no manifest any more and goes on; to delete it: kubectl delete ${shown}${namespace === undefined ? "" : ` -n ${namespace}`} (${how})`);
         continue;
       }
       try {
@@ -171,6 +191,12 @@ export class ProjectWatch {
     }
   }
 }
+
+/** A branch without a manifest, checked out for a moment, must not cost anybody a database. */
+const holders = new Set(["Namespace", "PersistentVolumeClaim", "PersistentVolume", "CustomResourceDefinition"]);
+
+/** Paths as people see them from where they are. */
+const shorten = (text: string) => text.replaceAll(`${process.cwd()}/`, "");
 
 /** What stood in a manifest before and stands in none now. */
 function removed(before: readonly Manifest[], now: readonly Manifest[]): Manifest[] {

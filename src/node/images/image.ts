@@ -1,3 +1,4 @@
+import type { ConfigMap } from "../../api/types.ts";
 import type { Mount } from "../sandbox/sandbox.ts";
 
 /** What an image says about a container, whatever the image is made of. */
@@ -23,4 +24,6 @@ export interface Image {
 export interface ImageStore {
   /** Throws ContainerError with ErrImagePull, ErrImageNeverPull or InvalidImageName. */
   resolve(image: string): Promise<Image>;
+  /** Takes the folders that the CLI linked, as they are now. */
+  link?(configMap: ConfigMap | undefined): void;
 }

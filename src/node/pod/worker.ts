@@ -1,9 +1,10 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import { artifactsConfigMap } from "../../api/artifacts.ts";
 import { type Condition, timestamp } from "../../api/meta.ts";
 import type { Readiness } from "../../api/network.ts";
 import { namedFiles, parseReload, reloadAnnotation } from "../../api/reload.ts";
-import { resources } from "../../api/resources.ts";
+import { resources, systemNamespace } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Container, Pod, PodStatus } from "../../api/types.ts";
 import { Backoff } from "../../base/backoff.ts";
@@ -148,11 +149,13 @@ export class PodWorker implements RunnerHost {
   #reload(before: Pod): void {
     const asked = this.pod.metadata.annotations?.[reloadAnnotation];
     if (asked === undefined || asked === before.metadata.annotations?.[reloadAnnotation] || this.#ending || isOver(this.pod, this.#records)) return;
-    const { containers, files } = parseReload(asked);
-    for (const [name, runner] of this.runners) {
-      if (runner.record.role === "init" || runner.record.role === "ephemeral" || (containers.length > 0 && !containers.includes(name))) continue;
-      void runner.reload(files.length === 0 ? "asked for" : `${namedFiles(files)} changed`);
-    }
+    const { containers, files, relinked } = parseReload(asked);
+    const chosen = [...this.runners].filter(([name, { record }]) => (record.role === "main" || record.role === "sidecar") && (containers.length === 0 || containers.includes(name)));
+    const reload = () => chosen.forEach(([, runner]) => void runner.reload(files.length === 0 ? "asked for" : `${namedFiles(files)} changed`));
+    if (!relinked) return reload();
+    // The watch by which the node hears of images may be behind the one that brought this.
+    const { objects, images } = this.#ctx;
+    void objects.configMap(systemNamespace, artifactsConfigMap).then((configMap) => images.link?.(configMap), () => {}).then(reload);
   }
 
   /** The object is gone from the API while the pod lived. */
