@@ -25,16 +25,24 @@ export const neverOwned: Fields = setOf(
 const status = setOf(pathOf("status"));
 const spec = setOf(pathOf("spec"));
 const metadata = setOf(pathOf("metadata"));
+const certificate = setOf(pathOf("status", "certificate"));
+const decisions = setOf(pathOf("status", "conditions"));
 const ofDeployment = setOf(pathOf("metadata", "labels"));
 const ofPod = setOf(pathOf("metadata", "deletionTimestamp"), pathOf("metadata", "ownerReferences"));
+
+/** Whose writes to /status leave the metadata as it was. */
+const ownStatus: ReadonlySet<string> = new Set(["apiservices", "volumeattachments", "validatingadmissionpolicies", "resourceclaims", "flowschemas", "prioritylevelconfigurations"]);
+
+export const keepsMetadata = (kind: Kind): boolean => kind.custom !== undefined || ownStatus.has(kind.resource);
 
 /**
  * What a write leaves as it was, whatever it says: the status, or of a write to /status most of the rest.
  * Source: GetResetFields of the strategies.
  */
 function resetOf(kind: Kind, subresource: string | undefined): Fields | undefined {
+  if (kind.resource === "certificatesigningrequests") return subresource === undefined ? union(spec, status) : union(spec, subresource === "approval" ? certificate : decisions);
   if (subresource !== "status") return kind.hasStatus ? status : undefined;
-  if (kind.custom || kind.resource === "apiservices") return union(spec, metadata);
+  if (keepsMetadata(kind)) return union(spec, metadata);
   if (kind.resource === "deployments") return union(spec, ofDeployment);
   return kind.resource === "pods" ? union(spec, ofPod) : spec;
 }

@@ -13,7 +13,7 @@ import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, metadataDiffers, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { draftOf, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
+import { draftOf, keepsMetadata, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
 
 /** Whether a write is recorded in managedFields here, or its object comes with the list as it shall be. */
 export type Ownership = "recorded" | "given";
@@ -104,7 +104,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     await admission.mutate(request);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
-    if (countsGenerations(kind)) object.metadata.generation = (old.metadata.generation ?? 0) + (specDiffers(object, old, !kind.hasStatus) || metadataDiffers(kind, object, old) ? 1 : 0);
+    if (countsGenerations(kind) && (specDiffers(object, old, !kind.hasStatus) || metadataDiffers(kind, object, old))) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
   } else {
     record();
     await admission.mutate(request);
@@ -140,14 +140,14 @@ function setOrDelete(holder: Record<string, unknown>, field: string, value: unkn
 
 /**
  * Of what was sent to /status, or made of it by admission, the status counts. Metadata counts as well with built-in kinds,
- * as their strategies upstream only keep the spec (a Deployment's its labels too); a custom resource's stays but for the
- * record of this write.
+ * as most of their strategies upstream only keep the spec (a Deployment's its labels too); a custom resource's stays but for
+ * the record of this write.
  */
 function keepStatusOnly(kind: Kind, object: KubeObject, old: KubeObject): void {
   const status = object["status"] as unknown;
   const { metadata } = object;
   for (const field of Object.keys(object)) delete object[field];
-  if (kind.custom) Object.assign(object, old, { metadata: { ...old.metadata, ...(metadata.managedFields && { managedFields: metadata.managedFields }) } });
+  if (keepsMetadata(kind)) Object.assign(object, old, { metadata: { ...old.metadata, ...(metadata.managedFields && { managedFields: metadata.managedFields }) } });
   else Object.assign(object, old, { metadata });
   if (kind.group === "apps" && kind.resource === "deployments") {
     if (old.metadata.labels) metadata.labels = old.metadata.labels;

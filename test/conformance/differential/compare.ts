@@ -7,7 +7,7 @@ export interface Answer {
 }
 /** One place where the answers differ; `ours` and `theirs` are what stands there. */
 export interface Difference {
-  /** "status", "warnings", or a path into the body: "spec.template.spec.containers[0].image". */
+  /** "code of the answer", "warnings", or a path into the body: "spec.template.spec.containers[0].image". */
   at: string;
   ours: unknown;
   theirs: unknown;
@@ -16,7 +16,7 @@ export interface Difference {
 /** Where two answers differ, leaving out what cannot be the same: uids, revisions, times, addresses, generated names. */
 export function differences(ours: Answer, theirs: Answer): Difference[] {
   const found: Difference[] = [];
-  if (ours.status !== theirs.status) found.push({ at: "status", ours: ours.status, theirs: theirs.status });
+  if (ours.status !== theirs.status) found.push({ at: "code of the answer", ours: ours.status, theirs: theirs.status });
   compare(settled(ours.body), settled(theirs.body), "", found);
   if (!isDeepStrictEqual([...ours.warnings].sort(), [...theirs.warnings].sort())) found.push({ at: "warnings", ours: ours.warnings, theirs: theirs.warnings });
   return found.slice(0, 12);

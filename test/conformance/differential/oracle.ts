@@ -36,7 +36,7 @@ export async function startOracle(): Promise<Oracle> {
     const { privateKey, publicKey } = generateKeyPairSync("rsa", { modulusLength: 2048, privateKeyEncoding: { type: "pkcs8", format: "pem" }, publicKeyEncoding: { type: "spki", format: "pem" } });
     writeFileSync(join(folder, "sa.key"), privateKey, { mode: 0o600 });
     writeFileSync(join(folder, "sa.pub"), publicKey);
-    writeFileSync(join(folder, "tokens.csv"), "oracle,admin,1,system:masters\n", { mode: 0o600 });
+    writeFileSync(join(folder, "tokens.csv"), "oracle,kubernetes-admin,,system:masters\n", { mode: 0o600 });
     const began = performance.now();
     const apiserver = run(folder, oraclePrograms.apiserver, [
       "--etcd-servers", etcdUrl, "--cert-dir", join(folder, "pki"), "--bind-address", "127.0.0.1", "--secure-port", String(port), "--service-cluster-ip-range", "10.96.0.0/16",

@@ -48,6 +48,7 @@ function validatePolicy({ spec }: KubeObject): FieldError[] {
 }
 
 export const mutatingAdmissionPolicy: Strategy = {
+  conditionalUpdate: true,
   defaults(object) {
     const spec = (object.spec ??= {});
     spec.failurePolicy ??= "Fail";
@@ -59,6 +60,7 @@ export const mutatingAdmissionPolicy: Strategy = {
 };
 
 export const mutatingAdmissionPolicyBinding: Strategy = {
+  conditionalUpdate: true,
   defaults(object) {
     const spec = (object.spec ??= {});
     defaultMatch(spec.matchResources);

@@ -157,6 +157,7 @@ function validatePolicy({ metadata, spec }: KubeObject): FieldError[] {
 const paramKindColumn = text("ParamKind", ({ spec }) => (spec?.paramKind ? `${spec.paramKind.apiVersion}/${spec.paramKind.kind}` : ""), "<unset>");
 
 export const validatingAdmissionPolicy: Strategy = {
+  conditionalUpdate: true,
   hasStatus: true,
   defaults(object) {
     const spec = (object.spec ??= {});
@@ -209,6 +210,7 @@ export const bindingColumns = [
 ];
 
 export const validatingAdmissionPolicyBinding: Strategy = {
+  conditionalUpdate: true,
   defaults(object) {
     defaultMatch((object.spec ??= {}).matchResources);
   },

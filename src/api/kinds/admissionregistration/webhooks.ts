@@ -136,6 +136,7 @@ const webhookStrategy = (mutating: boolean): Strategy => {
     });
   };
   return {
+    conditionalUpdate: true,
     defaults(object) {
       for (const webhook of object.webhooks ?? []) defaultWebhook(webhook, mutating);
     },

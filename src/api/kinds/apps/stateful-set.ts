@@ -19,7 +19,8 @@ function validateSpec(spec: any, isNew: boolean): FieldError[] {
   }
   errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));
-  if (spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Label));
+  // It cannot be changed: what is stored may stay.
+  if (isNew && spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Label));
   errors.push(...validateSelector("spec.selector", spec, "empty selector is invalid for statefulset"));
   if (validateLabelSelector(spec.selector, "").length > 0) errors.push(invalid("spec.selector", spec.selector, ""));
   else errors.push(...validateTemplate("spec.template", spec));

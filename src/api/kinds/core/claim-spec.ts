@@ -8,7 +8,16 @@ import { validateLabelSelector } from "../../validation/selector.ts";
 export function defaultClaimSpec(spec: any): void {
   spec.volumeMode ??= "Filesystem";
   spec.resources ??= {};
-  // Either says the same; another namespace only the newer can.
+}
+
+/**
+ * The two fields that name what a claim is filled from say the same; another namespace only the newer can. What the older
+ * cannot name is dropped, as ever. Source: k8s.io/kubernetes/pkg/api/persistentvolumeclaim/util.go.
+ */
+export function settleDataSources(spec: any, old?: any): void {
+  const { dataSource } = spec;
+  const isPlain = (dataSource?.kind === "PersistentVolumeClaim" && !dataSource.apiGroup) || (dataSource?.kind === "VolumeSnapshot" && dataSource.apiGroup === "snapshot.storage.k8s.io");
+  if (!isPlain && !old?.dataSource && !old?.dataSourceRef && !spec.dataSourceRef) delete spec.dataSource;
   if (spec.dataSource && !spec.dataSourceRef) spec.dataSourceRef = { ...spec.dataSource };
   else if (spec.dataSourceRef && !spec.dataSource && !spec.dataSourceRef.namespace) spec.dataSource = { ...spec.dataSourceRef };
 }

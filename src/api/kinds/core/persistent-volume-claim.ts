@@ -5,7 +5,7 @@ import { compareQuantity, parseQuantity } from "../../quantity.ts";
 import { immutable, semanticEqual } from "../../validation/checks.ts";
 import { differences } from "../../validation/differences.ts";
 import { accessModesText, ageOf, name, text, wide } from "../columns.ts";
-import { defaultClaimSpec, validateClaimSpec } from "./claim-spec.ts";
+import { defaultClaimSpec, settleDataSources, validateClaimSpec } from "./claim-spec.ts";
 
 const storageClassAnnotation = "volume.beta.kubernetes.io/storage-class";
 export const storageClassOf = ({ metadata, spec }: KubeObject): string => metadata.annotations?.[storageClassAnnotation] ?? spec?.storageClassName ?? "";
@@ -37,7 +37,9 @@ export const persistentVolumeClaim: Strategy = {
   },
   prepareForCreate(object) {
     object.status = { phase: "Pending" };
+    settleDataSources(object.spec);
   },
+  prepareForUpdate: (object, old) => settleDataSources(object.spec, old.spec),
   validate: (object) => validateClaimSpec("spec", object.spec),
   validateUpdate,
   columns: [

@@ -5,7 +5,6 @@ import { validatePodTemplate } from "./pod/spec.ts";
 
 /** Source: k8s.io/kubernetes/pkg/apis/core/validation/validation.go. */
 export const podTemplate: Strategy = {
-  createOnUpdate: true,
   defaults: (object) => defaultPodTemplate((object.template ??= {})),
   validate: (object) => validatePodTemplate("template", object.template),
   columns: [name, ...containers((object) => object.template?.spec).map((column) => ({ ...column, priority: 0 as const })), text("Pod Labels", (object) => labelsText(object.template?.metadata?.labels)), ageOf],

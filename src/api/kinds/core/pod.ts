@@ -35,6 +35,15 @@ export const pod: Strategy = {
     object.status = { phase: "Pending", qosClass: qosClass(object) };
   },
   prepareForUpdate: (object) => mirrorServiceAccount(object.spec),
+  prepareForStatusUpdate({ metadata, status }, old) {
+    if (old.metadata.ownerReferences) metadata.ownerReferences = old.metadata.ownerReferences;
+    else delete metadata.ownerReferences;
+    if (!status) return;
+    if (!status.qosClass && old.status?.qosClass) status.qosClass = old.status.qosClass;
+    // A node that does not know of generations must not take them away.
+    const before = [...(old.status?.conditions ?? [])];
+    for (const [now, then] of [[status, old.status], ...(status.conditions ?? []).map((condition: any) => [condition, before.splice(before.findIndex(({ type }) => type === condition.type) >>> 0, 1)[0]])]) if (!now.observedGeneration && then?.observedGeneration) now.observedGeneration = then.observedGeneration;
+  },
   validate(object) {
     const errors = validatePod(object);
     // They come by their own subresource, to a pod that exists.

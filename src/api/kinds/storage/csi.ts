@@ -1,6 +1,25 @@
+import { duplicate, type FieldError, forbidden, invalid } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
-import { immutable } from "../../validation/checks.ts";
+import type { KubeObject } from "../../meta.ts";
+import { each, immutable, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
 import { ageOf, flag, integer, name, text } from "../columns.ts";
+
+function validateDriver({ spec }: KubeObject): FieldError[] {
+  const audiences = new Set<string>();
+  return [
+    ...oneOfOptional("spec.fsGroupPolicy", spec.fsGroupPolicy, ["File", "None", "ReadWriteOnceWithFSType"]),
+    ...each("spec.tokenRequests", spec.tokenRequests, ({ audience = "", expirationSeconds }, at) => {
+      if (audiences.has(audience)) return [duplicate(`${at}.audience`, audience)];
+      audiences.add(audience);
+      if (expirationSeconds < 600) return [invalid(`${at}.expirationSeconds`, expirationSeconds, "may not specify a duration less than 10 minutes")];
+      return expirationSeconds > 2 ** 32 ? [invalid(`${at}.expirationSeconds`, expirationSeconds, "may not specify a duration larger than 2^32 seconds")] : [];
+    }),
+    // Upstream names the list, not the entry.
+    ...each("spec.volumeLifecycleModes", spec.volumeLifecycleModes, (mode) => oneOfOptional("spec.volumeLifecycleModes", mode, ["Persistent", "Ephemeral"])),
+    ...(spec.nodeAllocatableUpdatePeriodSeconds < 10 ? [invalid("spec.nodeAllocatableUpdatePeriodSeconds", spec.nodeAllocatableUpdatePeriodSeconds, "must be greater than or equal to 10 seconds")] : []),
+    ...(spec.serviceAccountTokenInSecrets !== undefined && (spec.tokenRequests ?? []).length === 0 ? [invalid("spec.serviceAccountTokenInSecrets", spec.serviceAccountTokenInSecrets, "serviceAccountTokenInSecrets is set but no tokenRequests are specified")] : []),
+  ];
+}
 
 /** What storage drivers tell of themselves. Source: k8s.io/kubernetes/pkg/apis/storage/v1/defaults.go. */
 export const csiDriver: Strategy = {
@@ -14,7 +33,11 @@ export const csiDriver: Strategy = {
     spec.requiresRepublish ??= false;
     spec.seLinuxMount ??= false;
   },
-  validateUpdate: (object, old) => ["attachRequired", "volumeLifecycleModes"].flatMap((field) => immutable(`spec.${field}`, object.spec[field], old.spec[field])),
+  conditionalUpdate: true,
+  validate: validateDriver,
+  // Upstream's path has this slip.
+  validateUpdate: ({ spec }, old) => [...immutable("spec.attachedRequired", spec.attachRequired, old.spec.attachRequired), ...immutable("spec.volumeLifecycleModes", spec.volumeLifecycleModes, old.spec.volumeLifecycleModes)],
+  warnings: ({ spec }, old) => ((spec.tokenRequests ?? []).length > 0 && spec.serviceAccountTokenInSecrets === undefined && !semanticEqual(spec.tokenRequests, old?.spec.tokenRequests) ? ["spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes"] : []),
   columns: [
     name,
     flag("AttachRequired", ({ spec }) => spec?.attachRequired ?? true),
@@ -27,9 +50,10 @@ export const csiDriver: Strategy = {
   ],
 };
 
-export const csiNode: Strategy = { columns: [name, integer("Drivers", ({ spec }) => (spec?.drivers ?? []).length), ageOf] };
+export const csiNode: Strategy = { conditionalUpdate: true, columns: [name, integer("Drivers", ({ spec }) => (spec?.drivers ?? []).length), ageOf] };
 
 export const volumeAttachment: Strategy = {
+  conditionalUpdate: true,
   hasStatus: true,
   validateUpdate: (object, old) => immutable("spec", object.spec, old.spec),
   columns: [
@@ -43,10 +67,11 @@ export const volumeAttachment: Strategy = {
 };
 
 export const csiStorageCapacity: Strategy = {
+  conditionalUpdate: true,
   columns: [name, text("StorageClassName", ({ storageClassName }) => storageClassName), text("Capacity", ({ capacity }) => String(capacity ?? ""), "<unset>")],
 };
 
 export const volumeAttributesClass: Strategy = {
-  validateUpdate: (object, old) => ["driverName", "parameters"].flatMap((field) => immutable(field, object[field], old[field])),
+  validateUpdate: (object, old) => ["driverName", "parameters"].filter((field) => !semanticEqual(object[field], old[field])).map((field) => forbidden(field, `updates to ${field} are forbidden.`)),
   columns: [name, text("DriverName", ({ driverName }) => driverName), ageOf],
 };

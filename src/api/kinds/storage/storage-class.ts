@@ -9,8 +9,7 @@ import { ageOf, flag, name, text } from "../columns.ts";
 
 const isDefault = ({ metadata }: KubeObject): boolean => ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].some((key) => metadata.annotations?.[key] === "true");
 
-/** What exists cannot be changed in these. */
-const validate = (object: KubeObject): FieldError[] => object.metadata.resourceVersion ? [] : [
+const validate = (object: KubeObject): FieldError[] => [
   ...(object.provisioner ? checked("provisioner", object.provisioner.toLowerCase(), qualifiedName) : [required("provisioner")]),
   ...oneOfOptional("reclaimPolicy", object.reclaimPolicy, ["Delete", "Retain"]),
   ...oneOf("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),

@@ -48,11 +48,11 @@ export function validateResources(path: string, resources: any, claims: Readonly
 
 function validateContainerResource(path: string, name: string, text: string): FieldError[] {
   const errors = checked(path, name, qualifiedName);
-  if (errors.length === 0 && !name.includes("/") && !standard.includes(name) && !isHugePages(name)) {
-    const known = ["pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || /^(requests|limits)\./.test(name);
+  if (!name.includes("/") && !standard.includes(name) && !isHugePages(name)) {
+    const known = errors.length > 0 || ["pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || /^(requests|limits)\./.test(name);
     if (!known) errors.push(invalid(path, name, "must be a standard resource type or fully qualified"));
     errors.push(invalid(path, name, "must be a standard resource for containers"));
-  } else if (name.includes("/") && !followsExtended(name)) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
+  } else if (name.includes("/") && !isNative(name) && !followsExtended(name)) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
   return [...errors, ...validateQuantityOf(path, name, text)];
 }
 

@@ -48,12 +48,15 @@ function projectedPath(path: string, value: string): FieldError[] {
   return errors;
 }
 
+/** In which upstream looks at them: the first one counts. (One of its paths has a slip.) */
+const sourceOrder = "emptyDir hostPath gitRepo gcePersistentDisk awsElasticBlockStore secret nfs iscsi glusterfs flocker persistentVolumeClaim rbd cinder cephfs quobyte downwardAPI fc flexVolume configMap azureFile vsphereVolume photonPersistentDisk portworxVolume azureDisk storageos projected scaleIO csi ephemeral image".split(" ");
+
 function validateVolumeSource(path: string, volume: Draft): FieldError[] {
-  const given = Object.keys(volume).filter((field) => field !== "name" && volume[field] !== undefined && volume[field] !== null);
+  const given = sourceOrder.filter((field) => volume[field] !== undefined && volume[field] !== null);
   if (given.length === 0) return [required(path, "must specify a volume type")];
   const [first, ...rest] = given as [string, ...string[]];
   const check = volumeChecks[first] ?? persistentSourceChecks[first];
-  return [...(check?.(`${path}.${first}`, volume[first]) ?? []), ...rest.map((field) => forbidden(`${path}.${field}`, "may not specify more than 1 volume type"))];
+  return [...(check?.(`${path}.${first}`, volume[first]) ?? []), ...rest.map((field) => forbidden(`${path}.${field === "downwardAPI" ? "downwarAPI" : field}`, "may not specify more than 1 volume type"))];
 }
 
 type SourceCheck = (path: string, source: Draft) => FieldError[];
