@@ -7,16 +7,18 @@ const second = 1_000_000_000n;
 const earliest = -62_135_596_800n * second;
 const latest = 253_402_300_800n * second;
 
+const notA = (type: string): CelEvaluationError => new CelEvaluationError(`type conversion error from 'string' to 'google.protobuf.${type}'`);
+
 /** Go's form: "1h30m", "-1.5s". @throws CelEvaluationError */
 export function parseDuration(text: string): Duration {
   const body = text.replace(/^[-+]/, "");
   let nanos = 0n;
   if (body !== "0") {
     const parts = [...body.matchAll(/(\d*)(?:\.(\d*))?(ns|us|µs|μs|ms|s|m|h)/gy)];
-    if (parts.length === 0 || parts.reduce((sum, part) => sum + part[0].length, 0) !== body.length || parts.some((part) => (part[1] ?? "") + (part[2] ?? "") === "")) throw new CelEvaluationError(`invalid duration ${JSON.stringify(text)}`);
+    if (parts.length === 0 || parts.reduce((sum, part) => sum + part[0].length, 0) !== body.length || parts.some((part) => (part[1] ?? "") + (part[2] ?? "") === "")) throw notA("Duration");
     for (const [, whole = "", fraction = "", unit] of parts) nanos += BigInt(whole || "0") * units[unit!]! + (fraction ? (BigInt(fraction.slice(0, 18)) * units[unit!]!) / 10n ** BigInt(Math.min(fraction.length, 18)) : 0n);
   }
-  if (nanos > durationMax) throw new CelEvaluationError(`invalid duration ${JSON.stringify(text)}`);
+  if (nanos > durationMax) throw notA("Duration");
   return new Duration(text.startsWith("-") ? -nanos : nanos);
 }
 
@@ -24,7 +26,7 @@ export function parseDuration(text: string): Duration {
 export function parseTimestamp(text: string): Timestamp {
   const match = /^(\d{4})-(\d\d)-(\d\d)[Tt](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?([Zz]|[-+]\d\d:\d\d)$/.exec(text);
   const fail = (): never => {
-    throw new CelEvaluationError(`parsing time ${JSON.stringify(text)} as "2006-01-02T15:04:05Z07:00": cannot parse ${JSON.stringify(text)} as "2006"`);
+    throw notA("Timestamp");
   };
   if (!match) return fail();
   const [, year, month, day, hour, minute, secondOf, fraction = "", zone] = match;

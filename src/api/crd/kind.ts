@@ -24,38 +24,55 @@ export function kindsOf(definition: CustomResourceDefinition, source: SchemaSour
   const { versions } = definition.spec;
   const storage = versions.find((version) => version.storage)!;
   const conversions = convert && new Conversions(convert);
-  return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source, conversions));
+  const schemas = schemasOf(source);
+  return [...versions].sort((a, b) => Number(b.storage) - Number(a.storage)).filter((version) => version.served).map((version) => kindOf(definition, version, storage, source, schemas, conversions));
 }
 
 /** The kind as it is stored, served or not. */
 export function storageKindOf(definition: CustomResourceDefinition, source: SchemaSource): Kind {
   const storage = definition.spec.versions.find((version) => version.storage)!;
-  return kindOf(definition, storage, storage, source);
+  return kindOf(definition, storage, storage, source, schemasOf(source));
 }
 
-function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource, conversions?: Conversions): Kind {
+/** Each version's schema is made once, whoever asks: its own kind, or one whose objects are stored in it. */
+function schemasOf(source: SchemaSource): (version: string) => CustomSchema {
+  const made = new Map<string, CustomSchema>();
+  return (version) => {
+    let schema = made.get(version);
+    if (!schema) made.set(version, (schema = new CustomSchema(withoutDescriptions(source(version)))));
+    return schema;
+  };
+}
+
+function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource, schemas: (version: string) => CustomSchema, conversions?: Conversions): Kind {
   const { group, scope } = spec;
   const names = { ...spec.names, ...status?.acceptedNames };
   const terminating = metadata.deletionTimestamp !== undefined;
-  const schema = lazy(() => new CustomSchema(withoutDescriptions(source(version.name))));
+  const schema = () => schemas(version.name);
   const { status: statusSubresource, scale } = version.subresources ?? {};
   const apiVersion = apiVersionOf(group, version.name);
   const storedVersion = apiVersionOf(group, storage.name);
-  const shaped = (object: KubeObject) => shapeObject(schema(), object, { lenient: true }).value as KubeObject;
+  const shapedAs = (schema: CustomSchema, object: KubeObject, partial = false) => shapeObject(schema, object, { lenient: true, partial }).value as KubeObject;
+  /** What is read gets the defaults of the version that it is stored in; of the one that is asked for, only what it knows. */
+  const shown = (object: KubeObject): KubeObject => {
+    const stored = shapedAs(schemas(storage.name), named(object, storedVersion));
+    return apiVersion === storedVersion ? stored : shapedAs(schema(), named(stored, apiVersion), true);
+  };
 
   const custom: CustomKind = {
     terminating,
+    storageVersion: storage.name,
     identity: `${metadata.uid} ${metadata.generation} ${terminating}`,
     selectable: (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, "")),
     document: () => source(version.name),
     walk: (object, { partial }) => shapeObject(schema(), object, { partial: partial ?? false }),
     ...(conversions && { conversions }),
-    fromStored: (stored) => shaped(conversions && stored.apiVersion !== apiVersion ? conversions.get(stored, apiVersion) : named(stored, apiVersion)),
+    fromStored: (stored) => (conversions ? shapedAs(schema(), stored.apiVersion === apiVersion ? stored : conversions.get(stored, apiVersion)) : shown(stored)),
     toStored(object) {
       if (!conversions || object.apiVersion === storedVersion) return named(object, storedVersion);
       return conversions.get(object, storedVersion);
     },
-    renamed: (object) => shaped(named(object, apiVersion)),
+    renamed: (object) => shapedAs(schema(), named(object, apiVersion)),
     ...(conversions && apiVersion !== storedVersion && { beforeStore: (object: KubeObject) => conversions.settle([object], storedVersion) }),
   };
 
@@ -117,9 +134,4 @@ function subresourcesOf(kind: string, status: boolean, scale: boolean): Subresou
 function selectableOf(fields: readonly { jsonPath: string }[]): (object: KubeObject) => Record<string, string> {
   const paths = fields.map(({ jsonPath }) => [jsonPath.replace(/^\./, ""), parseJsonPath(jsonPath)] as const);
   return (object) => Object.fromEntries(paths.map(([name, path]) => [name, String(path(object)[0] ?? "")]));
-}
-
-function lazy<T>(make: () => T): () => T {
-  let made: { value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }

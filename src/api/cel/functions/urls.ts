@@ -27,6 +27,10 @@ class Url extends Opaque {
   }
 }
 
+// Source: net/url, shouldEscape for hosts and validUserinfo.
+const notInHost = /[^A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"%\u{80}-\u{10ffff}]/u;
+const notInUser = /[^A-Za-z0-9\-._:~!$&'()*+,;=%@]/;
+
 /** A URL as a request line has it: with a scheme, or an absolute path. Throws the reason in Go's words. */
 function parse(text: string): Url {
   const fail = (reason: string): never => {
@@ -48,11 +52,14 @@ function parse(text: string): Url {
     const end = path.indexOf("/", 2);
     const authority = end < 0 ? path.slice(2) : path.slice(2, end);
     path = end < 0 ? "" : path.slice(end);
-    host = authority.slice(authority.lastIndexOf("@") + 1);
-    if (/[\s<>"`{}|^\\]/.test(host)) return fail(`invalid character ${JSON.stringify(/[\s<>"`{}|^\\]/.exec(host)![0])} in host name`);
+    const at = authority.lastIndexOf("@");
+    host = authority.slice(at + 1);
+    const wrong = notInHost.exec(host);
+    if (wrong) return fail(`invalid character ${JSON.stringify(wrong[0])} in host name`);
     const port = /^(?:\[[^\]]*\]|[^:[\]]*)(:.*)?$/.exec(host);
     if (!port) return fail(host.startsWith("[") ? "missing ']' in host" : `invalid port ${JSON.stringify(host.slice(host.indexOf(":")))} after host`);
     if (port[1] !== undefined && !/^:\d*$/.test(port[1])) return fail(`invalid port ${JSON.stringify(port[1])} after host`);
+    if (at > 0 && notInUser.test(authority.slice(0, at))) return fail("net/url: invalid userinfo");
   }
   const escape = /%(?![0-9A-Fa-f]{2}).{0,2}/.exec(path + host);
   if (escape) return fail(`invalid URL escape ${JSON.stringify(escape[0])}`);
