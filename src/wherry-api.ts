@@ -94,7 +94,7 @@ export async function runApi(): Promise<void> {
     const rbac = new Rbac(store);
     rbac.start();
     const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
-    const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request) => tokens.issue(account, request), dialPod: node.dial });
+    const api = createApi({ store, registry, clock, random, log: log.child("api"), serviceNetwork, issueToken: (account, request, annotations) => tokens.issue(account, request, annotations), dialPod: node.dial });
     registerReviews(api, rbac, tokens);
     serveMetrics(api, node.usage);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");

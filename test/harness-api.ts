@@ -69,7 +69,7 @@ export async function startApi({ store: storeOptions, aggregation = false, fairn
   const client = api.client(systemIdentity("test"));
   const pki = await openPki(folder);
   const tokens = new Tokens({ store, clock: systemClock, key: pki.serviceAccountKey });
-  api.issueToken = (account, request) => tokens.issue(account, request);
+  api.issueToken = (account, request, annotations) => tokens.issue(account, request, annotations);
   const rbac = new Rbac(store);
   rbac.start();
   registerReviews(api, rbac, tokens);

@@ -38,8 +38,8 @@ export interface ApiOptions {
   log: Log;
   /** Where ClusterIPs come from: "10.96." (default) or, in plain mode, "127.96.". */
   serviceNetwork?: string;
-  /** Signs service-account tokens; without it, the token subresource is not served. */
-  issueToken?: (serviceAccount: KubeObject, request: unknown) => Promise<object>;
+  /** Signs service-account tokens; without it, the token subresource is not served. The annotations are for the audit log. */
+  issueToken?: (serviceAccount: KubeObject, request: unknown, annotations?: Record<string, string>) => Promise<object>;
   /** Connects in the pod network: how webhooks behind Services are reached. Without it, they are not. */
   dialPod?: NodeAccess["dial"];
   /** Names of admission steps that are left out; upstream's plugins have upstream's names. For test environments. */
@@ -127,7 +127,7 @@ export class Api {
       case "serviceaccounts/token":
         if (this.issueToken) {
           const account = objectOf(kind, this.get(kind, namespace, name!));
-          return this.issueToken(account, await admitSubresource(this.#rest, kind, "token", { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" }, namespace, name!, decodeRequest("authentication.k8s.io", "v1", "TokenRequest", body), context));
+          return this.issueToken(account, await admitSubresource(this.#rest, kind, "token", { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" }, namespace, name!, decodeRequest("authentication.k8s.io", "v1", "TokenRequest", body), context), context.annotations);
         }
     }
     throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "create");
@@ -162,8 +162,8 @@ export class Api {
   }
 
   /** Whether this stream to a pod may be opened: throws the StatusError if not. */
-  admitConnect(kind: Kind, namespace: string | undefined, name: string, subresource: string, query: URLSearchParams, user: Identity): Promise<void> {
-    return admitConnect(this.#rest, kind, namespace, name, subresource, query, user);
+  admitConnect(kind: Kind, namespace: string | undefined, name: string, subresource: string, query: URLSearchParams, user: Identity, annotations?: Record<string, string>): Promise<void> {
+    return admitConnect(this.#rest, kind, namespace, name, subresource, query, user, annotations);
   }
 
   /** One deletion each for what the selectors choose; gives the objects as the list showed them. */

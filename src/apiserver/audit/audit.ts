@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { isIP } from "node:net";
 import { decodeProtobuf, isProtobuf } from "../../api/protobuf.ts";
 import type { KindRegistry } from "../../api/registry.ts";
 import { internalError, type Status } from "../../api/status.ts";
@@ -38,6 +39,13 @@ export class Audit {
   }
 }
 
+/** Verbs whose body is the object itself: what it says of its name completes what the URL says. */
+const named = new Set(["create", "update"]);
+/** What is kept from who may only see that something was asked. Source: k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go. */
+const patchAnnotation = "patch.webhook.admission.k8s.io/";
+/** A Status is short; what is longer is an object that was deleted. */
+const statusBytesMax = 16 * 1024;
+
 const microseconds = (ms: number): string => new Date(ms).toISOString().replace("Z", "000Z");
 
 /** One request on its way: the stages it passes are lines in the log. */
@@ -55,8 +63,6 @@ export class AuditRecord {
     this.#options = options;
     this.#verdict = verdict;
     const { resource } = info;
-    const forwarded = String(request.headers["x-forwarded-for"] ?? "").split(",").map((item) => item.trim()).filter((item) => item !== "");
-    const address = request.socket?.remoteAddress?.replace(/^::ffff:/, "");
     const id = String(request.headers["audit-id"] ?? "").slice(0, 64);
     this.#event = {
       kind: "Event",
@@ -67,7 +73,7 @@ export class AuditRecord {
       requestURI: request.url ?? info.path,
       verb: info.verb,
       user: userOf(user),
-      sourceIPs: [...forwarded, ...(address ? [address] : [])],
+      sourceIPs: sourcesOf(request),
       userAgent: String(request.headers["user-agent"] ?? ""),
       ...(resource && {
         objectRef: {
@@ -81,10 +87,19 @@ export class AuditRecord {
       }),
       requestReceivedTimestamp: microseconds(options.clock.now()),
     };
-    if (verdict.level === "Request" || verdict.level === "RequestResponse") (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap] = (bytes) => (this.#requestBody = bytes);
+    if (this.#showsRequest || named.has(info.verb)) (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap] = (bytes) => (this.#requestBody = bytes);
     // What is recorded must be readable.
     if (verdict.level === "RequestResponse") delete request.headers["accept-encoding"];
     this.#write("RequestReceived");
+  }
+
+  /** Also told to the client, in the header Audit-Id. */
+  get id(): string {
+    return this.#event["auditID"] as string;
+  }
+
+  get #showsRequest(): boolean {
+    return this.#verdict.level === "Request" || this.#verdict.level === "RequestResponse";
   }
 
   impersonates(user: Identity): void {
@@ -93,11 +108,13 @@ export class AuditRecord {
 
   /** Follows the answer to its end. Watches and other streams are two lines, since they may last. */
   follow(response: Response, isLong: boolean): void {
+    (response as { setHeader(name: string, value: string): void }).setHeader("audit-id", this.id);
     const answer = response as { end: (...parts: unknown[]) => unknown; writeHead: (...parts: unknown[]) => unknown; statusCode: number };
     const { end, writeHead } = answer;
     answer.end = (...parts) => {
       const [chunk] = parts;
-      if (Buffer.isBuffer(chunk) && !isLong && (this.#verdict.level === "RequestResponse" || response.statusCode >= 400)) this.#responseBody = chunk;
+      const mayBeStatus = response.statusCode >= 400 || (this.#event["verb"] === "delete" && Buffer.isBuffer(chunk) && chunk.length <= statusBytesMax);
+      if (Buffer.isBuffer(chunk) && !isLong && (this.#verdict.level === "RequestResponse" || mayBeStatus)) this.#responseBody = chunk;
       return end.apply(response, parts);
     };
     if (isLong) {
@@ -119,13 +136,23 @@ export class AuditRecord {
     if (this.#ended) return;
     this.#ended = true;
     const body = parse(this.#responseBody);
-    const failed = failure ?? (code >= 400 && (body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
-    this.#event["responseStatus"] = { metadata: {}, ...(failed && { status: failed.status, message: failed.message, reason: failed.reason, ...(failed.details && { details: failed.details }) }), code };
+    const status = failure ?? ((body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
+    this.#event["responseStatus"] = { metadata: {}, ...(status && { status: status.status, message: status.message, reason: status.reason, ...(status.details && { details: status.details }) }), code };
     const sent = this.#requestBody?.length ? this.#sent(this.#requestBody) : undefined;
-    if (sent !== undefined) this.#event["requestObject"] = this.#shown(sent);
+    if (named.has(this.#event["verb"] as string)) this.#completeName(sent);
+    if (sent !== undefined && this.#showsRequest) this.#event["requestObject"] = this.#shown(sent);
     if (this.#verdict.level === "RequestResponse" && body !== undefined) this.#event["responseObject"] = this.#shown(body);
-    if (Object.keys(this.annotations).length > 0) this.#event["annotations"] = this.annotations;
     this.#write("ResponseComplete");
+  }
+
+  #completeName(sent: unknown): void {
+    const reference = this.#event["objectRef"] as Record<string, string> | undefined;
+    const metadata = (sent as { metadata?: Record<string, unknown> } | undefined)?.metadata;
+    if (!reference || typeof metadata !== "object" || metadata === null) return;
+    for (const field of ["namespace", "name", "uid", "resourceVersion"]) {
+      const value = metadata[field];
+      if (typeof value === "string" && value !== "") reference[field] ??= value;
+    }
   }
 
   /** JSON, YAML of an apply, or what Go clients send. */
@@ -147,8 +174,17 @@ export class AuditRecord {
 
   #write(stage: Stage): void {
     if (this.#verdict.omitted.has(stage)) return;
+    const annotations = Object.entries(this.annotations).filter(([key]) => this.#showsRequest || !key.startsWith(patchAnnotation));
+    if (annotations.length > 0) this.#event["annotations"] = Object.fromEntries(annotations);
     this.#options.log.write(JSON.stringify({ ...this.#event, stage, stageTimestamp: microseconds(this.#options.clock.now()) }));
   }
+}
+
+/** Who sent it, the first first, as proxies say; the address that we see comes last. */
+function sourcesOf({ headers, socket }: Request): string[] {
+  const said = [...String(headers["x-forwarded-for"] ?? "").split(","), String(headers["x-real-ip"] ?? "")].map((item) => item.trim()).filter((item) => isIP(item) !== 0);
+  const address = socket?.remoteAddress?.replace(/^::ffff:/, "");
+  return [...said, ...(address ? [address] : [])].filter((item, index, all) => item !== all[index - 1]);
 }
 
 const userOf = ({ name, uid, groups, extra }: Identity): object => ({ ...(name !== "" && { username: name }), ...(uid !== undefined && { uid }), ...(groups.length > 0 && { groups }), ...(extra && { extra }) });

@@ -1,6 +1,6 @@
-import type { IncomingHttpHeaders } from "node:http";
 import { badRequestError, forbiddenError } from "../../api/status.ts";
 import { type Attributes, type Rbac, refusalText } from "../authz/rbac.ts";
+import type { Request } from "../http/exchange.ts";
 import type { Identity } from "../rest/context.ts";
 
 /**
@@ -8,16 +8,16 @@ import type { Identity } from "../rest/context.ts";
  * not understood is refused, for otherwise the request would run with more rights than its sender wished.
  * Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation.go.
  */
-export function impersonate(user: Identity, headers: IncomingHttpHeaders, rbac: Rbac): Identity {
+export function impersonate(user: Identity, { headers, rawHeaders }: Pick<Request, "headers" | "rawHeaders">, rbac: Rbac): Identity {
   const names = Object.keys(headers).filter((name) => name.startsWith("impersonate-"));
   if (names.length === 0) return user;
   const name = headers["impersonate-user"] as string | undefined;
   if (!name) throw badRequestError("requested impersonation without impersonating a user");
-  const wantedGroups = listOf(headers["impersonate-group"]);
+  const wantedGroups = listOf(rawHeaders, "impersonate-group");
   const uid = headers["impersonate-uid"] as string | undefined;
   const extra: Record<string, string[]> = {};
   for (const header of names) {
-    if (header.startsWith("impersonate-extra-")) extra[keyOf(header)] = listOf(headers[header]);
+    if (header.startsWith("impersonate-extra-")) extra[keyOf(header)] = listOf(rawHeaders, header);
     else if (!["impersonate-user", "impersonate-group", "impersonate-uid"].includes(header)) throw badRequestError(`unknown impersonation header ${JSON.stringify(header)}`);
   }
 
@@ -45,5 +45,5 @@ function keyOf(header: string): string {
   }
 }
 
-/** Node joins repeated headers by commas, which no group's name holds. */
-const listOf = (header: string | string[] | undefined): string[] => (Array.isArray(header) ? header : (header ?? "").split(",")).map((item) => item.trim()).filter((item) => item !== "");
+/** One value a line: Node joins them by commas, which a group's name may hold. */
+const listOf = (rawHeaders: readonly string[], name: string): string[] => rawHeaders.filter((value, index) => index % 2 === 1 && value !== "" && rawHeaders[index - 1]!.toLowerCase() === name);

@@ -45,7 +45,7 @@ export class Tokens {
   }
 
   /** POST serviceaccounts/NAME/token. Source: pkg/registry/core/serviceaccount/storage/token.go. */
-  async issue(account: KubeObject, request: unknown): Promise<object> {
+  async issue(account: KubeObject, request: unknown, annotations?: Record<string, string>): Promise<object> {
     const spec = ((request as { spec?: object } | null)?.spec ?? {}) as { audiences?: string[]; expirationSeconds?: number; boundObjectRef?: { kind?: string; name?: string; uid?: string } };
     const seconds = spec.expirationSeconds ?? lifetimeS.default;
     if (seconds < lifetimeS.least) throw invalidError({ group: "authentication.k8s.io", kind: "TokenRequest" }, "", [invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]);
@@ -67,6 +67,7 @@ export class Tokens {
       "kubernetes.io": { namespace, serviceaccount: { name: account.metadata.name, uid: account.metadata.uid }, ...bound },
     };
     const token = this.#sign(claims);
+    if (annotations) annotations["authentication.kubernetes.io/issued-credential-id"] = `JTI=${claims.jti}`;
     return {
       kind: "TokenRequest",
       apiVersion: "authentication.k8s.io/v1",

@@ -197,7 +197,7 @@ class HttpApiServer implements ApiServer {
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeignUpgrade(this.#options.aggregator!, foreign, user, request, socket, head);
       if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
-      if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user);
+      if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user, record?.annotations);
       const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used
       record?.started(101);
       serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: resource as ResourceInfo & { kind: Kind } }, request, socket, head);
@@ -226,7 +226,7 @@ class HttpApiServer implements ApiServer {
       throw error;
     }
     const record = begin(who);
-    const user = impersonate(who, request.headers, rbac);
+    const user = impersonate(who, request, rbac);
     if (user !== who) record?.impersonates(user);
     return { user, record };
   }

@@ -163,7 +163,8 @@ function follow({ denials, errors }: Verdict, { metadata }: ValidatingPolicy, bi
     for (const action of actions) {
       if (action === "Deny") refusals.push(refusal(request, metadata.name, binding.metadata.name, message, reason));
       else if (action === "Warn") request.warnings.push(`Validation failed for ValidatingAdmissionPolicy '${metadata.name}' with binding '${binding.metadata.name}': ${message}`);
-      else (request.annotations ??= {})["validation.policy.admission.k8s.io/validation_failure"] = JSON.stringify([{ message, policy: metadata.name, binding: binding.metadata.name, expressionIndex: index, validationActions: actions }]);
+      // What was noted first stays, as upstream.
+      else (request.annotations ??= {})["validation.policy.admission.k8s.io/validation_failure"] ??= JSON.stringify([{ message, policy: metadata.name, binding: binding.metadata.name, expressionIndex: index, validationActions: actions }]);
     }
   }
   return [...refusals, ...errors.map((message) => refusal(request, metadata.name, binding.metadata.name, message, "Invalid"))];

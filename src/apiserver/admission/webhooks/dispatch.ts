@@ -50,8 +50,11 @@ function failureText(error: Error): string {
 }
 
 /** For the audit log: that a webhook was asked to change the request, and whether it did. */
-export function noteMutation(request: AdmissionRequest, { hook }: Candidate, index: number, mutated: boolean): void {
-  annotate(request, `mutation.webhook.admission.k8s.io/round_${request.round ?? 0}_index_${index}`, JSON.stringify({ configuration: hook.configuration, webhook: hook.name, mutated }));
+export function noteMutation(request: AdmissionRequest, { hook }: Candidate, index: number, mutated: boolean, patch?: readonly unknown[]): void {
+  const place = `webhook.admission.k8s.io/round_${request.round ?? 0}_index_${index}`;
+  const of = { configuration: hook.configuration, webhook: hook.name };
+  annotate(request, `mutation.${place}`, JSON.stringify({ ...of, mutated }));
+  if (mutated && patch) annotate(request, `patch.${place}`, JSON.stringify({ ...of, patch, patchType: "JSONPatch" }));
 }
 
 function annotate(request: AdmissionRequest, key: string, value: string): void {

@@ -44,7 +44,7 @@ export function mutatingWebhooks({ store, registry, log, callWebhook: call }: We
       if (!isChosen(store, candidate, shown, conditions)) continue;
       const verdict = await ask(dependencies, candidate, shown, true, index);
       const changed = verdict?.patch !== undefined && (await applyPatch(candidate, request, verdict.patch));
-      noteMutation(request, candidate, index, changed);
+      noteMutation(request, candidate, index, changed, verdict?.patch);
       if (changed) {
         wantAgain();
         request.reinvoke = true;
