@@ -5,6 +5,9 @@
  */
 export const reloadAnnotation = "wherry.dev/reload";
 
+/** What was wrong with the new code, as long as the pod does not run it. */
+export const reloadFailedAnnotation = "wherry.dev/reload-failed";
+
 export interface ReloadRequest {
   /** Empty: every main container and sidecar. */
   containers: string[];

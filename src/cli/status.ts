@@ -1,11 +1,13 @@
 import type { Writable } from "node:stream";
 import type { Client } from "../api/client.ts";
 import type { HostAddress } from "../api/network.ts";
+import { reloadFailedAnnotation } from "../api/reload.ts";
 import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, Service, StatefulSet } from "../api/types.ts";
 import { connect } from "./connect.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 import { whyNotReady } from "./progress.ts";
+import { workloadOf } from "./workload.ts";
 
 export async function run(argv: string[]): Promise<number | void> {
   const options = parseOptions(
@@ -50,6 +52,7 @@ export async function printStatus(client: Client, out: Writable): Promise<number
   const rows: Row[] = [];
   const problems: string[] = [];
   const owned = new Set<string>();
+  const behind = new Map<string, string>();
   for (const workload of [...deployments, ...statefulSets]) {
     const selector = Object.entries(workload.spec?.selector.matchLabels ?? {});
     const mine = pods.filter((pod) => pod.metadata.namespace === workload.metadata.namespace && selector.every(([key, value]) => pod.metadata.labels?.[key] === value));
@@ -58,10 +61,16 @@ export async function printStatus(client: Client, out: Writable): Promise<number
   }
   for (const pod of pods) {
     if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, reach([pod])));
+    const failed = pod.metadata.annotations?.[reloadFailedAnnotation];
+    if (failed !== undefined && !pod.metadata.deletionTimestamp) {
+      behind.set(`${pod.metadata.namespace}/${workloadOf(pod).name}`, failed);
+      continue;
+    }
     const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod);
     if (why === "" || why === "started, not Ready yet") continue;
     problems.push(problemOf(pod, why, events));
   }
+  for (const [workload, failed] of behind) problems.push(`${workload}: ${failed.replaceAll("\n", "\n      ")}\n      → save the file again: \`up\` tries again`);
   for (const claim of claims.filter(({ status }) => status?.phase === "Pending" || status?.phase === "Lost")) problems.push(`${claim.metadata.namespace}/persistentvolumeclaim/${claim.metadata.name} is ${claim.status!.phase}: kubectl describe pvc ${claim.metadata.name} -n ${claim.metadata.namespace}`);
 
   if (rows.length === 0) out.write("Nothing runs yet. Apply something: kubectl apply -f FILE, or wherry up ./FOLDER\n");
@@ -75,8 +84,9 @@ function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted
   const ready = live.filter((pod) => whyNotReady(pod) === "").length;
   const restarts = live.flatMap((pod) => pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + (restartCount ?? 0), 0);
   const why = live.map(whyNotReady).find((text) => text !== "");
+  const isBehind = live.some((pod) => pod.metadata.annotations?.[reloadFailedAnnotation] !== undefined);
   const done = live.length > 0 && live.every((pod) => pod.status?.phase === "Succeeded");
-  return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address };
+  return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : isBehind ? "reload failed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address };
 }
 
 /** What is wrong with a pod and the next command, chosen by what keeps it. */
@@ -87,7 +97,7 @@ function problemOf(pod: Pod, why: string, events: readonly Event[]): string {
     .sort((a, b) => String(a.lastTimestamp ?? "").localeCompare(String(b.lastTimestamp ?? "")))
     .at(-1);
   const step = /CrashLoopBackOff|Error|exit code/.test(why) ? `kubectl logs ${name} -n ${namespace} --previous` : `kubectl describe pod ${name} -n ${namespace}`;
-  return `${namespace}/${name}: ${why}${last?.message && !why.includes(last.message) ? ` (${last.reason}: ${last.message})` : ""}\n      → ${step}`;
+  return `${namespace}/${name}: ${why}${last?.message && !why.includes(last.message) ? ` (${last.reason}: ${last.message.replaceAll("\n", "\n      ")})` : ""}\n      → ${step}`;
 }
 
 export async function hostAddresses(client: Client): Promise<HostAddress[]> {

@@ -1,14 +1,37 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
 import { resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
+import { entry } from "../../src/wherry.ts";
 import { startWherry, type TestWherry } from "../harness.ts";
+import { find } from "../needs.ts";
 import { appFolder, Folder, server, Watching } from "./edit-loop.ts";
 import { directUrl, load } from "./stack.ts";
 
 const podsOf = async (wherry: TestWherry) => (await wherry.client.list<Pod>(resources.pods, { namespace: "default", labelSelector: "app=app" })).items;
 const restarts = async (wherry: TestWherry) => (await podsOf(wherry)).map(({ status }) => status!.containerStatuses![0]!.restartCount);
 const ask = async (url: string) => await (await fetch(url, { headers: { connection: "close" }, signal: AbortSignal.timeout(10_000) })).text();
+const wherryStatus = (wherry: TestWherry) =>
+  new Promise<{ code: number; stdout: string }>((done) => {
+    execFile(process.execPath, [entry, "status", "--data-dir", wherry.dataDir], { env: wherry.env }, (error, stdout) => done({ code: error ? Number(error.code) : 0, stdout }));
+  });
+
+/** Whether both places where people look say what is wrong. */
+async function tells(wherry: TestWherry, wrong: RegExp): Promise<void> {
+  const { code, stdout } = await wherryStatus(wherry);
+  assert.equal(code, 1);
+  assert.match(stdout.replaceAll(/\n +/g, "\n"), wrong);
+  assert.match(stdout, /deployment\/app +\d\/3 +\d+ +reload failed/);
+  if (!find("kubectl")) return;
+  // An Event is written a moment after what it tells of.
+  for (const deadline = performance.now() + 5_000; ; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const described = (await wherry.kubectl("describe", "pods", "-l", "app=app")).stdout;
+    const events = described.split("\nEvents:").slice(1).join("\n");
+    if (/Warning +ReloadFailed/.test(events) && wrong.test(events.replaceAll(/\n[ \t]+/g, "\n"))) return;
+    assert.ok(performance.now() < deadline, described);
+  }
+}
 
 for (const replicas of [3, 1]) {
   test(`code saved under load: ${replicas} replica${replicas > 1 ? "s" : ""} reloaded in place, no request fails, nothing counts as a restart`, { timeout: 120_000 }, async (t) => {
@@ -35,3 +58,137 @@ for (const replicas of [3, 1]) {
     assert.deepEqual((await podsOf(wherry)).map(({ metadata, status }) => [metadata.uid, status!.podIP]), before.map(({ metadata, status }) => [metadata.uid, status!.podIP]));
   });
 }
+
+test("an error in new code: the old code goes on, the trace stands where people look, and a good save heals", { timeout: 180_000 }, async (t) => {
+  const folder = new Folder(t, appFolder({ replicas: 3, program: server("one"), more: { "lib/price.js": "export const price = 3;\n" } }));
+  folder.save("server.js", `import { price } from "./lib/price.js";\n${server("one").replace("one", "one ${price}")}`);
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  await up.next(/\(watching\)\n/);
+  const url = directUrl(wherry, "default", "app");
+  const traffic = load(url, { concurrency: 2, pauseMs: 5 });
+  t.after(() => traffic.stop());
+  const answers = async () => [...new Set(await Promise.all(Array.from({ length: 12 }, () => ask(url))))];
+  const before = await podsOf(wherry);
+  const ids = (pods: readonly Pod[]) => pods.map(({ status }) => status!.containerStatuses![0]!.containerID);
+
+  await t.test("a file that Node cannot read is not even tried", async () => {
+    folder.save("lib/price.js", "export const price = 4;\nexport function twice( {\n");
+    const said = await up.next(/the old code goes on\n[^]*SyntaxError.*\n/);
+    assert.match(said, /^lib\/price\.js changed: not reloaded, because Node cannot read it; the old code goes on\n {6}\S+\/lib\/price\.js:\d/);
+    assert.deepEqual(await answers(), ["one 3 green"]);
+    assert.deepEqual(ids(await podsOf(wherry)), ids(before));
+    await tells(wherry, /lib\/price\.js changed, and cannot be read; the old code goes on:\n[^]*SyntaxError/);
+  });
+
+  await t.test("one that throws at its start fails in the first replica, and the others keep the old code", async () => {
+    folder.save("lib/price.js", "export const price = 4;\nconst list = undefined;\nlist.forEach(console.log);\n");
+    const said = await up.next(/Save again to try again\.\n[^]*price\.js:3[^]*?TypeError.*\n/);
+    assert.match(said, /lib\/price\.js changed: reloading deployment\/app \(3 replicas, one at a time\)\n {2}✗ app-\S+ {2}the new code exited with code 1; the old code goes on in 2 other replicas\. Save again/);
+    assert.deepEqual(await answers(), ["one 3 green"]);
+    assert.equal(ids(await podsOf(wherry)).filter((id) => ids(before).includes(id)).length, 2);
+    await tells(wherry, /lib\/price\.js changed, and (the new code|container app) exited with code 1[^]*TypeError: Cannot read properties of undefined/);
+  });
+
+  await t.test("a good save heals, without the back-off of the crash", async () => {
+    folder.save("lib/price.js", "export const price = 5;\n");
+    const said = await up.next(/runs the new code.*\n/);
+    assert.equal(said.match(/✓/g)?.length, 3, said);
+    assert.deepEqual(await answers(), ["one 5 green"]);
+    const { code, stdout } = await wherryStatus(wherry);
+    assert.equal(code, 0, stdout);
+  });
+  assert.deepEqual((await traffic.stop()).failures, []);
+});
+
+test("one replica whose new code throws: connections that waited are refused, and a good save serves again", { timeout: 120_000 }, async (t) => {
+  const folder = new Folder(t, appFolder({ replicas: 1, program: server("one"), probe: "env: []" }));
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  await up.next(/\(watching\)\n/);
+  const url = directUrl(wherry, "default", "app");
+  assert.equal(await ask(url), "one green");
+  folder.save("server.js", 'throw new Error("not today");\n');
+  assert.match(await up.next(/not today.*\n/), /the new code exited with code 1; no other replica serves/);
+  await assert.rejects(ask(url));
+  folder.save("server.js", server("two"));
+  await up.next(/runs the new code/);
+  assert.equal(await ask(url), "two green");
+});
+
+const configMap = (name: string, value: string) => `apiVersion: v1\nkind: ConfigMap\nmetadata: { name: ${name} }\ndata: { value: ${value} }\n`;
+
+test("manifests: changed ones are applied, new ones found, removed ones named, broken ones hold up nothing else", { timeout: 180_000 }, async (t) => {
+  const folder = new Folder(t, appFolder({ replicas: 1, program: server("one"), more: { "k8s/a.yaml": configMap("a", "one"), "k8s/b.yaml": configMap("b", "one") } }));
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  await up.next(/\(watching\)\n/);
+  const valueOf = async (name: string) => (await wherry.client.get<{ data: { value: string } }>(resources.configMaps, "default", name).catch(() => undefined))?.data.value;
+  const url = directUrl(wherry, "default", "app");
+
+  await t.test("changed, and new", async () => {
+    folder.save("k8s/a.yaml", configMap("a", "two"));
+    assert.match(await up.next(/configured\n/), /k8s\/a\.yaml changed:\nconfigmap\/a configured\n$/);
+    assert.equal(await valueOf("a"), "two");
+    folder.write("k8s/c.yaml", configMap("c", "one"));
+    await up.next(/configmap\/c created\n/);
+    assert.equal(await valueOf("c"), "one");
+  });
+
+  await t.test("broken ones are told once, with file and reason, and nothing of them is applied; the rest goes on", async () => {
+    folder.save("k8s/b.yaml", `${configMap("b", "two")}---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: b2 }\ndata: { value: [no] }\n`);
+    assert.match(await up.next(/not applied: .*\n/), /not applied: .*k8s\/b\.yaml \(2nd document\): .*data/);
+    folder.save("k8s/c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c\n");
+    assert.match(await up.next(/not applied: [^]*?\n/), /not applied: .*k8s\/c\.yaml: /);
+    folder.save("k8s/a.yaml", configMap("a", "three"));
+    assert.doesNotMatch(await up.next(/configmap\/a configured\n/), /not applied/);
+    assert.deepEqual([await valueOf("a"), await valueOf("b"), await valueOf("c")], ["three", "one", "one"]);
+    folder.save("server.js", server("two"));
+    await up.next(/runs the new code/);
+    assert.equal(await ask(url), "two green");
+    folder.save("k8s/c.yaml", configMap("c", "two"));
+    assert.match(await up.next(/configmap\/c configured\n/), /k8s\/c\.yaml has no error any more\n/);
+    folder.save("k8s/b.yaml", configMap("b", "two"));
+    await up.next(/configmap\/b configured\n/);
+    assert.deepEqual([await valueOf("b"), await valueOf("c")], ["two", "two"]);
+  });
+
+  await t.test("a removed one is named with the command, and goes on; one that comes back is applied again", async () => {
+    folder.remove("k8s/c.yaml");
+    assert.match(await up.next(/configmap\/c is in no .*\n/), /configmap\/c is in no manifest any more and goes on; to delete it: kubectl delete configmap\/c -n default /);
+    assert.equal(await valueOf("c"), "two");
+    folder.write("k8s/c.yaml", configMap("c", "three"));
+    await up.next(/configmap\/c configured\n/);
+  });
+
+  await t.test("a changed Dockerfile relinks the image, and the pods run it", async () => {
+    folder.save("Dockerfile", folder.read("Dockerfile").replace("green", "blue"));
+    await up.next(/linked {2}edit\/app[^]*runs the new code/);
+    assert.equal(await ask(url), "two blue");
+    folder.save("Dockerfile", "FROM node:26\nCMD node server.js &&\nCOPY\n");
+    assert.match(await up.next(/not applied: .*\n/), /not applied: .*Dockerfile:3: COPY/);
+    assert.equal(await ask(url), "two blue");
+  });
+
+  await t.test("a changed Deployment rolls out, and says so", async () => {
+    folder.save("k8s/app.yaml", folder.read("k8s/app.yaml").replace("replicas: 1", "replicas: 2"));
+    // Though `COPY . .` copies it, a manifest is no code.
+    assert.doesNotMatch(await up.next(/deployment\.apps\/app configured\n[^]*✓ app +2\/2 +Ready[^]*Ready in /), /reloading/);
+  });
+});
+
+test("--prune deletes what a removed manifest had made, and never what holds data", { timeout: 60_000 }, async (t) => {
+  const claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: kept }\nspec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Mi } } }\n";
+  const folder = new Folder(t, { "a.yaml": configMap("a", "one"), "b.yaml": configMap("b", "one"), "kept.yaml": claim });
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path], { prune: true });
+  await up.next(/\(watching\)\n/);
+  folder.remove("b.yaml");
+  await up.next(/configmap\/b pruned\n/);
+  await assert.rejects(wherry.client.get(resources.configMaps, "default", "b"), /not found/);
+  folder.remove("kept.yaml");
+  assert.match(await up.next(/persistentvolumeclaim\/kept .*\n/), /goes on; to delete it: kubectl delete persistentvolumeclaim\/kept -n default \(is never pruned/);
+  await wherry.client.get(resources.persistentVolumeClaims, "default", "kept");
+  folder.remove("a.yaml");
+  await up.next(/configmap\/a pruned\n/);
+});

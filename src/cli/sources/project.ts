@@ -12,15 +12,15 @@ export interface Project {
 
 /**
  * What the folders (or files) given to `up` hold. A folder is read by what lies in it: skaffold.yaml (artifacts
- * and manifests), a kustomization, or plain manifests. `links` give their artifacts only. With `tolerate`, a manifest that
- * cannot be read is left out, and nothing at all is no error: a folder that is being edited.
+ * and manifests), a kustomization, or plain manifests. `links` give their artifacts only. With `tolerate`, a manifest or
+ * Dockerfile that cannot be read is left out, and nothing at all is no error: a folder that is being edited.
  */
 export function readProject(paths: readonly string[], links: readonly string[], tolerate?: Tolerate): Project {
   const project: Project = { artifacts: [], manifests: [] };
   for (const path of links.map((link) => resolve(link))) {
     const skaffold = skaffoldOf(path);
     if (!skaffold) throw new WherryError("MANIFEST_INVALID", `--link ${path}: there is no skaffold.yaml that says which image comes from which folder`);
-    project.artifacts.push(...readSkaffold(skaffold).artifacts);
+    project.artifacts.push(...readSkaffold(skaffold, tolerate).artifacts);
   }
   for (const path of paths.map((given) => resolve(given))) {
     const skaffold = skaffoldOf(path);
@@ -31,7 +31,7 @@ export function readProject(paths: readonly string[], links: readonly string[], 
       if (project.manifests.length === 0 && !tolerate) throw new WherryError("MANIFEST_INVALID", `${path}: holds no manifests (*.yaml, *.json), no kustomization.yaml and no skaffold.yaml${hint(path)}`);
       continue;
     }
-    const read = readSkaffold(skaffold);
+    const read = readSkaffold(skaffold, tolerate);
     project.artifacts.push(...read.artifacts);
     project.manifests.push(...read.manifests.flatMap((file) => readManifests(file, tolerate)));
   }

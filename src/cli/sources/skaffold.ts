@@ -28,8 +28,8 @@ export interface SkaffoldProject {
   manifests: string[];
 }
 
-/** Reads skaffold.yaml and the Dockerfiles it names. Throws MANIFEST_INVALID naming file and field. */
-export function readSkaffold(file: string): SkaffoldProject {
+/** Reads skaffold.yaml and the Dockerfiles it names. Throws MANIFEST_INVALID naming file and field; `tolerate` is told of Dockerfiles instead. */
+export function readSkaffold(file: string, tolerate?: (file: string, error: WherryError) => void): SkaffoldProject {
   const folder = dirname(file);
   const project: SkaffoldProject = { artifacts: [], manifests: [] };
   let documents: unknown[];
@@ -44,7 +44,13 @@ export function readSkaffold(file: string): SkaffoldProject {
     for (const [index, { image, context, docker, ...rest }] of (config.build?.artifacts ?? []).entries()) {
       refuse(`${file}: build.artifacts[${index}]`, rest, foreignBuilders, "describe the image with a Dockerfile (docker.dockerfile)");
       if (!image) throw new WherryError("MANIFEST_INVALID", `${file}: build.artifacts[${index}].image is missing`);
-      project.artifacts.push(artifactOf(image, resolve(folder, context ?? "."), docker ?? {}, `${file}: build.artifacts[${index}]`));
+      const where = resolve(folder, context ?? ".");
+      try {
+        project.artifacts.push(artifactOf(image, where, docker ?? {}, `${file}: build.artifacts[${index}]`));
+      } catch (error) {
+        if (!tolerate || !(error instanceof WherryError)) throw error;
+        tolerate(dockerfileOf(where, docker ?? {}), error);
+      }
     }
     const raw = [...(config.manifests?.rawYaml ?? []), ...(config.deploy?.kubectl?.manifests ?? (config.manifests || config.deploy ? [] : ["k8s/*.yaml"]))];
     for (const pattern of raw) {
@@ -57,10 +63,12 @@ export function readSkaffold(file: string): SkaffoldProject {
   return project;
 }
 
+const dockerfileOf = (context: string, docker: { dockerfile?: string }) => resolve(context, docker.dockerfile ?? "Dockerfile");
+
 /** One artifact: the image's name and what its Dockerfile says. */
 export function artifactOf(reference: string, context: string, docker: { dockerfile?: string; buildArgs?: Record<string, string>; target?: string }, where: string): Artifact {
   const { image, tag } = splitImage(reference);
-  const dockerfile = resolve(context, docker.dockerfile ?? "Dockerfile");
+  const dockerfile = dockerfileOf(context, docker);
   if (!existsSync(dockerfile)) throw new WherryError("MANIFEST_INVALID", `${where}: there is no ${basename(dockerfile)} in ${context}`);
   const read = parseDockerfile(readFileSync(dockerfile, "utf8"), {
     file: dockerfile,

@@ -3,10 +3,11 @@ import { relative } from "node:path";
 import type { Artifact } from "../../api/artifacts.ts";
 import type { EventRecorder } from "../../api/events.ts";
 import type { HttpClient } from "../../api/http-client.ts";
-import { namedFiles, reloadAnnotation, reloadValue } from "../../api/reload.ts";
+import { namedFiles, reloadAnnotation, reloadFailedAnnotation, reloadValue } from "../../api/reload.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Pod } from "../../api/types.ts";
+import { workloadOf } from "../workload.ts";
 import { syntaxError } from "./check.ts";
 import { lastWords } from "./last-words.ts";
 import { type Marks, marksOf, patienceMs, type Verdict, verdictOf } from "./verdict.ts";
@@ -38,6 +39,8 @@ export class Reloader {
   readonly #events: EventRecorder;
   readonly #say: (line: string) => void;
   readonly #queues = new Map<string, Queue>();
+  /** Saved with an error that is not mended yet: what is saved beside it cannot run either. */
+  readonly #unreadable = new Set<string>();
 
   constructor(client: HttpClient, events: EventRecorder, say: (line: string) => void) {
     this.#client = client;
@@ -47,15 +50,20 @@ export class Reloader {
 
   /** Resolves when every pod that runs one of the artifacts is done, or the round was given up. */
   async changed(artifacts: readonly Artifact[], files: readonly string[], relinked = false): Promise<void> {
-    const [{ items }, broken] = await Promise.all([this.#client.list<Pod>(resources.pods), runByNode(artifacts) ? syntaxError(files) : undefined]);
+    const suspects = [...this.#unreadable].filter((file) => artifacts.some(({ context }) => !relative(context, file).startsWith("..")));
+    const [{ items }, broken] = await Promise.all([this.#client.list<Pod>(resources.pods), runByNode(artifacts) ? syntaxError([...files, ...suspects]) : undefined]);
+    if (broken === undefined) for (const file of suspects) this.#unreadable.delete(file);
+    else for (const file of files) this.#unreadable.add(file);
     const pods = items.filter((pod) => containersRunning(pod, artifacts).length > 0);
     if (pods.length === 0) return;
     const shown = shownFiles(files, artifacts);
     if (broken !== undefined) {
       // Replicas that a round has not come to would start with it too.
       for (const pod of pods) this.#queues.get(workloadOf(pod).key)?.superseded.abort();
+      const message = `${namedFiles(shown)} changed, and cannot be read; the old code goes on:\n${broken}`.slice(0, messageMax);
+      for (const pod of pods) this.#events.event({ ...pod, apiVersion: "v1", kind: "Pod" }, "Warning", "ReloadFailed", message);
+      await Promise.all(pods.map((pod) => this.#note(pod, message)));
       this.#say(`${namedFiles(shown)} changed: not reloaded, because Node cannot read it; the old code goes on\n${indent(broken)}`);
-      for (const pod of pods) this.#events.event({ ...pod, apiVersion: "v1", kind: "Pod" }, "Warning", "ReloadFailed", `${namedFiles(shown)} changed, and cannot be read; the old code goes on:\n${broken}`.slice(0, 1000));
       return;
     }
     const rounds = new Set<Promise<void>>();
@@ -114,11 +122,19 @@ export class Reloader {
       }
       const rest = pods.slice(index + 1).filter(isReady).length;
       const words = await lastWords(this.#client, pod, verdict.container, since);
+      const message = `${namedFiles(files)} changed, and ${verdict.why}${words && `:\n${words}`}`.slice(0, messageMax);
+      await Promise.all(pods.slice(index).map((behind) => this.#note(behind, message)));
       this.#say(`  ✗ ${name}  ${verdict.why}; ${rest > 0 ? `the old code goes on in ${rest} other replica${rest > 1 ? "s" : ""}` : "no other replica serves"}. Save again to try again.${words && `\n${indent(words)}`}`);
       return "failed";
     }
     this.#say(`${queue.name} runs the new code (${seconds(began)})`);
     return "all";
+  }
+
+  /** For whoever asks later: `wherry status`, `kubectl describe`. The next reload takes it away. */
+  async #note(pod: Pod, message: string): Promise<void> {
+    const annotations = { [reloadFailedAnnotation]: message };
+    await this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" }).catch(() => {});
   }
 
   async #reload(pod: Pod, { artifacts, files, relinked }: Round, superseded: AbortSignal): Promise<Verdict> {
@@ -128,7 +144,7 @@ export class Reloader {
     try {
       const now = await this.#client.get<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name);
       before = marksOf(now, containers);
-      const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), ...(relinked && { relinked }), at: new Date().toISOString() }) };
+      const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), ...(relinked && { relinked }), at: new Date().toISOString() }), [reloadFailedAnnotation]: null };
       const asked = await this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" });
       version = asked.metadata.resourceVersion;
     } catch (error) {
@@ -166,6 +182,8 @@ export class Reloader {
 }
 
 const provingMs = 700;
+/** Of an Event and an annotation: a stack trace, not a log. */
+const messageMax = 1000;
 
 /** Names of the containers of a pod that run one of the artifacts; none when the pod is not to be reloaded. */
 export function containersRunning(pod: Pod, artifacts: readonly Artifact[]): string[] {
@@ -189,14 +207,6 @@ function runs(imageID: string, artifact: Artifact): boolean {
 
 export function runByNode(artifacts: readonly Artifact[]): boolean {
   return artifacts.every(({ entrypoint, cmd }) => /(^|\/)node$/.test([...entrypoint, ...cmd][0] ?? ""));
-}
-
-function workloadOf(pod: Pod): { key: string; name: string } {
-  const owner = pod.metadata.ownerReferences?.find(({ controller }) => controller);
-  if (!owner) return { key: pod.metadata.uid, name: `pod/${pod.metadata.name}` };
-  if (owner.kind !== "ReplicaSet" || !pod.metadata.labels?.["pod-template-hash"]) return { key: owner.uid, name: `${owner.kind.toLowerCase()}/${owner.name}` };
-  const deployment = owner.name.replace(/-[^-]+$/, "");
-  return { key: `${pod.metadata.namespace}/${deployment}`, name: `deployment/${deployment}` };
 }
 
 function shownFiles(files: readonly string[], artifacts: readonly Artifact[]): string[] {

@@ -50,7 +50,9 @@ export class ProjectWatch {
   #project: Project;
   #covers: { artifact: Artifact; covers(path: string): boolean }[] = [];
   #watches: FolderWatch[] = [];
-  /** Manifests with an error, and which. */
+  /** Every file, or folder of a kustomization, that is or was a manifest. */
+  readonly #manifests: Set<string>;
+  /** Manifests and Dockerfiles with an error, and which. */
   #broken: ReadonlyMap<string, string> = new Map();
   /** Changes of manifests are worked off one after the other; code does not wait for them unless both changed at once. */
   #applying: Promise<void> = Promise.resolve();
@@ -59,6 +61,7 @@ export class ProjectWatch {
     this.#input = input;
     this.#client = input.client as HttpClient;
     this.#project = input.project;
+    this.#manifests = new Set(input.project.manifests.map(({ file }) => resolve(file)));
     this.#reloader = new Reloader(this.#client, createEventRecorder(input.client, { component: "wherry-up", clock: systemClock }), input.say);
   }
 
@@ -103,11 +106,8 @@ export class ProjectWatch {
       for (const file of named) set.add(file);
       touched.set(artifact, set);
     };
-    for (const { artifact, covers } of this.#covers) {
-      const mine = files.filter(covers);
-      if (mine.length > 0) touch(artifact, mine);
-    }
-    const relinked = new Set<Artifact>();
+    /** What changed itself (a Dockerfile) → what it was: pods run either. */
+    const relinked = new Map<Artifact, Artifact>();
     const configurations = files.filter((file) => configuration.test(file));
     if (configurations.length > 0) {
       // Code that was saved together with a manifest is reloaded all the same when the manifest has an error.
@@ -117,9 +117,14 @@ export class ProjectWatch {
       for (const artifact of this.#project.artifacts) {
         const old = before.find((candidate) => same(candidate, artifact));
         if (!old || JSON.stringify(old) === JSON.stringify(artifact)) continue;
-        for (const which of [old, artifact]) touch(which, touched.get(old) ? [...touched.get(old)!] : configurations);
-        relinked.add(old).add(artifact);
+        for (const which of [old, artifact]) touch(which, configurations);
+        relinked.set(artifact, old).set(old, artifact);
       }
+    }
+    const code = files.filter((file) => !this.#isManifest(file));
+    for (const { artifact, covers } of this.#covers) {
+      const mine = code.filter(covers);
+      if (mine.length > 0) for (const which of [artifact, relinked.get(artifact)]) if (which) touch(which, mine);
     }
     // Artifacts that changed by the same files are one reload, so that a pod with two of them restarts once.
     const groups = new Map<string, { artifacts: Artifact[]; files: string[] }>();
@@ -130,6 +135,11 @@ export class ProjectWatch {
       group.artifacts.push(artifact);
     }
     await Promise.all([...groups.values()].map((group) => this.#reloader.changed(group.artifacts, group.files, group.artifacts.some((artifact) => relinked.has(artifact)))));
+  }
+
+  /** Copied into an image with all the rest (`COPY . .`), and still not what its program is made of. */
+  #isManifest(file: string): boolean {
+    return /(^|\/)skaffold\.ya?ml$/.test(file) || this.#manifests.has(file) || [...this.#manifests].some((folder) => file.startsWith(`${folder}/`));
   }
 
   /**
@@ -145,14 +155,17 @@ export class ProjectWatch {
       const next = readProject(request.paths, request.links, (file, error) => void broken.set(file, error));
       for (const [file, error] of await judgeManifests(this.#client, next.manifests, request.dataDir)) broken.set(file, error);
       const good = next.manifests.filter(({ file }) => !broken.has(file));
+      next.artifacts.push(...this.#project.artifacts.filter(({ dockerfile }) => broken.has(dockerfile)));
       next.manifests = [...good, ...this.#project.manifests.filter(({ file }) => broken.has(file))];
       const gone = removed(this.#project.manifests, next.manifests);
       this.#tellBroken(broken);
+      for (const file of broken.keys()) this.#manifests.add(file);
       if (JSON.stringify(next.artifacts) !== JSON.stringify(this.#project.artifacts)) {
         say(`${shown} changed`);
         await linkArtifacts(this.#client, next.artifacts);
       }
       this.#project = next;
+      for (const manifest of next.manifests) this.#manifests.add(resolve(manifest.file));
       this.#cover();
       const workloads = await applyManifests(this.#client, good, request.dataDir, { changedOnly: true, before: () => say(`${shown} changed:`), refused: (error) => say(`not applied: ${error.message}`) });
       await this.#forget(gone);
