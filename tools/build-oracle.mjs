@@ -1,4 +1,4 @@
-// Builds the real kube-apiserver and etcd into .cache/oracle, as ordinary Go modules, for `npm run conformance` and
+// Builds the real kube-apiserver, kubectl and etcd into .cache/oracle, as ordinary Go modules, for `npm run conformance` and
 // `bench/api.ts`. They are peers to compare with, never a part of Wherry. Takes minutes; needs Go and the network once.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
@@ -19,11 +19,13 @@ if (!go) {
   process.exit(1);
 }
 
-build("kube-apiserver", "k8s.io/kubernetes", `v${kubernetes.version}`, "k8s.io/kubernetes/cmd/kube-apiserver", {
+const published = {
   replace: staging.map((name) => `k8s.io/${name} => k8s.io/${name} v0.${kubernetes.minor}.${kubernetes.version.split(".")[2]}`),
   // Without them /version says v0.0.0-master, and clients complain.
   variables: { "k8s.io/component-base/version.gitVersion": `v${kubernetes.version}`, "k8s.io/component-base/version.gitMajor": kubernetes.major, "k8s.io/component-base/version.gitMinor": kubernetes.minor },
-});
+};
+// The kubectl of the same release: its own scripts are run with it and its plugin.
+for (const program of ["kube-apiserver", "kubectl", "kubectl-convert"]) build(program, "k8s.io/kubernetes", `v${kubernetes.version}`, `k8s.io/kubernetes/cmd/${program}`, published);
 build("etcd", "go.etcd.io/etcd/server/v3", etcd, "go.etcd.io/etcd/server/v3", {});
 
 function build(name, module, version, program, { replace = [], variables = {} }) {

@@ -50,6 +50,8 @@ export interface CustomKind {
   readonly terminating: boolean;
   /** Another text whenever the definition is another. */
   readonly identity: string;
+  /** Name of the version that is stored. */
+  readonly storageVersion: string;
   /** Fields that lists can be selected by: "spec.color". */
   readonly selectable: readonly string[];
   /** The schema as the definition states it (JSONSchemaProps), with its prose. */

@@ -113,10 +113,16 @@ function aggregatedResource(kind: Kind): object {
   };
 }
 
+/** Same for all that is stored alike: who migrates what is stored compares it. Source: k8s.io/apiserver/pkg/endpoints/discovery/storageversionhash.go. */
+function storageVersionHash(kind: Kind): string {
+  const { group, version } = kind.storedAs ?? { group: kind.group, version: kind.custom?.storageVersion ?? kind.version };
+  return createHash("sha256").update(`${group}/${version}/${kind.kind}`).digest().subarray(0, 8).toString("base64");
+}
+
 function legacyResource(kind: Kind): object[] {
   const namespaced = kind.scope === "Namespaced";
   return [
-    { name: kind.resource, singularName: kind.singular, namespaced, kind: kind.kind, verbs: kind.verbs, ...(kind.shortNames.length > 0 && { shortNames: kind.shortNames }), ...(kind.categories.length > 0 && { categories: kind.categories }) },
+    { name: kind.resource, singularName: kind.singular, namespaced, kind: kind.kind, verbs: kind.verbs, ...(kind.shortNames.length > 0 && { shortNames: kind.shortNames }), ...(kind.categories.length > 0 && { categories: kind.categories }), ...(kind.verbs.includes("watch") && { storageVersionHash: storageVersionHash(kind) }) },
     ...kind.subresources.map((sub) => ({ name: `${kind.resource}/${sub.name}`, singularName: "", namespaced, ...(sub.group !== undefined && { group: sub.group }), ...(sub.version !== undefined && { version: sub.version }), kind: sub.kind, verbs: sub.verbs })),
   ];
 }

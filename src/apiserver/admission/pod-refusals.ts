@@ -18,15 +18,18 @@ export function podRefusals(): AdmissionStep {
       // An object that is already there may still be changed for the better, or deleted by its finalizers.
       const before = old ? specOf(kind.kind, old["spec"] as Record<string, unknown> | undefined) : undefined;
       const errors = refusals(found.spec, found.path);
-      if (subresource === "ephemeralcontainers") {
-        for (const [index, container] of (found.spec.ephemeralContainers ?? []).entries()) if (container.securityContext?.capabilities?.add?.includes(debugCapability)) warnings.push(`spec.ephemeralContainers[${index}].securityContext.capabilities.add: ${debugCapability} is not granted: containers run without any capability`);
+      if (kind.kind === "Pod") {
+        const lists = subresource === "ephemeralcontainers" ? (["ephemeralContainers"] as const) : operation === "CREATE" ? (["initContainers", "containers"] as const) : [];
+        for (const list of lists) {
+          for (const [index, container] of (found.spec[list] ?? []).entries()) if (container.securityContext?.capabilities?.add?.includes(debugCapability)) warnings.push(`spec.${list}[${index}].securityContext.capabilities.add: ${debugCapability} is not granted: containers run without any capability`);
+        }
       }
       if (errors.length > 0 && (!before || refusals(before.spec, before.path).length === 0)) throw invalidError(kind, object.metadata.name || object.metadata.generateName || "", errors);
     },
   };
 }
 
-/** What `kubectl debug` asks for by itself. It is not granted, and said so; refused, nobody could debug without knowing of `--profile`. */
+/** What `kubectl debug` asks for by itself, in the pod or in a copy of it. It is not granted, and said so; refused, nobody could debug without knowing of `--profile`. */
 const debugCapability = "SYS_PTRACE";
 
 function specOf(kind: string, spec: Record<string, unknown> | undefined): { spec: PodSpec; path: string } | undefined {
@@ -37,6 +40,7 @@ function specOf(kind: string, spec: Record<string, unknown> | undefined): { spec
 }
 
 function refusals(spec: PodSpec, path: string): FieldError[] {
+  const isPod = path === "spec";
   const errors: FieldError[] = [];
   for (const field of ["hostNetwork", "hostPID", "hostIPC"] as const) {
     if (spec[field]) errors.push(forbidden(`${path}.${field}`, `true would put the pod outside its own namespaces, which Wherry does not allow; remove the field`));
@@ -47,7 +51,7 @@ function refusals(spec: PodSpec, path: string): FieldError[] {
       if (container.securityContext?.privileged) errors.push(forbidden(`${at}.privileged`, "true would give the container the machine, which Wherry does not allow; remove the field"));
       const added = container.securityContext?.capabilities?.add ?? [];
       // A pod may bind any port without a capability: this one is granted by nature.
-      const more = added.filter((capability) => capability !== "NET_BIND_SERVICE" && !(list === "ephemeralContainers" && capability === debugCapability));
+      const more = added.filter((capability) => capability !== "NET_BIND_SERVICE" && !(isPod && capability === debugCapability));
       if (more.length > 0) errors.push(forbidden(`${at}.capabilities.add`, `${more.join(", ")} cannot be added: containers run without any capability; remove the field`));
       if (container.securityContext?.procMount === "Unmasked") errors.push(forbidden(`${at}.procMount`, "Unmasked is not allowed; remove the field"));
     }

@@ -1,4 +1,5 @@
 import { duplicateFields } from "../../api/duplicate-fields.ts";
+import { jsonError } from "../../api/json-error.ts";
 import { decodeProtobuf, isProtobuf } from "../../api/protobuf.ts";
 import type { KindRegistry } from "../../api/registry.ts";
 import { badRequestError, requestTooLargeError, StatusError } from "../../api/status.ts";
@@ -36,13 +37,13 @@ const media = (request: Request): string => String(request.headers["content-type
 const objectMedia = new Set(["", "application/json", "application/yaml", "application/x-yaml", "application/x-www-form-urlencoded"]);
 
 /** An object: JSON (also by default), YAML, or the protobuf that typed Go clients send. */
-export async function readObject(request: Request, registry: KindRegistry, withDuplicates: boolean): Promise<Body> {
+export async function readObject(request: Request, registry: KindRegistry, withDuplicates: boolean, kind: string): Promise<Body> {
   const type = media(request);
   const bytes = await readBody(request);
   if (type === "application/vnd.kubernetes.protobuf" || isProtobuf(bytes)) return { value: decodeProtobuf(bytes, registry), duplicates: [] };
   if (type === "application/yaml" || type === "application/x-yaml") return { value: await parseYamlBody(bytes), duplicates: [] };
   if (!objectMedia.has(type)) throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
-  return { value: parseJson(bytes), duplicates: withDuplicates ? duplicateFields(bytes.toString("utf8")) : [] };
+  return { value: parseJson(bytes, kind), duplicates: withDuplicates ? duplicateFields(bytes.toString("utf8")) : [] };
 }
 
 /** DeleteOptions and the like, where no body at all is fine. */
@@ -55,12 +56,21 @@ export async function readOptional(request: Request, registry: KindRegistry): Pr
   return type === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes) as Record<string, unknown>);
 }
 
-export function parseJson(bytes: Buffer): unknown {
+/** `kind` is what should have come. */
+export function parseJson(bytes: Buffer, kind = "a known kind"): unknown {
+  const text = bytes.toString("utf8");
   try {
-    return JSON.parse(bytes.toString("utf8")) as unknown;
-  } catch (error) {
-    throw badRequestError(`the object provided is unrecognized (must be of a known kind): couldn't get version/kind; json parse error: ${(error as Error).message}`);
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw badRequestError(`the object provided is unrecognized (must be of ${kind === "a known kind" ? kind : `type ${kind}`}): couldn't get version/kind; json parse error: ${jsonError(text)} (${summary(bytes)})`);
   }
+}
+
+/** The beginning of a body, as upstream shows it: what is no object, in hexadecimal digits. */
+function summary(bytes: Buffer, maximum = 30): string {
+  if (bytes.length === 0) return "<empty>";
+  const begin = bytes.subarray(0, maximum);
+  return (bytes[0] === 0x7b ? begin.toString("utf8") : begin.toString("hex")) + (bytes.length > maximum ? " ..." : "");
 }
 
 async function parseYamlBody(bytes: Buffer): Promise<unknown> {

@@ -54,14 +54,14 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (subresource === undefined) requireVerb(kind, "create");
       if (kind.scope === "Namespaced" && namespace === undefined) throw methodNotAllowed();
       const context = writeContext(exchange, "CreateOptions");
-      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
+      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore", kind.kind);
       const created = await api.create(kind, namespace, value, { ...context, duplicates }, { ...(name !== undefined && { name }), ...(subresource !== undefined && { subresource }) });
       return answer(exchange, 201, created, kind, form, include, api);
     }
     case "update": {
       if (name === undefined) throw methodNotAllowed();
       const context = writeContext(exchange, "UpdateOptions");
-      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore");
+      const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore", kind.kind);
       const write = { ...context, duplicates, ...(authorizeCreate && { authorizeCreate }) };
       const updated = await api.update(kind, namespace, name, value, write, subresource !== undefined ? { subresource } : {});
       return answer(exchange, write.created ? 201 : 200, updated, kind, form, include, api);
