@@ -13,8 +13,12 @@ export function jsonError(text: string): string {
   const space = () => {
     while (" \t\r\n".includes(text[at] ?? "x")) at++;
   };
+  const one = (of: string, context: string) => {
+    if (text[at] === undefined || !of.includes(text[at]!)) fail(context);
+    at++;
+  };
   const digits = (context: string) => {
-    if (!/\d/.test(text[at] ?? "")) fail(context);
+    one("0123456789", context);
     while (/\d/.test(text[at] ?? "")) at++;
   };
   const string = () => {
@@ -22,16 +26,23 @@ export function jsonError(text: string): string {
       if (at >= text.length || text[at]! < " ") fail("in string literal");
       if (text[at] !== "\\") continue;
       at++;
-      if (text[at] === "u") for (let digit = 0; digit < 4; digit++) (at++, /[\da-f]/i.test(text[at] ?? "") || fail("in \\u hexadecimal character escape"));
+      if (text[at] === "u") {
+        at++;
+        for (let digit = 0; digit < 4; digit++) one("0123456789abcdefABCDEF", "in \\u hexadecimal character escape");
+        at--;
+      }
       else if (!'"\\/bfnrt'.includes(text[at] ?? "x")) fail("in string escape code");
     }
     at++;
   };
   const number = () => {
-    if (text[at] === "-") (at++, /\d/.test(text[at] ?? "") || fail("in numeric literal"));
+    if (text[at] === "-") at++;
     if (text[at] === "0") at++;
     else digits("in numeric literal");
-    if (text[at] === ".") (at++, digits("after decimal point in numeric literal"));
+    if (text[at] === ".") {
+      at++;
+      digits("after decimal point in numeric literal");
+    }
     if (/[eE]/.test(text[at] ?? "")) {
       at++;
       if (/[+-]/.test(text[at] ?? "")) at++;
@@ -59,7 +70,7 @@ export function jsonError(text: string): string {
     if (first === '"') return string();
     if (/[-\d]/.test(first)) return number();
     if (literal === undefined) return fail("looking for beginning of value");
-    for (const [index, letter] of [...literal].entries()) (text[at] === letter || fail(`in literal ${literal} (expecting ${quoted(literal[index]!)})`), at++);
+    for (const [index, letter] of [...literal].entries()) one(letter, `in literal ${literal} (expecting ${quoted(literal[index]!)})`);
   };
   try {
     value();
