@@ -17,7 +17,7 @@ export async function withWherry<T>(use: (wherry: Wherry, folder: string) => Pro
   writeFileSync(join(folder, "app", "server.cjs"), program);
   const wherry = await startWherry({ dataDir: join(folder, "data"), private: true, log: silentLog, ...options });
   try {
-    const artifact: Artifact = { image: "bench/fixture", tag: "", context: join(folder, "app"), dockerfile: "", entrypoint: ["node", "/app/server.cjs"], cmd: [], env: {}, workingDir: "/app", user: "", users: {}, exposedPorts: [8080], stopSignal: "SIGTERM", mounts: [{ imagePath: "/app", contextPath: "." }], base: "node:26", skippedRun: [], writable: false };
+    const artifact: Artifact = { image: "bench/fixture", tag: "", context: join(folder, "app"), dockerfile: "", entrypoint: ["node", "/app/server.cjs"], cmd: [], env: {}, workingDir: "/app", user: "", users: {}, exposedPorts: [8080], stopSignal: "SIGTERM", mounts: [{ imagePath: "/app", contextPath: "." }], base: "node:26", skippedRun: [], volumes: [] };
     await wherry.client.create(resources.configMaps, systemNamespace, { metadata: { name: artifactsConfigMap }, data: { [artifactKey(artifact.image, "")]: JSON.stringify(artifact) } });
     return await use(wherry, folder);
   } finally {

@@ -27,8 +27,8 @@ export interface Artifact {
   base: string;
   /** RUN lines that were not executed; shown in the pod's status. */
   skippedRun: string[];
-  /** True when VOLUME or a marker in the Dockerfile asks for a writable live folder. */
-  writable: boolean;
+  /** VOLUME: paths of the image that programs write to. The live folder itself is never written. */
+  volumes: string[];
 }
 
 export const artifactsConfigMap = "wherry-artifacts";

@@ -10,7 +10,7 @@ import type { ProbeRequest, ProbeResult } from "../api/network.ts";
 import { channels, encodeFrame, FrameReader, type PodKey } from "../api/node.ts";
 import { resources, systemNamespace } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
-import type { Pod } from "../api/types.ts";
+import type { ConfigMap, Pod } from "../api/types.ts";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
@@ -102,7 +102,7 @@ test("a live folder serves: artifact, config volume, environment, probe, logs, e
      console.log("listening as", process.env.HOSTNAME, process.cwd());
      http.createServer((q, r) => { console.log("GET", q.url); r.end(process.env.GREETING + " " + fs.readFileSync(process.env.CONFIG, "utf8")); }).listen(8080);`,
   );
-  const artifact: Artifact = { image: "shop/web", tag: "v1", context: folder, dockerfile: "Dockerfile", entrypoint: [], cmd: ["node", "server.js"], env: { GREETING: "hello" }, workingDir: "/app", user: "app", users: { app: 1001 }, exposedPorts: [8080], stopSignal: "SIGTERM", mounts: [{ imagePath: "/app", contextPath: "." }], base: "node:22", skippedRun: [], writable: false };
+  const artifact: Artifact = { image: "shop/web", tag: "v1", context: folder, dockerfile: "Dockerfile", entrypoint: [], cmd: ["node", "server.js"], env: { GREETING: "hello" }, workingDir: "/app", user: "app", users: { app: 1001 }, exposedPorts: [8080], stopSignal: "SIGTERM", mounts: [{ imagePath: "/app", contextPath: "." }], base: "node:22", skippedRun: [], volumes: [] };
   await client.create(resources.configMaps, systemNamespace, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: artifactsConfigMap }, data: { [artifactKey("shop/web", "v1")]: JSON.stringify(artifact) } });
   await client.create(resources.configMaps, "default", { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "shop" }, data: { name: "Wherry" } });
   await run("web", {
@@ -144,6 +144,29 @@ test("a live folder serves: artifact, config volume, environment, probe, logs, e
   assert.ok(usage.pods.find(({ name }) => name === "web")!.containers[0]!.memoryBytes > 1_000_000);
   await remove("web");
   assert.match(await followed, /^listening as web/, "a follower ends with its container");
+});
+
+test("a live folder is never written: VOLUME and the pod's mounts lie beside its entries", async () => {
+  const code = mkdtempSync(join(tmpdir(), "wherry-code-"));
+  chmodSync(code, 0o755);
+  try {
+    mkdirSync(join(code, "uploads"), { mode: 0o755 });
+    writeFileSync(join(code, "uploads", "first"), "of the image");
+    writeFileSync(join(code, "main.sh"), "cat uploads/first; echo mine > uploads/second; echo fast > cache/x; cat uploads/second cache/x; echo end; sleep 1000 & wait");
+    const artifact: Artifact = { image: "shop/writes", tag: "", context: code, dockerfile: "Dockerfile", entrypoint: [], cmd: ["sh", "/app/main.sh"], env: {}, workingDir: "/app", user: "", users: {}, exposedPorts: [], stopSignal: "SIGKILL", mounts: [{ imagePath: "/app", contextPath: "." }], base: "", skippedRun: [], volumes: ["/app/uploads"] };
+    const links = await client.get<ConfigMap>(resources.configMaps, systemNamespace, artifactsConfigMap);
+    await client.update(resources.configMaps, systemNamespace, artifactsConfigMap, { ...links, data: { ...links.data, [artifactKey("shop/writes", "")]: JSON.stringify(artifact) } });
+    await run("writes", { volumes: [{ name: "cache", emptyDir: {} }], containers: [{ name: "c", image: "shop/writes:v1", volumeMounts: [{ name: "cache", mountPath: "/app/cache" }] }] });
+    await ready("writes");
+    let said = "";
+    await until(() => said.includes("end") || (void logs.logs(keyOf("writes"), logOptions).then(read).then((text) => (said = text)), false), () => said);
+    assert.equal(said, "of the imagemine\nfast\nend\n");
+    assert.deepEqual(readdirSync(code).sort(), ["main.sh", "uploads"]);
+    assert.deepEqual(readdirSync(join(code, "uploads")), ["first"]);
+    await remove("writes");
+  } finally {
+    rmSync(code, { recursive: true, force: true });
+  }
 });
 
 test("a pod ends: exit code, last words, previous log, and its folder goes with its object", async () => {

@@ -7,7 +7,7 @@ import { WherryError } from "../../base/errors.ts";
  * COPY lines become a map from image paths to the live folder, through all build stages.
  * Source: the Dockerfile reference of docs.docker.com.
  */
-export interface DockerfileImage extends Pick<Artifact, "entrypoint" | "cmd" | "env" | "workingDir" | "user" | "users" | "exposedPorts" | "stopSignal" | "mounts" | "base" | "skippedRun" | "writable"> {}
+export interface DockerfileImage extends Pick<Artifact, "entrypoint" | "cmd" | "env" | "workingDir" | "user" | "users" | "exposedPorts" | "stopSignal" | "mounts" | "base" | "skippedRun" | "volumes"> {}
 
 interface Options {
   /** For messages. */
@@ -45,7 +45,7 @@ class Stage {
   shell = ["/bin/sh", "-c"];
   mappings: Mapping[] = [];
   skippedRun: string[] = [];
-  writable = false;
+  volumes: string[] = [];
 
   constructor(name: string, base: string, parent?: Stage) {
     this.name = name;
@@ -149,7 +149,12 @@ export function parseDockerfile(text: string, options: Options): DockerfileImage
       case "STOPSIGNAL":
         current.stopSignal = expand(text).replace(/^(?!SIG|\d)/, "SIG");
         break;
-      case "VOLUME":
+      case "VOLUME": {
+        const given = expand(text);
+        const paths = given.startsWith("[") ? (JSON.parse(given) as string[]) : words(given).map(unquote);
+        current.volumes = [...new Set([...current.volumes, ...paths.map((path) => posix.resolve("/", path))])];
+        break;
+      }
       case "LABEL":
       case "HEALTHCHECK": // Kubernetes has its own probes and ignores this one
       case "ONBUILD":
@@ -174,7 +179,7 @@ export function parseDockerfile(text: string, options: Options): DockerfileImage
     mounts: minimal(chosen.mappings),
     base: chosen.base,
     skippedRun: chosen.skippedRun,
-    writable: chosen.writable,
+    volumes: chosen.volumes,
   };
 }
 

@@ -19,6 +19,9 @@ export function artifactImage(artifact: Artifact, asked: string): Image {
   if (process.getuid?.() === 0 && ((statSync(artifact.context, { throwIfNoEntry: false })?.mode ?? 0) & 0o005) !== 0o005) {
     notices.push({ type: "Warning", reason: "FolderUnreadable", message: `Pods run as users of their own and cannot read ${artifact.context}: chmod -R o+rX ${artifact.context}` });
   }
+  const mounts = layMounts(artifact);
+  const holdsCode = (path: string) => mounts.some(({ target }) => target === path || below(target, path));
+  for (const path of artifact.volumes.filter(holdsCode)) notices.push({ type: "Warning", reason: "VolumeHoldsCode", message: `VOLUME ${path} holds the live folder ${artifact.context}, which is never written; name the folder below it that the program writes to` });
   return {
     id: `wherry://${artifact.image}@sha256:${createHash("sha256").update(JSON.stringify(artifact)).digest("hex")}`,
     entrypoint: artifact.entrypoint,
@@ -27,8 +30,8 @@ export function artifactImage(artifact: Artifact, asked: string): Image {
     workingDir: artifact.workingDir,
     user: artifact.user,
     users: artifact.users,
-    mounts: layMounts(artifact),
-    volumes: [],
+    mounts,
+    volumes: artifact.volumes.filter((path) => !holdsCode(path)),
     stopSignal: (artifact.stopSignal || "SIGTERM") as NodeJS.Signals,
     notices,
   };
@@ -39,7 +42,7 @@ export function artifactImage(artifact: Artifact, asked: string): Image {
  * because what a skipped RUN would have made beside it (node_modules) lies there. A folder under another mount
  * needs a place to be mounted at; where the live folder has none, its entries are mounted one by one instead.
  */
-export function layMounts(artifact: Pick<Artifact, "context" | "mounts" | "writable">): Mount[] {
+export function layMounts(artifact: Pick<Artifact, "context" | "mounts">): Mount[] {
   const sources = new Map<string, string>();
   const put = (imagePath: string, contextPath: string) => {
     const target = posix.normalize(imagePath).replace(/(?<=.)\/$/, "");
@@ -64,7 +67,29 @@ export function layMounts(artifact: Pick<Artifact, "context" | "mounts" | "writa
     if (target === "/") for (const name of readdirSync(source)) laid.set(`/${name}`, join(source, name));
     else laid.set(target, source);
   }
-  return [...laid].map(([target, source]) => ({ kind: "bind", source, target, readOnly: !artifact.writable }));
+  return [...laid].map(([target, source]) => ({ kind: "bind", source, target, readOnly: true }));
+}
+
+/**
+ * The mounts of an image with a place for another one at `target`: where it lies in a live folder that has nothing
+ * there, the folder is mounted by its entries, since nothing may be made in it.
+ */
+export function makeRoom(mounts: readonly Mount[], target: string): Mount[] {
+  const outer = mounts.filter((mount) => below(target, mount.target)).sort((a, b) => b.target.length - a.target.length)[0];
+  if (!outer?.readOnly || outer.source === undefined || liveFolder(mounts, target) !== undefined || isFile(outer.source)) return [...mounts];
+  // What is mounted already keeps its place.
+  const laid = new Map(mounts.map((mount) => [mount.target, mount.source ?? ""]));
+  spread(laid, outer.target, target);
+  const others = mounts.filter((mount) => mount !== outer);
+  for (const { target: path } of mounts) laid.delete(path);
+  return [...others, ...[...laid].map(([path, source]): Mount => ({ kind: "bind", source, target: path, readOnly: true }))];
+}
+
+/** What a live folder shows at a path of the image; undefined: nothing. */
+export function liveFolder(mounts: readonly Mount[], path: string): string | undefined {
+  const outer = mounts.filter((mount) => below(path, mount.target)).sort((a, b) => b.target.length - a.target.length)[0];
+  const shown = outer?.source === undefined ? undefined : join(outer.source, posix.relative(outer.target, path));
+  return shown !== undefined && existsSync(shown) ? shown : undefined;
 }
 
 /** Replaces a folder's mount by mounts of its entries, down the way to `target`. */
@@ -73,9 +98,10 @@ function spread(laid: Map<string, string>, folder: string, target: string): void
   laid.delete(folder);
   for (const name of readdirSync(source)) {
     const path = posix.join(folder, name);
-    if (laid.has(path)) continue;
+    // A link that leads nowhere cannot be mounted.
+    if (laid.has(path) || !existsSync(join(source, name))) continue;
     laid.set(path, join(source, name));
-    if (below(target, path) && target !== path) spread(laid, path, target);
+    if (below(target, path) && !isFile(join(source, name))) spread(laid, path, target);
   }
 }
 

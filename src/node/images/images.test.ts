@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import type { Artifact } from "../../api/artifacts.ts";
 import type { ConfigMap, Container, Pod } from "../../api/types.ts";
 import { ContainerError } from "../context.ts";
-import { layMounts } from "./artifact-image.ts";
+import { layMounts, makeRoom } from "./artifact-image.ts";
 import { parseReference } from "./reference.ts";
 import { MachineImages } from "./store.ts";
 import { containerUser } from "./user.ts";
@@ -33,7 +33,7 @@ test("parseReference() takes names apart and refuses what is none", () => {
 });
 
 const artifact = (image: string, tag: string, more: Partial<Artifact> = {}): Artifact => ({
-  image, tag, context: "/nowhere", dockerfile: "", entrypoint: [], cmd: [`${image}:${tag}`], env: {}, workingDir: "/", user: "", users: {}, exposedPorts: [], stopSignal: "SIGQUIT", mounts: [], base: "", skippedRun: [], writable: false, ...more,
+  image, tag, context: "/nowhere", dockerfile: "", entrypoint: [], cmd: [`${image}:${tag}`], env: {}, workingDir: "/", user: "", users: {}, exposedPorts: [], stopSignal: "SIGQUIT", mounts: [], base: "", skippedRun: [], volumes: [], ...more,
 });
 
 test("an image is the artifact of that name and tag, else of that name, else a program of the machine, else nothing", async () => {
@@ -84,10 +84,33 @@ test("layMounts() puts the live folder in the place of its copies", () => {
       ["everything at the root", [["/", "src"]], [["/main.js", "src/main.js"]]],
     ];
     for (const [name, mounts, expected] of cases) {
-      const laid = layMounts({ context, writable: false, mounts: mounts.map(([imagePath, contextPath]) => ({ imagePath, contextPath })) });
+      const laid = layMounts({ context, mounts: mounts.map(([imagePath, contextPath]) => ({ imagePath, contextPath })) });
       assert.deepEqual(laid.map(({ target, source }) => [target, source]), expected.map(([target, source]) => [target, join(context, source)]), name);
       assert.ok(laid.every(({ readOnly }) => readOnly), name);
     }
+  } finally {
+    rmSync(context, { recursive: true, force: true });
+  }
+});
+
+test("makeRoom() puts entries in the place of a live folder that has nothing to mount on", () => {
+  const context = mkdtempSync(join(tmpdir(), "wherry-room-"));
+  try {
+    mkdirSync(join(context, "src/lib"), { recursive: true });
+    writeFileSync(join(context, "main.js"), "");
+    symlinkSync("nowhere", join(context, "dangling"));
+    const mount = (target: string, source: string) => ({ kind: "bind" as const, target, source: join(context, source), readOnly: true });
+    const cases: [string, string[]][] = [
+      ["/app/src", ["/app"]],
+      ["/app/cache", ["/app/main.js", "/app/src"]],
+      ["/app/src/cache", ["/app/main.js", "/app/src/lib"]],
+      ["/app", ["/app"]],
+      ["/application", ["/app"]],
+      ["/app/main.js/x", ["/app/src", "/app/main.js"]],
+    ];
+    for (const [target, expected] of cases) assert.deepEqual(makeRoom([mount("/app", ".")], target).map((laid) => laid.target).sort(), expected.sort(), target);
+    const pods = { ...mount("/app", "."), readOnly: false };
+    assert.deepEqual(makeRoom([pods], "/app/cache"), [pods], "in a writable mount the place is made");
   } finally {
     rmSync(context, { recursive: true, force: true });
   }

@@ -6,6 +6,7 @@ import { ContainerError, type NodeContext } from "../context.ts";
 import { buildEnvironment } from "../env/build.ts";
 import { expand } from "../env/expand.ts";
 import { runtimeVariables } from "../env/runtime.ts";
+import { liveFolder, makeRoom } from "../images/artifact-image.ts";
 import type { Image } from "../images/image.ts";
 import { containerUser } from "../images/user.ts";
 import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
@@ -71,7 +72,7 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   const argv = [...command, ...args];
   if (argv.length === 0) throw new ContainerError("CreateContainerError", `no command specified: neither the image ${container.image} nor container ${container.name} names one`);
 
-  const mounts: Mount[] = [...image.mounts];
+  let mounts: Mount[] = [...image.mounts];
   for (const mount of container.volumeMounts ?? []) {
     const found = await volumes.source(mount, env);
     // The pod's own mounts lie over what the image has at the same place.
@@ -81,8 +82,10 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   }
   for (const target of image.volumes) {
     // A volume of the pod at, above or below the place takes the image's part.
-    if (!mounts.some((mount) => mount.target === target || mount.target.startsWith(`${target}/`) || target.startsWith(`${mount.target}/`))) mounts.push(await volumes.anonymous(container.name, target));
+    const taken = mounts.some((mount) => mount.target === target || mount.target.startsWith(`${target}/`) || (target.startsWith(`${mount.target}/`) && !image.mounts.includes(mount)));
+    if (!taken) mounts.push(await volumes.anonymous(container.name, target, liveFolder(image.mounts, target)));
   }
+  if (ctx.sandbox.mode === "isolated") for (const { target } of [...mounts]) mounts = makeRoom(mounts, target);
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
   const limits = containerLimits(container);

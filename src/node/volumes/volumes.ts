@@ -1,5 +1,5 @@
-import { chmodSync, mkdirSync, realpathSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { chmodSync, constants, existsSync, mkdirSync, realpathSync } from "node:fs";
+import { cp, mkdir, rm } from "node:fs/promises";
 import { dirname, join, relative, resolve } from "node:path";
 import { quantityValue } from "../../api/quantity.ts";
 import type { Container, PersistentVolume, Pod, Volume } from "../../api/types.ts";
@@ -164,10 +164,11 @@ export class PodVolumes {
     }
   }
 
-  /** A folder for what an image declares as VOLUME; lives as long as the pod. */
-  async anonymous(container: string, target: string): Promise<Mount> {
+  /** A folder for what an image declares as VOLUME; lives as long as the pod. Its first content is what the image has there. */
+  async anonymous(container: string, target: string, first?: string): Promise<Mount> {
     const path = join(this.#dir, `.image-${container}`, target.replaceAll("/", "_"));
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
+    if (first !== undefined && !existsSync(path)) await cp(first, path, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
     await makeFolder(path, 0o777, this.#owner);
     if (this.#owner !== undefined) await giveTree(path, this.#owner);
     return { kind: "bind", source: path, target, readOnly: false };
