@@ -85,7 +85,7 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
     const taken = mounts.some((mount) => mount.target === target || mount.target.startsWith(`${target}/`) || (target.startsWith(`${mount.target}/`) && !image.mounts.includes(mount)));
     if (!taken) mounts.push(await volumes.anonymous(container.name, target, liveFolder(image.mounts, target)));
   }
-  if (ctx.sandbox.mode === "isolated") for (const { target } of [...mounts]) mounts = makeRoom(mounts, target);
+  if (ctx.sandbox.mode === "isolated") for (const { target } of mounts) mounts = makeRoom(mounts, target);
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
   const limits = containerLimits(container);
