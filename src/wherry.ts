@@ -40,6 +40,8 @@ export interface StartOptions {
   hostPathRoots?: readonly string[];
   /** Files that say who is let in, what is recorded and how Secrets are stored. */
   access?: AccessFiles;
+  /** Every Node pod gets a debugger address on loopback. */
+  inspect?: boolean;
   /** Any free port for everything and nothing outside dataDir touched: what tests want. */
   private?: boolean;
   log?: Log;
@@ -201,7 +203,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const { createHttpClient } = await import("./api/http-client.ts");
     const client = createHttpClient({ socketPath: socketPath(dataDir, "api.sock") });
     const { createAgent } = await import("./node/agent.ts");
-    agent = createAgent({ client, sandbox, network, dataDir, clock: systemClock, random: systemRandom, log: log.child("agent"), hostPathRoots: options.hostPathRoots ?? [], version: wherryVersion() });
+    agent = createAgent({ client, sandbox, network, dataDir, clock: systemClock, random: systemRandom, log: log.child("agent"), hostPathRoots: options.hostPathRoots ?? [], ...(options.inspect && { inspect: { firstPort: options.private ? 0 : 9229 } }), version: wherryVersion() });
     await agent.start();
 
     return {

@@ -1,14 +1,17 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Artifact } from "../api/artifacts.ts";
+import { resources } from "../api/resources.ts";
+import type { Pod } from "../api/types.ts";
 import { WherryError } from "../base/errors.ts";
 import { closedFolder } from "../base/files.ts";
 import { connect } from "./connect.ts";
+import { debuggersOf } from "./debuggers.ts";
 import { mergeKubeconfig } from "./kubeconfig.ts";
 import { followUntilReady } from "./progress.ts";
 import { applyManifests, linkArtifacts } from "./sources/apply-project.ts";
 import { readProject } from "./sources/project.ts";
-import { printAddresses } from "./status.ts";
+import { printAddresses, table } from "./status.ts";
 
 /**
  * The child of `wherry up`, which ends when all is applied unless it is to go on watching: reads manifests, skaffold.yaml and Dockerfiles (so that the parent of
@@ -44,6 +47,8 @@ export async function run(argv: string[]): Promise<number> {
   const ready = await followUntilReady(client, workloads, process.stdout);
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
+  const debuggers = debuggersOf((await client.list<Pod>(resources.pods)).items);
+  if (debuggers.length > 0) process.stdout.write(`\n${table(["POD", "DEBUGGER"], debuggers)}`);
   if (request.watch && (request.paths.length > 0 || request.links.length > 0)) {
     const { watchProject } = await import("./watch/watch.ts");
     await watchProject({ client, request, project, say: (line) => process.stdout.write(`${line}\n`), started: () => process.send?.("applied") });

@@ -4,6 +4,7 @@ import type { HostAddress } from "../api/network.ts";
 import { reloadFailedAnnotation } from "../api/reload.ts";
 import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, Service, StatefulSet } from "../api/types.ts";
+import { debuggersOf } from "./debuggers.ts";
 import { connect } from "./connect.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 import { whyNotReady } from "./progress.ts";
@@ -75,6 +76,8 @@ export async function printStatus(client: Client, out: Writable): Promise<number
 
   if (rows.length === 0) out.write("Nothing runs yet. Apply something: kubectl apply -f FILE, or wherry up ./FOLDER\n");
   else out.write(table(["NAMESPACE", "WORKLOAD", "READY", "RESTARTS", "HEALTH", "ADDRESS"], rows.map(({ namespace, workload, ready, restarts, health, address }) => [namespace, workload, ready, restarts, health, address])));
+  const debuggers = debuggersOf(pods);
+  if (debuggers.length > 0) out.write(`\n${table(["POD", "DEBUGGER"], debuggers)}`);
   if (problems.length > 0) out.write(`\nWhat is wrong, and what to do:\n${problems.map((problem) => `  ${problem}\n`).join("")}`);
   return problems.length > 0 ? 1 : 0;
 }

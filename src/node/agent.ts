@@ -20,6 +20,7 @@ import type { Random } from "../base/random.ts";
 import { socketPath } from "../base/socket-path.ts";
 import type { NodeContext, Objects } from "./context.ts";
 import { type Held, Pause } from "./pause.ts";
+import { Debuggers } from "./debug/debuggers.ts";
 import { MachineImages } from "./images/store.ts";
 import { NodeAllocations } from "./pod/allocations.ts";
 import { isRunning } from "./pod/record.ts";
@@ -41,6 +42,8 @@ export interface AgentOptions {
   log: Log;
   /** Folders below which hostPath volumes may lie: those given to `up`. */
   hostPathRoots: readonly string[];
+  /** Every Node program listens for a debugger, reached at this port of 127.0.0.1 or the next that is free; 0: any. */
+  inspect?: { firstPort: number };
   /** Wherry's own version, shown as the container runtime's. */
   version?: string;
 }
@@ -103,6 +106,7 @@ class NodeAgent implements Agent {
       dataDir,
       hostIP: hostAddress(),
       hostPathRoots: options.hostPathRoots,
+      ...(options.inspect && { debuggers: new Debuggers({ mode: options.sandbox.mode, client, log, firstPort: options.inspect.firstPort }) }),
       root: process.getuid?.() === 0,
       event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
@@ -142,6 +146,7 @@ class NodeAgent implements Agent {
     for (const worker of this.#workers.values()) worker.kill();
     // A killed program is gone in milliseconds; the sandbox ends what is not.
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 250).unref())]);
+    this.#ctx.debuggers?.stop();
     this.#events.stop();
     await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
   }

@@ -3,6 +3,7 @@ import type { PodNetwork } from "../api/network.ts";
 import type { ConfigMap, PersistentVolume, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { Debuggers } from "./debug/debuggers.ts";
 import type { ImageStore } from "./images/image.ts";
 import type { Pause } from "./pause.ts";
 import type { NodeAllocations } from "./pod/allocations.ts";
@@ -16,6 +17,8 @@ export interface NodeContext {
   readonly clock: Clock;
   /** For backups; absent: nothing ever pauses. */
   readonly pause?: Pause;
+  /** Absent: no program listens for a debugger. */
+  readonly debuggers?: Debuggers;
   readonly log: Log;
   readonly objects: Objects;
   readonly images: ImageStore;

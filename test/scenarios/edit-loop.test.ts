@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
 import { test } from "node:test";
 import { resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
@@ -192,3 +194,72 @@ test("--prune deletes what a removed manifest had made, and never what holds dat
   folder.remove("a.yaml");
   await up.next(/configmap\/a pruned\n/);
 });
+
+for (const isolation of ["isolated", "plain"] as const) {
+  test(`--inspect, ${isolation}: a debugger reaches the program, also after a reload; without the option nothing listens`, { timeout: 120_000 }, async (t) => {
+    const folder = new Folder(t, appFolder({ replicas: 2, program: `globalThis.version = "one";\n${server("one")}` }));
+    const addresses = async (wherry: TestWherry) => (await podsOf(wherry)).map(({ metadata }) => metadata.annotations?.["debugger.wherry.dev/app"]);
+    let dataDir: string;
+    {
+      await using wherry = await startWherry({ test: t, isolation, inspect: true }).catch((error: unknown) => {
+        // Not every machine has namespaces.
+        if (isolation === "isolated") return t.skip(String(error)) as never;
+        throw error;
+      });
+      if (!wherry) return;
+      ({ dataDir } = wherry);
+      assert.equal(wherry.mode, isolation);
+      const up = new Watching(t, wherry, [folder.path], { podUsers: isolation === "plain" && process.getuid!() === 0 });
+      const said = await up.next(/\(watching\)\n/);
+      const found = await addresses(wherry);
+      assert.equal(new Set(found).size, 2);
+      for (const address of found) {
+        assert.match(address!, /^127\.\d+\.\d+\.\d+:\d+$/);
+        assert.equal(await evaluate(address!, "globalThis.version"), "one");
+        assert.match(said, new RegExp(`default/app-\\S+ +${address!}\\n`));
+        assert.match((await wherryStatus(wherry)).stdout, new RegExp(`default/app-\\S+ +${address!}\\n`));
+      }
+      folder.save("server.js", `globalThis.version = "two";\n${server("two")}`);
+      await up.next(/runs the new code/);
+      assert.deepEqual(await addresses(wherry), found);
+      for (const address of found) assert.equal(await evaluate(address!, "globalThis.version"), "two");
+      assert.doesNotMatch((await wherry.kubectl("logs", "deployment/app")).stdout, /Debugger listening/);
+    }
+    // The same pods, started again without the option.
+    await using wherry = await startWherry({ test: t, isolation, dataDir: dataDir! });
+    for (const deadline = performance.now() + 20_000; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+      const pods = await podsOf(wherry);
+      if (pods.length === 2 && pods.every(({ status, metadata }) => metadata.annotations?.["debugger.wherry.dev/app"] === undefined && status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True"))) break;
+      assert.ok(performance.now() < deadline, JSON.stringify(pods.map(({ metadata }) => metadata.annotations)));
+    }
+    for (const { status } of await podsOf(wherry)) await assert.rejects(connection(wherry, status!.podIP!, 9229), /refused|ECONNREFUSED/);
+  });
+}
+
+/** Asks as debuggers do: the list of targets by HTTP, then a session by WebSocket. */
+async function evaluate(address: string, expression: string): Promise<unknown> {
+  const [target] = (await (await fetch(`http://${address}/json/list`, { headers: { connection: "close" } })).json()) as { webSocketDebuggerUrl: string }[];
+  const socket = new WebSocket(target!.webSocketDebuggerUrl);
+  try {
+    return await new Promise((resolve, reject) => {
+      socket.addEventListener("error", () => reject(new Error(`no session at ${target!.webSocketDebuggerUrl}`)));
+      socket.addEventListener("open", () => socket.send(JSON.stringify({ id: 1, method: "Runtime.evaluate", params: { expression } })));
+      socket.addEventListener("message", ({ data }) => resolve((JSON.parse(String(data)) as { result: { result: { value: unknown } } }).result.result.value));
+    });
+  } finally {
+    socket.close();
+  }
+}
+
+/** Rejects when the pod accepts nothing at this port. */
+async function connection(wherry: TestWherry, ip: string, port: number): Promise<void> {
+  if (wherry.mode === "plain") {
+    const socket = connect(port, ip);
+    await once(socket, "connect");
+    socket.destroy();
+    throw new Error("somebody listens");
+  }
+  const pod = (await podsOf(wherry)).find(({ status }) => status!.podIP === ip)!;
+  const { stdout } = await wherry.kubectl("exec", pod.metadata.name, "--", "node", "-e", `require("net").connect(${port}, "127.0.0.1").on("error", (error) => console.log(error.code)).on("connect", () => process.exit(console.log("somebody listens")))`);
+  throw new Error(stdout);
+}

@@ -8,6 +8,7 @@ import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import { LogWriter } from "../logs/write.ts";
 import type { Image } from "../images/image.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
+import type { Debugged } from "../debug/debuggers.ts";
 import { drained, listensAgain } from "../reload/drain.ts";
 import { OutputHub } from "../streams/hub.ts";
 import { askProbe, type Target } from "./ask.ts";
@@ -105,7 +106,9 @@ export class ContainerRunner {
       // Without mounts a program must be told where its files really lie; naming the path is how.
       const env = this.#ctx.sandbox.mode === "plain" ? { ...spec.env, WHERRY_TERMINATION_LOG: words.target } : spec.env;
       if (this.#reload === undefined) this.#event("Normal", "Created", `Created container: ${container.name}`);
-      const start = () => sandbox.startContainer({ ...spec, env, mounts });
+      const complete = { ...spec, env, mounts };
+      const debugged = await (this.#ctx.debuggers?.prepare(complete, this.#debugged) ?? complete);
+      const start = () => sandbox.startContainer(debugged);
       const process = await (this.#ctx.pause?.starting(start) ?? start());
       record.resources = container.resources;
       this.#began(process, image, incarnation);
@@ -287,9 +290,16 @@ export class ContainerRunner {
       this.#host.readinessChanged();
     } else if (!success) {
       const graceMs = probe.terminationGracePeriodSeconds === undefined ? this.#graceMs() : probe.terminationGracePeriodSeconds * 1000;
-      void this.stop({ graceMs, message: `Container ${this.container.name} failed ${loop.kind} probe, will be restarted`, hooks: true });
+      const end = () => void this.stop({ graceMs, message: `Container ${this.container.name} failed ${loop.kind} probe, will be restarted`, hooks: true });
+      const { debuggers } = this.#ctx;
+      if (debuggers) void debuggers.isAttached(this.#debugged).then((attached) => (attached ? this.#event("Normal", "DebuggerAttached", `Container ${this.container.name} failed ${loop.kind} probe, and is not restarted while somebody debugs it`) : end()));
+      else end();
     }
     this.#host.changed();
+  }
+
+  get #debugged(): Debugged {
+    return { pod: this.#host.pod, ip: this.#host.sandbox?.ip ?? "", container: this.container.name, process: () => this.process };
   }
 
   #graceMs(): number {

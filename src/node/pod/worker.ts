@@ -10,6 +10,7 @@ import type { Container, Pod, PodStatus } from "../../api/types.ts";
 import { Backoff } from "../../base/backoff.ts";
 import { delay, type Timer } from "../../base/clock.ts";
 import { ContainerError, formatPod, type NodeContext } from "../context.ts";
+import { forgetAddresses } from "../debug/debuggers.ts";
 import type { Image } from "../images/image.ts";
 import { parseReference } from "../images/reference.ts";
 import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
@@ -105,6 +106,7 @@ export class PodWorker implements RunnerHost {
 
   start(): void {
     mkdirSync(this.dir, { recursive: true, mode: 0o755 });
+    if (!this.#ctx.debuggers) forgetAddresses(this.#ctx.client, this.pod);
     this.#sync();
   }
 
@@ -323,6 +325,7 @@ export class PodWorker implements RunnerHost {
       this.sandbox = undefined;
     }
     this.#sandboxStage = "gone";
+    this.#ctx.debuggers?.close(this.uid);
     await this.#volumes.unmount();
     if (this.#shutdown && !gone()) return this.#done();
     this.#publish(gone());

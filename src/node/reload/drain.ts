@@ -16,7 +16,7 @@ export async function drained(pid: number, ip: string, clock: Clock): Promise<So
     // A connection that was chosen just before the withdrawal shows a moment later.
     await delay(clock, lookMs);
     const sockets = await socketsOf(pid, ip);
-    if (!sockets || sockets.connections === 0 || clock.monotonicMs() >= endMs) return sockets?.listening ?? new Set();
+    if (!sockets || sockets.established.length === 0 || clock.monotonicMs() >= endMs) return sockets?.listening ?? new Set();
   }
 }
 
