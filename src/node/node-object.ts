@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism, hostname, release, totalmem } from "node:os";
-import { type Condition, withCondition } from "../api/meta.ts";
+import { type Condition, timestamp, withCondition } from "../api/meta.ts";
 import { kubernetesVersion, nodeName } from "../api/resources.ts";
 import type { Node } from "../api/types.ts";
 import { limits } from "../base/limits.ts";
@@ -42,6 +42,8 @@ export function readMachine(disk: Machine["disk"]): Machine {
 
 // kubelet's default hard eviction thresholds: below them the machine is under pressure.
 const pressure = { memoryBytes: 100 * 1024 * 1024, diskShare: 0.1 } as const;
+/** How old the report of a condition may grow while nothing changes. */
+const reportMs = 5 * 60 * 1000;
 
 /** What pods may ask for of this much memory. */
 export const allocatableMemory = (bytes: number): number => Math.floor((bytes - pressure.memoryBytes) / 1024) * 1024;
@@ -99,7 +101,9 @@ export function nodeConditions(old: readonly Condition[] | undefined, input: Nod
   ];
   let conditions = (old ?? []).filter(({ type }) => wanted.some((condition) => condition.type === type)) as Condition[];
   for (const condition of wanted) conditions = withCondition(conditions, condition, nowMs);
-  return conditions;
+  // Kubelet's --node-status-report-frequency: what did not change is said again every five minutes; the Lease beats between.
+  const isFresh = ({ lastHeartbeatTime }: Condition) => lastHeartbeatTime !== undefined && nowMs - Date.parse(String(lastHeartbeatTime)) < reportMs;
+  return conditions.every(isFresh) ? conditions : conditions.map((condition) => ({ ...condition, lastHeartbeatTime: timestamp(nowMs) }));
 }
 
 /** "memory-limits" → "wherry.dev/MemoryLimits". */
