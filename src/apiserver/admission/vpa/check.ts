@@ -1,4 +1,4 @@
-import { compareQuantity, parseQuantity, quantityMilliValue, quantityValue } from "../../../api/quantity.ts";
+import { compareQuantity, parseQuantity, type Quantity, quantityMilliValue, quantityValue } from "../../../api/quantity.ts";
 import type { Amounts, VerticalPodAutoscaler } from "../../../api/vpa/types.ts";
 
 /** What a definition's schema cannot say is wrong with an autoscaler, in upstream's words. Source: admission-controller/resource/vpa/handler.go. */
@@ -14,7 +14,7 @@ export function problemOf({ spec }: VerticalPodAutoscaler, isNew: boolean): stri
       const wrong = unevenly(resource, min);
       if (wrong) return `minAllowed: ${wrong}`;
       const max = maxAllowed?.[resource];
-      if (max !== undefined && compareQuantity(parseQuantity(String(max)), parseQuantity(String(min))) < 0) return `max resource for ${resource} is lower than min`;
+      if (max !== undefined && unevenly("", max) === undefined && compareQuantity(parseQuantity(String(max)), parseQuantity(String(min))) < 0) return `max resource for ${resource} is lower than min`;
     }
     const wrong = Object.entries(maxAllowed ?? ({} as Amounts)).map(([resource, max]) => unevenly(resource, max)).find((text) => text !== undefined);
     if (wrong) return `maxAllowed: ${wrong}`;
@@ -26,7 +26,12 @@ export function problemOf({ spec }: VerticalPodAutoscaler, isNew: boolean): stri
 }
 
 function unevenly(resource: string, amount: string | number): string | undefined {
-  const quantity = parseQuantity(String(amount));
+  let quantity: Quantity;
+  try {
+    quantity = parseQuantity(String(amount));
+  } catch (error) {
+    return (error as Error).message;
+  }
   const isWhole = (rounded: string) => compareQuantity(parseQuantity(rounded), quantity) === 0;
   if (resource === "cpu" && !isWhole(`${quantityMilliValue(quantity)}m`)) return `CPU [${amount}] must be a whole number of milli CPUs`;
   if (resource === "memory" && !isWhole(String(quantityValue(quantity)))) return `memory [${amount}] must be a whole number of bytes`;

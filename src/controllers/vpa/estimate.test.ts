@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { VerticalPodAutoscaler } from "../../api/vpa/types.ts";
+import { Aggregate, ContainerUsage, type Sample } from "./aggregate.ts";
+import { recommend } from "./estimate.ts";
+
+const Mi = 2 ** 20;
+const minuteMs = 60_000;
+const startMs = Date.UTC(2026, 0, 1);
+const autoscaler = (...containerPolicies: object[]) => ({ metadata: { name: "web" }, spec: { resourcePolicy: { containerPolicies } } }) as unknown as VerticalPodAutoscaler;
+
+/** A container that was measured once a minute. */
+function measured(minutes: number, sample: (minute: number) => Omit<Sample, "atMs">, oom?: { atMinute: number; requestBytes: number }): Aggregate {
+  const aggregate = new Aggregate();
+  const usage = new ContainerUsage(aggregate);
+  for (let minute = 0; minute < minutes; minute++) {
+    usage.add({ atMs: startMs + minute * minuteMs, ...sample(minute) });
+    if (oom?.atMinute === minute) usage.outOfMemory(oom.requestBytes, startMs + minute * minuteMs + 1);
+  }
+  return aggregate;
+}
+const steady = () => ({ cores: 0.2, bytes: 600 * Mi });
+const said = (containers: Record<string, Aggregate>, vpa = autoscaler()) => recommend(vpa, new Map(Object.entries(containers)));
+const parts = (value: string | number | undefined) => Number(String(value).replace(/m$/, ""));
+
+test("recommendations: the ninetieth percentile and 15 %, between bounds that close in as days go by", () => {
+  const cases: [why: string, minutes: number, lower: [number, number], upper: [number, number]][] = [
+    ["one sample: nothing is known", 1, [25, 25], [1e11, 1e11]],
+    ["five minutes", 5, [25, 250], [40_000, 90_000]],
+    ["an hour", 60, [200, 250], [4000, 7000]],
+    ["a day", 1440, [225, 250], [440, 500]],
+    ["a week", 7 * 1440, [225, 250], [250, 300]],
+  ];
+  for (const [why, minutes, [lowerMin, lowerMax], [upperMin, upperMax]] of cases) {
+    const [{ target, lowerBound, upperBound, uncappedTarget }] = said({ app: measured(minutes, steady) }) as [ReturnType<typeof recommend>[number]];
+    assert.deepEqual([target, uncappedTarget], [target, target], why);
+    assert.ok(parts(target["cpu"]) >= 230 && parts(target["cpu"]) <= 250, `${why}: ${JSON.stringify(target)}`);
+    const [lower, upper] = [parts(lowerBound!["cpu"]), String(upperBound!["cpu"]) === "100G" ? 1e11 : parts(upperBound!["cpu"])];
+    assert.ok(lower >= lowerMin && lower <= lowerMax, `${why}: lower ${lower}`);
+    assert.ok(upper >= upperMin && upper <= upperMax, `${why}: upper ${upper}`);
+  }
+});
+
+test("recommendations: how they come about", () => {
+  const memory = (one: Record<string, unknown> | undefined) => Number(/^(\d+)$/.exec(String(one?.["memory"]))?.[1] ?? 0) / Mi;
+  const [spiky] = said({ app: measured(100, (minute) => ({ cores: minute % 5 === 0 ? 1 : 0.1, bytes: 300 * Mi })) });
+  assert.ok(parts(spiky!.target["cpu"]) > 1000, "a fifth of the time is more than a tenth");
+  const [peak] = said({ app: measured(100, (minute) => ({ cores: 0.1, bytes: (minute === 50 ? 900 : 300) * Mi })) });
+  assert.ok(memory(peak!.target) > 900, "one peak a day is what counts of memory");
+  const [killed] = said({ app: measured(100, () => ({ cores: 0.1, bytes: 300 * Mi }), { atMinute: 50, requestBytes: 1000 * Mi }) });
+  assert.ok(memory(killed!.target) > 1200 && memory(killed!.target) < 1500, "killed with 1000 Mi: a fifth more, and the margin");
+  const [little] = said({ app: measured(100, () => ({ cores: 0.1, bytes: 100 * Mi }), { atMinute: 50, requestBytes: 300 * Mi }) });
+  assert.ok(memory(little!.target) > 400 && memory(little!.target) < 520, "100 Mi more at least");
+  assert.deepEqual(said({ app: measured(3, () => ({ cores: 0, bytes: Mi })) })[0]!.target, { cpu: "25m", memory: "250Mi" }, "never less than a pod needs to live");
+  assert.deepEqual(said({ b: measured(3, () => ({ cores: 0, bytes: Mi })), a: measured(3, () => ({ cores: 0, bytes: Mi })) }).map(({ containerName, target }) => [containerName, target]), [["a", { cpu: "12m", memory: "125Mi" }], ["b", { cpu: "12m", memory: "125Mi" }]], "which its containers share");
+  assert.deepEqual(said({ app: new Aggregate() }), [], "nothing measured, nothing said");
+});
+
+test("recommendations: what the policy says", () => {
+  const app = measured(100, steady);
+  const [{ target, uncappedTarget, lowerBound, upperBound }] = said({ app }, autoscaler({ containerName: "*", minAllowed: { memory: "1Gi" }, maxAllowed: { cpu: "150m", memory: "2Gi" } })) as [ReturnType<typeof recommend>[number]];
+  assert.deepEqual([target, lowerBound], [{ cpu: "150m", memory: "1Gi" }, { cpu: "150m", memory: "1Gi" }]);
+  assert.ok(parts(uncappedTarget!["cpu"]) > 200);
+  assert.deepEqual(upperBound, { cpu: "150m", memory: "2Gi" });
+  assert.deepEqual(Object.keys(said({ app }, autoscaler({ containerName: "app", controlledResources: ["memory"] }))[0]!.target), ["memory"]);
+  assert.deepEqual(said({ app, sidecar: app }, autoscaler({ containerName: "*" }, { containerName: "sidecar", mode: "Off" })).map(({ containerName }) => containerName), ["app"], "its own policy goes before *");
+});
+
+test("a checkpoint brings all of it back", () => {
+  const before = measured(3 * 1440, (minute) => ({ cores: (minute % 7) / 10, bytes: (300 + (minute % 11) * 10) * Mi }));
+  const after = new Aggregate();
+  after.load(JSON.parse(JSON.stringify(before.save(startMs))) as Parameters<Aggregate["load"]>[0]);
+  assert.deepEqual(said({ app: after }), said({ app: before }));
+  assert.deepEqual([after.samples, after.firstMs, after.lastMs], [before.samples, before.firstMs, before.lastMs]);
+  assert.throws(() => new Aggregate().load({ version: "v2" }), /unsupported checkpoint version v2/);
+});
