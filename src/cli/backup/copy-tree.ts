@@ -69,8 +69,8 @@ export class TreeCopy {
       } catch (error) {
         const { code, path: where = "" } = error as NodeJS.ErrnoException;
         if (!where.startsWith(descriptors)) throw error;
-        // Gone, or another thing has its name: the next pass, or nobody, will miss it.
-        if (!["ENOENT", "ELOOP", "ENOTDIR"].includes(code!)) throw new Error(`${join(this.#from, below)} cannot be read: ${code}`, { cause: error });
+        // Gone, or another thing has its name (which is no link to read, and no folder to open): the next pass, or nobody, will miss it.
+        if (!["ENOENT", "ELOOP", "ENOTDIR", "EINVAL"].includes(code!)) throw new Error(`${join(this.#from, below)} cannot be read: ${code}`, { cause: error });
         remove(join(this.#to, below));
         pass.seen.delete(below);
       }

@@ -50,8 +50,10 @@ export async function createBackup(options: BackupOptions): Promise<BackupResult
     await removeLeftovers(dataDir);
     await mkdir(staging, { mode: 0o700 });
     const volumes = new Volumes(dataDir, staging, signal, onProgress);
-    for (let pass = 0; owner && tellsChanges(dataDir) && pass < passesMax; pass++) if ((await volumes.pass()) < passBytes) break;
-    paused = owner && (await pausePrograms(dataDir));
+    if (owner) {
+      if (tellsChanges(dataDir)) for (let pass = 0; pass < passesMax; pass++) if ((await volumes.pass()) < passBytes) break;
+      paused = await pausePrograms(dataDir);
+    }
     const copying = owner ? copyRunningStore(dataDir, join(staging, "store.db")) : copyStore(dataDir, join(staging, "store.db"));
     const passing = volumes.pass();
     // Both to their end: nobody writes into the folder any more when it is removed.

@@ -61,6 +61,7 @@ function ask(path: string, request: object): Promise<{ line: string; socket: Soc
     const gone = (error?: Error) => reject(new WherryError("NOT_RUNNING", `the stack does not answer on ${path}${error ? `: ${error.message}` : ""}`));
     socket.once("error", gone);
     const lines = createInterface({ input: socket });
+    lines.on("error", gone); // readline hands on what its input says
     lines.once("close", () => gone());
     lines.once("line", (line) => {
       const next = new Promise<string | undefined>((done) => {

@@ -58,7 +58,9 @@ export async function restoreBackup(file: string, dataDir: string, { encryption,
     whole = true;
     return { description, missing };
   } catch (error) {
-    if (["ENOSPC", "EDQUOT"].includes((error as NodeJS.ErrnoException).code ?? "")) throw new WherryError("DISK_FULL", `no room to restore ${file} into ${dataDir}: ${(error as Error).message}`, { cause: error });
+    const { code = "", message } = error as NodeJS.ErrnoException;
+    if (["EEXIST", "ENOTDIR", "EISDIR", "ENAMETOOLONG"].includes(code)) throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: its paths contradict each other: ${message}`, { cause: error });
+    if (["ENOSPC", "EDQUOT"].includes(code)) throw new WherryError("DISK_FULL", `no room to restore ${file} into ${dataDir}: ${message}; what was written of it was removed`, { cause: error });
     throw error;
   } finally {
     await rm(staging, { recursive: true, force: true });
@@ -110,7 +112,7 @@ async function extract(file: string, folder: string, signal: AbortSignal | undef
     if (isRoot) await lchown(join(folder, path), uid, gid);
   }
   // The innermost first: a folder's time changes with what is put into it.
-  for (const { path, mode, uid, gid, mtimeMs } of folders.reverse()) {
+  for (const { path, mode, uid, gid, mtimeMs } of folders.toReversed()) {
     if (isRoot) await chown(join(folder, path), uid, gid);
     await chmod(join(folder, path), mode & 0o1777);
     await utimes(join(folder, path), mtimeMs / 1000, mtimeMs / 1000);
