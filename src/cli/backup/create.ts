@@ -3,10 +3,10 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
+import { tellsChanges, TreeCopy } from "../../base/tree-copy.ts";
 import { lockDataDir, openStore, ownerOf, wherryVersion } from "../../wherry.ts";
 import { type Description, formatVersion, writeArchive } from "./archive.ts";
 import { isData } from "./content.ts";
-import { tellsChanges, TreeCopy } from "./copy-tree.ts";
 import { copyRunningStore, type Paused, pausePrograms } from "./pause.ts";
 
 export interface BackupResult {

@@ -7,10 +7,10 @@ import { systemNamespace } from "../../api/resources.ts";
 import type { ConfigMap, PersistentVolume } from "../../api/types.ts";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
+import { isZero } from "../../base/tree-copy.ts";
 import { lockDataDir, makeDataDir, openStore, ownerOf } from "../../wherry.ts";
 import { type Description, readArchive } from "./archive.ts";
 import { mayHold } from "./content.ts";
-import { isZero } from "./copy-tree.ts";
 import { BackupDamaged } from "./damaged.ts";
 import type { TarEntry } from "./tar.ts";
 

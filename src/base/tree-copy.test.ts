@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { Worker } from "node:worker_threads";
-import { TreeCopy } from "./copy-tree.ts";
+import { TreeCopy } from "./tree-copy.ts";
 
 function foldersFor(t: TestContext): { from: string; to: string; outside: string } {
   const folder = realpathSync(mkdtempSync(join(tmpdir(), "wherry-copy-")));
