@@ -74,7 +74,7 @@ test("reviews that make no sense are refused in upstream's words", async () => {
     ["SelfSubjectAccessReview", {}, /^\.authorization\.k8s\.io "" is invalid: spec\.resourceAttributes/],
     ["LocalSubjectAccessReview", { user: "bob", resourceAttributes }, undefined],
     ["LocalSubjectAccessReview", { user: "bob", nonResourceAttributes }, /disallowed on this kind of request$/],
-    ["LocalSubjectAccessReview", { user: "bob", resourceAttributes: { ...resourceAttributes, namespace: "other" } }, /^spec\.resourceAttributes\.namespace must match namespace: default$/],
+    ["LocalSubjectAccessReview", { user: "bob", resourceAttributes: { ...resourceAttributes, namespace: "other" } }, /spec\.resourceAttributes\.namespace: Invalid value: "other": must match metadata\.namespace$/],
     ["SelfSubjectRulesReview", {}, /^no namespace on request$/],
   ];
   for (const [kind, spec, message] of table) {

@@ -12,7 +12,6 @@ export function impersonate(user: Identity, { headers, rawHeaders }: Pick<Reques
   const names = Object.keys(headers).filter((name) => name.startsWith("impersonate-"));
   if (names.length === 0) return user;
   const name = headers["impersonate-user"] as string | undefined;
-  if (!name) throw badRequestError("requested impersonation without impersonating a user");
   const wantedGroups = listOf(rawHeaders, "impersonate-group");
   const uid = headers["impersonate-uid"] as string | undefined;
   const extra: Record<string, string[]> = {};
@@ -21,6 +20,7 @@ export function impersonate(user: Identity, { headers, rawHeaders }: Pick<Reques
     else if (!["impersonate-user", "impersonate-group", "impersonate-uid"].includes(header)) throw badRequestError(`unknown impersonation header ${JSON.stringify(header)}`);
   }
 
+  if (!name) throw badRequestError(`requested [${wishes(wantedGroups, extra, uid)}] without impersonating a user`);
   const require = (attributes: Attributes & { group: string; resource: string; name?: string | undefined }) => {
     if (!rbac.authorize(user, attributes).allowed) throw forbiddenError(attributes, attributes.name ?? "", refusalText(user, attributes));
   };
@@ -33,8 +33,20 @@ export function impersonate(user: Identity, { headers, rawHeaders }: Pick<Reques
 
   const groups = new Set(wantedGroups);
   if (account && groups.size === 0) for (const group of ["system:serviceaccounts", `system:serviceaccounts:${account[1]}`]) groups.add(group);
-  groups.add(name === "system:anonymous" ? "system:unauthenticated" : "system:authenticated");
+  // Who says that he proved nothing is not called authenticated.
+  if (name === "system:anonymous") groups.add("system:unauthenticated");
+  else if (!groups.has("system:unauthenticated")) groups.add("system:authenticated");
   return { name, ...(uid && { uid }), groups: [...groups], ...(Object.keys(extra).length > 0 && { extra }) };
+}
+
+/** As Go prints its list of object references. */
+function wishes(groups: readonly string[], extra: Readonly<Record<string, readonly string[]>>, uid: string | undefined): string {
+  const version = "authentication.k8s.io/v1";
+  return [
+    ...groups.map((group) => `{Group  ${group}    }`),
+    ...Object.entries(extra).flatMap(([key, values]) => values.map((value) => `{UserExtra  ${value}  ${version}  ${key}}`)),
+    ...(uid ? [`{UID  ${uid}  ${version}  }`] : []),
+  ].join(" ");
 }
 
 function keyOf(header: string): string {

@@ -1,18 +1,19 @@
 import { type KeyObject, randomUUID, sign, verify } from "node:crypto";
-import { type KubeObject, timestamp } from "../../api/meta.ts";
-import { badRequestError, invalidError } from "../../api/status.ts";
-import { invalid } from "../../api/field.ts";
+import type { KubeObject } from "../../api/meta.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Store } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
 import type { Pki } from "../pki.ts";
 import type { StructuredAuthentication } from "./oidc/authenticator.ts";
+import { type Bound, boundBy, checkTokenRequest, type Reference, tokenAnswer, type TokenRequest } from "./token-request.ts";
 
 /** Service-account tokens: ES256 JWTs bound to the account and, when asked, to a pod, secret or node. */
 export const issuer = "https://kubernetes.default.svc.cluster.local";
 export const apiAudience = issuer;
-const lifetimeS = { default: 3600, least: 600, most: 365 * 24 * 3600, volume: 3607 };
+const lifetimeS = { default: 3600, extended: 365 * 24 * 3600, volume: 3607 };
 const cacheMax = 10_000;
+/** Longer than any token of ours: nobody makes us decode megabytes. */
+const tokenLengthMax = 32 * 1024;
 
 interface Claims {
   aud: string[];
@@ -22,8 +23,9 @@ interface Claims {
   iss: string;
   jti: string;
   sub: string;
-  "kubernetes.io": { namespace: string; serviceaccount: { name: string; uid: string }; pod?: { name: string; uid: string }; secret?: { name: string; uid: string }; node?: { name: string; uid: string } };
+  "kubernetes.io": { namespace: string; serviceaccount: { name: string; uid: string }; warnafter?: number } & Bound;
 }
+export type TokenIdentity = Identity & { audiences: string[] };
 
 export class Tokens {
   /** Whose tokens count beside our own. */
@@ -44,76 +46,89 @@ export class Tokens {
     this.#keyId = options.key.id;
   }
 
-  /** POST serviceaccounts/NAME/token. Source: pkg/registry/core/serviceaccount/storage/token.go. */
-  async issue(account: KubeObject, request: unknown, annotations?: Record<string, string>): Promise<object> {
-    const spec = ((request as { spec?: object } | null)?.spec ?? {}) as { audiences?: string[]; expirationSeconds?: number; boundObjectRef?: { kind?: string; name?: string; uid?: string } };
+  /** POST serviceaccounts/NAME/token. Throws StatusErrors; leaves in `annotations` which token it was, for the audit log. */
+  async issue(account: KubeObject, body: unknown, annotations?: Record<string, string>): Promise<object> {
+    const request = (body ?? {}) as TokenRequest;
+    const { spec = {} } = request;
     const seconds = spec.expirationSeconds ?? lifetimeS.default;
-    if (seconds < lifetimeS.least) throw invalidError({ group: "authentication.k8s.io", kind: "TokenRequest" }, "", [invalid("spec.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")]);
-    const namespace = account.metadata.namespace!;
-    const now = Math.floor(this.#clock.now() / 1000);
-    const bound = this.#bound(namespace, spec.boundObjectRef);
+    checkTokenRequest(account, request, seconds);
+    const bound = boundBy(account, spec.boundObjectRef, (key) => this.#object(key));
+    const { name, namespace = "", uid } = account.metadata;
+    const nowMs = this.#clock.now();
+    const now = Math.floor(nowMs / 1000);
     const audiences = spec.audiences?.length ? spec.audiences : [apiAudience];
     // Programs that read their token once and never again would fail after an hour: what a pod's volume asks for lives on.
-    const isExtended = seconds === lifetimeS.volume && bound.pod !== undefined && audiences.includes(apiAudience);
-    const exp = now + (isExtended ? lifetimeS.most : Math.min(seconds, lifetimeS.most));
+    const isExtended = seconds === lifetimeS.volume && bound.pod !== undefined && audiences.every((audience) => audience === apiAudience);
     const claims: Claims = {
       aud: audiences,
-      exp,
+      exp: now + (isExtended ? lifetimeS.extended : seconds),
       iat: now,
       nbf: now,
       iss: issuer,
       jti: randomUUID(),
-      sub: `system:serviceaccount:${namespace}:${account.metadata.name}`,
-      "kubernetes.io": { namespace, serviceaccount: { name: account.metadata.name, uid: account.metadata.uid }, ...bound },
+      sub: `system:serviceaccount:${namespace}:${name}`,
+      "kubernetes.io": { namespace, serviceaccount: { name, uid }, ...bound, ...(isExtended && { warnafter: now + seconds }) },
     };
     const token = this.#sign(claims);
     if (annotations) annotations["authentication.kubernetes.io/issued-credential-id"] = `JTI=${claims.jti}`;
-    return {
-      kind: "TokenRequest",
-      apiVersion: "authentication.k8s.io/v1",
-      metadata: { name: account.metadata.name, namespace, creationTimestamp: timestamp(this.#clock.now()) },
-      spec: { audiences: claims.aud, expirationSeconds: seconds, boundObjectRef: spec.boundObjectRef ?? null },
-      status: { token, expirationTimestamp: timestamp((isExtended ? now + seconds : exp) * 1000) },
-    };
-  }
-
-  #bound(namespace: string, reference: { kind?: string; name?: string; uid?: string } | undefined): Partial<Claims["kubernetes.io"]> {
-    if (!reference) return {};
-    const { kind, name } = reference;
-    const key = kind === "Pod" ? `/core/pods/${namespace}/${name}` : kind === "Secret" ? `/core/secrets/${namespace}/${name}` : kind === "Node" ? `/core/nodes/${name}` : undefined;
-    if (!key) throw badRequestError(`cannot bind token for serviceaccount to object of type ${String(kind)}`);
-    const object = this.#store.get(key)?.object as unknown as KubeObject | undefined;
-    if (!object) throw badRequestError(`${kind!.toLowerCase()}s ${JSON.stringify(name)} not found`);
-    if (reference.uid && reference.uid !== object.metadata.uid) throw badRequestError(`the UID in the bound object reference (${reference.uid}) does not match the UID in record. The object might have been deleted and then recreated`);
-    return { [kind!.toLowerCase()]: { name: object.metadata.name, uid: object.metadata.uid } };
+    return tokenAnswer(account, request, { audiences, seconds, token, nowMs });
   }
 
   /** Who a bearer token speaks for; undefined when it is not ours, expired, or what it is bound to is gone. */
-  authenticate(token: string, audiences: readonly string[] = [apiAudience]): (Identity & { audiences: string[] }) | undefined {
+  authenticate(token: string, audiences: readonly string[] = [apiAudience]): TokenIdentity | undefined {
+    const judged = this.judge(token, audiences);
+    return typeof judged === "object" ? judged : undefined;
+  }
+
+  /** The same, or why not, in upstream's words; undefined when it is not ours. Source: k8s.io/kubernetes/pkg/serviceaccount/{jwt,claims}.go. */
+  judge(token: string, audiences: readonly string[] = [apiAudience]): TokenIdentity | string | undefined {
     const claims = this.#claimsOf(token);
+    if (!claims) return undefined;
+    const wanted = claims.aud.filter((audience) => audiences.includes(audience));
+    if (wanted.length === 0) return `token audiences ${quoted(claims.aud)} is invalid for the target audiences ${quoted(audiences)}`;
     const now = this.#clock.now() / 1000;
-    if (!claims || claims.exp < now || claims.nbf > now + 60 || !claims.aud.some((audience) => audiences.includes(audience))) return undefined;
-    const { namespace, serviceaccount, pod, secret } = claims["kubernetes.io"];
-    const isThere = (key: string, uid: string) => {
-      const metadata = (this.#store.get(key)?.object as unknown as KubeObject | undefined)?.metadata;
-      // What is going may say its last words: a minute beyond its grace, as upstream.
-      return metadata?.uid === uid && !(metadata.deletionTimestamp && this.#clock.now() > Date.parse(metadata.deletionTimestamp) + 60_000);
-    };
-    if (!isThere(`/core/serviceaccounts/${namespace}/${serviceaccount.name}`, serviceaccount.uid)) return undefined;
-    if (pod && !isThere(`/core/pods/${namespace}/${pod.name}`, pod.uid)) return undefined;
-    if (secret && !isThere(`/core/secrets/${namespace}/${secret.name}`, secret.uid)) return undefined;
+    if (claims.exp < now) return "service account token has expired";
+    if (claims.nbf > now + 60) return "service account token is not valid yet";
+    const { namespace, serviceaccount, pod, secret, node } = claims["kubernetes.io"];
+    const account = this.#object(`/core/serviceaccounts/${namespace}/${serviceaccount.name}`);
+    if (!account) return `serviceaccounts ${JSON.stringify(serviceaccount.name)} not found`;
+    if (account.metadata.uid !== serviceaccount.uid) return `service account UID (${account.metadata.uid}) does not match claim (${serviceaccount.uid})`;
+    if (this.#isGone(account)) return `service account ${namespace}/${serviceaccount.name} has been deleted`;
+    const lost =
+      (secret && this.#lost("secret", "service account secret", `/core/secrets/${namespace}/${secret.name}`, secret)) ??
+      (pod && this.#lost("pod", "service account pod", `/core/pods/${namespace}/${pod.name}`, pod)) ??
+      // Of a pod, its node is a piece of information and no condition.
+      (node && !pod ? this.#lost("node", "service account node", `/core/nodes/${node.name}`, node) : undefined);
+    if (lost) return lost;
     return {
       name: claims.sub,
       uid: serviceaccount.uid,
       groups: ["system:serviceaccounts", `system:serviceaccounts:${namespace}`, "system:authenticated"],
-      extra: { "authentication.kubernetes.io/credential-id": [`JTI=${claims.jti}`], ...(pod && { "authentication.kubernetes.io/pod-name": [pod.name], "authentication.kubernetes.io/pod-uid": [pod.uid] }) },
-      audiences: claims.aud.filter((audience) => audiences.includes(audience)),
+      extra: { "authentication.kubernetes.io/credential-id": [`JTI=${claims.jti}`], ...extraOf("node", node), ...extraOf("pod", pod) },
+      audiences: wanted,
     };
+  }
+
+  /** Why what the token is bound to is not there any more. */
+  #lost(what: string, claim: string, key: string, { uid }: Reference): string | undefined {
+    const object = this.#object(key);
+    if (!object || this.#isGone(object)) return "service account token has been invalidated";
+    return object.metadata.uid === uid ? undefined : `${what} UID (${object.metadata.uid}) does not match ${claim} ref claim (${uid})`;
+  }
+
+  /** What is going may say its last words: a minute beyond its grace. */
+  #isGone({ metadata }: KubeObject): boolean {
+    return metadata.deletionTimestamp !== undefined && this.#clock.now() > Date.parse(metadata.deletionTimestamp) + 60_000;
+  }
+
+  #object(key: string): KubeObject | undefined {
+    return this.#store.get(key)?.object as unknown as KubeObject | undefined;
   }
 
   #claimsOf(token: string): Claims | undefined {
     const known = this.#verified.get(token);
     if (known) return known;
+    if (token.length > tokenLengthMax) return undefined;
     const [head, body, signature, ...rest] = token.split(".");
     if (!head || !body || !signature || rest.length > 0) return undefined;
     try {
@@ -135,3 +150,9 @@ export class Tokens {
     return `${content}.${sign("sha256", Buffer.from(content), { key: this.#key, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
   }
 }
+
+const extraOf = (what: string, reference: Reference | undefined): Record<string, string[]> =>
+  reference ? { [`authentication.kubernetes.io/${what}-name`]: [reference.name], ...(reference.uid && { [`authentication.kubernetes.io/${what}-uid`]: [reference.uid] }) } : {};
+
+/** As Go prints a list of strings. */
+const quoted = (list: readonly string[]): string => `[${list.map((item) => JSON.stringify(item)).join(" ")}]`;

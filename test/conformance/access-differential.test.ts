@@ -1,0 +1,277 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import type { HttpClient } from "../../src/api/http-client.ts";
+import { makeRequest } from "../../src/api/kinds/certificates/testing/request.ts";
+import type { StatusError } from "../../src/api/status.ts";
+import { startApi, type TestApi } from "../harness-api.ts";
+import { hasOracle, type Oracle, startOracle } from "./differential/oracle.ts";
+
+/** Who may what, beside the real kube-apiserver: the same questions, and both must give the same answer. */
+const skip = hasOracle() ? false : "no kube-apiserver here: node tools/build-oracle.mjs";
+type Json = Record<string, any>;
+interface Side {
+  client: HttpClient;
+  /** What earlier answers are called in later requests: TOKEN.x, UID.x. */
+  names: Map<string, string>;
+  issuer: string;
+}
+let api: TestApi;
+let oracle: Oracle;
+let sides: { ours: Side; theirs: Side };
+before(async () => {
+  if (skip) return;
+  [api, oracle] = await Promise.all([startApi(), startOracle()]);
+  sides = {
+    ours: { client: api.http(), names: new Map(), issuer: "https://kubernetes.default.svc.cluster.local" },
+    theirs: { client: oracle.client, names: new Map(), issuer: "https://kubernetes.default.svc" },
+  };
+});
+after(async () => {
+  if (skip) return;
+  await Promise.all([api[Symbol.asyncDispose](), oracle[Symbol.asyncDispose]()]);
+});
+
+/** A request: "POST /path", its body, and a name for what is answered. */
+type Case = [request: string, body?: Json, options?: { name?: string; headers?: Record<string, string> }];
+
+async function ask(side: Side, [request, body, { name, headers = {} } = {}]: Case): Promise<unknown> {
+  const fill = (text: string): string => text.replaceAll(/\b(TOKEN|UID)\.(\w+)/g, (whole) => side.names.get(whole) ?? whole).replaceAll("ISSUER", side.issuer);
+  const [method, path] = request.split(" ") as [string, string];
+  const filled = Object.fromEntries(Object.entries(headers).map(([key, value]) => [key, fill(value)]));
+  let answer: unknown;
+  try {
+    const { status, text } = await side.client.raw(method, path, body && (JSON.parse(fill(JSON.stringify(body))) as object), filled);
+    const object = JSON.parse(text) as Json;
+    if (name) {
+      if (object["metadata"]?.uid && object["kind"] !== "TokenRequest") side.names.set(`UID.${name}`, object["metadata"].uid as string);
+      if (object["status"]?.token) side.names.set(`TOKEN.${name}`, object["status"].token as string);
+    }
+    answer = { status, object };
+  } catch (error) {
+    const { code, reason, message, details } = error as StatusError;
+    answer = { code, reason, message, details };
+  }
+  return normal(side, answer);
+}
+
+/** Without what is each server's own. */
+// Order of properties is nobody's business; a Go struct without names for JSON shows times that are not set.
+function normal(side: Side, value: unknown): unknown {
+  let text = JSON.stringify(value, (key, part: unknown) => (["managedFields", "resourceVersion", "creationTimestamp", "expirationTimestamp", "lastUpdateTime", "lastTransitionTime"].includes(key) ? undefined : typeof part === "string" ? part.replace(/,"managedFields":\[.*\](?=\}: must)/, "") : part));
+  for (const [name, own] of [...side.names].sort(([, a], [, b]) => b.length - a.length)) text = text.replaceAll(own, name);
+  text = text.replaceAll(side.issuer, "ISSUER").replaceAll(/[\w-]+\.[\w-]+\.[\w-]{40,}/g, "TOKEN").replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, "UID");
+  return sorted(JSON.parse(text));
+}
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, part]) => [key, sorted(part)]));
+}
+
+async function same(...cases: Case[]): Promise<void> {
+  const differences: string[] = [];
+  for (const one of cases) {
+    const [ours, theirs] = await Promise.all([ask(sides.ours, one), ask(sides.theirs, one)]);
+    try {
+      assert.deepEqual(ours, theirs);
+    } catch (error) {
+      differences.push(`${one[0]} ${JSON.stringify(one[1] ?? "")}\n${(error as Error).message}`);
+    }
+  }
+  assert.equal(differences.length, 0, differences.join("\n\n"));
+}
+/** Objects that both have from then on; what comes of them is not compared. */
+async function setUp(...cases: Case[]): Promise<void> {
+  for (const one of cases) for (const side of [sides.ours, sides.theirs]) {
+    const answer = (await ask(side, one)) as { code?: number; message?: string };
+    if (answer.code !== undefined && answer.code !== 409) throw new Error(`${one[0]}: ${answer.message}`);
+  }
+}
+
+const core = "/api/v1/namespaces/default";
+const accounts = `${core}/serviceaccounts`;
+const rbac = "/apis/rbac.authorization.k8s.io/v1";
+const authorization = "/apis/authorization.k8s.io/v1";
+const authentication = "/apis/authentication.k8s.io/v1";
+const tokenRequest = (spec: Json, metadata: Json = {}): Json => ({ apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", metadata, spec });
+const review = (kind: string, spec: Json): Json => ({ apiVersion: `${kind === "TokenReview" || kind === "SelfSubjectReview" ? "authentication" : "authorization"}.k8s.io/v1`, kind, spec });
+const tokenReview = (token: string, ...audiences: string[]): Case => [`POST ${authentication}/tokenreviews`, review("TokenReview", { token, ...(audiences.length > 0 && { audiences }) })];
+
+test("tokens are issued, bound and reviewed alike", { skip }, async () => {
+  const pod = (name: string, account: string): Json => ({ metadata: { name }, spec: { serviceAccountName: account, automountServiceAccountToken: false, containers: [{ name: "c", image: "a" }] } });
+  await setUp(
+    [`POST ${accounts}`, { metadata: { name: "default" } }],
+    [`POST ${accounts}`, { metadata: { name: "ann" } }, { name: "ann" }],
+    [`POST ${accounts}`, { metadata: { name: "other" } }],
+    [`POST ${core}/pods`, pod("p", "ann"), { name: "p" }],
+    [`POST ${core}/pods`, pod("gone", "ann"), { name: "gone" }],
+    [`POST ${core}/secrets`, { metadata: { name: "s" } }, { name: "s" }],
+    [`POST /api/v1/nodes`, { metadata: { name: "n" } }, { name: "n" }],
+    [`POST /api/v1/nodes`, { metadata: { name: "far" } }, { name: "far" }],
+    [`POST ${core}/pods`, { ...pod("placed", "ann"), spec: { ...pod("placed", "ann")["spec"], nodeName: "n" } }, { name: "placed" }],
+  );
+  const token = `POST ${accounts}/ann/token`;
+  const bound = (kind: string, name: string, more: Json = {}): Json => tokenRequest({ boundObjectRef: { apiVersion: "v1", kind, name, ...more } });
+  await same(
+    [token, tokenRequest({}), { name: "plain" }],
+    [token, tokenRequest({ audiences: ["vault", "ISSUER"], expirationSeconds: 700 }), { name: "both" }],
+    [token, tokenRequest({ audiences: ["vault"] }), { name: "vault" }],
+    [token, tokenRequest({ expirationSeconds: 599 })],
+    [token, tokenRequest({ expirationSeconds: 4294967297 })],
+    [token, tokenRequest({ expirationSeconds: 4294967296 })],
+    [token, tokenRequest({ expirationSeconds: 100_000_000 })],
+    [token, tokenRequest({}, { name: "other" })],
+    [token, tokenRequest({}, { namespace: "kube-system" })],
+    [token, tokenRequest({}, { name: "ann", namespace: "default", uid: "UID.ann", labels: { a: "b" } })],
+    [token, tokenRequest({}, { uid: "00000000-0000-0000-0000-000000000001" })],
+    [`POST ${accounts}/absent/token`, tokenRequest({})],
+    [token, bound("Pod", "p"), { name: "p" }],
+    [token, bound("Pod", "placed"), { name: "placed" }],
+    [token, bound("Pod", "gone"), { name: "gone" }],
+    [`POST ${accounts}/other/token`, bound("Pod", "p")],
+    [token, bound("Pod", "absent")],
+    [token, bound("Pod", "p", { uid: "00000000-0000-0000-0000-000000000001" })],
+    [token, bound("Pod", "p", { uid: "UID.p" })],
+    [token, bound("Pod", "p", { apiVersion: "apps/v1" })],
+    [token, bound("Secret", "s"), { name: "s" }],
+    [token, bound("Secret", "absent")],
+    [token, bound("Node", "n"), { name: "n" }],
+    [token, bound("Node", "far"), { name: "far" }],
+    [token, bound("ConfigMap", "c")],
+    ...["plain", "both", "vault", "p", "placed", "s", "n", "far"].flatMap((name): Case[] => [tokenReview(`TOKEN.${name}`), tokenReview(`TOKEN.${name}`, "vault"), tokenReview(`TOKEN.${name}`, "vault", "ISSUER", "else")]),
+    tokenReview("nonsense"),
+    tokenReview("a.b.c"),
+    tokenReview(""),
+    tokenReview("oracle2", "else"),
+  );
+  await setUp([`DELETE ${core}/pods/gone?gracePeriodSeconds=0`], [`DELETE ${core}/secrets/s`], [`DELETE /api/v1/nodes/far`]);
+  const gone = (name: string): Case => tokenReview(`TOKEN.${name}`);
+  // The real one remembers an answer for some seconds: these were not asked before, or are asked otherwise.
+  await same(gone("gone"), tokenReview("TOKEN.s", "ISSUER", "new"), tokenReview("TOKEN.far", "ISSUER", "new"));
+});
+
+test("reviews answer alike", { skip }, async () => {
+  const role = (name: string, ...rules: Json[]): Case => [`POST ${rbac}/clusterroles`, { metadata: { name }, rules }];
+  const bind = (name: string, subject: Json, namespace?: string): Case => [`POST ${rbac}/${namespace ? `namespaces/${namespace}/rolebindings` : "clusterrolebindings"}`, { metadata: { name }, roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name }, subjects: [subject] }];
+  const user = (name: string): Json => ({ apiGroup: "rbac.authorization.k8s.io", kind: "User", name });
+  await setUp(
+    role("reads", { verbs: ["get", "list"], apiGroups: [""], resources: ["pods", "pods/log"] }),
+    role("one", { verbs: ["update"], apiGroups: [""], resources: ["configmaps"], resourceNames: ["settings"] }),
+    role("scales", { verbs: ["patch"], apiGroups: ["apps"], resources: ["*/scale"] }),
+    role("pages", { verbs: ["get"], nonResourceURLs: ["/logs/*"] }),
+    bind("reads", user("bob"), "default"),
+    bind("one", user("bob"), "default"),
+    bind("scales", user("bob")),
+    bind("pages", { apiGroup: "rbac.authorization.k8s.io", kind: "Group", name: "team" }),
+    bind("reads", { kind: "ServiceAccount", name: "ann", namespace: "default" }),
+  );
+  const may = (user: string | undefined, resourceAttributes: Json | undefined, nonResourceAttributes?: Json, more: Json = {}): Case => [`POST ${authorization}/subjectaccessreviews`, review("SubjectAccessReview", { ...(user !== undefined && { user }), ...(resourceAttributes && { resourceAttributes }), ...(nonResourceAttributes && { nonResourceAttributes }), ...more })];
+  const pods = { namespace: "default", verb: "list", resource: "pods" };
+  const as = (name: string, ...groups: string[]): { headers: Record<string, string> } => ({ headers: { "impersonate-user": name, ...(groups[0] && { "impersonate-group": groups[0] }) } });
+  await same(
+    may("bob", pods),
+    may("bob", { ...pods, namespace: "kube-system" }),
+    may("bob", { ...pods, namespace: undefined }),
+    may("bob", { ...pods, subresource: "log" }),
+    may("bob", { ...pods, subresource: "exec" }),
+    may("bob", { ...pods, group: "apps" }),
+    may("bob", { namespace: "default", verb: "update", resource: "configmaps", name: "settings" }),
+    may("bob", { namespace: "default", verb: "update", resource: "configmaps" }),
+    may("bob", { namespace: "any", verb: "patch", group: "apps", resource: "deployments", subresource: "scale" }),
+    may("bob", { namespace: "default", verb: "*", resource: "*" }),
+    may("root", pods, undefined, { groups: ["system:masters"] }),
+    may("x", undefined, { path: "/logs/a", verb: "get" }, { groups: ["team"] }),
+    may("x", undefined, { path: "/logs", verb: "get" }, { groups: ["team"] }),
+    may("system:serviceaccount:default:ann", pods),
+    may("", pods),
+    may(undefined, pods),
+    may("bob", undefined),
+    may("bob", pods, { path: "/", verb: "get" }),
+    may("bob", { ...pods, labelSelector: { requirements: [{ key: "a", operator: "In", values: ["b"] }] } }),
+    may("bob", { ...pods, labelSelector: { rawSelector: "a=b" } }),
+    may("bob", { ...pods, labelSelector: { rawSelector: "a=b", requirements: [{ key: "a", operator: "Exists" }] } }),
+    may("bob", { ...pods, labelSelector: {} }),
+    may("bob", { ...pods, labelSelector: { requirements: [{ key: "a", operator: "Near" }] } }),
+    may("bob", { ...pods, fieldSelector: { requirements: [{ key: "spec.nodeName", operator: "In", values: ["n"] }] } }),
+    may("bob", { ...pods, fieldSelector: { requirements: [{ key: "", operator: "In", values: [] }] } }),
+    [`POST ${authorization}/namespaces/default/localsubjectaccessreviews`, review("LocalSubjectAccessReview", { user: "bob", resourceAttributes: pods })],
+    [`POST ${authorization}/namespaces/kube-system/localsubjectaccessreviews`, review("LocalSubjectAccessReview", { user: "bob", resourceAttributes: pods })],
+    [`POST ${authorization}/namespaces/default/localsubjectaccessreviews`, review("LocalSubjectAccessReview", { user: "bob", nonResourceAttributes: { path: "/", verb: "get" } })],
+    [`POST ${authorization}/namespaces/default/localsubjectaccessreviews`, { ...review("LocalSubjectAccessReview", { user: "bob", resourceAttributes: pods }), metadata: { namespace: "other" } }],
+    [`POST ${authorization}/selfsubjectaccessreviews`, review("SelfSubjectAccessReview", { resourceAttributes: pods })],
+    [`POST ${authorization}/selfsubjectaccessreviews`, review("SelfSubjectAccessReview", { resourceAttributes: pods }), as("bob")],
+    [`POST ${authorization}/selfsubjectaccessreviews`, review("SelfSubjectAccessReview", {}), as("bob")],
+    [`POST ${authorization}/selfsubjectrulesreviews`, review("SelfSubjectRulesReview", {}), as("bob")],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {})],
+    [`POST ${authentication}/selfsubjectreviews`, { ...review("SelfSubjectReview", {}), metadata: { name: "x", labels: { a: "b" } } }],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), { headers: { "impersonate-user": "bob", "impersonate-group": "team", "impersonate-uid": "7", "impersonate-extra-scope": "a", "impersonate-extra-Example.com%2fkey": "b" } }],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), as("system:anonymous")],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), as("system:serviceaccount:default:ann")],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), as("system:serviceaccount:default:ann", "team")],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), as("bob", "system:unauthenticated")],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), { headers: { "impersonate-group": "team" } }],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), { headers: { "impersonate-uid": "7" } }],
+    [`POST ${authentication}/selfsubjectreviews`, review("SelfSubjectReview", {}), { headers: { "impersonate-extra-scope": "a" } }],
+    [`POST ${authorization}/selfsubjectaccessreviews`, { ...review("SelfSubjectAccessReview", { resourceAttributes: pods }), metadata: { name: "x" } }],
+    [`POST ${authorization}/namespaces/default/localsubjectaccessreviews`, { ...review("LocalSubjectAccessReview", { user: "bob", resourceAttributes: pods }), metadata: { name: "x" } }],
+  );
+  // Rules come in no order.
+  const rules = async (side: Side): Promise<unknown> => {
+    const { object } = (await ask(side, [`POST ${authorization}/selfsubjectrulesreviews`, review("SelfSubjectRulesReview", { namespace: "default" }), as("bob")])) as { object: Json };
+    const { resourceRules, nonResourceRules, ...rest } = object["status"] as Json;
+    const lines = (list: Json[]) => [...new Set(list.map((rule) => JSON.stringify(rule)))].sort();
+    return { ...object, status: { ...rest, resourceRules: lines(resourceRules as Json[]), nonResourceRules: lines(nonResourceRules as Json[]) } };
+  };
+  assert.deepEqual(await rules(sides.ours), await rules(sides.theirs));
+});
+
+test("who may not impersonate, and who may not ask, is told so alike", { skip }, async (t) => {
+  await setUp([`POST ${rbac}/clusterroles`, { metadata: { name: "acts" }, rules: [{ verbs: ["impersonate"], apiGroups: [""], resources: ["users"], resourceNames: ["bob"] }] }]);
+  await setUp([`POST ${rbac}/clusterrolebindings`, { metadata: { name: "acts" }, roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "acts" }, subjects: [{ kind: "ServiceAccount", name: "ann", namespace: "default" }] }]);
+  for (const side of [sides.ours, sides.theirs]) await ask(side, [`POST ${accounts}/ann/token`, tokenRequest({}), { name: "ann" }]);
+  const ann = (headers: Record<string, string>): { headers: Record<string, string> } => ({ headers: { authorization: "Bearer TOKEN.ann", ...headers } });
+  // Without a certificate, which would speak first.
+  sides.ours = { ...sides.ours, client: api.http({}) };
+  t.after(() => (sides.ours = { ...sides.ours, client: api.http() }));
+  await same(
+    [`GET ${core}/pods`, undefined, ann({ "impersonate-user": "eve" })],
+    [`GET ${core}/configmaps`, undefined, ann({ "impersonate-user": "bob" })],
+    [`GET ${core}/pods`, undefined, ann({ "impersonate-user": "bob", "impersonate-group": "team" })],
+    [`GET ${core}/pods`, undefined, ann({ "impersonate-user": "bob", "impersonate-uid": "7" })],
+    [`GET ${core}/pods`, undefined, ann({ "impersonate-user": "bob", "impersonate-extra-scope": "a" })],
+    [`GET ${core}/pods`, undefined, ann({ "impersonate-user": "system:serviceaccount:default:default" })],
+    [`GET ${core}/secrets`, undefined, ann({})],
+    [`GET /api/v1/nodes/x`, undefined, ann({})],
+    [`GET /metrics`, undefined, ann({})],
+    [`GET ${core}/pods/x/log`, undefined, ann({})],
+    [`POST ${core}/pods/x/eviction`, { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: "x" } }, ann({})],
+    [`PUT /api/v1/namespaces/default/finalize`, { metadata: { name: "default" } }, ann({})],
+    [`GET /apis/unknown.example.com/v1/things`, undefined, ann({})],
+  );
+});
+
+test("certificate requests are judged alike", { skip }, async () => {
+  const requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+  const { request } = await makeRequest({ name: "O=team, CN=ann" });
+  const { request: masters } = await makeRequest({ name: "O=system:masters, CN=ann" });
+  const signing = (name: string, text: string, more: Json = {}): Json => ({ metadata: { name }, spec: { request: Buffer.from(text).toString("base64"), signerName: "kubernetes.io/kube-apiserver-client", usages: ["client auth"], ...more } });
+  const approved = (name: string, ...conditions: Json[]): Case => [`PATCH ${requests}/${name}/approval`, { status: { conditions } }, { headers: { "content-type": "application/merge-patch+json" } }];
+  await same(
+    [`POST ${requests}`, signing("fine", request), { name: "fine" }],
+    [`POST ${requests}`, signing("masters", masters)],
+    [`POST ${requests}`, signing("masters-else", masters, { signerName: "example.com/mine" })],
+    [`POST ${requests}`, signing("nothing", "nonsense")],
+    [`POST ${requests}`, signing("signer", request, { signerName: "nonsense" })],
+    [`POST ${requests}`, signing("usage", request, { usages: ["nonsense"] })],
+    [`POST ${requests}`, signing("usages", request, { usages: [] })],
+    [`POST ${requests}`, signing("short", request, { expirationSeconds: 599 })],
+    [`POST ${requests}`, signing("legacy", request, { signerName: "kubernetes.io/legacy-unknown" })],
+    [`POST ${requests}`, signing("claims", request, { username: "somebody", groups: ["system:masters"] })],
+    approved("fine", { type: "Nonsense", status: "True" }),
+    approved("fine", { type: "Approved", status: "False" }),
+    approved("fine", { type: "Approved", status: "True", reason: "Because", message: "of that" }, { type: "Denied", status: "True" }),
+    approved("fine", { type: "Approved", status: "True", reason: "Because", message: "of that" }),
+    approved("fine"),
+    approved("fine", { type: "Denied", status: "True" }),
+  );
+});
