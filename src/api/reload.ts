@@ -8,6 +8,10 @@ export const reloadAnnotation = "wherry.dev/reload";
 /** What was wrong with the new code, as long as the pod does not run it. */
 export const reloadFailedAnnotation = "wherry.dev/reload-failed";
 
+/** Where a container's debugger is reached ("127.0.0.1:9229"), as long as `wherry up --inspect` runs. */
+export const debuggerAnnotation = (container: string): string => `${debuggerPrefix}${container}`;
+export const debuggerPrefix = "debugger.wherry.dev/";
+
 export interface ReloadRequest {
   /** Empty: every main container and sidecar. */
   containers: string[];
