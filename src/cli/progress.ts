@@ -3,7 +3,8 @@ import type { Client } from "../api/client.ts";
 import type { GroupVersionResource } from "../api/meta.ts";
 import { resources } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
-import type { Pod } from "../api/types.ts";
+import type { ConfigMap, Pod, Service } from "../api/types.ts";
+import { type Surroundings, waitingLine } from "./waiting.ts";
 
 /** Something worth waiting for. */
 export interface Workload {
@@ -27,6 +28,7 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
   const began = performance.now();
   const shown = new Map<string, string>();
   const done = new Map<string, string>();
+  const waited = new Map<string, string>();
   let painted = 0;
   for (;;) {
     const states = await statesOf(client, workloads);
@@ -37,7 +39,11 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
       const isReady = state.ready >= state.wanted;
       if (isReady && !done.has(key)) done.set(key, `${((performance.now() - began) / 1000).toFixed(1)} s`);
       if (!isReady) done.delete(key);
-      const line = `  ${isReady ? "✓" : "…"} ${workload.name.padEnd(width)}${state.ready}/${state.wanted}  ${isReady ? `Ready  ${done.get(key)}` : state.why}`;
+      const names = /^waiting for (.*?)( \(|$)/.exec(state.why)?.[1];
+      if (names !== undefined) waited.set(key, names);
+      const backOff = /^CrashLoopBackOff: back-off (\S+)/.exec(state.why)?.[1];
+      const why = backOff !== undefined && waited.has(key) ? `${waited.get(key)} is there now; tried again within ${backOff}` : state.why;
+      const line = `  ${isReady ? "✓" : "…"} ${workload.name.padEnd(width)}${state.ready}/${state.wanted}  ${isReady ? `Ready  ${done.get(key)}` : why}`.trimEnd();
       lines.push(line);
       if (!out.isTTY && shown.get(key) !== line) out.write(`${line}\n`);
       shown.set(key, line);
@@ -60,8 +66,8 @@ async function statesOf(client: Client, workloads: readonly Workload[]): Promise
   const deadline = performance.now() + 30_000;
   for (;;) {
     try {
-      const pods = await podsOf(client, workloads);
-      return await Promise.all(workloads.map((workload) => stateOf(client, workload, pods)));
+      const around = await surroundingsOf(client, workloads);
+      return await Promise.all(workloads.map((workload) => stateOf(client, workload, around)));
     } catch (error) {
       if (error instanceof StatusError || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -69,27 +75,32 @@ async function statesOf(client: Client, workloads: readonly Workload[]): Promise
   }
 }
 
-async function podsOf(client: Client, workloads: readonly Workload[]): Promise<Pod[]> {
+async function surroundingsOf(client: Client, workloads: readonly Workload[]): Promise<Surroundings> {
   const namespaces = [...new Set(workloads.map(({ namespace }) => namespace))];
-  return (await Promise.all(namespaces.map((namespace) => client.list<Pod>(resources.pods, { namespace })))).flatMap(({ items }) => items);
+  const all = async <T>(resource: GroupVersionResource) => (await Promise.all(namespaces.map((namespace) => client.list<T>(resource, { namespace })))).flatMap(({ items }) => items);
+  const [pods, services] = await Promise.all([all<Pod>(resources.pods), all<Service>(resources.services)]);
+  const fromMaps = pods.some(({ spec }) => [...(spec?.initContainers ?? []), ...(spec?.containers ?? [])].some(({ env, envFrom }) => envFrom?.length || env?.some(({ valueFrom }) => valueFrom?.configMapKeyRef)));
+  return { pods, services, ...(fromMaps && { configMaps: await all<ConfigMap>(resources.configMaps) }) };
 }
 
-async function stateOf(client: Client, workload: Workload, pods: readonly Pod[]): Promise<WorkloadState> {
+async function stateOf(client: Client, workload: Workload, around: Surroundings): Promise<WorkloadState> {
   const object = await client.get(workload.resource, workload.namespace, workload.name);
   const status = (object["status"] ?? {}) as Record<string, number | undefined>;
   const fresh = (status["observedGeneration"] ?? 0) >= (object.metadata.generation ?? 0);
   const wanted = workload.kind === "DaemonSet" ? (status["desiredNumberScheduled"] ?? 0) : ((object["spec"] as { replicas?: number }).replicas ?? 1);
   const ready = (workload.kind === "DaemonSet" ? status["numberReady"] : status["readyReplicas"]) ?? 0;
   const selector = ((object["spec"] as { selector?: { matchLabels?: Record<string, string> } }).selector?.matchLabels ?? {}) as Record<string, string>;
-  const mine = pods.filter((pod) => pod.metadata.namespace === workload.namespace && Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value));
-  return { ready: fresh ? Math.min(ready, wanted) : 0, wanted, why: mine.map(whyNotReady).find((why) => why !== "") ?? (mine.length < wanted ? "waiting for pods" : "") };
+  const mine = around.pods.filter((pod) => pod.metadata.namespace === workload.namespace && Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value));
+  return { ready: fresh ? Math.min(ready, wanted) : 0, wanted, why: mine.map((pod) => whyNotReady(pod, around)).find((why) => why !== "") ?? (mine.length < wanted ? "waiting for pods" : "") };
 }
 
-/** What keeps a pod from being Ready, with the message where one helps; "" when it is Ready. */
-export function whyNotReady(pod: Pod): string {
+/** What keeps a pod from being Ready, with the message where one helps; "" when it is Ready. What it waits for comes before how it waits. */
+export function whyNotReady(pod: Pod, around: Surroundings): string {
   if (pod.status?.conditions?.some(({ type, status }) => type === "Ready" && status === "True")) return "";
   const unschedulable = pod.status?.conditions?.find(({ type, status }) => type === "PodScheduled" && status === "False");
   if (unschedulable) return `Pending: ${unschedulable.message ?? unschedulable.reason}`;
+  const waiting = waitingLine(pod, around);
+  if (waiting !== "") return waiting;
   for (const status of [...(pod.status?.initContainerStatuses ?? []), ...(pod.status?.containerStatuses ?? [])]) {
     const waiting = status.state?.waiting;
     const ended = status.state?.terminated;

@@ -8,6 +8,7 @@ import { debuggersOf } from "./debuggers.ts";
 import { connect } from "./connect.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 import { whyNotReady } from "./progress.ts";
+import { type Surroundings, waitsFor } from "./waiting.ts";
 import { workloadOf } from "./workload.ts";
 
 export async function run(argv: string[]): Promise<number | void> {
@@ -31,7 +32,7 @@ interface Row {
 
 /** The table, then what is wrong with a next step each. Gives 1 when something is not healthy. */
 export async function printStatus(client: Client, out: Writable): Promise<number> {
-  const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, { items: services }, addresses] = await Promise.all([
+  const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, { items: services }, { items: configMaps }, addresses] = await Promise.all([
     client.get<Node>(resources.nodes, undefined, nodeName).catch(() => undefined),
     client.list<Pod>(resources.pods),
     client.list<Deployment>(resources.deployments),
@@ -39,6 +40,7 @@ export async function printStatus(client: Client, out: Writable): Promise<number
     client.list<Event>(resources.events, { fieldSelector: "type=Warning" }),
     client.list<PersistentVolumeClaim>(resources.persistentVolumeClaims),
     client.list<Service>(resources.services),
+    client.list<ConfigMap>(resources.configMaps),
     hostAddresses(client),
   ]);
   const isolation = node?.status?.conditions?.find(({ type }) => type === "IsolationLevel" || type === "PodIsolation");
@@ -50,6 +52,7 @@ export async function printStatus(client: Client, out: Writable): Promise<number
       .filter(({ metadata, spec }) => spec?.selector && mine.some((pod) => pod.metadata.namespace === metadata.namespace && Object.entries(spec.selector!).every(([key, value]) => pod.metadata.labels?.[key] === value)))
       .flatMap(({ metadata }) => addresses.filter(({ namespace, service }) => namespace === metadata.namespace && service === metadata.name).map(({ url }) => url))
       .join(" ");
+  const around: Surroundings = { pods, services, configMaps };
   const rows: Row[] = [];
   const problems: string[] = [];
   const owned = new Set<string>();
@@ -58,17 +61,22 @@ export async function printStatus(client: Client, out: Writable): Promise<number
     const selector = Object.entries(workload.spec?.selector.matchLabels ?? {});
     const mine = pods.filter((pod) => pod.metadata.namespace === workload.metadata.namespace && selector.every(([key, value]) => pod.metadata.labels?.[key] === value));
     for (const pod of mine) owned.add(pod.metadata.uid);
-    rows.push(rowOf(workload.metadata.namespace!, `${workload.kind === "StatefulSet" ? "statefulset" : "deployment"}/${workload.metadata.name}`, mine, workload.spec?.replicas ?? 1, reach(mine)));
+    rows.push(rowOf(workload.metadata.namespace!, `${workload.kind === "StatefulSet" ? "statefulset" : "deployment"}/${workload.metadata.name}`, mine, workload.spec?.replicas ?? 1, reach(mine), around));
   }
   for (const pod of pods) {
-    if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, reach([pod])));
+    if (!owned.has(pod.metadata.uid)) rows.push(rowOf(pod.metadata.namespace!, `pod/${pod.metadata.name}`, [pod], 1, reach([pod]), around));
     const failed = pod.metadata.annotations?.[reloadFailedAnnotation];
     if (failed !== undefined && !pod.metadata.deletionTimestamp) {
       behind.set(`${pod.metadata.namespace}/${workloadOf(pod).name}`, failed);
       continue;
     }
-    const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod);
-    if (why === "" || why === "started, not Ready yet") continue;
+    const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod, around);
+    if (why === "" || why === "started, not Ready yet" || why.startsWith("init container ")) continue;
+    if (why.startsWith("waiting for ")) {
+      // Whoever is waited for is named where its own pods are told of; one without any would be waited for for ever.
+      for (const { name, hasPods } of waitsFor(pod, around)) if (!hasPods) problems.push(`${pod.metadata.namespace}/${pod.metadata.name}: waits for Service ${name}, which leads to no pod\n      → kubectl describe service ${name} -n ${pod.metadata.namespace}`);
+      continue;
+    }
     problems.push(problemOf(pod, why, events));
   }
   for (const [workload, failed] of behind) problems.push(`${workload}: ${failed.replaceAll("\n", "\n      ")}\n      → save the file again: \`up\` tries again`);
@@ -82,11 +90,11 @@ export async function printStatus(client: Client, out: Writable): Promise<number
   return problems.length > 0 ? 1 : 0;
 }
 
-function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted: number, address: string): Row {
+function rowOf(namespace: string, workload: string, pods: readonly Pod[], wanted: number, address: string, around: Surroundings): Row {
   const live = pods.filter((pod) => !pod.metadata.deletionTimestamp);
-  const ready = live.filter((pod) => whyNotReady(pod) === "").length;
+  const ready = live.filter((pod) => whyNotReady(pod, around) === "").length;
   const restarts = live.flatMap((pod) => pod.status?.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + (restartCount ?? 0), 0);
-  const why = live.map(whyNotReady).find((text) => text !== "");
+  const why = live.map((pod) => whyNotReady(pod, around)).find((text) => text !== "");
   const isBehind = live.some((pod) => pod.metadata.annotations?.[reloadFailedAnnotation] !== undefined);
   const done = live.length > 0 && live.every((pod) => pod.status?.phase === "Succeeded");
   return { namespace, workload, ready: `${ready}/${wanted}`, restarts: String(restarts), health: done ? "Completed" : isBehind ? "reload failed" : ready >= wanted ? "Ready" : (why ?? "waiting for pods").split(":")[0]!, address };

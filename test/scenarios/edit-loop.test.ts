@@ -263,3 +263,39 @@ async function connection(wherry: TestWherry, ip: string, port: number): Promise
   const { stdout } = await wherry.kubectl("exec", pod.metadata.name, "--", "node", "-e", `require("net").connect(${port}, "127.0.0.1").on("error", (error) => console.log(error.code)).on("connect", () => process.exit(console.log("somebody listens")))`);
   throw new Error(stdout);
 }
+
+test("programs that wait for another are said to wait, whichever of the standard ways they do it in", { timeout: 120_000 }, async (t) => {
+  const slow = 'setTimeout(() => require("node:net").createServer((socket) => socket.end()).listen(5432), 2500);';
+  const reach = (then: string, otherwise: string) => `require("node:net").connect(5432, process.env.DB_HOST).on("connect", () => { ${then} }).on("error", () => { ${otherwise} });`;
+  const programs: Record<string, string> = {
+    "db.cjs": slow,
+    // Three ways to need a database: say no to the readiness probe, wait in an init container, end with an error.
+    "asks.cjs": `let ready = false; const ask = () => ${reach("ready = true;", "setTimeout(ask, 100);")} ask(); require("node:http").createServer((_, response) => response.writeHead(ready ? 200 : 503).end()).listen(8080);`,
+    "wait.cjs": `const ask = () => ${reach("process.exit();", "setTimeout(ask, 100);")} ask();`,
+    "ends.cjs": reach("setInterval(() => {}, 1000);", "process.exit(3);"),
+  };
+  const env = "env: [{ name: DB_HOST, value: db }]";
+  const deployment = (name: string, containers: string) => `apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: ${name} }\nspec: { selector: { matchLabels: { app: ${name} } }, template: { metadata: { labels: { app: ${name} } }, spec: { ${containers} } } }\n---\n`;
+  const run = (file: string, more: string) => `{ name: main, image: edit/app, command: [node, ${file}], ${more} }`;
+  const probe = (way: string) => `readinessProbe: { ${way}, periodSeconds: 1 }`;
+  const folder = new Folder(t, {
+    ...appFolder({ replicas: 1, program: "" }),
+    ...programs,
+    "k8s/app.yaml":
+      deployment("db", `containers: [${run("db.cjs", probe("tcpSocket: { port: 5432 }"))}]`) +
+      deployment("asks", `containers: [${run("asks.cjs", `${env}, ${probe("httpGet: { path: /, port: 8080 }")}`)}]`) +
+      deployment("inits", `initContainers: [{ name: wait-for-db, image: edit/app, command: [node, wait.cjs], ${env} }], containers: [${run("db.cjs", "stdin: false")}]`) +
+      deployment("ends", `containers: [${run("ends.cjs", env)}]`) +
+      "apiVersion: v1\nkind: Service\nmetadata: { name: db }\nspec: { selector: { app: db }, ports: [{ port: 5432 }] }\n",
+  });
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  const said = await up.next(/… ends +0\/1 +waiting for db \(main ended with exit code 3, and is started again\)\n/);
+  const status = (await wherryStatus(wherry)).stdout;
+  const all = said + (await up.next(/\(watching\)\n/, 60_000));
+  for (const line of [/… asks +0\/1 +waiting for db\n/, /… inits +0\/1 +waiting for db \(init container wait-for-db\)\n/, /… ends +0\/1 +db is there now; tried again within 10s\n/, /✓ ends +1\/1/, /✓ asks +1\/1/, /✓ inits +1\/1/]) assert.match(all, line);
+  assert.doesNotMatch(all, /CrashLoopBackOff|Error/);
+  // While they wait, nothing of it counts as wrong.
+  assert.match(status, /deployment\/ends +0\/1 +\d+ +waiting for db/);
+  assert.doesNotMatch(status, /What is wrong/);
+});
