@@ -109,6 +109,8 @@ export interface Strategy {
   readonly validate?: (object: KubeObject, old?: KubeObject) => FieldError[];
   readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
   readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  /** Its own rules come first and its metadata is looked at only when they find nothing. */
+  readonly validatesBeforeMetadata?: boolean;
   /** `Warning:` headers, such as those for deprecated fields. */
   readonly warnings?: (object: KubeObject, old?: KubeObject) => string[];
   /** True when spec and status are separate worlds: main writes keep the old status, /status writes the old rest. */

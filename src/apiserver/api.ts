@@ -171,10 +171,12 @@ export class Api {
     filterOf(kind, options);
     const objects = this.list(kind, options).entries.map((entry) => objectOf(kind, entry));
     for (const object of objects) {
-      await this.delete(kind, object.metadata.namespace, object.metadata.name, { ...deletion, preconditions: { uid: object.metadata.uid } }, context).catch((error: unknown) => {
-        // Somebody else was faster: that is what was wanted.
+      const { uid, resourceVersion } = deletion.preconditions ?? {};
+      await this.delete(kind, object.metadata.namespace, object.metadata.name, { ...deletion, preconditions: { uid: uid ?? object.metadata.uid, ...(resourceVersion !== undefined && { resourceVersion }) } }, context).catch((error: unknown) => {
+        // Somebody else was faster: that is what was wanted. What the client itself demands is another matter.
         const { code } = error as { code?: number };
-        if (code !== notFoundError(kind, "").code && code !== conflictError(kind, "").code) throw error;
+        const isDemanded = uid !== undefined || resourceVersion !== undefined;
+        if (code !== notFoundError(kind, "").code && (isDemanded || code !== conflictError(kind, "").code)) throw error;
       });
     }
     return objects;

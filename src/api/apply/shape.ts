@@ -41,7 +41,9 @@ export class ListShape {
     const fields: [string, unknown][] = [];
     for (const key of this.keys) {
       const given = (item as Record<string, unknown>)[key];
-      const value = given === undefined ? this.items.map?.fields.get(key)?.default : given;
+      // What Go always writes is in upstream's documents as a default.
+      const field = given === undefined ? this.items.map?.fields.get(key) : undefined;
+      const value = given ?? field?.default ?? field?.zero;
       if (value !== undefined) fields.push([key, value]);
     }
     if (fields.length === 0) throw new ListElementError(`associative list with keys has an element that omits all key fields [${this.keys.map((key) => JSON.stringify(key)).join(" ")}] (and doesn't have default values for any key fields)`);

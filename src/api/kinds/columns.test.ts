@@ -47,7 +47,7 @@ const headers: [kind: string, names: string][] = [
   ["Event", "Last Seen,Type,Reason,Object,Subobject*,Source*,Message,First Seen*,Count*,Name*"],
   ["ConfigMap", "Name,Data,Age"],
   ["Secret", "Name,Type,Data,Age"],
-  ["ServiceAccount", "Name,Secrets,Age"],
+  ["ServiceAccount", "Name,Age"],
   ["Namespace", "Name,Status,Age"],
   ["Endpoints", "Name,Endpoints,Age"],
   ["EndpointSlice", "Name,AddressType,Ports,Endpoints,Age"],

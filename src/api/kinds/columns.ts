@@ -17,6 +17,8 @@ export const createdAt: Column = { name: "Created At", type: "date", description
 export const text = (name: string, read: Read<string>, empty = ""): Column => ({ name, type: "string", cell: (object, nowMs) => read(object, nowMs) || empty });
 /** A whole number; absent is 0, as in Go. */
 export const integer = (name: string, read: Read<number>): Column => ({ name, type: "integer", cell: (object, nowMs) => read(object, nowMs) ?? 0 });
+/** As {@link integer}, in a column that upstream declares as a text. */
+export const countText = (name: string, read: Read<number>): Column => ({ ...integer(name, read), type: "string" });
 export const flag = (name: string, read: Read<boolean>): Column => ({ name, type: "boolean", cell: (object, nowMs) => read(object, nowMs) ?? false });
 /** The time since a moment. */
 export const since = (name: string, read: Read<string>, empty?: string): Column => ({

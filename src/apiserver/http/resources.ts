@@ -12,13 +12,14 @@ import { computeList, computeOne } from "../rest/computed.ts";
 import { decodeRequest } from "../rest/decode.ts";
 import { deletedStatus } from "../rest/delete.ts";
 import { bytesOf, objectOf } from "../rest/keys.ts";
-import type { Listed } from "../rest/read.ts";
+import { checkGetRevision, checkListOptions, type Listed } from "../rest/read.ts";
+import { checkWatchOptions } from "../rest/watch.ts";
 import { readBody, readObject, readOptional, parseJson, unsupportedMedia } from "./body.ts";
 import { readConfig } from "./apply-body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type Form, formOf } from "./negotiate.ts";
 import { isTrue, type ResourceInfo } from "./request-info.ts";
-import { type IncludeObject, partialMetadata, row, table } from "./table.ts";
+import { type IncludeObject, partialMetadata, row, table, scaleColumns } from "./table.ts";
 import { serveWatch } from "./watch-stream.ts";
 
 const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
@@ -32,12 +33,17 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+  if (info.verb === "patch") patchTypeOf(exchange);
   if (kind.deprecation) exchange.warnings.push(kind.deprecation);
+  // What is wrong with the options of a list is told before what form it cannot have.
+  if (info.verb === "list") checkListOptions(listOptions(query, namespace));
+  else if (info.verb === "watch") checkWatchOptions(watchOptions(query, namespace));
   const form = formOf(exchange.headers.accept);
   const include = includeOf(query.get("includeObject"));
 
   switch (info.verb) {
     case "get": {
+      if (subresource === undefined) checkGetRevision(api.store, query.get("resourceVersion") ?? undefined);
       if (kind.custom) return withConversions(api.store, kind, () => (subresource === undefined ? answerEntry(exchange, api.get(kind, namespace, name!), kind, form, include, api) : answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api)));
       if (subresource !== undefined) return answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api);
       return answerEntry(exchange, kind.computed ? await computeOne(api.store, kind, namespace, name!) : api.get(kind, namespace, name!), kind, form, include, api);
@@ -108,11 +114,15 @@ function answerEntry(exchange: Exchange, entry: Entry, kind: Kind, form: Form, i
 
 function answer(exchange: Exchange, code: number, object: object, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
   const known = object as KubeObject;
+  if (form.as === "Table" && known.kind === "Scale" && kind.kind !== "Scale") return answer(exchange, code, known, { ...kind, kind: "Scale", columns: scaleColumns } as Kind, form, include, api);
   if (form.as === undefined || known.kind !== kind.kind) return exchange.json(code, object, form);
   if (form.as === "Table") return exchange.json(code, table(kind, [row(kind, known, api.clock.now(), include, form.version!)], { resourceVersion: known.metadata.resourceVersion }, form.version!), form);
   if (form.as === "PartialObjectMetadata") return exchange.json(code, partialMetadata(known, form.version!), form);
-  throw new StatusError(406, "NotAcceptable", `${form.as} is not a form of a single object`);
+  throw new StatusError(406, "NotAcceptable", `you requested ${form.as}, but the requested object is not a list (${goTypeOf(kind, "")})`);
 }
+
+/** As Go names the type: "*core.PodList". */
+const goTypeOf = (kind: Kind, suffix: "" | "List"): string => (kind.custom ? `*unstructured.Unstructured${suffix}` : `*${kind.group.split(".")[0] || "core"}.${kind.kind}${suffix}`);
 
 function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, form: Form, include: IncludeObject): void {
   const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined && { continue: listed.continue }), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
@@ -120,7 +130,12 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
     const now = api.clock.now();
     return exchange.json(200, table(kind, listed.entries.map((entry) => row(kind, objectOf(kind, entry), now, include, form.version!)), metadata, form.version!), form);
   }
-  if (form.as !== undefined) return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: listed.entries.map((entry) => partialMetadata(objectOf(kind, entry), form.version!)) }, form);
+  if (form.as === "PartialObjectMetadata") throw new StatusError(406, "NotAcceptable", `you requested PartialObjectMetadata, but the requested object is a list (${goTypeOf(kind, "List")})`);
+  if (form.as !== undefined) {
+    const items = listed.entries.map((entry) => partialMetadata(objectOf(kind, entry), form.version!));
+    // Without any upstream's list is null here, and only here.
+    return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: items.length > 0 ? items : null }, form);
+  }
   const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
   if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => JSON.parse(itemOf(kind, bytesOf(kind, entry)).toString()) as object) }, form);
   const comma = Buffer.from(",");
@@ -206,13 +221,19 @@ function managerErrors(manager: string): FieldError[] {
   return [invalid("fieldManager", manager, `invalid character U+${code} (at position ${Buffer.byteLength(manager.slice(0, at))})`)];
 }
 
+const propagationPolicies = ["Foreground", "Background", "Orphan"];
+
 function deleteOptions(given: unknown, query: URLSearchParams): DeleteOptions {
   const body = decodeRequest("", "v1", "DeleteOptions", given);
   const grace = (body["gracePeriodSeconds"] as number | undefined) ?? numberOf(query, "gracePeriodSeconds");
   const orphan = body["orphanDependents"] as boolean | undefined;
   const policy = (body["propagationPolicy"] as DeleteOptions["propagationPolicy"] | undefined) ?? (query.get("propagationPolicy") as DeleteOptions["propagationPolicy"] | null) ?? (orphan === undefined ? undefined : orphan ? "Orphan" : "Background");
   const stages = (body["dryRun"] as string[] | undefined) ?? [];
-  if (stages.some((stage) => stage !== "All")) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("dryRun", stages, ["All"])]);
+  const errors: FieldError[] = [];
+  if (orphan !== undefined && body["propagationPolicy"] !== undefined) errors.push(invalid("propagationPolicy", body["propagationPolicy"], "orphanDependents and deletionPropagation cannot be both set"));
+  if (policy !== undefined && !propagationPolicies.includes(policy)) errors.push(notSupported("propagationPolicy", policy, [...propagationPolicies, "nil"]));
+  if (stages.some((stage) => stage !== "All")) errors.push(notSupported("dryRun", stages, ["All"]));
+  if (errors.length > 0) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", errors);
   const dryRun = stages.length > 0;
   return {
     ...(grace !== undefined && grace !== null && { gracePeriodSeconds: grace }),

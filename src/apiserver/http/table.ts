@@ -13,6 +13,14 @@ const defaultColumns: readonly Column[] = [
   { name: "Age", type: "string", cell: (object, nowMs) => (object.metadata.creationTimestamp ? humanDuration(nowMs - Date.parse(object.metadata.creationTimestamp)) : "<unknown>") },
 ];
 
+/** What /scale answers, whatever it is the scale of. */
+export const scaleColumns: readonly Column[] = [
+  defaultColumns[0]!,
+  { name: "Desired", type: "integer", cell: (object) => (object["spec"] as { replicas?: number } | undefined)?.replicas ?? 0 },
+  { name: "Available", type: "integer", cell: (object) => (object["status"] as { replicas?: number } | undefined)?.replicas ?? 0 },
+  defaultColumns[1]!,
+];
+
 export function columnDefinitions(kind: Kind): object[] {
   return (kind.columns ?? defaultColumns).map(({ name, type, format, description, priority }) => ({ name, type, format: format ?? "", description: description ?? "", priority: priority ?? 0 }));
 }
@@ -26,8 +34,17 @@ export function row(kind: Kind, object: KubeObject, nowMs: number, include: Incl
   };
 }
 
-export const partialMetadata = (object: KubeObject, version: string): object => ({ kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${version}`, metadata: object.metadata });
+export const partialMetadata = (object: KubeObject, version: string): object => ({ kind: "PartialObjectMetadata", apiVersion: `meta.k8s.io/${version}`, metadata: withoutCompatibility(object) });
+
+const templateGeneration = "deprecated.daemonset.template.generation";
+/** A DaemonSet has this annotation for clients of its first versions; the object itself has not. */
+function withoutCompatibility({ kind, metadata }: KubeObject): object {
+  if (kind !== "DaemonSet" || metadata.annotations?.[templateGeneration] === undefined) return metadata;
+  const { [templateGeneration]: _, ...annotations } = metadata.annotations;
+  const { annotations: __, ...rest } = metadata;
+  return Object.keys(annotations).length > 0 ? { ...rest, annotations } : rest;
+}
 
 export function table(kind: Kind, rows: object[], metadata: object, version: string, withColumns = true): object {
-  return { kind: "Table", apiVersion: `meta.k8s.io/${version}`, metadata, columnDefinitions: withColumns ? columnDefinitions(kind) : [], rows };
+  return { kind: "Table", apiVersion: `meta.k8s.io/${version}`, metadata, columnDefinitions: withColumns ? columnDefinitions(kind) : null, rows };
 }

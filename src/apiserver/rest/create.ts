@@ -73,7 +73,8 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus && !kind.bringsStatus) delete object["status"];
     kind.prepareForCreate?.(object);
-    const errors = [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(object) ?? [])];
+    const own = kind.validate?.(object) ?? [];
+    const errors = kind.validatesBeforeMetadata && own.length > 0 ? own : [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...own];
     if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);

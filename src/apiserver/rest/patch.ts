@@ -5,7 +5,7 @@ import { goText } from "../../api/patch/go-text.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { applyStrategicMergePatch } from "../../api/patch/strategic.ts";
 import { invalid } from "../../api/field.ts";
-import { badRequestError, conflictError, invalidError, StatusError } from "../../api/status.ts";
+import { badRequestError, conflictError, invalidError, notFoundError, StatusError } from "../../api/status.ts";
 import type { PatchType } from "../../api/client.ts";
 import { strictDecodingText } from "../../api/walker.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
@@ -33,6 +33,9 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
 /** Without its version upstream reads an object as its own struct of no version, in which there is nothing but type and kind. */
 function requireVersion(kind: Kind, patched: unknown, name: string, context: WriteContext): void {
   const { apiVersion, kind: given, ...rest } = patched as Record<string, unknown>;
+  for (const [field, value] of Object.entries({ kind: given, apiVersion })) {
+    if (value !== undefined && value !== null && typeof value !== "string") throw unfitting(patched, `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
+  }
   if (typeof apiVersion === "string" && apiVersion !== "" && given === kind.kind && !/(^|\/)v\d/.test(apiVersion)) throw unfitting(patched, `no kind ${JSON.stringify(given)} is registered for version ${JSON.stringify(apiVersion)} in scheme "pkg/runtime/scheme.go:111"`);
   if (apiVersion !== undefined && apiVersion !== null && apiVersion !== "") return;
   const unknown = Object.keys(rest).map((field) => `unknown field ${JSON.stringify(field)}`);
@@ -87,9 +90,11 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
   if (!kind.verbs.includes("patch")) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
   const key = keyOf(kind, namespace, name);
   for (let attempt = 0; ; attempt++) {
-    if (store.get(key) || target !== undefined || kind.part !== undefined) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
+    if (store.get(key)) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
     const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
     if (object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
+    // What is wrong with it was told; a part of nothing cannot be made.
+    if (target !== undefined || kind.part !== undefined) throw notFoundError(kind, name);
     context.authorizeCreate?.();
     try {
       const entry = await createOnce(dependencies, kind, object, context, "given");
@@ -110,7 +115,7 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
-  if (old && object.metadata.uid !== old.metadata.uid) {
+  if (old && object.metadata.uid && object.metadata.uid !== old.metadata.uid) {
     const immutable = invalid("metadata.uid", object.metadata.uid, "field is immutable");
     throw invalidError(kind, name, [immutable, immutable]); // upstream checks it in two places
   }

@@ -3,7 +3,7 @@ import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import { type FieldSelector, parseFieldSelector, parseLabelSelector, type Selector, SelectorError } from "../../api/selectors.ts";
 import { badRequestError, expiredError, invalidError, notFoundError, StatusError, tooLargeRevisionError } from "../../api/status.ts";
-import { forbidden, invalid } from "../../api/field.ts";
+import { forbidden, invalid, notSupported } from "../../api/field.ts";
 import { limits } from "../../base/limits.ts";
 import { type Entry, RevisionCompactedError, type Store } from "../../store/store.ts";
 import { keyOf, objectOf, prefixOf } from "./keys.ts";
@@ -21,10 +21,15 @@ export interface Filter {
 }
 
 export function filterOf(kind: Kind, options: Pick<ListOptions, "labelSelector" | "fieldSelector">): Filter {
+  const filter = selectorsOf(options);
+  if (filter.fields) checkFields(kind, filter.fields);
+  return filter;
+}
+
+function selectorsOf(options: Pick<ListOptions, "labelSelector" | "fieldSelector">): Filter {
   try {
     const labels = options.labelSelector ? parseLabelSelector(options.labelSelector) : null;
     const fields = options.fieldSelector ? parseFieldSelector(options.fieldSelector) : null;
-    if (fields) checkFields(kind, fields);
     return { labels, fields };
   } catch (error) {
     if (error instanceof SelectorError) throw badRequestError(error.message);
@@ -69,11 +74,14 @@ export function list(store: Store, kind: Kind, options: ListOptions): Listed {
   const filter = filterOf(kind, options);
   const prefix = prefixOf(kind, kind.scope === "Namespaced" ? options.namespace : undefined);
   const limit = Math.min(options.limit && options.limit > 0 ? options.limit : Number.POSITIVE_INFINITY, options.limit ? limits.listPageMax : Number.POSITIVE_INFINITY);
+  const token = options.continue ? parseToken(options.continue, prefix) : undefined;
+  if (token && options.resourceVersion && options.resourceVersion !== "0") throw badRequestError("specifying resource version is not allowed when using continue");
   const asked = revisionOf(options.resourceVersion);
   if (asked !== undefined && asked > store.revision) throw tooLargeRevisionError(asked, store.revision);
 
-  const token = options.continue ? parseToken(options.continue, prefix) : undefined;
-  const exact = token ? token.rv : options.resourceVersionMatch === "Exact" ? asked! : undefined;
+  // A page of a list that names a revision has always been of just that revision.
+  const isExact = options.resourceVersionMatch === "Exact" || (options.resourceVersionMatch === undefined && asked !== undefined && asked > 0 && limit !== Number.POSITIVE_INFINITY);
+  const exact = token ? token.rv : isExact ? asked! : undefined;
   const revision = exact !== undefined && exact > 0 ? exact : store.revision;
 
   // A list by name is a get.
@@ -125,19 +133,24 @@ export function list(store: Store, kind: Kind, options: ListOptions): Listed {
 /** "" and undefined: none; "0": any; else the number. Throws 400. */
 export function revisionOf(text: string | undefined): number | undefined {
   if (text === undefined || text === "") return undefined;
-  if (!/^\d{1,15}$/.test(text)) throw badRequestError(`invalid resource version ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
+  if (!/^\d{1,15}$/.test(text)) throw badRequestError(`invalid resource version: resourceVersion: Invalid value: ${JSON.stringify(text)}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`);
   return Number(text);
 }
 
-function checkListOptions(options: ListOptions): void {
+/** A get may say how new the object must at least be. Throws 400, and 504 for a revision that is not yet. */
+export function checkGetRevision(store: Store, text: string | undefined): void {
+  const asked = revisionOf(text);
+  if (asked !== undefined && asked > store.revision) throw tooLargeRevisionError(asked, store.revision);
+}
+
+/** What is wrong with the options themselves, whatever is listed. Throws 400 and 422. */
+export function checkListOptions(options: ListOptions): void {
   const { resourceVersion, resourceVersionMatch, continue: token } = options;
   const of = { group: "meta.k8s.io", kind: "ListOptions" };
-  if (resourceVersionMatch === undefined) {
-    if (token && resourceVersion && resourceVersion !== "0") throw badRequestError("specifying resource version is not allowed when using continue");
-    return;
-  }
+  selectorsOf(options);
+  if (resourceVersionMatch === undefined) return;
   if (token) throw invalidError(of, "", [forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")]);
-  if (!["Exact", "NotOlderThan"].includes(resourceVersionMatch)) throw new StatusError(422, "Invalid", `ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: Unsupported value: ${JSON.stringify(resourceVersionMatch)}: supported values: "Exact", "NotOlderThan", ""`);
+  if (!["Exact", "NotOlderThan"].includes(resourceVersionMatch)) throw invalidError(of, "", [notSupported("resourceVersionMatch", resourceVersionMatch, ["Exact", "NotOlderThan", ""])]);
   if (!resourceVersion) throw invalidError(of, "", [forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")]);
   if (resourceVersionMatch === "Exact" && resourceVersion === "0") throw invalidError(of, "", [forbidden("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')]);
 }
@@ -147,14 +160,27 @@ function formatToken(token: Token, prefix: string): string {
 }
 
 function parseToken(text: string, prefix: string): Token {
+  const refuse = (why: string) => badRequestError(`invalid continue token: continue key is not valid${why}`);
+  const illegal = text.search(/[^A-Za-z0-9_-]/);
+  if (illegal >= 0 || text.length % 4 === 1) throw refuse(`: illegal base64 data at input byte ${illegal >= 0 ? illegal : text.length - 1}`);
+  const decoded = Buffer.from(text, "base64url");
+  let token: Partial<Token>;
   try {
-    const token = JSON.parse(Buffer.from(text, "base64url").toString()) as Token;
-    if (token.v !== "meta.k8s.io/v1" || !Number.isInteger(token.rv) || typeof token.start !== "string" || token.start === "" || token.start.includes("..")) throw new Error("shape");
-    return { ...token, start: prefix + token.start };
+    token = JSON.parse(decoded.toString()) as Partial<Token>;
   } catch {
-    throw badRequestError(`continue key is not valid: illegal base64 data or unexpected format`);
+    const first = decoded.toString("latin1").trimStart()[0];
+    throw refuse(first === undefined || /[{["\-0-9tfn]/.test(first) ? ": unexpected end of JSON input" : `: invalid character '${characterText(first)}' looking for beginning of value`);
   }
+  const { v, rv, start } = token;
+  if (v !== "meta.k8s.io/v1") throw refuse(`: server does not recognize this encoded version ${v ?? ""}`);
+  if (!Number.isInteger(rv)) throw refuse(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+  if (typeof start !== "string" || start === "") throw refuse(": encoded start key empty (version meta.k8s.io/v1)");
+  if (start.split("/").some((part) => part === ".." || part === ".")) throw refuse(`: ${start}`);
+  return { v, rv: rv!, start: prefix + start };
 }
+
+/** As Go quotes a byte that it did not expect. */
+const characterText = (character: string): string => (/[\x20-\x7e\xa1-\xff]/.test(character) ? character : `\\u${character.codePointAt(0)!.toString(16).padStart(4, "0")}`);
 
 /** 422 for options that exclude each other on a watch. */
 export const watchListForbidden = (field: string, detail: string, value?: unknown): StatusError =>

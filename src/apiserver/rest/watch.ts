@@ -58,7 +58,7 @@ export function openWatch(store: Store, kind: Kind, options: WatchOptions, sink:
           const was = matches(previous);
           const is = type === "put" && matches(entry);
           if (is) notices.push({ type: was ? "MODIFIED" : "ADDED", entry });
-          else if (was) notices.push({ type: "DELETED", entry });
+          else if (was) notices.push({ type: "DELETED", entry: type === "put" ? departed(previous!, entry) : entry });
         }
         return notices.length > 0 ? sink.onNotices(notices) : undefined;
       },
@@ -76,7 +76,20 @@ export function openWatch(store: Store, kind: Kind, options: WatchOptions, sink:
   };
 }
 
-function checkWatchOptions(options: WatchOptions): void {
+const departures = new WeakMap<Entry, Entry>();
+
+/** Who leaves a selection is told as he was in it, with the revision at which he left. */
+function departed(previous: Entry, { revision }: Entry): Entry {
+  const known = departures.get(previous);
+  if (known) return known;
+  const object = previous.object as KubeObject;
+  const last = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
+  const entry: Entry = { ...previous, revision, object: last, bytes: Buffer.from(JSON.stringify(last)) };
+  departures.set(previous, entry);
+  return entry;
+}
+
+export function checkWatchOptions(options: WatchOptions): void {
   const { sendInitialEvents, resourceVersionMatch, allowWatchBookmarks } = options;
   if (options.continue) throw watchListForbidden("continue", "continue is forbidden for watch");
   if (sendInitialEvents === undefined) {

@@ -38,7 +38,7 @@ const alwaysOther = new Set(["uid", "resourceVersion", "creationTimestamp", "del
 
 function settled(value: unknown, key = ""): unknown {
   if (Array.isArray(value)) {
-    let items = value.map((item) => settled(item));
+    let items = value.map((item) => (key === "cells" && typeof item === "string" && /^\d+s$/.test(item) ? "<age>" : settled(item)));
     // Upstream runs some checks twice and tells their causes twice, though not in the message.
     if (key === "causes") items = [...new Map(items.map((item) => [JSON.stringify(item), item])).values()];
     // The order of managers that wrote in the same second, and of causes, is nobody's promise.
@@ -48,6 +48,8 @@ function settled(value: unknown, key = ""): unknown {
   if (!isObject(value)) return typeof value === "string" ? text(value) : value;
   return Object.fromEntries(
     Object.entries(value)
+      // What a column is about is prose.
+      .filter(([name]) => name !== "description" || !("priority" in value && "format" in value))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, item]) => [text(name), alwaysOther.has(name) && item !== null && item !== "" && item !== "None" ? `<${name}>` : settled(item, name)]),
   );
@@ -90,6 +92,7 @@ function text(value: string): string {
     .replaceAll(/(patch: )?Invalid value: "(\{\\+"|map\[)(?:[^"\\]|\\.)*"/g, '$1Invalid value: "<patched>"')
     // Go reads fields as they come, a map has no order.
     .replaceAll(/(unknown field \\?"[^"]*"(, )?)+/g, (list) => list.split(", ").sort().join(", "))
+    .replaceAll(/(ResourceVersion in (?:the )?precondition|ResourceVersion in record|ResourceVersion in object meta):? \(?\d+\)?/g, "$1 <version>")
     .replaceAll(/kube-api-access-[a-z0-9]{5}/g, "kube-api-access-<suffix>")
     .replaceAll(/\brun-\d+-\d+\b/g, "NS");
 }

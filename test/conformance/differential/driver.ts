@@ -66,11 +66,11 @@ export class Driver implements Disposable {
   async #play(requests: readonly Request[]): Promise<{ index: number; differences: Difference[] } | undefined> {
     const run = `run-${process.pid}-${this.#runs++}`;
     for (const made of prelude) await this.#both(placed(made, run));
+    const memories: [Memory, Memory] = [{}, {}];
     try {
       for (const [index, request] of requests.entries()) {
-        const [ours, theirs] = await this.#both(placed(request, run));
+        const found = await this.#compare(request, run, memories);
         this.sent++;
-        const found = differences(ours, theirs).filter((difference) => !known.some((exception) => exception.is(request, difference, ours, theirs)));
         if (found.length > 0) return { index, differences: found };
       }
       return undefined;
@@ -81,8 +81,47 @@ export class Driver implements Disposable {
       }
     }
   }
-  async #both(request: Request): Promise<[Answer, Answer]> {
-    return Promise.all([this.#ours.send(request), this.#theirs.send(request)]);
+  async #compare(request: Request, run: string, memories: [Memory, Memory]): Promise<Difference[]> {
+    const deadline = performance.now() + agreementMs;
+    for (;;) {
+      const [ours, theirs] = await this.#both(placed(request, run), memories);
+      const found = differences(ours, theirs).filter((difference) => !known.some((exception) => exception.is(request, difference, ours, theirs)));
+      if (found.length === 0 || !request.eventually || performance.now() > deadline) return found;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  async #both(request: Request, [ours, theirs]: [Memory, Memory] = [{}, {}]): Promise<[Answer, Answer]> {
+    return Promise.all([this.#ours.ask(request, ours), this.#theirs.ask(request, theirs)]);
+  }
+}
+
+const agreementMs = 4_000;
+const watchMs = 6_000;
+
+/** What one server said, for later requests to refer to. */
+interface Memory {
+  first?: string;
+  last?: string;
+  list?: string;
+  continue?: string;
+}
+
+function remembered(request: Request, memory: Memory): Request {
+  const text = JSON.stringify(request);
+  if (!/RV-|CONTINUE/.test(text)) return request;
+  return JSON.parse(text.replaceAll("RV-FIRST", memory.first ?? "1").replaceAll("RV-LAST", memory.last ?? "1").replaceAll("RV-LIST", memory.list ?? "1").replaceAll("CONTINUE", encodeURIComponent(memory.continue ?? "none"))) as Request;
+}
+
+function remember(body: unknown, memory: Memory): void {
+  const { kind, metadata } = (body ?? {}) as { kind?: string; metadata?: { resourceVersion?: string; continue?: string } };
+  const { resourceVersion } = metadata ?? {};
+  if (resourceVersion === undefined) return;
+  if (!/List$|^Table$/.test(kind ?? "")) {
+    memory.last = resourceVersion;
+    memory.first ??= resourceVersion;
+  } else if (metadata!.continue !== undefined || kind !== "Table") {
+    memory.list = resourceVersion;
+    if (metadata!.continue) memory.continue = metadata!.continue;
   }
 }
 
@@ -108,6 +147,11 @@ function* shrunk(body: unknown, depth = 0): Generator<unknown> {
   for (const key of Object.keys(object)) for (const smaller of shrunk(object[key], depth + 1)) yield { ...object, [key]: smaller };
 }
 
+interface WatchEvent {
+  type: string;
+  object?: { metadata?: { name?: string }; rows?: { object?: { metadata?: { name?: string } } }[] };
+}
+
 class Connection {
   readonly #server: Server;
   readonly #agent: Agent;
@@ -119,16 +163,28 @@ class Connection {
   close(): void {
     this.#agent.destroy();
   }
-  send({ method, path, contentType, body }: Request): Promise<Answer> {
+  /** Asks with what this server said before in the places that refer to it. */
+  async ask(request: Request, memory: Memory): Promise<Answer> {
+    const own = remembered(request, memory);
+    if (own.until) return this.#watch(own);
+    const answer = await this.send(own);
+    remember(answer.body, memory);
+    return answer;
+  }
+  /** The events of a watch up to the object that ends it. */
+  async #watch(request: Request): Promise<Answer> {
+    const { path, name, body } = request.until!;
+    await this.send({ method: "POST", path, body });
+    return this.send({ ...request, path: request.path }, (events) => events.some(({ object }) => object?.metadata?.name === name || object?.rows?.some((row) => row.object?.metadata?.name === name)));
+  }
+  send({ method, path, contentType, body, accept }: Request, isEnough?: (events: WatchEvent[]) => boolean): Promise<Answer> {
     const payload = body === undefined ? undefined : JSON.stringify(body);
-    const headers = { accept: "application/json", "user-agent": "differential", ...this.#server.headers, ...(payload !== undefined && { "content-type": contentType ?? "application/json", "content-length": String(Buffer.byteLength(payload)) }) };
+    const headers = { accept: accept ?? "application/json", "user-agent": "differential", ...this.#server.headers, ...(payload !== undefined && { "content-type": contentType ?? "application/json", "content-length": String(Buffer.byteLength(payload)) }) };
     return new Promise((resolve, reject) => {
       const request = httpsRequest(this.#server.url + path, { method, agent: this.#agent, headers, timeout: 30_000 }, (response) => {
         let text = "";
         response.setEncoding("utf8");
-        response.on("data", (chunk: string) => (text += chunk));
-        response.on("error", reject);
-        response.on("end", () => {
+        const finish = () => {
           let parsed: unknown = text;
           try {
             parsed = JSON.parse(text);
@@ -137,10 +193,27 @@ class Connection {
           }
           const warnings = [response.headers["warning"] ?? []].flat().flatMap((header) => [...String(header).matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, words]) => words!));
           resolve({ status: response.statusCode!, body: parsed, warnings });
-        });
+        };
+        if (isEnough && response.statusCode === 200) {
+          const events = (): WatchEvent[] => text.split("\n").slice(0, -1).filter(Boolean).map((line) => JSON.parse(line) as WatchEvent);
+          const end = () => {
+            clearTimeout(timer);
+            text = JSON.stringify(events().filter(({ type }) => type !== "BOOKMARK"));
+            finish();
+            request.destroy();
+          };
+          const timer = setTimeout(end, watchMs);
+          response.on("data", (chunk: string) => (text += chunk) && isEnough(events()) && end());
+          response.on("end", end);
+          response.on("error", () => {});
+          return;
+        }
+        response.on("data", (chunk: string) => (text += chunk));
+        response.on("error", reject);
+        response.on("end", finish);
       });
       // An idle connection may be closed by the server at the moment it is used again.
-      request.on("error", (error: NodeJS.ErrnoException) => (request.reusedSocket && error.code === "ECONNRESET" ? resolve(this.send({ method, path, body, ...(contentType !== undefined && { contentType }) })) : reject(error)));
+      request.on("error", (error: NodeJS.ErrnoException) => (request.reusedSocket && error.code === "ECONNRESET" ? resolve(this.send({ method, path, body, ...(contentType !== undefined && { contentType }), ...(accept !== undefined && { accept }) }, isEnough)) : reject(error)));
       request.on("timeout", () => request.destroy(new Error(`${method} ${path}: no answer in 30 s`)));
       request.end(payload);
     });

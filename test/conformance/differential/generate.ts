@@ -4,12 +4,22 @@ import type { Schema } from "../../../src/api/schema.ts";
 import { seededRandom } from "../../../src/base/random.ts";
 import { templates } from "./objects.ts";
 
-/** One request, the same for both servers. `NS` in a path or a body is the namespace of the run. */
+/**
+ * One request, the same for both servers. In a path or a body `NS` is the namespace of the run; `RV-FIRST`, `RV-LAST` and
+ * `RV-LIST` are the resourceVersions that this server gave to its first and its last answered object and its last list,
+ * and `CONTINUE` the last token of a list that goes on.
+ */
 export interface Request {
   method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   path: string;
   contentType?: string;
   body?: unknown;
+  /** What form of the answer is asked for. Default: JSON as stored. */
+  accept?: string;
+  /** A watch: `until` is created (as `body` of a POST to its path) before it begins, and it ends when that is seen. */
+  until?: { path: string; name: string; body: unknown };
+  /** The real server learns of what it needs for this a moment later: both are asked until they agree, for a while. Changes nothing. */
+  eventually?: boolean;
 }
 export interface Sequence {
   seed: number;
@@ -134,9 +144,12 @@ export function sequence(seed: number, only?: string): Sequence {
     const whole = spoilt(name, 1);
     const part = partOf(whole);
     const type = pick(["json", "merge", "strategic", "apply", "apply", "strategic"]);
+    if (subresource === "/scale" && chance(0.3)) return { method: "PATCH", path: path + query(chance(0.3) ? { force: "true" } : {}), contentType: "application/apply-patch+yaml", body: { apiVersion: "autoscaling/v1", kind: "Scale", metadata: { name, namespace: "NS" }, spec: { replicas: pick([0, 1, 7, -1, "x"]) } } };
+    if (subresource === "/scale" && chance(0.4)) return { method: "PUT", path: path + query(), contentType: "application/json", body: { apiVersion: "autoscaling/v1", kind: "Scale", metadata: { name, namespace: "NS", ...(chance(0.4) && { resourceVersion: pick(["RV-FIRST", "RV-LAST"]) }) }, spec: { replicas: pick([0, 1, 7, -1]) } } };
     if (subresource === "/scale") return { method: "PATCH", path: path + query(), contentType: "application/merge-patch+json", body: { spec: { replicas: pick([0, 1, 7, -1, "x"]) } } };
     if (subresource === "/status") {
       const status = kind.schema.properties?.["status"];
+      if (chance(0.3)) return { method: "PATCH", path: path + query(chance(0.3) ? { force: "true" } : {}), contentType: "application/apply-patch+yaml", body: { apiVersion: template.object.apiVersion, kind: template.object.kind, metadata: { name }, status: valueFor(status, 0) } };
       return { method: "PATCH", path: path + query(), contentType: "application/merge-patch+json", body: { status: valueFor(status, 0) } };
     }
     if (type === "json") return { method: "PATCH", path: path + query(), contentType: "application/json-patch+json", body: Array.from({ length: 1 + Math.floor(random.next() * 2) }, () => operation(whole)) };
@@ -144,6 +157,16 @@ export function sequence(seed: number, only?: string): Sequence {
     if (type === "strategic" && chance(0.3)) return { method: "PATCH", path: path + query(), contentType: "application/strategic-merge-patch+json", body: directive() };
     return { method: "PATCH", path: path + query(), contentType: `application/${type === "merge" ? "merge-patch" : "strategic-merge-patch"}+json`, body: part };
   };
+
+  /** What only pods have. */
+  function ofPod(name: string): Request {
+    const path = `${collection}/${name}`;
+    return pick<() => Request>([
+      () => ({ method: "POST", path: `${path}/eviction${chance(0.3) ? "?dryRun=All" : ""}`, contentType: "application/json", body: { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: chance(0.8) ? name : "other", namespace: "NS" }, ...(chance(0.5) && { deleteOptions: deletion() }) } }),
+      () => ({ method: "POST", path: pick([`${path}/binding`, collection.replace(/pods$/, "bindings")]), contentType: "application/json", body: { apiVersion: "v1", kind: "Binding", metadata: { name, namespace: "NS", ...(chance(0.3) && { annotations: { a: "b" } }) }, target: { kind: pick(["Node", "Node", "Pod"]), apiVersion: "v1", name: pick(["node-1", "node-1", ""]) } } }),
+      () => ({ method: "PATCH", path: `${path}/ephemeralcontainers${query()}`, contentType: "application/strategic-merge-patch+json", body: { spec: { ephemeralContainers: [valueFor(kind.schema.properties!["spec"]!.properties!["ephemeralContainers"]!.items, 0), { name: pick(["debug", "main", "A_B"]), image: "i", ...(chance(0.3) && { targetContainerName: pick(["main", "none"]) }), ...(chance(0.2) && { ports: [{ containerPort: 1 }] }) }].slice(chance(0.7) ? 1 : 0) } } }),
+    ])();
+  }
 
   /** A part of an object: identity, and some of the rest. */
   function partOf(whole: Record<string, Json>): Record<string, Json> {
@@ -197,13 +220,27 @@ export function sequence(seed: number, only?: string): Sequence {
   }
 
   const name = () => pick(names);
+  const scoped = (extra: Record<string, string>) => `?${new URLSearchParams({ ...(template.clusterScoped && { labelSelector: "run=NS" }), ...extra })}`;
+  const form = (): Pick<Request, "accept"> => (chance(0.4) ? { accept: pick(forms) } : {});
+  const revision = (): Record<string, string> => pick(revisions);
+  /** Of a namespaced kind without its neighbours: how many remain is known. */
+  const chunked = (): Request => ({ method: "GET", path: collection + scoped({ limit: pick(["1", "1", "2", "500", "0", "x", "-1"]), ...(template.clusterScoped ? {} : pick<Record<string, string>>([{}, {}, { labelSelector: "app=web" }, { continue: "CONTINUE" }, { continue: "CONTINUE" }, { continue: "nonsense" }, { continue: "CONTINUE", resourceVersion: "RV-LIST" }, revision()])) }), ...(template.clusterScoped ? {} : form()) });
+  const deletion = (): Record<string, Json> => ({ apiVersion: "v1", kind: "DeleteOptions", gracePeriodSeconds: pick([0, 0, -1]), ...(chance(0.4) && { propagationPolicy: pick(["Orphan", "Foreground", "Background", "Sideways"]) }), ...(chance(0.2) && { preconditions: pick([{ uid: "other" }, { resourceVersion: "RV-FIRST" }, { resourceVersion: "RV-LAST" }, {}]) }), ...(chance(0.1) && { dryRun: pick([["All"], ["Some"]]) }) });
+  const watched = (): Request => {
+    const end = object("NS-end");
+    return { method: "GET", path: `${collection}${scoped({ watch: "true", resourceVersion: pick(["RV-FIRST", "RV-FIRST", "RV-LAST"]), timeoutSeconds: "8", ...pick<Record<string, string>>([{}, {}, {}, { labelSelector: "run=NS,app=web" }, { labelSelector: "run=NS,app" }, { fieldSelector: "metadata.name!=NS-b" }]) })}`, ...(chance(0.4) && { accept: pick(forms.slice(1, 3)) }), until: { path: collection, name: "NS-end", body: end } };
+  };
   const steps: [weight: number, make: () => Request][] = [
     [3, () => create(name())],
-    [1, () => ({ method: "GET", path: `${collection}/${name()}` })],
-    [1, () => ({ method: "GET", path: `${collection}?${new URLSearchParams({ labelSelector: `run=NS,${pick(labelSelectors)}`, ...(chance(0.3) && { fieldSelector: pick(fieldSelectors) }) })}` })],
+    [0.8, () => ({ method: "GET", path: `${collection}/${name()}${template.subresources && chance(0.3) ? `/${pick(template.subresources)}` : ""}${chance(0.2) ? scoped({ resourceVersion: pick(["RV-FIRST", "RV-LAST", "x"]) }) : ""}`, ...form() })],
+    [0.6, chunked],
+    [0.4, () => ({ method: "GET", path: collection + scoped(revision()), ...form() })],
+    [0.25, () => ({ method: "DELETE", path: collection + scoped({ ...pick<Record<string, string>>([{}, { labelSelector: "run=NS,!app" }, { labelSelector: "run=NS,app=web" }, { fieldSelector: "metadata.name=NS-b" }, { labelSelector: "a b" }]), ...(template.clusterScoped && { labelSelector: "run=NS" }) }), contentType: "application/json", body: deletion() })],
+    ...(template.resource === "pods" ? ([[1.5, () => ofPod(name())]] as [number, () => Request][]) : []),
+    [1, () => ({ method: "GET", path: `${collection}?${new URLSearchParams({ labelSelector: `run=NS,${pick(labelSelectors)}`, ...(chance(0.3) && { fieldSelector: pick(fieldSelectors) }) })}`, ...form() })],
     [2, () => ({ method: "PUT", path: `${collection}/${chance(0.95) ? names[0] : names[1]}${template.subresources?.includes("status") && chance(0.2) ? "/status" : ""}${query()}`, contentType: "application/json", body: chance(0.3) ? object(name()) : spoilt(names[0]!, 1) })],
     [7, () => patch(name())],
-    [1, () => ({ method: "DELETE", path: `${collection}/${name()}`, contentType: "application/json", body: { apiVersion: "v1", kind: "DeleteOptions", gracePeriodSeconds: pick([0, 0, -1]), ...(chance(0.4) && { propagationPolicy: pick(["Orphan", "Foreground", "Background", "Sideways"]) }), ...(chance(0.1) && { preconditions: { uid: "other" } }) } })],
+    [1, () => ({ method: "DELETE", path: `${collection}/${name()}`, contentType: "application/json", body: deletion() })],
     [0.3, () => ({ method: pick(["PUT", "POST", "DELETE", "PATCH"]), path: pick([collection, `${collection}/${name()}/nothing`, `/${template.base}/nothing`]), contentType: pick(["application/json", "text/plain"]), body: {} })],
   ];
   const weights = steps.reduce((sum, [weight]) => sum + weight, 0);
@@ -212,6 +249,7 @@ export function sequence(seed: number, only?: string): Sequence {
     let dice = random.next() * weights;
     requests.push(steps.find(([weight]) => (dice -= weight) < 0)![1]());
   }
+  if (chance(0.3)) requests.push(watched());
   return { seed, kind: template.resource, requests };
 }
 
@@ -221,5 +259,10 @@ const isContainer = (value: Json): value is Record<string, Json> | Json[] => typ
 const words = ["", "a", "web", "A_B", "-x", "x".repeat(64), "a.b/c", "a/b/c", "10.0.0.1", "http", "TCP", "Always", "None", "ClusterIP", "100m", "two words", "$(A)", "é", "/abs/path", "../up", "a=b", "*", "0", "true"];
 const quantities = ["1", "100m", "1Gi", "1.5", "0", "-1", "1e3", "abc", "", "10Zi", 5, 0.5, "0.0001", "1.0", "1500Mi"];
 const anything: readonly unknown[] = [null, "text", "", 0, 1, -3, 3.7, true, false, [], {}, ["a"], { a: "b" }, [{ name: "x" }], [null]];
+const forms = ["application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "application/json;as=Table;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", "application/json;as=Nonsense;v=v1;g=meta.k8s.io"];
+const revisions: readonly Record<string, string>[] = [
+  { resourceVersion: "RV-LAST" }, { resourceVersion: "RV-LIST", resourceVersionMatch: "Exact" }, { resourceVersion: "RV-LAST", resourceVersionMatch: "Exact" }, { resourceVersion: "RV-FIRST", resourceVersionMatch: "Exact" }, { resourceVersion: "RV-FIRST", resourceVersionMatch: "NotOlderThan" },
+  { resourceVersion: "x" }, { resourceVersion: "-1" }, { resourceVersionMatch: "Exact" }, { resourceVersion: "0", resourceVersionMatch: "Exact" }, { resourceVersion: "1", resourceVersionMatch: "Sometimes" }, { resourceVersion: "RV-FIRST", resourceVersionMatch: "Exact", limit: "1" }, { resourceVersion: "RV-FIRST", limit: "1" },
+];
 const labelSelectors = ["app=web", "app!=web", "app in (web,db)", "app notin (web)", "!app", "app", "app=", "a b", "app in ()", "x>1", "=a", "app==web,tier"];
 const fieldSelectors = ["metadata.name=NS-a", "metadata.namespace=NS", "spec.nodeName=", "status.phase=Pending", "spec.bogus=1", "metadata.name!=NS-a", "metadata.name"];

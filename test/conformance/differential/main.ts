@@ -23,7 +23,7 @@ for (let seed = from; seed < from + Number(values.count); seed++) {
   seen.set(place, (seen.get(place) ?? 0) + 1);
   if (seen.get(place)! > 1 && !values.full) continue;
   process.stdout.write(`\n── seed ${seed}: ${place}\n`);
-  for (const request of found.requests) process.stdout.write(`   ${request.method} ${request.path} ${request.contentType ?? ""}\n      ${JSON.stringify(request.body ?? "").slice(0, 700)}\n`);
+  for (const request of found.requests) process.stdout.write(`   ${request.method} ${request.path} ${request.contentType ?? ""}${request.accept ? ` accept ${request.accept}` : ""}\n      ${JSON.stringify(request.body ?? "").slice(0, 700)}\n`);
   for (const { at, ours, theirs } of found.differences.filter(({ at }, index) => index < 4 || ["message", "reason"].includes(at))) process.stdout.write(`   ${at}\n      ours   ${JSON.stringify(ours)?.slice(0, 600)}\n      theirs ${JSON.stringify(theirs)?.slice(0, 600)}\n`);
 }
 process.stdout.write(`\n${driver.sent} requests in ${values.count} sequences: ${[...seen.values()].reduce((sum, count) => sum + count, 0)} with a difference, in ${seen.size} places\n`);

@@ -125,7 +125,7 @@ function validatePolicy({ metadata, spec }: KubeObject): FieldError[] {
   const composition = compositions().compose(spec.variables, spec.paramKind !== undefined);
   const { compile } = composition;
   const errors = validatePolicySpec(spec, composition);
-  if ((spec.validations ?? []).length === 0 && (spec.auditAnnotations ?? []).length === 0) errors.push(required("spec.validations", "validations or auditAnnotations must contain at least one item"));
+  if ((spec.validations ?? []).length === 0 && (spec.auditAnnotations ?? []).length === 0) errors.push(...["validations", "auditAnnotations"].map((field) => required(`spec.${field}`, "validations or auditAnnotations must contain at least one item")));
   errors.push(
     ...each("spec.validations", spec.validations, (validation: Draft, at) => {
       const { expression, message, messageExpression, reason } = validation;

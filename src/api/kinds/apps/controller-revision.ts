@@ -2,7 +2,7 @@ import { type FieldError, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { controllerOf, type KubeObject } from "../../meta.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
-import { ageOf, integer, name, text } from "../columns.ts";
+import { ageOf, countText, name, text } from "../columns.ts";
 
 const validate = (object: KubeObject): FieldError[] => [...(object.data === undefined || object.data === null ? [required("data", "data is mandatory")] : []), ...notNegative("revision", object.revision)];
 
@@ -18,5 +18,5 @@ function controllerName(object: KubeObject): string {
 export const controllerRevision: Strategy = {
   validate,
   validateUpdate: (object, old) => immutable("data", object.data, old.data),
-  columns: [name, text("Controller", controllerName), integer("Revision", (object) => object.revision), ageOf],
+  columns: [name, text("Controller", controllerName), countText("Revision", (object) => object.revision), ageOf],
 };

@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
-import { ageOf, containers, integer, name, selector, text } from "../columns.ts";
+import { ageOf, containers, countText, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { clearStatus, isZero, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
 
@@ -59,8 +59,8 @@ export const deployment: Strategy = {
   columns: [
     name,
     text("Ready", ({ spec, status }) => `${status?.readyReplicas ?? 0}/${spec?.replicas ?? 0}`),
-    integer("Up-to-date", ({ status }) => status?.updatedReplicas),
-    integer("Available", ({ status }) => status?.availableReplicas),
+    countText("Up-to-date", ({ status }) => status?.updatedReplicas),
+    countText("Available", ({ status }) => status?.availableReplicas),
     ageOf,
     ...containers(),
     selector(),

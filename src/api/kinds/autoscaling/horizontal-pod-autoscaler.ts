@@ -5,7 +5,7 @@ import { parseQuantity } from "../../quantity.ts";
 import { each, notNegative, positive } from "../../validation/checks.ts";
 import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
-import { ageOf, integer, name, text } from "../columns.ts";
+import { ageOf, countText, name, text } from "../columns.ts";
 import { hpaToStored } from "./conversion.ts";
 
 type Draft = any;
@@ -110,8 +110,8 @@ const columns: Column[] = [
   text("Reference", ({ spec }) => `${spec?.scaleTargetRef?.kind ?? ""}/${spec?.scaleTargetRef?.name ?? ""}`),
   text("Targets", targets, "<none>"),
   { name: "MinPods", type: "string", cell: ({ spec }) => (spec?.minReplicas === undefined ? "<unset>" : String(spec.minReplicas)) },
-  integer("MaxPods", ({ spec }) => spec?.maxReplicas),
-  integer("Replicas", ({ status }) => status?.currentReplicas),
+  countText("MaxPods", ({ spec }) => spec?.maxReplicas),
+  countText("Replicas", ({ status }) => status?.currentReplicas),
   ageOf,
 ];
 

@@ -62,7 +62,7 @@ export const cronJob: Strategy = {
     name,
     text("Schedule", ({ spec }) => spec?.schedule),
     text("Timezone", ({ spec }) => spec?.timeZone, "<none>"),
-    text("Suspend", ({ spec }) => (spec?.suspend === undefined ? "" : spec.suspend ? "True" : "False"), "<unset>"),
+    { ...text("Suspend", ({ spec }) => (spec?.suspend === undefined ? "" : spec.suspend ? "True" : "False"), "<unset>"), type: "boolean" },
     integer("Active", ({ status }) => (status?.active ?? []).length),
     since("Last Schedule", ({ status }) => status?.lastScheduleTime, "<none>"),
     ageOf,

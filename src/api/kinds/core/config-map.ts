@@ -3,7 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { semanticEqual } from "../../validation/checks.ts";
 import { configMapKey } from "../../validation/names.ts";
-import { ageOf, integer, name } from "../columns.ts";
+import { ageOf, countText, name } from "../columns.ts";
 
 /** ConfigMaps and Secrets hold at most this much, so that a node's memory and the store's pages stay safe. */
 export const dataBytesMax = 1024 * 1024;
@@ -37,5 +37,5 @@ export const configMap: Strategy = {
     for (const field of ["data", "binaryData"]) if (!semanticEqual(object[field], old[field])) errors.push(forbidden(field, immutableWhenSet));
     return errors;
   },
-  columns: [name, integer("Data", ({ data, binaryData }) => Object.keys(data ?? {}).length + Object.keys(binaryData ?? {}).length), ageOf],
+  columns: [name, countText("Data", ({ data, binaryData }) => Object.keys(data ?? {}).length + Object.keys(binaryData ?? {}).length), ageOf],
 };

@@ -2,9 +2,9 @@ import { age } from "../../duration.ts";
 import { type FieldError, invalid, required, tooLong } from "../../field.ts";
 import type { Column, Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { immutable } from "../../validation/checks.ts";
+import { checked, immutable } from "../../validation/checks.ts";
 import { qualifiedName } from "../../validation/names.ts";
-import { integer, name, text, wide } from "../columns.ts";
+import { countText, name, text, wide } from "../columns.ts";
 
 /** `events.k8s.io/v1` names for fields of a `v1` Event; all others are spelt alike in both. */
 const renamed: readonly (readonly [core: string, events: string])[] = [
@@ -44,7 +44,7 @@ function validate(given: KubeObject): FieldError[] {
   if (strict && !event.eventTime) errors.push(required("eventTime"));
   const controller = strict ? "reportingController" : "reportingComponent";
   if (!event.reportingComponent) errors.push(required(controller));
-  else errors.push(...qualifiedName(event.reportingComponent).map((text) => invalid(controller, event.reportingComponent, text)));
+  errors.push(...checked(controller, event.reportingComponent ?? "", qualifiedName));
   for (const field of ["reportingInstance", "action", "reason"]) {
     if (!event[field]) errors.push(required(field));
     else if (Buffer.byteLength(event[field]) > reasonBytesMax) errors.push(invalid(field, "", `can have at most ${reasonBytesMax} characters`));
@@ -54,15 +54,14 @@ function validate(given: KubeObject): FieldError[] {
   return errors;
 }
 
-const frozen = ["involvedObject", "reason", "message", "type", "source", "eventTime", "action", "related", "reportingComponent", "reportingInstance"];
+const frozen = ["involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type", "eventTime", "action", "related", "reportingComponent", "reportingInstance"];
 
 function validateUpdate(given: KubeObject, before: KubeObject): FieldError[] {
   const event = stored(given);
   const old = stored(before);
-  if (given.apiVersion !== "events.k8s.io/v1" && !event.eventTime) return [];
+  if (given.apiVersion !== "events.k8s.io/v1") return [];
   // Only the series may go on.
-  const names = new Map(given.apiVersion === "events.k8s.io/v1" ? renamed : []);
-  return frozen.flatMap((field) => immutable(names.get(field) ?? field, event[field], old[field]));
+  return frozen.flatMap((field) => immutable(field === "reportingComponent" ? "reportingController" : field, event[field], old[field]));
 }
 
 function target({ involvedObject }: KubeObject): string {
@@ -94,7 +93,7 @@ export const event: Strategy = {
     wide(text("Source", source)),
     text("Message", ({ message }) => (message ?? "").trim()),
     wide(text("First Seen", (object, nowMs) => age(firstSeen(object), nowMs))),
-    wide(integer("Count", ({ series, count }) => series?.count || count || 1)),
+    wide(countText("Count", ({ series, count }) => series?.count || count || 1)),
     wide(name),
   ].map(over),
   selectableFields(object) {

@@ -48,7 +48,11 @@ const info = (field: string) => ({ status }: KubeObject): string | undefined => 
 export const node: Strategy = {
   hasStatus: true,
   defaults(object) {
-    object.spec ??= {};
+    const spec = (object.spec ??= {});
+    // The first of the list by its old name, which counts when the two differ.
+    const [first] = spec.podCIDRs ?? [];
+    if (spec.podCIDR && spec.podCIDR !== first) spec.podCIDRs = [spec.podCIDR];
+    else if (first && !spec.podCIDR) spec.podCIDR = first;
     if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
   },
   bringsStatus: true,

@@ -1,5 +1,5 @@
 import type { Strategy } from "../../kind.ts";
-import { ageOf, containers, labelsText, name, text } from "../columns.ts";
+import { containers, labelsText, name, text } from "../columns.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
 import { validatePodTemplate } from "./pod/spec.ts";
 
@@ -7,5 +7,5 @@ import { validatePodTemplate } from "./pod/spec.ts";
 export const podTemplate: Strategy = {
   defaults: (object) => defaultPodTemplate((object.template ??= {})),
   validate: (object) => validatePodTemplate("template", object.template),
-  columns: [name, ...containers((object) => object.template?.spec).map((column) => ({ ...column, priority: 0 as const })), text("Pod Labels", (object) => labelsText(object.template?.metadata?.labels)), ageOf],
+  columns: [name, ...containers((object) => object.template?.spec).map((column) => ({ ...column, priority: 0 as const })), text("Pod Labels", (object) => labelsText(object.template?.metadata?.labels))],
 };

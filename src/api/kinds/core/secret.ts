@@ -3,7 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { immutable, semanticEqual } from "../../validation/checks.ts";
 import { configMapKey } from "../../validation/names.ts";
-import { ageOf, integer, name, text } from "../columns.ts";
+import { ageOf, countText, name, text } from "../columns.ts";
 import { dataBytesMax, decodedBytes, immutableWhenSet } from "./config-map.ts";
 
 function validate(object: KubeObject): FieldError[] {
@@ -74,6 +74,6 @@ export const secret: Strategy = {
     }
     return errors;
   },
-  columns: [name, text("Type", ({ type }) => type), integer("Data", ({ data }) => Object.keys(data ?? {}).length), ageOf],
+  columns: [name, text("Type", ({ type }) => type), countText("Data", ({ data }) => Object.keys(data ?? {}).length), ageOf],
   selectableFields: ({ type }) => ({ type: type ?? "" }),
 };

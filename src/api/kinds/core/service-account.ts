@@ -1,6 +1,6 @@
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { ageOf, integer, name } from "../columns.ts";
+import { ageOf, name } from "../columns.ts";
 
 /** Of the secrets only the names are kept. */
 function namesOnly(object: KubeObject): void {
@@ -10,5 +10,5 @@ function namesOnly(object: KubeObject): void {
 export const serviceAccount: Strategy = {
   prepareForCreate: namesOnly,
   prepareForUpdate: namesOnly,
-  columns: [name, integer("Secrets", ({ secrets }) => (secrets ?? []).length), ageOf],
+  columns: [name, ageOf],
 };

@@ -1,5 +1,5 @@
 import type { Strategy } from "../../kind.ts";
-import { ageOf, integer, name, text } from "../columns.ts";
+import { ageOf, countText, name, text } from "../columns.ts";
 
 /** Acted on by apiserver/fairness. Source: k8s.io/kubernetes/pkg/apis/flowcontrol/v1/defaults.go. */
 export const flowSchema: Strategy = {
@@ -13,7 +13,7 @@ export const flowSchema: Strategy = {
   columns: [
     name,
     text("PriorityLevel", ({ spec }) => spec?.priorityLevelConfiguration?.name),
-    integer("MatchingPrecedence", ({ spec }) => spec?.matchingPrecedence),
+    countText("MatchingPrecedence", ({ spec }) => spec?.matchingPrecedence),
     text("DistinguisherMethod", ({ spec }) => spec?.distinguisherMethod?.type, "<none>"),
     ageOf,
     text("MissingPL", ({ status }) => (status?.conditions ?? []).find((condition: { type: string }) => condition.type === "Dangling")?.status, "?"),

@@ -20,6 +20,7 @@ function validate({ spec }: KubeObject): FieldError[] {
 /** Source: k8s.io/kubernetes/pkg/apis/policy/validation/validation.go. */
 export const podDisruptionBudget: Strategy = {
   conditionalUpdate: true,
+  validatesBeforeMetadata: true,
   hasStatus: true,
   defaults(object) {
     object.spec ??= {};

@@ -2,7 +2,7 @@ import { duplicate, type FieldError, forbidden, invalid } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { each, immutable, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
-import { ageOf, flag, integer, name, text } from "../columns.ts";
+import { ageOf, createdAt, flag, integer, name, text } from "../columns.ts";
 
 function validateDriver({ spec }: KubeObject): FieldError[] {
   const audiences = new Set<string>();
@@ -58,7 +58,7 @@ export const volumeAttachment: Strategy = {
   validateUpdate: (object, old) => immutable("spec", object.spec, old.spec),
   columns: [
     name,
-    text("Attacher", ({ spec }) => spec?.attacher),
+    { ...text("Attacher", ({ spec }) => spec?.attacher), format: "name" },
     text("PV", ({ spec }) => spec?.source?.persistentVolumeName),
     text("Node", ({ spec }) => spec?.nodeName),
     flag("Attached", ({ status }) => status?.attached),
@@ -68,7 +68,7 @@ export const volumeAttachment: Strategy = {
 
 export const csiStorageCapacity: Strategy = {
   conditionalUpdate: true,
-  columns: [name, text("StorageClassName", ({ storageClassName }) => storageClassName), text("Capacity", ({ capacity }) => String(capacity ?? ""), "<unset>")],
+  columns: [name, createdAt],
 };
 
 export const volumeAttributesClass: Strategy = {

@@ -1,7 +1,7 @@
 import { duplicate, type FieldError, forbidden } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { checked, each, immutable, oneOf, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { checked, each, immutable, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
 import { validateLabels } from "../../validation/metadata.ts";
 import { qualifiedName } from "../../validation/names.ts";
 import { required } from "../../field.ts";
@@ -11,8 +11,8 @@ const isDefault = ({ metadata }: KubeObject): boolean => ["storageclass.kubernet
 
 const validate = (object: KubeObject): FieldError[] => [
   ...(object.provisioner ? checked("provisioner", object.provisioner.toLowerCase(), qualifiedName) : [required("provisioner")]),
-  ...oneOfOptional("reclaimPolicy", object.reclaimPolicy, ["Delete", "Retain"]),
-  ...oneOf("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
+  ...oneOfOptional("reclaimPolicy", object.reclaimPolicy || undefined, ["Delete", "Retain"]),
+  ...oneOfOptional("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
   ...each<any>("allowedTopologies", object.allowedTopologies, (term, at, index) => {
     const keys = new Set<string>();
     const errors = each<any>(`${at}.matchLabelExpressions`, term.matchLabelExpressions, ({ key = "", values }, requirement) => {
@@ -27,8 +27,9 @@ const validate = (object: KubeObject): FieldError[] => [
       keys.add(key);
       return found;
     });
-    const isTaken = object.allowedTopologies.slice(0, index).some((other: any) => semanticEqual(byKey(other), byKey(term)));
-    return isTaken ? [...errors, duplicate(`${at}.matchLabelExpressions`, "")] : errors;
+    // Upstream compares with as many empty ones as there are terms.
+    const others: any[] = [...object.allowedTopologies.map(() => ({})), ...object.allowedTopologies.slice(0, index)];
+    return [...errors, ...others.filter((other) => semanticEqual(byKey(other), byKey(term))).map(() => duplicate(`${at}.matchLabelExpressions`, ""))];
   }),
 ];
 const byKey = (term: any): Record<string, string[]> => Object.fromEntries((term.matchLabelExpressions ?? []).map(({ key, values }: any) => [key, [...new Set<string>(values ?? [])].sort()]));
@@ -49,7 +50,7 @@ export const storageClass: Strategy = {
     text("Provisioner", ({ provisioner }) => provisioner),
     text("ReclaimPolicy", ({ reclaimPolicy }) => reclaimPolicy, "Delete"),
     text("VolumeBindingMode", ({ volumeBindingMode }) => volumeBindingMode, "<unset>"),
-    flag("AllowVolumeExpansion", ({ allowVolumeExpansion }) => allowVolumeExpansion),
+    { ...flag("AllowVolumeExpansion", ({ allowVolumeExpansion }) => allowVolumeExpansion), type: "string" },
     ageOf,
   ],
 };

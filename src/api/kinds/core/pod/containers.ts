@@ -31,9 +31,21 @@ export function validateContainers(path: string, containers: Draft[] | undefined
     found.push(...validateLifecycleAndProbes(at, container, context));
     if (container.restartPolicy !== undefined && !["Always", "Never", "OnFailure"].includes(container.restartPolicy)) found.push(notSupported(`${at}.restartPolicy`, container.restartPolicy, ["Always", "Never", "OnFailure"]));
     else if (container.restartPolicy !== undefined) found.push(forbidden(`${at}.restartPolicy`, "may not be set for non-init containers"));
+    found.push(...validateRestartRules(at, container));
     return found;
   });
   return [...errors, ...hostPortConflicts(path, containers!)];
+}
+
+function validateRestartRules(path: string, { restartPolicy, restartPolicyRules }: Draft): FieldError[] {
+  if ((restartPolicyRules ?? []).length === 0) return [];
+  return [
+    ...(restartPolicy === undefined ? [required(`${path}.restartPolicy`, "must specify restartPolicy when restart rules are used")] : []),
+    ...each(`${path}.restartPolicyRules`, restartPolicyRules, ({ action, exitCodes }, at) => [
+      ...(action === "Restart" ? [] : [notSupported(`${at}.action`, action ?? "", ["Restart"])]),
+      ...(!exitCodes ? [required(`${at}.exitCodes`, "must be specified")] : ["In", "NotIn"].includes(exitCodes.operator) ? [] : [notSupported(`${at}.exitCodes.operator`, exitCodes.operator ?? "", ["In", "NotIn"])]),
+    ]),
+  ];
 }
 
 export function validateInitContainers(path: string, containers: Draft[] | undefined, regular: Draft[] | undefined, context: ContainerContext): FieldError[] {

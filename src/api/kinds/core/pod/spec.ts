@@ -53,6 +53,11 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   );
   for (const field of ["priorityClassName", "runtimeClassName"]) if (spec[field]) errors.push(...nameIsDnsSubdomain(spec[field], false).map((text) => invalid(`${path}.${field}`, spec[field], text)));
   errors.push(...oneOfOptional(`${path}.preemptionPolicy`, spec.preemptionPolicy, ["PreemptLowerPriority", "Never"]));
+  if (spec.hostUsers === false) {
+    const refused = "when `hostUsers` is false";
+    errors.push(...["hostNetwork", "hostPID", "hostIPC"].filter((field) => spec[field]).map((field) => forbidden(`${path}.${field.replace("hostP", "HostP").replace("hostI", "HostI")}`, refused)));
+    for (const list of ["initContainers", "containers", "ephemeralContainers"]) errors.push(...each(`${path}.${list}`, spec[list], (container, at) => ((container.volumeDevices ?? []).length > 0 ? [forbidden(`${at}.volumeDevices`, refused)] : [])));
+  }
   if (spec.overhead) errors.push(...validateResources(`${path}.overhead`, { limits: spec.overhead }));
   return [...errors, ...validateOs(`${path}.os`, spec.os)];
 }

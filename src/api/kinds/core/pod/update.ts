@@ -90,7 +90,7 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
   const status = (pod.status ?? {}) as Draft;
   const oldStatus = (old.status ?? {}) as Draft;
   const errors: FieldError[] = [];
-  errors.push(...each("metadata.conditions", status.conditions, (condition, at) => (ownConditions.has(condition.type) ? [] : qualifiedName(condition.type ?? "").map((text) => invalid(`${at}.Type`, condition.type, text)))));
+  errors.push(...each("status.conditions", status.conditions, (condition, at) => (ownConditions.has(condition.type) ? [] : qualifiedName(condition.type ?? "").map((text) => invalid(`${at}.Type`, condition.type, text)))));
   if ((pod.spec?.nodeName ?? "") !== (old.spec?.nodeName ?? "")) errors.push(forbidden("status.nodeName", "may not be changed directly"));
   const nominated = status.nominatedNodeName;
   if (nominated && nominated !== oldStatus.nominatedNodeName) errors.push(...nameIsDnsSubdomain(nominated, false).map((text) => invalid("status.nominatedNodeName", nominated, text)));

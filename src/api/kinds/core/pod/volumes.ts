@@ -1,7 +1,7 @@
 import { duplicate, type FieldError, forbidden, invalid, notSupported, required } from "../../../field.ts";
 import { parseQuantity } from "../../../quantity.ts";
 import { checked, each } from "../../../validation/checks.ts";
-import { configMapKey, dns1123Label } from "../../../validation/names.ts";
+import { configMapKey, dns1123Label, rangeError } from "../../../validation/names.ts";
 import { validateClaimSpec } from "../claim-spec.ts";
 import { validateFieldRef, validateResourceFieldRef } from "./downward.ts";
 
@@ -87,6 +87,14 @@ const needs =
 
 const hostPathTypes = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 
+/** Names of the three sorts that iSCSI knows. */
+const targetForms: Readonly<Record<string, RegExp>> = { iqn: /iqn\.\d{4}-\d{2}\.([A-Za-z0-9.-]+)(:[^,;*&$|\s]+)$/, eui: /^eui.[A-Za-z0-9]{16}$/, naa: /^naa.[A-Za-z0-9]{32}$/ };
+function qualifiedTarget(path: string, name: string): FieldError[] {
+  const form = targetForms[name.slice(0, 3)];
+  if (!form) return [invalid(path, name, "must be valid format starting with iqn, eui, or naa")];
+  return form.test(name) ? [] : [invalid(path, name, "must be valid format")];
+}
+
 /** Sources that PersistentVolumes can have too. */
 export const persistentSourceChecks: Record<string, SourceCheck> = {
   hostPath: (path, source) => {
@@ -97,7 +105,13 @@ export const persistentSourceChecks: Record<string, SourceCheck> = {
   nfs: (path, source) => [...needs("server", "path")(path, source), ...(source.path && !source.path.startsWith("/") ? [invalid(`${path}.path`, source.path, "must be an absolute path")] : [])],
   local: (path, source) => (!source.path ? [required(`${path}.path`)] : backsteps(source.path) ? [invalid(`${path}.path`, source.path, "must not contain '..'")] : []),
   csi: needs("driver"),
-  iscsi: needs("targetPortal", "iqn"),
+  iscsi: (path, source) => [
+    ...needs("targetPortal", "iqn")(path, source),
+    ...(source.iqn ? qualifiedTarget(`${path}.iqn`, source.iqn) : []),
+    ...(source.lun < 0 || source.lun > 255 ? [invalid(`${path}.lun`, source.lun, rangeError(0, 255))] : []),
+    ...((source.chapAuthDiscovery || source.chapAuthSession) && !source.secretRef ? [required(`${path}.secretRef`)] : []),
+    ...(source.initiatorName === undefined ? [] : qualifiedTarget(`${path}.initiatorname`, source.initiatorName)),
+  ],
   cephfs: needs("monitors"),
   rbd: needs("monitors", "image"),
   glusterfs: needs("endpoints", "path"),
