@@ -163,7 +163,8 @@ class HttpApiServer implements ApiServer {
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeign(this.#options.aggregator!, foreign, user, request, response);
       if (!resource) return servePath(this.#paths, exchange);
-      if (!resource.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+      // As Go clients complete what upstream says of an unknown path.
+      if (!resource.kind) throw new StatusError(404, "NotFound", `the server could not find the requested resource (${request.method!.toLowerCase()} ${resource.resource}${resource.group && `.${resource.group}`}${resource.name === undefined ? "" : ` ${resource.name}`})`, {});
       const target = resource as ResourceInfo & { kind: Kind };
       if (resource.group === "" && resource.resource === "pods") {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });

@@ -78,7 +78,6 @@ export const service: Strategy = {
     else if (spec.externalIPs?.length > 0 && !(old?.spec.externalIPs?.length > 0)) warnings.push("spec.externalIPs is not served by Wherry: no listener is opened on these addresses; use type LoadBalancer or NodePort");
     if (spec.loadBalancerSourceRanges?.length > 0 && !(old?.spec.loadBalancerSourceRanges?.length > 0)) warnings.push("spec.loadBalancerSourceRanges is not enforced by Wherry: load balancers are reached from this machine only");
     if (spec.externalName && spec.type !== "ExternalName" && !old?.spec.externalName) warnings.push(`spec.externalName is ignored when spec.type is not "ExternalName"`);
-    if (spec.type === "ExternalName" && spec.selector && !old?.spec.selector && Object.keys(spec.selector).length > 0) warnings.push(`spec.selector is ignored when spec.type is "ExternalName"`);
     return warnings;
   },
   columns: [
