@@ -114,7 +114,9 @@ export async function runApi(): Promise<void> {
     const volumesDir = join(dataDir, "volumes");
     mkdirSync(volumesDir, { recursive: true });
     chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
-    const controllers = startControllers({ client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
+    const { VolumeFolders } = await import("./node/volumes/folders.ts");
+    const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
+    const controllers = startControllers({ storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
     await controllers.start();
     await bootstrapRbac(client);
     await Promise.all([aggregator.start(), bootstrapFairness(client)]);

@@ -25,7 +25,7 @@ export type Action =
   /** Runs `actions` only if the server still has this very object, and it is not being deleted. */
   | { do: "ifPresent"; resource: GroupVersionResource; object: Existing; actions: Action[] }
   /** Anything that is no object, such as a folder to remove. */
-  | { do: "call"; run: () => Promise<void> };
+  | { do: "call"; run: () => Promise<void>; after?: () => Action[]; orElse?: (error: Error) => Action[] };
 
 /** The actions that are one write. */
 export type Write = Exclude<Extract<Action, { resource: GroupVersionResource }>, { do: "ifPresent" }>;

@@ -1,9 +1,10 @@
 import type { Client } from "../api/client.ts";
 import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import { resources, systemNamespace } from "../api/resources.ts";
+import { snapshotDefinitions } from "../api/snapshot/definition.ts";
 import { vpaDefinitions } from "../api/vpa/definition.ts";
 import { StatusError } from "../api/status.ts";
-import { provisionerName } from "./volume/claim.ts";
+import { driverName } from "./volume/names.ts";
 
 const namespace = (name: string) => ({ resource: resources.namespaces, object: { apiVersion: "v1", kind: "Namespace", metadata: { name } } });
 const priorityClass = (name: string, value: number, description: string) => ({
@@ -22,12 +23,14 @@ const objects: { resource: GroupVersionResource; object: object }[] = [
       apiVersion: "storage.k8s.io/v1",
       kind: "StorageClass",
       metadata: { name: "standard", annotations: { "storageclass.kubernetes.io/is-default-class": "true" } },
-      provisioner: provisionerName,
+      provisioner: driverName,
       reclaimPolicy: "Delete",
       volumeBindingMode: "WaitForFirstConsumer",
+      allowVolumeExpansion: true,
     },
   },
   ...vpaDefinitions,
+  ...snapshotDefinitions,
 ];
 
 export async function bootstrap(client: Client): Promise<void> {

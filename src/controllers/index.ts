@@ -1,5 +1,3 @@
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { Client } from "../api/client.ts";
 import { Informers } from "../api/informer.ts";
 import type { GroupVersionResource } from "../api/meta.ts";
@@ -38,6 +36,9 @@ import { endpointSliceController } from "./service/endpointslice.ts";
 import { statefulSetController } from "./statefulset/plan.ts";
 import { unservedControllers } from "./unserved.ts";
 import { claimController } from "./volume/claim.ts";
+import { ephemeralVolumeController } from "./volume/ephemeral.ts";
+import { Snapshots } from "./volume/snapshot/serving.ts";
+import { plainStorage, type VolumeStorage } from "./volume/storage.ts";
 import { VerticalAutoscaling } from "./vpa/vertical.ts";
 import { claimProtectionController, volumeController } from "./volume/volume.ts";
 
@@ -52,6 +53,8 @@ export interface ControllersOptions {
   volumesDir: string;
   /** Removes the folder of a volume that is reclaimed. Default: with all that is in it, from the disk. */
   removeVolume?: (name: string) => Promise<void>;
+  /** Who makes, copies and removes the folders of volumes; without it nothing is copied, so that there are no snapshots. */
+  storage?: VolumeStorage;
   /** PEM, for the ConfigMap `kube-root-ca.crt` of every namespace. */
   rootCa: string;
   /** Signs for the signers of `kubernetes.io`; without it, nobody does. */
@@ -61,6 +64,8 @@ export interface ControllersOptions {
   /** Names of controllers that do not run. For test environments: without "scheduler" pods stay where they are put. */
   withoutControllers?: readonly string[];
 }
+
+const storageOf = (options: ControllersOptions): VolumeStorage => options.storage ?? plainStorage(options.volumesDir, options.removeVolume);
 
 /** To add a controller: write one file, add one line. */
 function listControllers(options: ControllersOptions): Controller[] {
@@ -81,9 +86,10 @@ function listControllers(options: ControllersOptions): Controller[] {
     serviceAccountController,
     rootCaController(options.rootCa),
     namespaceController(() => contentsOf(options.registry)),
-    claimController(options.volumesDir),
-    volumeController(options.removeVolume ?? ((name) => rm(join(options.volumesDir, name), { recursive: true, force: true }))),
+    claimController(storageOf(options)),
+    volumeController((name) => storageOf(options).removeVolume(name)),
     claimProtectionController,
+    ephemeralVolumeController,
     nodeController(options.clock.now()),
     podGarbageController,
     quotaController(() => contentsOf(options.registry)),
@@ -105,7 +111,9 @@ export function startControllers(options: ControllersOptions): Controllers {
   const { client, registry, clock, random } = options;
   const log = options.log.child("controllers");
   const informers = new Informers({ client, clock, random, log });
-  const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map((definition) => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" }));
+  const run = (definition: Controller): Runner => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" });
+  const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map(run);
+  const snapshots = new Snapshots({ client, informers, storage: storageOf(options), log, run });
   const kindOf = (apiVersion: string, name: string) => {
     const [group, version] = apiVersion.includes("/") ? (apiVersion.split("/") as [string, string]) : ["", apiVersion];
     const kind = registry.byKind(group, version, name);
@@ -131,6 +139,7 @@ export function startControllers(options: ControllersOptions): Controllers {
       if (start) informers.for(resource).start();
     }
     vertical.served(served.has("autoscaling.k8s.io/v1/verticalpodautoscalers"));
+    if (start) snapshots.served((kind) => served.has(kind));
   };
   let unsubscribe = () => {};
 
@@ -149,7 +158,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     async stop(deadline) {
       unsubscribe();
       const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
-      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop()]).then(() => informers.stop());
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop(), snapshots.stop()]).then(() => informers.stop());
       await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),

@@ -268,7 +268,13 @@ export class Runner {
       case "event":
         return this.#recorder.event(action.about, action.type, action.reason, action.message);
       case "call":
-        return action.run();
+        try {
+          await action.run();
+        } catch (error) {
+          if (action.orElse) await this.#run(key, action.orElse(error as Error));
+          throw error;
+        }
+        return action.after && this.#run(key, action.after());
       case "batch":
         return this.#batch(key, action);
       case "ifAbsent": {

@@ -27,7 +27,7 @@ import { isRunning } from "./pod/record.ts";
 import { PodWorker } from "./pod/worker.ts";
 import { NodeRegistration } from "./registration.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
-import { StreamServer } from "./streams/server.ts";
+import { type ClaimKey, StreamServer } from "./streams/server.ts";
 import { UidAllocator } from "./uids.ts";
 import { machineUsage } from "./usage.ts";
 import { removeTree } from "./volumes/remove.ts";
@@ -111,7 +111,7 @@ class NodeAgent implements Agent {
       event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
     this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
-    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage(), pause: () => this.#pauseForCopy(), starting: (work) => this.#pause.starting(work) }, log);
+    this.#streams = new StreamServer(socketPath(dataDir, "agent.sock"), { find: (pod, container) => this.#find(pod, container), usage: () => this.#usage(), pause: (claim) => this.#pauseForCopy(claim), starting: (work) => this.#pause.starting(work) }, log);
   }
 
   async start(): Promise<void> {
@@ -211,9 +211,10 @@ class NodeAgent implements Agent {
     return { pod: worker !== undefined, runner: worker?.runners.get(container) };
   }
 
-  /** Stops the programs of all pods with volumes that a backup holds. */
-  #pauseForCopy(): Promise<Held> {
-    const keepsFiles = ({ pod }: PodWorker) => existsSync(join(this.#options.dataDir, "pods", pod.metadata.uid, "volumes")) || pod.spec!.volumes?.some((volume) => volume.persistentVolumeClaim ?? volume.ephemeral);
+  /** Stops the programs of all pods with volumes that a backup holds, or of those that use one claim. */
+  #pauseForCopy(claim?: ClaimKey): Promise<Held> {
+    const keepsFiles = (worker: PodWorker) => (claim ? worker.pod.metadata.namespace === claim.namespace && worker.references.persistentvolumeclaims.has(claim.name) : keepsAny(worker));
+    const keepsAny = ({ pod }: PodWorker) => existsSync(join(this.#options.dataDir, "pods", pod.metadata.uid, "volumes")) || pod.spec!.volumes?.some((volume) => volume.persistentVolumeClaim ?? volume.ephemeral);
     const inits = () => [...this.#workers.values()].filter(keepsFiles).flatMap(({ runners }) => [...runners.values()].flatMap(({ process, record }) => (process && isRunning(record) ? [process.pid] : [])));
     return this.#pause.begin(inits, limits.pauseMaxMs);
   }

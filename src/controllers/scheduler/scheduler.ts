@@ -6,6 +6,7 @@ import type { Cache } from "../cache.ts";
 import { byName } from "../claim.ts";
 import { isFinished, isTerminating } from "../pods.ts";
 import type { Controller } from "../runner.ts";
+import { ephemeralClaimName, notOwned } from "../volume/ephemeral.ts";
 import { type Candidate, nodeSelectorMatches, type Refusal, refusalOf } from "./filters.ts";
 import { evictVictims, type Preemption, preemptionFor, priorityOf } from "./preemption.ts";
 import { add, podRequests } from "./resources.ts";
@@ -80,7 +81,7 @@ function place(pod: Pod, candidates: readonly MutableCandidate[], cache: Cache):
   const storage = claimsOf(pod, cache);
   if ("error" in storage) return { refused: refusalText(total, [storage.error], false) };
   const refusals = new Map<MutableCandidate, Refusal>();
-  const refuse = (one: Pod, candidate: Candidate): Refusal | undefined => refusalOf(one, candidate) ?? volumeRefusal(storage.volumes, candidate.node);
+  const refuse = (one: Pod, candidate: Candidate): Refusal | undefined => refusalOf(one, candidate) ?? sharingRefusal(one, storage.exclusive, candidate) ?? volumeRefusal(storage.volumes, candidate.node);
   for (const candidate of candidates) {
     const refusal = refuse(pod, candidate);
     if (refusal) {
@@ -112,14 +113,18 @@ export function refusalText(total: number, reasons: readonly string[], counted: 
 
 export const selectedNodeAnnotation = "volume.kubernetes.io/selected-node";
 
-function claimsOf(pod: Pod, cache: Cache): { error: string } | { unbound: PersistentVolumeClaim[]; volumes: PersistentVolume[] } {
+function claimsOf(pod: Pod, cache: Cache): { error: string } | { unbound: PersistentVolumeClaim[]; volumes: PersistentVolume[]; exclusive: ReadonlySet<string> } {
+  const exclusive = new Set<string>();
   const unbound: PersistentVolumeClaim[] = [];
   const volumes: PersistentVolume[] = [];
   for (const volume of pod.spec?.volumes ?? []) {
-    const name = volume.persistentVolumeClaim?.claimName ?? (volume.ephemeral ? `${pod.metadata.name}-${volume.name}` : undefined);
+    const name = volume.persistentVolumeClaim?.claimName ?? (volume.ephemeral ? ephemeralClaimName(pod, volume) : undefined);
     if (name === undefined) continue;
     const claim = cache.get<PersistentVolumeClaim>(resources.persistentVolumeClaims, `${pod.metadata.namespace}/${name}`);
-    if (!claim) return { error: `persistentvolumeclaim "${name}" not found` };
+    if (!claim) return { error: volume.ephemeral ? `waiting for ephemeral volume controller to create the persistentvolumeclaim "${name}"` : `persistentvolumeclaim "${name}" not found` };
+    const foreign = volume.ephemeral && notOwned(pod, claim);
+    if (foreign) return { error: foreign };
+    if (claim.spec?.accessModes?.includes("ReadWriteOncePod")) exclusive.add(name);
     if (claim.metadata.deletionTimestamp) return { error: `persistentvolumeclaim "${name}" is being deleted` };
     if (claim.spec?.volumeName && claim.status?.phase === "Bound") {
       const bound = cache.get<PersistentVolume>(resources.persistentVolumes, claim.spec.volumeName);
@@ -131,7 +136,14 @@ function claimsOf(pod: Pod, cache: Cache): { error: string } | { unbound: Persis
     if (storageClass?.volumeBindingMode !== "WaitForFirstConsumer") return { error: "pod has unbound immediate PersistentVolumeClaims" };
     unbound.push(claim);
   }
-  return { unbound, volumes };
+  return { unbound, volumes, exclusive };
+}
+
+/** ReadWriteOncePod: one pod at a time. Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/volumerestrictions. */
+function sharingRefusal(pod: Pod, exclusive: ReadonlySet<string>, { pods }: Candidate): Refusal | undefined {
+  if (exclusive.size === 0) return undefined;
+  const uses = (other: Pod): boolean => other.metadata.namespace === pod.metadata.namespace && (other.spec?.volumes ?? []).some(({ persistentVolumeClaim }) => persistentVolumeClaim && exclusive.has(persistentVolumeClaim.claimName));
+  return pods.some(uses) ? { reasons: ["node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"], resolvable: true } : undefined;
 }
 
 function volumeRefusal(volumes: readonly PersistentVolume[], node: Node): { reasons: string[]; resolvable: boolean } | undefined {

@@ -3,20 +3,22 @@ import { test } from "node:test";
 import { resources } from "../../api/resources.ts";
 import type { PersistentVolume, PersistentVolumeClaim } from "../../api/types.ts";
 import { SnapshotCache } from "../cache.ts";
-import { planClaim, provisionerName } from "./claim.ts";
+import { planClaim } from "./claim.ts";
+import { driverName } from "./names.ts";
+import { plainStorage } from "./storage.ts";
 import { planVolume } from "./volume.ts";
 
 const claim = (spec: object = {}, annotations: object = {}, more: object = {}): PersistentVolumeClaim =>
   ({ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "data", namespace: "default", uid: "c1", annotations }, spec: { accessModes: ["ReadWriteOnce"], storageClassName: "manual", resources: { requests: { storage: "2Gi" } }, ...spec }, status: { phase: "Pending" }, ...more }) as unknown as PersistentVolumeClaim;
 const volume = (name: string, spec: object = {}, more: object = {}): PersistentVolume =>
   ({ apiVersion: "v1", kind: "PersistentVolume", metadata: { name, uid: name, labels: { tier: name }, annotations: {}, finalizers: ["kubernetes.io/pv-protection"] }, spec: { capacity: { storage: "5Gi" }, accessModes: ["ReadWriteOnce"], storageClassName: "manual", persistentVolumeReclaimPolicy: "Delete", ...spec }, status: { phase: "Available" }, ...more }) as unknown as PersistentVolume;
-const storageClass = (name: string, more: object = {}) => ({ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name, annotations: {} }, provisioner: provisionerName, reclaimPolicy: "Delete", volumeBindingMode: "Immediate", ...more }) as never;
+const storageClass = (name: string, more: object = {}) => ({ apiVersion: "storage.k8s.io/v1", kind: "StorageClass", metadata: { name, annotations: {} }, provisioner: driverName, reclaimPolicy: "Delete", volumeBindingMode: "Immediate", ...more }) as never;
 const owner = (uid?: string, name = "data") => ({ claimRef: { namespace: "default", name, ...(uid && { uid }) } });
 
 /** One word or two for each action. */
 function told(subject: PersistentVolumeClaim, volumes: PersistentVolume[] = [], classes: never[] = []): string[] {
   const cache = new SnapshotCache([[resources.persistentVolumes, volumes], [resources.storageClasses, classes]]);
-  return planClaim(subject, cache, "/volumes").actions.map((action) => {
+  return planClaim(subject, cache, plainStorage("/volumes")).actions.map((action) => {
     if (action.do === "event") return action.reason;
     if (action.do === "status") return `status ${(action.object as PersistentVolumeClaim).status!.phase}`;
     if (action.do === "create") return `create ${action.object.metadata.name}`;
@@ -53,7 +55,7 @@ test("what a claim does next", () => {
 test("what becomes of a volume", async () => {
   const removed: string[] = [];
   const plan = (subject: PersistentVolume, claims: PersistentVolumeClaim[] = []) => planVolume(subject, new SnapshotCache([[resources.persistentVolumeClaims, claims]]), async (name) => void removed.push(name)).actions;
-  const provisioned = { metadata: { name: "pv", uid: "pv", annotations: { "pv.kubernetes.io/provisioned-by": provisionerName }, finalizers: ["kubernetes.io/pv-protection"] } };
+  const provisioned = { metadata: { name: "pv", uid: "pv", annotations: { "pv.kubernetes.io/provisioned-by": driverName }, finalizers: ["kubernetes.io/pv-protection"] } };
   const words = (actions: ReturnType<typeof plan>) => actions.map((action) => (action.do === "status" ? `status ${(action.object as PersistentVolume).status!.phase}` : action.do));
   const cases: [why: string, actions: ReturnType<typeof plan>, expected: string[]][] = [
     ["free", plan(volume("pv")), []],

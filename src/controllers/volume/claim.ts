@@ -6,40 +6,50 @@ import type { Action, Plan } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { byName } from "../claim.ts";
 import { type Controller, controller } from "../runner.ts";
+import { dataSourceOf, isOfSnapshot, referenceOf } from "./data-source.ts";
+import { expand } from "./expansion.ts";
+import { driverName, provisionedByAnnotation, volumeProtection } from "./names.ts";
+import type { VolumeStorage } from "./storage.ts";
 
 /**
  * Binds claims to volumes, and makes volumes for classes of our own provisioner: folders of this machine.
  * The claim is the driver: first the volume says whose it is, then the claim says which is its own.
  * Source: k8s.io/kubernetes/pkg/controller/volume/persistentvolume/pv_controller.go.
  */
-export const provisionerName = "wherry.dev/local";
-export const provisionedByAnnotation = "pv.kubernetes.io/provisioned-by";
 const boundByControllerAnnotation = "pv.kubernetes.io/bound-by-controller";
 const bindCompletedAnnotation = "pv.kubernetes.io/bind-completed";
 const storageProvisionerAnnotation = "volume.kubernetes.io/storage-provisioner";
 const selectedNodeAnnotation = "volume.kubernetes.io/selected-node";
 const defaultClassAnnotation = "storageclass.kubernetes.io/is-default-class";
-export const volumeProtection = "kubernetes.io/pv-protection";
 
-export function claimController(volumesDir: string): Controller {
+export function claimController(storage: VolumeStorage): Controller {
   return controller<PersistentVolumeClaim>({
     name: "persistentvolume-controller",
     for: resources.persistentVolumeClaims,
     watches: [
       { resource: resources.persistentVolumes, keys: claimsOfVolume },
-      { resource: resources.storageClasses, keys: (_: StorageClass, cache) => cache.list<PersistentVolumeClaim>(resources.persistentVolumeClaims).filter((claim) => claim.status?.phase !== "Bound").map(keyOf) },
+      { resource: resources.storageClasses, keys: (_: StorageClass, cache) => unboundClaims(cache).map(keyOf) },
+      { resource: resources.persistentVolumeClaims, keys: clonesOf },
     ],
-    plan: ({ object, cache }) => planClaim(object, cache, volumesDir),
+    // Those that are made of a snapshot have a controller that hears of snapshots.
+    plan: ({ object, cache }) => (isOfSnapshot(object) ? { actions: [] } : planClaim(object, cache, storage)),
   });
 }
 
-const keyOf = ({ metadata }: { metadata: { namespace?: string; name: string } }): string => `${metadata.namespace}/${metadata.name}`;
+export const unboundClaims = (cache: Cache): PersistentVolumeClaim[] => cache.list<PersistentVolumeClaim>(resources.persistentVolumeClaims).filter((claim) => claim.status?.phase !== "Bound");
+
+/** Claims that wait for this one to be bound, to be filled with what it holds. */
+function clonesOf(source: PersistentVolumeClaim, cache: Cache): string[] {
+  return unboundClaims(cache).filter((claim) => claim.metadata.namespace === source.metadata.namespace && referenceOf(claim)?.kind === "PersistentVolumeClaim" && referenceOf(claim)?.name === source.metadata.name).map(keyOf);
+}
+
+export const keyOf = ({ metadata }: { metadata: { namespace?: string; name: string } }): string => `${metadata.namespace}/${metadata.name}`;
 
 /** A bound volume wakes its claim, a free one every claim that waits. */
-function claimsOfVolume(volume: PersistentVolume, cache: Cache): string[] {
+export function claimsOfVolume(volume: PersistentVolume, cache: Cache): string[] {
   const owner = volume.spec?.claimRef;
   if (owner) return [`${owner.namespace}/${owner.name}`];
-  return cache.list<PersistentVolumeClaim>(resources.persistentVolumeClaims).filter((claim) => claim.status?.phase !== "Bound").map(keyOf);
+  return unboundClaims(cache).map(keyOf);
 }
 
 /** Of several default classes the youngest, as upstream. */
@@ -49,7 +59,7 @@ export const defaultClass = (cache: Cache): StorageClass | undefined =>
     .filter(({ metadata }) => metadata.annotations?.[defaultClassAnnotation] === "true")
     .sort((a, b) => Date.parse(b.metadata.creationTimestamp) - Date.parse(a.metadata.creationTimestamp) || byName(a, b))[0];
 
-export function planClaim(claim: PersistentVolumeClaim, cache: Cache, volumesDir: string): Plan {
+export function planClaim(claim: PersistentVolumeClaim, cache: Cache, storage: VolumeStorage): Plan {
   const status = (next: object): Action => ({ do: "status", resource: resources.persistentVolumeClaims, object: { ...claim, status: { ...claim.status, ...next } } });
   const event = (type: "Normal" | "Warning", reason: string, message: string): Action => ({ do: "event", about: claim, type, reason, message });
   if (claim.metadata.deletionTimestamp) return { actions: [] };
@@ -61,7 +71,9 @@ export function planClaim(claim: PersistentVolumeClaim, cache: Cache, volumesDir
       return { actions: [status({ phase: "Lost" }), event("Warning", "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!")] };
     }
     const capacity = volume.spec.capacity ?? {};
-    if (claim.status?.phase === "Bound" && claim.status.capacity?.["storage"] === capacity["storage"]) return { actions: [] };
+    const growing = expand(claim, volume, cache);
+    if (growing) return growing;
+    if (claim.status?.phase === "Bound" && claim.status.capacity?.["storage"] !== undefined) return { actions: [] };
     return { actions: [status({ phase: "Bound", accessModes: volume.spec.accessModes ?? [], capacity })] };
   }
   if (claim.spec?.storageClassName === undefined) {
@@ -78,22 +90,29 @@ export function planClaim(claim: PersistentVolumeClaim, cache: Cache, volumesDir
   if (storageClass.volumeBindingMode === "WaitForFirstConsumer" && !claim.metadata.annotations?.[selectedNodeAnnotation]) {
     return { actions: [...pending, event("Normal", "WaitForFirstConsumer", "waiting for first consumer to be created before binding")] };
   }
-  if (storageClass.provisioner !== provisionerName) {
+  if (storageClass.provisioner !== driverName) {
     const waiting = `Waiting for a volume to be created either by the external provisioner '${storageClass.provisioner}' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.`;
     return { actions: [...pending, event("Normal", "ExternalProvisioning", waiting)] };
   }
-  return { actions: [...pending, provision(claim, storageClass, volumesDir)] };
+  return { actions: [...pending, ...provision(claim, storageClass, cache, storage)] };
 }
 
-function provision(claim: PersistentVolumeClaim, storageClass: StorageClass, volumesDir: string): Action {
+function provision(claim: PersistentVolumeClaim, storageClass: StorageClass, cache: Cache, storage: VolumeStorage): Action[] {
   const name = `pvc-${claim.metadata.uid}`;
-  return {
+  const event = (type: "Normal" | "Warning", reason: string, message: string): Action => ({ do: "event", about: claim, type, reason, message });
+  const failed = (why: string): Action => event("Warning", "ProvisioningFailed", `failed to provision volume with StorageClass "${storageClass.metadata.name}": ${why}`);
+  if (claim.spec?.volumeMode === "Block") return [failed("volumeMode Block is not supported: volumes are folders of this machine")];
+  if (claim.spec?.selector) return [failed("claim Selector is not supported")];
+  const source = dataSourceOf(claim, cache);
+  if (source && "foreign" in source) return [event("Warning", "UnrecognizedDataSourceKind", source.foreign)];
+  if (source && "wait" in source) return [failed(source.wait)];
+  const create: Action = {
     do: "create",
     resource: resources.persistentVolumes,
     object: {
       apiVersion: "v1",
       kind: "PersistentVolume",
-      metadata: { name, annotations: { [provisionedByAnnotation]: provisionerName }, finalizers: [volumeProtection] },
+      metadata: { name, annotations: { [provisionedByAnnotation]: driverName }, finalizers: [volumeProtection] },
       spec: {
         capacity: { storage: claim.spec?.resources?.requests?.["storage"] },
         accessModes: claim.spec?.accessModes,
@@ -101,14 +120,19 @@ function provision(claim: PersistentVolumeClaim, storageClass: StorageClass, vol
         persistentVolumeReclaimPolicy: storageClass.reclaimPolicy ?? "Delete",
         storageClassName: storageClass.metadata.name,
         claimRef: referenceTo(claim),
-        local: { path: `${volumesDir}/${name}` },
+        local: { path: `${storage.folder}/${name}` },
         nodeAffinity: { required: { nodeSelectorTerms: [{ matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values: [nodeName] }] }] } },
       },
     },
-    after: () => [{ do: "event", about: claim, type: "Normal", reason: "ProvisioningSucceeded", message: `Successfully provisioned volume ${name}` }],
-    orElse: (error) => [{ do: "event", about: claim, type: "Warning", reason: "ProvisioningFailed", message: `failed to provision volume with StorageClass "${storageClass.metadata.name}": ${error.message}` }],
+    after: () => [event("Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${name}`), event("Normal", "SizeNotEnforced", sizeNotEnforced)],
+    orElse: (error) => [failed(error.message)],
   };
+  if (!source) return [create];
+  // Filled before anybody can bind it; made again it is not.
+  return [event("Normal", "Provisioning", `External provisioner is provisioning volume for claim "${keyOf(claim)}"`), { do: "call", run: async () => void (await storage.copy(source.from, { volume: name }, source.claim)), orElse: (error) => [failed(error.message)] }, create];
 }
+
+const sizeNotEnforced = "The volume is a folder: its size is what it was asked for, and it may grow beyond that as the disk allows";
 
 const referenceTo = (claim: PersistentVolumeClaim) => ({ apiVersion: "v1", kind: "PersistentVolumeClaim", namespace: claim.metadata.namespace!, name: claim.metadata.name, uid: claim.metadata.uid, resourceVersion: claim.metadata.resourceVersion });
 

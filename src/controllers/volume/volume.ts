@@ -4,7 +4,8 @@ import type { Action, Plan } from "../action.ts";
 import type { Cache } from "../cache.ts";
 import { isFinished } from "../pods.ts";
 import { type Controller, controller } from "../runner.ts";
-import { provisionedByAnnotation, provisionerName, volumeProtection } from "./claim.ts";
+import { ephemeralClaimName } from "./ephemeral.ts";
+import { driverName, provisionedByAnnotation, volumeProtection } from "./names.ts";
 
 /**
  * The phase of a volume, and what becomes of it when its claim is gone.
@@ -39,7 +40,7 @@ export function planVolume(volume: PersistentVolume, cache: Cache, removeFolder:
   }
   if (volume.status?.phase !== phase) actions.push({ do: "status", resource: resources.persistentVolumes, object: { ...volume, status: { ...volume.status, phase } } });
   if (phase === "Released" && volume.spec?.persistentVolumeReclaimPolicy === "Delete") {
-    if (annotations?.[provisionedByAnnotation] === provisionerName) {
+    if (annotations?.[provisionedByAnnotation] === driverName) {
       const reclaim: Action[] = [{ do: "call", run: () => removeFolder(name) }, { do: "delete", resource: resources.persistentVolumes, object: volume }];
       // Data goes only when the server itself says that the claim is gone.
       actions.push({ do: "ifAbsent", namespace: owner!.namespace!, resources: [resources.persistentVolumeClaims], uid: owner!.uid!, actions: reclaim });
@@ -66,7 +67,7 @@ export const claimProtectionController = controller<PersistentVolumeClaim>({
   },
 });
 
-const claimNames = (pod: Pod): string[] => (pod.spec?.volumes ?? []).flatMap(({ persistentVolumeClaim }) => (persistentVolumeClaim ? [persistentVolumeClaim.claimName] : []));
+const claimNames = (pod: Pod): string[] => (pod.spec?.volumes ?? []).flatMap((volume) => (volume.persistentVolumeClaim ? [volume.persistentVolumeClaim.claimName] : volume.ephemeral ? [ephemeralClaimName(pod, volume)] : []));
 
 function setFinalizers(resource: typeof resources.persistentVolumes | typeof resources.persistentVolumeClaims, object: PersistentVolume | PersistentVolumeClaim, finalizers: string[]): Action {
   return { do: "update", resource, object: { ...object, metadata: { ...object.metadata, finalizers } } as PersistentVolume };

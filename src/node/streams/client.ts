@@ -3,7 +3,30 @@ import type { Duplex } from "node:stream";
 import type { NodeAccess, NodeUsage } from "../../api/node.ts";
 import { serviceUnavailableError, StatusError } from "../../api/status.ts";
 import { readLine } from "./line.ts";
-import type { StreamAnswer, StreamRequest } from "./server.ts";
+import type { ClaimKey, StreamAnswer, StreamRequest } from "./server.ts";
+
+/**
+ * Has the programs that use a claim stand still until `release`, which rejects if they already went on. Rejects with a
+ * StatusError: 409 while somebody else holds them, 503 without an agent.
+ */
+export async function pauseClaim(socketPath: string, claim: ClaimKey): Promise<{ release(): Promise<void> }> {
+  const { socket } = await ask(socketPath, { op: "pause", claim });
+  let lost: string | undefined;
+  const ended = new Promise<void>((resolve) => socket.once("close", () => resolve()));
+  readLine(socket as Socket, (line) => {
+    const answer = JSON.parse(line) as StreamAnswer;
+    if (!answer.ok) lost = answer.status.message;
+  });
+  socket.on("error", () => {});
+  return {
+    async release() {
+      if (lost === undefined && socket.destroyed) lost = "the node agent has gone";
+      socket.end();
+      await ended;
+      if (lost !== undefined) throw new Error(lost);
+    },
+  };
+}
 
 /** Exec and attach as `wherry-api` asks for them: over the agent's socket. `usage` is what `kubectl top` needs. */
 export function createStreamClient(socketPath: string): Pick<NodeAccess, "exec" | "attach"> & { usage(): Promise<NodeUsage> } {

@@ -12,7 +12,12 @@ import { readLine } from "./line.ts";
 import { type ExecProcess, SandboxRefusal } from "../sandbox/sandbox.ts";
 
 /** The first line on a connection of `agent.sock`. */
-export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" } | { op: "pause" }) & { pod?: PodKey };
+export type StreamRequest = ({ op: "exec"; options: ExecOptions } | { op: "attach"; options: StreamOptions } | { op: "usage" } | { op: "pause"; claim?: ClaimKey }) & { pod?: PodKey };
+/** Only the programs that use this claim stand still. */
+export interface ClaimKey {
+  namespace: string;
+  name: string;
+}
 /** The line that answers it; after `ok` follow frames, or `body` was everything. */
 export type StreamAnswer = { ok: true; body?: unknown } | { ok: false; status: ReturnType<StatusError["toStatus"]> };
 
@@ -20,8 +25,8 @@ export interface StreamTargets {
   /** The runner of a pod's container; undefined pod: not here. */
   find(pod: PodKey, container: string): { pod: boolean; runner: ContainerRunner | undefined };
   usage(): Promise<NodeUsage>;
-  /** Has all programs with volumes stand still. */
-  pause(): Promise<Held>;
+  /** Has all programs with volumes, or with this one, stand still. */
+  pause(claim?: ClaimKey): Promise<Held>;
   /** Starts a program, once none stands still. */
   starting<T>(work: () => Promise<T>): Promise<T>;
 }
@@ -80,7 +85,7 @@ export class StreamServer {
         return;
       }
       if (request.op === "pause") {
-        const held = await this.#targets.pause();
+        const held = await this.#targets.pause(request.claim);
         // For as long as the connection lasts: whoever asked may be killed, and the pods must go on then.
         socket.once("close", () => held.release());
         socket.resume();

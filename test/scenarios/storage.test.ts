@@ -1,0 +1,72 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { test } from "node:test";
+import { startWherry } from "../harness.ts";
+import { needs } from "../needs.ts";
+import { runTranscript } from "./transcript.ts";
+
+const claim = (name: string, more = "", size = "16Mi"): string => `
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: ${name}}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: ${size}}}
+  ${more}
+`;
+const pod = (name: string, volumes: string, mounts = "[{name: data, mountPath: /data}]", more = "", command = "sleep infinity"): string => `
+apiVersion: v1
+kind: Pod
+metadata: {name: ${name}, labels: {app: ${name}}, annotations: {colour: blue}}
+spec:
+  terminationGracePeriodSeconds: 0
+  ${more}
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, ${JSON.stringify(command)}]
+    volumeMounts: ${mounts}
+  volumes: ${volumes}
+`;
+const of = (claimName: string): string => `[{name: data, persistentVolumeClaim: {claimName: ${claimName}}}]`;
+const snapshot = (name: string, source: string, more = ""): string => `
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshot
+metadata: {name: ${name}}
+spec:
+  source: ${source}
+  ${more}
+`;
+// Two files that always say the same at one instant, written as fast as can be: a copy of two instants would show.
+const pair = "i=0; while :; do i=$((i+1)); echo $i > /data/a.new; echo $i > /data/b.new; mv /data/a.new /data/a; mv /data/b.new /data/b; done";
+
+const files: Record<string, string> = {
+  "data.yaml": [claim("data"), pod("writer", of("data"))].join("---"),
+  "busy.yaml": [claim("busy"), pod("busy", of("busy"), undefined, "", pair)].join("---"),
+  "before.yaml": snapshot("before", "{persistentVolumeClaimName: data}"),
+  "busy-snapshot.yaml": snapshot("busy", "{persistentVolumeClaimName: busy}"),
+  "restored.yaml": [claim("restored", "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: before}"), pod("restored", of("restored"))].join("---"),
+  "torn.yaml": [claim("torn", "dataSourceRef: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: busy}"), pod("torn", of("torn"))].join("---"),
+  "clone.yaml": [claim("clone", "dataSource: {kind: PersistentVolumeClaim, name: data}", "64Mi"), pod("clone", of("clone"))].join("---"),
+  "small.yaml": [claim("small", "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: before}", "1Mi"), pod("small", of("small"))].join("---"),
+  "nothing.yaml": snapshot("nothing", "{persistentVolumeClaimName: absent}"),
+  "keep.yaml": `
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotClass
+metadata: {name: keep}
+driver: wherry.dev/local
+deletionPolicy: Retain
+---${snapshot("kept", "{persistentVolumeClaimName: data}", "volumeSnapshotClassName: keep")}`,
+  "block.yaml": [claim("block", "volumeMode: Block"), pod("block", of("block"))].join("---"),
+  "exclusive.yaml": [claim("exclusive").replace("ReadWriteOnce", "ReadWriteOncePod"), pod("first", of("exclusive")), pod("second", of("exclusive"))].join("---"),
+  "ephemeral.yaml": pod("scratch", "[{name: data, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: scratch}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}}}]"),
+};
+
+test("storage as kubectl sees it: claims that grow, snapshots, restores, clones", { timeout: 120_000 }, async (t) => {
+  if (!needs(t, "kubectl")) return;
+  await using wherry = await startWherry({ test: t });
+  const folder = join(dirname(wherry.dataDir), "manifests");
+  mkdirSync(folder);
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
+  await runTranscript(join(import.meta.dirname, "storage.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+});
