@@ -24,6 +24,8 @@ export interface StructuredOptions {
 }
 
 const timeoutMs = 10_000;
+/** Anybody may send tokens: of those refused in this time, the first is logged, and how many more there were. */
+const logEveryMs = 1_000;
 /** Clocks differ a little. */
 const skewS = 10;
 
@@ -58,6 +60,8 @@ class JwtAuthenticator {
   readonly issuer: string;
   readonly #config: JwtConfig;
   readonly #options: StructuredOptions;
+  #loggedAtMs = -Infinity;
+  #unlogged = 0;
   readonly #keys: KeySource;
   readonly #rules: { holds: (claims: object, budget: CostBudget) => boolean; message: string }[];
   readonly #userRules: { program: CelProgram | undefined; message: string }[];
@@ -105,10 +109,19 @@ class JwtAuthenticator {
       this.#checkAudience(jwt.claims["aud"]);
       return this.#identityOf(jwt.claims);
     } catch (error) {
-      // Why is for who runs the stack; the one who asks learns nothing.
-      this.#options.log.warn("a token was refused", { issuer: this.issuer, why: (error as Error).message });
+      this.#report((error as Error).message);
       return undefined;
     }
+  }
+
+  /** Why is for who runs the stack; the one who asks learns nothing. */
+  #report(why: string): void {
+    const { clock, log } = this.#options;
+    const nowMs = clock.monotonicMs();
+    if (nowMs - this.#loggedAtMs < logEveryMs) return void this.#unlogged++;
+    log.warn("a token was refused", { issuer: this.issuer, why, ...(this.#unlogged > 0 && { othersSince: this.#unlogged }) });
+    this.#loggedAtMs = nowMs;
+    this.#unlogged = 0;
   }
 
   #checkTimes({ exp, nbf }: Record<string, unknown>): void {

@@ -21,9 +21,12 @@ const algorithms: Record<string, { hash: string; type: "rsa" | "ec"; curve?: str
   ES512: { hash: "sha512", type: "ec", curve: "secp521r1" },
 };
 const rsaBitsMin = 2048;
+/** No header holds more; what a TokenReview brings may. */
+const tokenLengthMax = 64 * 1024;
 
 /** Undefined for what is no token of a form and algorithm that are taken. Its signature is not looked at yet. */
 export function parseJwt(token: string): Jwt | undefined {
+  if (token.length > tokenLengthMax) return undefined;
   const [head, body, signature, ...rest] = token.split(".");
   if (!head || !body || !signature || rest.length > 0) return undefined;
   try {
@@ -31,7 +34,7 @@ export function parseJwt(token: string): Jwt | undefined {
     const { alg, kid, crit } = decode(head);
     const claims = decode(body);
     // What "crit" names must be understood, and nothing is (RFC 7515 §4.1.11).
-    if (typeof alg !== "string" || !(alg in algorithms) || crit !== undefined || typeof claims !== "object" || claims === null || Array.isArray(claims)) return undefined;
+    if (typeof alg !== "string" || !Object.hasOwn(algorithms, alg) || crit !== undefined || typeof claims !== "object" || claims === null || Array.isArray(claims)) return undefined;
     return { alg, keyId: typeof kid === "string" ? kid : undefined, claims, content: Buffer.from(`${head}.${body}`), signature: Buffer.from(signature, "base64url") };
   } catch {
     return undefined;

@@ -15,7 +15,7 @@ interface Issuer {
   url: string;
   ca: string;
   keys: object[];
-  mood: "honest" | "hangs" | "fails" | "redirects" | "lies" | "babbles";
+  mood: "honest" | "hangs" | "fails" | "redirects" | "lies" | "babbles" | "trickles" | "stalls" | "plain" | "nonsense";
   asked: number;
 }
 let issuer: Issuer;
@@ -31,12 +31,14 @@ before(async () => {
   const server = createServer({ key: pki.server.key, cert: pki.server.cert }, (request, response) => {
     issuer.asked++;
     const say = (status: number, body: string, headers = {}) => void response.writeHead(status, headers).end(body);
-    if (issuer.mood === "hangs") return;
+    if (issuer.mood === "hangs" || (issuer.mood === "stalls" && request.url === "/jwks")) return;
+    if (issuer.mood === "trickles") return void response.writeHead(200).write("{");
+    if (issuer.mood === "nonsense") return say(200, "<html>");
     if (issuer.mood === "fails") return say(500, "");
     if (issuer.mood === "babbles") return void response.writeHead(200).end("x".repeat(2 << 20));
     if (issuer.mood === "redirects") return say(302, "", { location: `${issuer.url}/elsewhere` });
     if (request.url === "/jwks" || request.url === "/elsewhere") return say(200, JSON.stringify({ keys: issuer.keys }));
-    say(200, JSON.stringify({ issuer: issuer.mood === "lies" ? "https://somebody.example.com" : issuer.url, jwks_uri: `${issuer.url}/jwks` }));
+    say(200, JSON.stringify({ issuer: issuer.mood === "lies" ? "https://somebody.example.com" : issuer.url, jwks_uri: `${issuer.mood === "plain" ? issuer.url.replace("https", "http") : issuer.url}/jwks` }));
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   issuer.url = `https://127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -55,6 +57,7 @@ const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const small = generateKeyPairSync("rsa", { modulusLength: 1024 });
 const ec = (namedCurve: string) => generateKeyPairSync("ec", { namedCurve });
 const curves = { ES256: ec("P-256"), ES384: ec("P-384"), ES512: ec("P-521") };
+const stranger = generateKeyPairSync("rsa", { modulusLength: 2048 });
 const jwk = (key: KeyObject, kid: string, more: object = {}): object => ({ ...key.export({ format: "jwk" }), kid, use: "sig", ...more });
 const encode = (value: object): string => Buffer.from(JSON.stringify(value)).toString("base64url");
 const nowS = (): number => Math.floor(clock.now() / 1000);
@@ -96,12 +99,30 @@ test("tokens are taken by algorithm, key, time and audience", async () => {
     ["a key that the issuer does not have", token(claims(), { alg: "RS256", kid: "one" }, generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey), false],
     ["a key too small", token(claims(), { alg: "RS256", kid: "small" }, small.privateKey), false],
     ["a curve of another algorithm", token(claims(), { alg: "ES256", kid: "ES384" }, curves.ES384.privateKey), false],
+    ["a key brought along", token(claims(), { alg: "RS256", jwk: stranger.publicKey.export({ format: "jwk" }) } as never, stranger.privateKey), false],
+    ["an address of keys brought along", token(claims(), { alg: "RS256", kid: "else", jku: `${issuer.url}/jwks`, x5u: `${issuer.url}/x` } as never, stranger.privateKey), false],
+    ["a key's name that is a path", token(claims(), { alg: "RS256", kid: "../../../../dev/null" }, stranger.privateKey), false],
+    ["a key's name that is a list", token(claims(), { alg: "RS256", kid: ["one"] } as never), true],
+    ["an algorithm that every object has", `${encode({ alg: "constructor", kid: "one" })}.${body}.${signature}`, false],
+    ["a list for a head", `${encode([])}.${body}.${signature}`, false],
+    ["null for claims", `${head}.${Buffer.from("null").toString("base64url")}.${signature}`, false],
+    ["a signature of noughts", `${encode({ alg: "ES256", kid: "ES256" })}.${body}.${Buffer.alloc(64).toString("base64url")}`, false],
+    ["no signature", `${head}.${body}.`, false],
+    ["five parts", `${good}.x.y`, false],
+    ["more than any header holds", token(claims({ padding: "x".repeat(64 * 1024) })), false],
     ["what must be understood and is not", token(claims(), { alg: "RS256", kid: "one", crit: ["b64"] }), false],
     ["expired", token(claims({ exp: nowS() })), false],
+    ["with a text for an end", token(claims({ exp: String(nowS() + 3600) })), false],
+    ["with a text for a beginning", token(claims({ nbf: "0" })), false],
+    ["of a clock a little ahead", token(claims({ nbf: nowS() + 5 })), true],
     ["without end", token(claims({ exp: undefined })), false],
     ["of tomorrow", token(claims({ nbf: nowS() + 86400 })), false],
     ["for others", token(claims({ aud: "x" })), false],
     ["for nobody", token(claims({ aud: undefined })), false],
+    ["for a part of us", token(claims({ aud: audience.slice(1) })), false],
+    ["for a list in a list", token(claims({ aud: [[audience]] })), false],
+    ["of an issuer with a slash more", token(claims({ iss: `${issuer.url}/` })), false],
+    ["of a list of issuers", token(claims({ iss: [issuer.url] })), false],
     ["of another issuer", token(claims({ iss: "https://else.example.com" })), false],
     ["without a name", token(claims({ name: undefined })), false],
     ["with a number for a name", token(claims({ name: 7 })), false],
@@ -152,7 +173,7 @@ test("an issuer that rotates, lies, hangs, fails and disappears", async () => {
   clock.advance(10_001);
   assert.equal(await rotating.authenticate(first), undefined, "the old key is gone");
 
-  for (const mood of ["lies", "hangs", "fails", "redirects", "babbles"] as const) {
+  for (const mood of ["lies", "hangs", "fails", "redirects", "babbles", "trickles", "stalls", "plain", "nonsense"] as const) {
     issuer.mood = mood;
     assert.equal(await open().authenticate(second), undefined, mood);
     clock.advance(10_001);
@@ -160,8 +181,8 @@ test("an issuer that rotates, lies, hangs, fails and disappears", async () => {
     assert.equal(await rotating.authenticate(first), undefined, mood);
   }
   issuer.mood = "honest";
-  const stranger = open({ issuer: { url: issuer.url, audiences: [audience] } });
-  assert.equal(await stranger.authenticate(second), undefined, "a certificate that nobody vouches for");
+  const untrusted = open({ issuer: { url: issuer.url, audiences: [audience] } });
+  assert.equal(await untrusted.authenticate(second), undefined, "a certificate that nobody vouches for");
   const gone = open({ issuer: { url: "https://127.0.0.1:1", certificateAuthority: issuer.ca, audiences: [audience] } });
   assert.equal(await gone.authenticate(token(claims({ iss: "https://127.0.0.1:1" }))), undefined);
 });
@@ -196,4 +217,17 @@ test("a configuration that cannot be followed is refused, field by field", () =>
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: true, conditions: [{ path: "/healthz" }] } })!), [true, false]);
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: true } })!), [true, true]);
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: false } })!), [false, false]);
+});
+
+test("who sends bad tokens fills no log", async () => {
+  issuer.keys = all();
+  const file = join(folder, `${files++}.json`);
+  writeFileSync(file, JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt: [{ issuer: { url: issuer.url, certificateAuthority: issuer.ca, audiences: [audience] }, claimMappings: { username: { claim: "name", prefix: "" } } }] }));
+  const said: unknown[] = [];
+  const authentication = openStructuredAuthentication({ file, clock, log: { ...silentLog, warn: (_, fields) => void said.push(fields) }, ownIssuers: [] });
+  const late = token(claims({ exp: 1 }));
+  for (let count = 0; count < 50; count++) assert.equal(await authentication.authenticate(late), undefined);
+  clock.advance(1_000);
+  await authentication.authenticate(late);
+  assert.deepEqual(said, [{ issuer: issuer.url, why: "it has expired" }, { issuer: issuer.url, why: "it has expired", othersSince: 49 }]);
 });
