@@ -65,7 +65,7 @@ test("a program that swaps folders for links while it is copied gets no file of 
   const { from, to, outside } = foldersFor(t);
   for (let index = 0; index < 30; index++) {
     mkdirSync(join(from, `folder-${index}`));
-    writeFileSync(join(from, `folder-${index}`, "secret"), "of the pod");
+    for (const name of ["a", "b", "c", "secret"]) writeFileSync(join(from, `folder-${index}`, name), "of the pod");
   }
   // In a thread of its own: at any moment a folder may be a link, and be a folder again.
   const state = new Int32Array(new SharedArrayBuffer(8));
@@ -85,7 +85,7 @@ test("a program that swaps folders for links while it is copied gets no file of 
   while (Atomics.load(state, 1) === 0) await new Promise((resolve) => setImmediate(resolve));
   t.after(() => Atomics.store(state, 0, 1));
   const copy = new TreeCopy(from, to);
-  for (let pass = 0; pass < 20; pass++) {
+  for (let pass = 0; pass < 30; pass++) {
     await copy.pass();
     for (const name of readdirSync(to)) {
       const file = join(to, name, "secret");

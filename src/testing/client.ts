@@ -68,13 +68,13 @@ export class SocketClient implements StackClient {
     return (items as KubeObject[]).map((item) => ({ apiVersion, kind: String(kind).replace(/List$/, ""), ...item }));
   }
   async create(object: KubeObject): Promise<KubeObject> {
-    return this.request("POST", await this.#pathOf(object, false), object);
+    return this.request("POST", `${await this.#pathOf(object, false)}?fieldValidation=Strict`, object);
   }
   async apply(object: KubeObject): Promise<KubeObject> {
-    return this.request("PATCH", `${await this.#pathOf(object, true)}?fieldManager=wherry-testing&force=true`, object, { "content-type": "application/apply-patch+yaml" });
+    return this.request("PATCH", `${await this.#pathOf(object, true)}?fieldManager=wherry-testing&force=true&fieldValidation=Strict`, object, { "content-type": "application/apply-patch+yaml" });
   }
   async patch(object: KubeObject): Promise<KubeObject> {
-    return this.request("PATCH", await this.#pathOf(object, true), object, { "content-type": "application/merge-patch+json" });
+    return this.request("PATCH", `${await this.#pathOf(object, true)}?fieldValidation=Strict`, object, { "content-type": "application/merge-patch+json" });
   }
   async delete(ref: ObjectRef): Promise<void> {
     await this.request("DELETE", await this.#pathOf(ref, true));

@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { ApiError, SocketClient } from "./client.ts";
 import { applyPaths, StackError, startProcess, type StackFacts, type StackProcess } from "./process.ts";
 import { targetOf, textOf, untilReady } from "./ready.ts";
@@ -51,7 +51,7 @@ export async function startWherry(options: StackOptions = {}): Promise<Stack> {
     applied.catch(() => {}); // awaited below
     const facts = await stack.facts;
     await applied;
-    const running = new RunningStack(stack, facts, dataDir, folder, [...paths, ...links]);
+    const running = new RunningStack(stack, facts, dataDir, folder, [...paths.filter(namesImages), ...links]);
     await running.apply(objects);
     const { test } = options;
     if (test && folder !== undefined) running.keepFor(test);
@@ -92,7 +92,7 @@ class RunningStack implements Stack {
     for (const path of paths) if (!existsSync(path)) throw new StackError("USAGE", `${path}: no such file or folder`);
     if (paths.length > 0) {
       await applyPaths({ dataDir: this.dataDir, paths, links: this.#links });
-      this.#links.push(...paths);
+      this.#links.push(...paths.filter(namesImages));
     }
     // One after the other, in the order given: a namespace before what lives in it.
     for (const object of all) if (typeof object !== "string") await this.client.apply(object);
@@ -150,5 +150,8 @@ class RunningStack implements Stack {
     return this.stop();
   }
 }
+
+/** What may be linked: applied or not, its images stay known. */
+const namesImages = (path: string): boolean => existsSync(join(path, "skaffold.yaml")) || basename(path) === "skaffold.yaml";
 
 const listOf = <T>(given: T | readonly T[] | undefined): readonly T[] => (given === undefined ? [] : Array.isArray(given) ? (given as readonly T[]) : [given as T]);

@@ -51,7 +51,7 @@ export interface Stack {
   readonly dataDir: string;
   readonly mode: "isolated" | "plain";
   readonly client: StackClient;
-  /** Server-side applies objects, or applies paths as `wherry up` does. Rejects with what the API says. */
+  /** Server-side applies objects, a field that there is not being a mistake; applies paths as `wherry up` does. Rejects with what the API says. */
   apply(...manifests: readonly (string | KubeObject | readonly (string | KubeObject)[])[]): Promise<void>;
   /**
    * Resolves when "deployment/web", "statefulset/db", "daemonset/x", "pod/p", "job/j" (complete), one or several, is
