@@ -28,3 +28,38 @@ test("a running pod is resized by kubectl: in place, by a restart where its poli
   writeFileSync(join(folder, "web.yaml"), manifest);
   await runTranscript(join(import.meta.dirname, "vertical.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
 });
+
+/** Uses a quarter of a core and 150 MB, many times what it asks for. */
+const burner = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: burner}
+spec:
+  selector: {matchLabels: {app: burner}}
+  template:
+    metadata: {labels: {app: burner}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: app
+        image: node:22
+        command: [node, -e, "const kept = Buffer.alloc(150e6, 1); setInterval(() => { const began = Date.now(); while (Date.now() - began < 25) kept[0]++; }, 100)"]
+        resources: {requests: {cpu: 20m, memory: 32Mi}, limits: {cpu: 800m, memory: 640Mi}}
+---
+apiVersion: autoscaling.k8s.io/v1
+kind: VerticalPodAutoscaler
+metadata: {name: burner}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: burner}
+  updatePolicy: {updateMode: InPlaceOrRecreate, minReplicas: 1}
+  resourcePolicy: {containerPolicies: [{containerName: app, controlledValues: RequestsOnly}]}
+`;
+
+test("what a program uses becomes its request: recommended, applied where it runs, and from the start for the next pod", { timeout: 120_000 }, async (t) => {
+  if (!needs(t, "kubectl")) return;
+  await using wherry = await startWherry({ test: t });
+  const folder = join(dirname(wherry.dataDir), "manifests");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "burner.yaml"), burner);
+  await runTranscript(join(import.meta.dirname, "vertical-autoscaler.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+});

@@ -28,6 +28,8 @@ const images: Record<string, WellKnown> = {
   node: { programs: ["node"], version: ["--version"], entrypoint: orElse("node"), cmd: () => ["node"], env: { NODE_VERSION: process.versions.node }, install: "nodejs" },
   python: { programs: ["python3"], version: ["--version"], cmd: () => ["python3"], env: { LANG: "C.UTF-8" }, install: "python3" },
   golang: { programs: ["go"], version: ["version"], cmd: () => ["/bin/sh"], env: { GOPATH: "/go", PATH: "/go/bin:/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }, workingDir: "/", install: "golang" },
+  "eclipse-temurin": { programs: ["java"], version: ["--version"], cmd: () => ["java", "--version"], install: "default-jre-headless" },
+  openjdk: { programs: ["java"], version: ["--version"], cmd: () => ["java", "--version"], install: "default-jre-headless" },
   redis: { programs: ["redis-server"], version: ["--version"], entrypoint: orElse("redis-server"), cmd: () => ["redis-server", "--protected-mode", "no"], user: "999", workingDir: "/data", volumes: ["/data"], install: "redis-server" },
   busybox: shell("dash", "sh"),
   alpine: shell("dash", "sh"),
