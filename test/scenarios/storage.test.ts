@@ -37,12 +37,12 @@ spec:
   source: ${source}
   ${more}
 `;
-// Two files that always say the same at one instant, written as fast as can be: a copy of two instants would show.
-const pair = "i=0; while :; do i=$((i+1)); echo $i > /data/a.new; echo $i > /data/b.new; mv /data/a.new /data/a; mv /data/b.new /data/b; done";
+// A hundred files, each written in turn as fast as can be: at one instant there are two numbers in them at most.
+const turns = "i=0; while :; do i=$((i+1)); f=0; while [ $f -lt 100 ]; do f=$((f+1)); echo $i > /data/$f; done; done";
 
 const files: Record<string, string> = {
   "data.yaml": [claim("data"), pod("writer", of("data"))].join("---"),
-  "busy.yaml": [claim("busy"), pod("busy", of("busy"), undefined, "", pair)].join("---"),
+  "busy.yaml": [claim("busy"), pod("busy", of("busy"), undefined, "", turns)].join("---"),
   "before.yaml": snapshot("before", "{persistentVolumeClaimName: data}"),
   "busy-snapshot.yaml": snapshot("busy", "{persistentVolumeClaimName: busy}"),
   "restored.yaml": [claim("restored", "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: before}"), pod("restored", of("restored"))].join("---"),
@@ -57,6 +57,26 @@ metadata: {name: keep}
 driver: wherry.dev/local
 deletionPolicy: Retain
 ---${snapshot("kept", "{persistentVolumeClaimName: data}", "volumeSnapshotClassName: keep")}`,
+  "again.yaml": `
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotContent
+metadata: {name: again}
+spec:
+  deletionPolicy: Delete
+  driver: wherry.dev/local
+  source: {snapshotHandle: HANDLE}
+  volumeSnapshotRef: {name: again, namespace: default}
+---${snapshot("again", "{volumeSnapshotContentName: again}")}---${claim("late", "dataSource: {apiGroup: snapshot.storage.k8s.io, kind: VolumeSnapshot, name: again}")}---${pod("late", of("late"))}`,
+  "outside.yaml": `
+apiVersion: snapshot.storage.k8s.io/v1
+kind: VolumeSnapshotContent
+metadata: {name: outside}
+spec:
+  deletionPolicy: Delete
+  driver: wherry.dev/local
+  source: {snapshotHandle: ../../pki}
+  volumeSnapshotRef: {name: outside, namespace: default}
+`,
   "block.yaml": [claim("block", "volumeMode: Block"), pod("block", of("block"))].join("---"),
   "exclusive.yaml": [claim("exclusive").replace("ReadWriteOnce", "ReadWriteOncePod"), pod("first", of("exclusive")), pod("second", of("exclusive"))].join("---"),
   "ephemeral.yaml": pod("scratch", "[{name: data, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: scratch}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}}}]"),
@@ -68,5 +88,5 @@ test("storage as kubectl sees it: claims that grow, snapshots, restores, clones"
   const folder = join(dirname(wherry.dataDir), "manifests");
   mkdirSync(folder);
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
-  await runTranscript(join(import.meta.dirname, "storage.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await runTranscript(join(import.meta.dirname, "storage.transcript"), { cwd: folder, env: { ...wherry.env, DATA: wherry.dataDir }, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
 });
