@@ -22,7 +22,7 @@ import { createApiServer } from "../src/apiserver/http/server.ts";
 import { kubeconfigFor, openFrontProxy, openPki, type Pki } from "../src/apiserver/pki.ts";
 import { systemIdentity } from "../src/apiserver/rest/context.ts";
 import { systemClock } from "../src/base/clock.ts";
-import { silentLog } from "../src/base/log.ts";
+import { type Log, silentLog } from "../src/base/log.ts";
 import { systemRandom } from "../src/base/random.ts";
 import { createMemoryStore } from "../src/store/memory-store.ts";
 import { find } from "./needs.ts";
@@ -62,10 +62,10 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, api: apiOptions, ...options }: { node?: NodeAccess; api?: Pick<ApiOptions, "serviceNetwork" | "withoutAdmission">; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, api: apiOptions, log = silentLog, ...options }: { log?: Log; node?: NodeAccess; api?: Pick<ApiOptions, "serviceNetwork" | "withoutAdmission">; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
-  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log: silentLog, ...(options.node && { dialPod: options.node.dial }), ...apiOptions });
+  const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log, ...(options.node && { dialPod: options.node.dial }), ...apiOptions });
   const client = api.client(systemIdentity("test"));
   const pki = await openPki(folder);
   const tokens = new Tokens({ store, clock: systemClock, key: pki.serviceAccountKey });
@@ -84,7 +84,7 @@ export async function startApi({ store: storeOptions, aggregation = false, fairn
   fairness?.start();
   if (isFair) await bootstrapFairness(client);
   fairness?.report(client);
-  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log: silentLog, address: "127.0.0.1", ...(aggregator && { aggregator }), ...(fairness && { fairness }), ...options });
+  const server = createApiServer({ api, pki, tokens, rbac, random: systemRandom, log, address: "127.0.0.1", ...(aggregator && { aggregator }), ...(fairness && { fairness }), ...options });
   const url = `https://127.0.0.1:${await server.listenOn("127.0.0.1", 0)}`;
   const socketPath = join(folder, "api.sock");
   await server.listenLocal(socketPath);

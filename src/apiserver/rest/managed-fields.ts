@@ -70,6 +70,8 @@ function converted(registry: KindRegistry, object: KubeObject, target: Kind): Ku
   if (object.apiVersion === apiVersion) return object;
   const source = kindAt(registry, object.apiVersion, object.kind);
   const bareObject = withoutZeros(object, { nulls: source?.custom !== undefined }) as KubeObject;
+  // Of what is pruned to the fields of a manager even this may be gone.
+  bareObject.metadata ??= {} as KubeObject["metadata"];
   // Who owns which field does not wait for a webhook.
   if (target.custom) return withZeros(shapeOfKind(target), target.custom.renamed(bareObject)) as KubeObject;
   const stored = source?.storedAs?.toStored(bareObject) ?? bareObject;

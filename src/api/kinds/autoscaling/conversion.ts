@@ -60,6 +60,8 @@ function metricFromV1(metric: any): any {
   return source;
 }
 
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
+
 /** A broken annotation is as good as none. */
 function parsed(text: string | undefined): any {
   if (text === undefined) return undefined;
@@ -69,6 +71,14 @@ function parsed(text: string | undefined): any {
     return undefined;
   }
 }
+const parsedObject = (text: string | undefined): any => {
+  const value = parsed(text);
+  return isObject(value) ? value : undefined;
+};
+const parsedObjects = (text: string | undefined): any[] => {
+  const value = parsed(text);
+  return Array.isArray(value) && value.every(isObject) ? value : [];
+};
 
 /** v1 as clients write it → v2 as it is stored. */
 export function hpaToStored(object: KubeObject): KubeObject {
@@ -77,11 +87,11 @@ export function hpaToStored(object: KubeObject): KubeObject {
   const { [annotations.metrics]: metrics, [annotations.behavior]: behavior, [annotations.conditions]: conditions, [annotations.currentMetrics]: _current, ...others } = object.metadata.annotations ?? {};
   const list = [
     ...(targetCPUUtilizationPercentage === undefined ? [] : [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage } } }]),
-    ...(parsed(metrics) ?? []).map(metricFromV1),
+    ...parsedObjects(metrics).map(metricFromV1),
   ];
   // Without any metric, v1 too means 80 % CPU, which only here can be told.
   if (list.length === 0) list.push({ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } });
-  const parsedBehavior = parsed(behavior);
+  const parsedBehavior = parsedObject(behavior);
   // The sums of v2's currentMetrics come from the controller, which writes v2; a v1 status write keeps only CPU.
   const currentMetrics = currentCPUUtilizationPercentage === undefined ? undefined : [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: currentCPUUtilizationPercentage, averageValue: "0" } } }];
   const { annotations: _annotations, ...metadata } = object.metadata;
@@ -90,7 +100,7 @@ export function hpaToStored(object: KubeObject): KubeObject {
     apiVersion: "autoscaling/v2",
     metadata: { ...metadata, ...(Object.keys(others).length > 0 && { annotations: others }) },
     spec: { ...spec, metrics: list, ...(parsedBehavior && { behavior: parsedBehavior }) },
-    ...(object.status && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsed(conditions) && { conditions: parsed(conditions) }) } }),
+    ...(object.status && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsedObjects(conditions).length > 0 && { conditions: parsedObjects(conditions) }) } }),
   };
 }
 
