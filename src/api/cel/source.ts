@@ -1,6 +1,13 @@
 import { CelCompileError } from "./errors.ts";
 import { codePoints } from "./values.ts";
 
+/** Dots up to a column and a mark below it: wide ones below what is more than a byte. */
+function pointer(line: string, column: number): string {
+  const characters = [...line];
+  const isWide = (index: number): boolean => (characters[index]?.codePointAt(0) ?? 0) > 0x7f;
+  return characters.slice(0, column).map((_, index) => (isWide(index) ? "\uff0e" : ".")).join("") + ".".repeat(Math.max(0, column - characters.length)) + (isWide(column) ? "\uff3e" : "^");
+}
+
 /** The text of an expression, and what is wrong with it. */
 export class Source {
   readonly text: string;
@@ -31,7 +38,7 @@ export class Source {
           const start = before.lastIndexOf("\n") + 1;
           const end = this.text.indexOf("\n", start);
           const column = codePoints(before.slice(start));
-          return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${this.text.slice(start, end < 0 ? undefined : end)}\n | ${".".repeat(column)}^`;
+          return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${this.text.slice(start, end < 0 ? undefined : end)}\n | ${pointer(this.text.slice(start, end < 0 ? undefined : end), column)}`;
         })
         .join("\n"),
     );

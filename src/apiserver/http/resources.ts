@@ -14,7 +14,7 @@ import { deletedStatus } from "../rest/delete.ts";
 import { bytesOf, objectOf } from "../rest/keys.ts";
 import { checkGetRevision, checkListOptions, type Listed } from "../rest/read.ts";
 import { checkWatchOptions } from "../rest/watch.ts";
-import { readBody, readObject, readOptional, parseJson, unsupportedMedia } from "./body.ts";
+import { readBody, readObject, readOptional, parsePatch, unsupportedMedia } from "./body.ts";
 import { readConfig } from "./apply-body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type Form, formOf } from "./negotiate.ts";
@@ -79,7 +79,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (type === "strategic" && kind.custom && subresource !== "scale") throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
       const context = { ...writeContext(exchange, "PatchOptions", patchErrors(query, type)), force: isTrue(query.get("force")), ...(authorizeCreate && { authorizeCreate }) };
       const bytes = await readBody(exchange.request);
-      const body = type === "apply" ? await readConfig(bytes, context) : parseJson(bytes);
+      const body = type === "apply" ? await readConfig(bytes, context) : parsePatch(bytes, type);
       const patched = await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {});
       return answer(exchange, context.created ? 201 : 200, patched, kind, form, include, api);
     }
@@ -93,6 +93,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     }
     case "deletecollection": {
       requireVerb(kind, "deletecollection");
+      checkListOptions(listOptions(query, namespace));
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
       const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
       return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);

@@ -163,8 +163,12 @@ class HttpApiServer implements ApiServer {
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeign(this.#options.aggregator!, foreign, user, request, response);
       if (!resource) return servePath(this.#paths, exchange);
-      // As Go clients complete what upstream says of an unknown path.
-      if (!resource.kind) throw new StatusError(404, "NotFound", `the server could not find the requested resource (${request.method!.toLowerCase()} ${resource.resource}${resource.group && `.${resource.group}`}${resource.name === undefined ? "" : ` ${resource.name}`})`, {});
+      if (!resource.kind) {
+        // Of a group that is not there upstream says nothing but 404, which Go clients complete so.
+        const isServed = api.registry.all().some(({ group, version }) => group === resource.group && version === resource.version);
+        const what = `${request.method!.toLowerCase()} ${resource.resource}${resource.group && `.${resource.group}`}${resource.name === undefined ? "" : ` ${resource.name}`}`;
+        throw new StatusError(404, "NotFound", `the server could not find the requested resource${isServed ? "" : ` (${what})`}`, {});
+      }
       const target = resource as ResourceInfo & { kind: Kind };
       if (resource.group === "" && resource.resource === "pods") {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });

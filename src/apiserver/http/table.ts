@@ -15,7 +15,7 @@ const defaultColumns: readonly Column[] = [
 
 /** What /scale answers, whatever it is the scale of. */
 export const scaleColumns: readonly Column[] = [
-  defaultColumns[0]!,
+  { name: "Name", type: "string", cell: (object) => object.metadata.name },
   { name: "Desired", type: "integer", cell: (object) => (object["spec"] as { replicas?: number } | undefined)?.replicas ?? 0 },
   { name: "Available", type: "integer", cell: (object) => (object["status"] as { replicas?: number } | undefined)?.replicas ?? 0 },
   defaultColumns[1]!,

@@ -77,7 +77,8 @@ function checkPreconditions(kind: Kind, old: KubeObject, { preconditions }: Dele
 /** Foreground and Orphan are finalizers that the garbage collector works off; each choice undoes the other. */
 function finalizersFor(kind: Kind, old: KubeObject, { propagationPolicy }: DeleteOptions): string[] {
   const present = old.metadata.finalizers ?? [];
-  if (propagationPolicy === undefined) return [...present];
+  // Events own nothing: upstream does not collect after them.
+  if (propagationPolicy === undefined || kind.resource === "events") return [...present];
   const kept = present.filter((finalizer) => finalizer !== "foregroundDeletion" && finalizer !== "orphan");
   if (propagationPolicy === "Foreground") return [...kept, "foregroundDeletion"];
   if (propagationPolicy === "Orphan") return [...kept, "orphan"];

@@ -91,10 +91,12 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
   const key = keyOf(kind, namespace, name);
   for (let attempt = 0; ; attempt++) {
     if (store.get(key)) return change(dependencies, kind, namespace, name, context, target, (old) => configured(dependencies, kind, namespace, name, old, config, context, target), "given");
+    const isPart = target !== undefined || kind.part !== undefined;
+    if (isPart && !kind.createOnUpdate) throw notFoundError(kind, name);
     const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
     if (object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
     // What is wrong with it was told; a part of nothing cannot be made.
-    if (target !== undefined || kind.part !== undefined) throw notFoundError(kind, name);
+    if (isPart) throw notFoundError(kind, name);
     context.authorizeCreate?.();
     try {
       const entry = await createOnce(dependencies, kind, object, context, "given");
@@ -121,6 +123,7 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   }
   const { metadata } = object as { metadata: { selfLink?: string; resourceVersion?: string } };
   delete metadata.selfLink;
+  if (!old && metadata.resourceVersion && !/^\d+$/.test(metadata.resourceVersion)) throw badRequestError(`strconv.ParseUint: parsing ${JSON.stringify(metadata.resourceVersion)}: invalid syntax`);
   if (!old) delete metadata.resourceVersion;
   else if (!(config as Partial<KubeObject>).metadata?.resourceVersion) metadata.resourceVersion = "";
   return draftOf(object);

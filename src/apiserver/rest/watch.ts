@@ -58,7 +58,7 @@ export function openWatch(store: Store, kind: Kind, options: WatchOptions, sink:
           const was = matches(previous);
           const is = type === "put" && matches(entry);
           if (is) notices.push({ type: was ? "MODIFIED" : "ADDED", entry });
-          else if (was) notices.push({ type: "DELETED", entry: type === "put" ? departed(previous!, entry) : entry });
+          else if (was) notices.push({ type: "DELETED", entry: type === "put" || !kind.gracePeriodSeconds ? departed(previous!, entry) : entry });
         }
         return notices.length > 0 ? sink.onNotices(notices) : undefined;
       },
@@ -78,7 +78,10 @@ export function openWatch(store: Store, kind: Kind, options: WatchOptions, sink:
 
 const departures = new WeakMap<Entry, Entry>();
 
-/** Who leaves a selection is told as he was in it, with the revision at which he left. */
+/**
+ * Who leaves a selection is told as he was in it, with the revision at which he left; and who is deleted as he was stored.
+ * Of a pod, whoever runs it must read with how much grace it goes.
+ */
 function departed(previous: Entry, { revision }: Entry): Entry {
   const known = departures.get(previous);
   if (known) return known;

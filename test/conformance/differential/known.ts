@@ -15,7 +15,7 @@ const messageOf = ({ body }: Answer): string => String((body as { message?: unkn
 const mismatch = /cannot unmarshal|unrecognized type|cannot convert|cannot restore|strict decoding error/;
 
 export const known: readonly Known[] = [
-  { reason: "a resourceVersion that is no number is the client's mistake; upstream answers 500", is: (_, __, ours, theirs) => theirs.status === 500 && (ours.status === 409 || ours.status === 400) && /resource ?version/i.test(messageOf(theirs)) },
+  { reason: "a resourceVersion that is no number is the client's mistake; upstream answers 500", is: (_, __, ours, theirs) => theirs.status === 500 && (ours.status === 409 || ours.status === 400) && /strconv\.ParseU?[Ii]nt: parsing .*: (invalid syntax|value out of range)/.test(messageOf(theirs)) },
   { reason: "a new node is not tainted as not ready: no node controller waits here to take that away", is: ({ path }, { at, ours, theirs }) => path.startsWith("/api/v1/nodes") && /(^|\.|\])spec\.taints$/.test(at) && isDeepStrictEqual(((ours ?? []) as object[]), (theirs as { key: string }[]).filter(({ key }) => key !== "node.kubernetes.io/not-ready")) },
   { reason: "a Service without a name fails upstream when it is given an address, before its name is looked at", is: ({ path, method }, _, __, theirs) => method === "POST" && path.includes("/services") && /failed to allocate IP: IPAddress\S+ "\S+" is invalid: spec\.parentRef\.name: Required value/.test(messageOf(theirs)) },
   { reason: "upstream cannot merge what has no schema: a strategic patch of a ControllerRevision's data is an internal error", is: ({ path, contentType }, _, __, theirs) => path.includes("/controllerrevisions/") && contentType === "application/strategic-merge-patch+json" && theirs.status === 500 },

@@ -152,6 +152,10 @@ export const horizontalPodAutoscalerV1: Strategy = {
   defaults(object) {
     const spec = (object.spec ??= {});
     spec.minReplicas ??= 1;
+    // Without any metric it means this much CPU.
+    const metrics = hpaToStored(object).spec.metrics as { type: string; resource?: { name?: string; target?: { averageUtilization?: number } } }[];
+    if (spec.targetCPUUtilizationPercentage === undefined && metrics.length === 1 && metrics[0]!.resource?.name === "cpu") spec.targetCPUUtilizationPercentage = metrics[0]!.resource.target?.averageUtilization;
+    if (spec.targetCPUUtilizationPercentage === undefined) delete spec.targetCPUUtilizationPercentage;
   },
   prepareForCreate(object) {
     object.status = { currentReplicas: 0, desiredReplicas: 0 };

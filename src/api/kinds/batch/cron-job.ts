@@ -56,7 +56,7 @@ export const cronJob: Strategy = {
   prepareForCreate(object) {
     object.status = {};
   },
-  validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name) > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
+  validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name ?? "") > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
   warnings: (object, old) => podSpecWarnings("spec.jobTemplate.spec.template.spec", podSpec(object), object.spec.jobTemplate?.spec?.template?.metadata?.labels, old && podSpec(old)),
   columns: [
     name,

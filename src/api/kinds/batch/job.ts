@@ -16,8 +16,8 @@ const uidLabel = "batch.kubernetes.io/controller-uid";
 const ownLabels = (object: KubeObject): Record<string, string> => ({
   "controller-uid": object.metadata.uid,
   [uidLabel]: object.metadata.uid,
-  "job-name": object.metadata.name,
-  "batch.kubernetes.io/job-name": object.metadata.name,
+  "job-name": object.metadata.name ?? "",
+  "batch.kubernetes.io/job-name": object.metadata.name ?? "",
 });
 
 const int32Max = 2 ** 31 - 1;

@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { type KubeObject, timestamp } from "../../meta.ts";
-import { parseQuantity } from "../../quantity.ts";
+import { parseQuantity, type Quantity } from "../../quantity.ts";
 import { immutable, oneOfOptional, positiveText, semanticEqual } from "../../validation/checks.ts";
 import { differences } from "../../validation/differences.ts";
 import { nameIsDnsSubdomain } from "../../validation/names.ts";
@@ -15,12 +15,16 @@ import { persistentSourceChecks } from "./pod/volumes.ts";
 const sources = [...Object.keys(persistentSourceChecks), "fc", "flocker", "photonPersistentDisk"];
 const sourceOf = (spec: any): Record<string, unknown> => Object.fromEntries(sources.filter((field) => spec[field]).map((field) => [field, spec[field]]));
 
+/** As Go gives a quantity as a whole number. */
+const wholeOf = ({ amount, exponent }: Quantity): number => Math.floor(Number(amount) * 10 ** exponent);
+
 function validate({ spec }: KubeObject): FieldError[] {
   const errors = validateAccessModes("spec.accessModes", spec.accessModes, "");
   const capacity = spec.capacity ?? {};
   if (Object.keys(capacity).length === 0) errors.push(required("spec.capacity"));
   if (capacity.storage === undefined || Object.keys(capacity).length > 1) errors.push({ type: "FieldValueNotSupported", field: "spec.capacity", body: `Unsupported value: ${JSON.stringify(capacity)}: supported values: "storage"` });
-  else if (parseQuantity(String(capacity.storage)).amount <= 0n) errors.push(invalid("spec.capacity[storage]", String(capacity.storage), positiveText));
+  else if (parseQuantity(String(capacity.storage)).amount < 0n) errors.push(invalid("spec.capacity[storage]", wholeOf(parseQuantity(String(capacity.storage))), "must be a valid resource quantity"));
+  if (capacity.storage !== undefined && Object.keys(capacity).length === 1 && parseQuantity(String(capacity.storage)).amount <= 0n) errors.push(invalid("spec.capacity[storage]", String(capacity.storage), positiveText));
   errors.push(...oneOfOptional("spec.persistentVolumeReclaimPolicy", spec.persistentVolumeReclaimPolicy, ["Delete", "Recycle", "Retain"]));
   if (spec.nodeAffinity?.required) errors.push(...validateNodeSelector("spec.nodeAffinity.required", spec.nodeAffinity.required));
   else if (spec.nodeAffinity) errors.push(required("spec.nodeAffinity.required", "must specify required node constraints"));
