@@ -57,12 +57,21 @@ export async function readOptional(request: Request, registry: KindRegistry): Pr
 }
 
 /** `kind` is what should have come. */
-export function parseJson(bytes: Buffer, kind = "a known kind"): unknown {
+function parseJson(bytes: Buffer, kind = "DeleteOptions"): unknown {
   const text = bytes.toString("utf8");
   try {
     return JSON.parse(text) as unknown;
   } catch {
-    throw badRequestError(`the object provided is unrecognized (must be of ${kind === "a known kind" ? kind : `type ${kind}`}): couldn't get version/kind; json parse error: ${jsonError(text)} (${summary(bytes)})`);
+    throw badRequestError(`the object provided is unrecognized (must be of type ${kind}): couldn't get version/kind; json parse error: ${jsonError(text)} (${summary(bytes)})`);
+  }
+}
+
+export function parsePatch(bytes: Buffer, type: string): unknown {
+  const text = bytes.toString("utf8");
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    throw badRequestError(`${type === "strategic" ? "" : "error decoding patch: "}${jsonError(text)}`);
   }
 }
 
