@@ -10,6 +10,21 @@ import { freePort } from "../scenarios/stack.ts";
 const plain = "hunter2-hunter2";
 const encoded = Buffer.from(plain).toString("base64");
 
+const pod = `
+apiVersion: v1
+kind: Pod
+metadata: {name: uses}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: c
+    image: busybox
+    command: [sleep, infinity]
+    env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: s, key: password}}}]
+    volumeMounts: [{name: s, mountPath: /etc/secret}]
+  volumes: [{name: s, secret: {secretName: s}}]
+`;
+
 test("Secrets are encrypted on a stack that has some, and stay so in backups", { timeout: 180_000 }, async (t) => {
   if (!needs(t, "kubectl", "grep")) return;
   await using desk = new CommandLine(t);
@@ -17,7 +32,7 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
   const key = (letter: string) => ({ name: letter, secret: Buffer.alloc(32, letter).toString("base64") });
   const configure = (...providers: object[]) => writeFileSync(desk.path("encryption.yaml"), JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "EncryptionConfiguration", resources: [{ resources: ["secrets"], providers }] }));
   const up = async (...options: string[]): Promise<Running> => {
-    const running = desk.start("up", "--no-watch", "--isolation", "plain", "--name", "stack", "--data-dir", "data", "--port", port, ...options);
+    const running = desk.start("up", "--no-watch", "--name", "stack", "--data-dir", "data", "--port", port, ...options);
     await running.said(isUp);
     return running;
   };
@@ -42,14 +57,15 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
   };
   const password = (): string => Buffer.from(desk.kubectl("stack", "get", "secret", "s", "-o", "jsonpath={.data.password}"), "base64").toString();
 
-  let running = await up();
+  const plainly = ["--isolation", "plain"]; // sooner there
+  let running = await up(...plainly);
   desk.kubectl("stack", "create", "secret", "generic", "s", `--from-literal=password=${plain}`);
   desk.kubectl("stack", "create", "configmap", "c", "--from-literal=in=the-open");
   await stop(running);
   assert.deepEqual(holding("data", encoded), [desk.path("data", "store.db")]);
 
   configure({ aesgcm: { keys: [key("a")] } }, { identity: {} });
-  running = await up(...encrypted);
+  running = await up(...encrypted, ...plainly);
   assert.match(running.stderr, /objects are stored otherwise than the first provider would store them: write them again .* objects=1 storedWith="no encryption"/);
   assert.match(replaceAll(), /^secret\/s replaced$/m);
   await gone(plain, encoded);
@@ -59,7 +75,7 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
 
   // The key is exchanged: first the old one leads, then the new one, then it is alone.
   configure({ aesgcm: { keys: [key("b"), key("a")] } });
-  running = await up(...encrypted);
+  running = await up(...encrypted, ...plainly);
   assert.match(running.stderr, /objects=1 storedWith="aesgcm a"/);
   replaceAll();
   await gone("k8s:enc:aesgcm:v1:a:");
@@ -68,6 +84,11 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
   running = await up(...encrypted);
   assert.equal(running.stderr, "");
   assert.equal(password(), plain);
+  // A pod that uses it, as variable and as file, leaves nothing on the disk either.
+  writeFileSync(desk.path("pod.yaml"), pod);
+  desk.kubectl("stack", "apply", "-f", "pod.yaml");
+  desk.kubectl("stack", "wait", "--for=condition=Ready", "pod/uses", "--timeout=60s");
+  assert.equal(desk.kubectl("stack", "exec", "uses", "--", "sh", "-c", "cat /etc/secret/password; echo $PASSWORD"), `${plain}${plain}\n`);
   assert.deepEqual(holding("data", plain, encoded, "k8s:enc:aesgcm:v1:a:"), []);
   await stop(running);
 
