@@ -28,7 +28,8 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
   const began = performance.now();
   const shown = new Map<string, string>();
   const done = new Map<string, string>();
-  const waited = new Map<string, string>();
+  /** What a workload has waited for, and the back-off of the crash that it met that way: a later crash is its own. */
+  const waited = new Map<string, { names: string; backOff?: string }>();
   let painted = 0;
   for (;;) {
     const states = await statesOf(client, workloads);
@@ -40,9 +41,11 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
       if (isReady && !done.has(key)) done.set(key, `${((performance.now() - began) / 1000).toFixed(1)} s`);
       if (!isReady) done.delete(key);
       const names = /^waiting for (.*?)( \(|$)/.exec(state.why)?.[1];
-      if (names !== undefined) waited.set(key, names);
+      if (names !== undefined) waited.set(key, { names });
       const backOff = /^CrashLoopBackOff: back-off (\S+)/.exec(state.why)?.[1];
-      const why = backOff !== undefined && waited.has(key) ? `${waited.get(key)} is there now; tried again within ${backOff}` : state.why;
+      const past = waited.get(key);
+      if (past && backOff !== undefined) past.backOff ??= backOff;
+      const why = past && backOff !== undefined && past.backOff === backOff ? `${past.names} is there now; tried again within ${backOff}` : state.why;
       const line = `  ${isReady ? "✓" : "…"} ${workload.name.padEnd(width)}${state.ready}/${state.wanted}  ${isReady ? `Ready  ${done.get(key)}` : why}`.trimEnd();
       lines.push(line);
       if (!out.isTTY && shown.get(key) !== line) out.write(`${line}\n`);

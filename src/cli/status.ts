@@ -75,7 +75,8 @@ export async function printStatus(client: Client, out: Writable): Promise<number
     if (why.startsWith("waiting for ")) {
       // Whoever is waited for is named where its own pods are told of; one without any would be waited for for ever.
       for (const { name, hasPods } of waitsFor(pod, around)) if (!hasPods) problems.push(`${pod.metadata.namespace}/${pod.metadata.name}: waits for Service ${name}, which leads to no pod\n      → kubectl describe service ${name} -n ${pod.metadata.namespace}`);
-      continue;
+      // One that ends again and again may have a reason of its own.
+      if (!/exit code/.test(why) || !pod.status?.containerStatuses?.some(({ restartCount }) => restartCount >= 3)) continue;
     }
     problems.push(problemOf(pod, why, events));
   }

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { once } from "node:events";
+import { cpSync } from "node:fs";
 import { connect } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
 import { entry } from "../../src/wherry.ts";
 import { startWherry, type TestWherry } from "../harness.ts";
-import { find } from "../needs.ts";
+import { find, needs } from "../needs.ts";
 import { appFolder, Folder, server, Watching } from "./edit-loop.ts";
-import { directUrl, load } from "./stack.ts";
+import { directUrl, examples, load } from "./stack.ts";
 
 const podsOf = async (wherry: TestWherry) => (await wherry.client.list<Pod>(resources.pods, { namespace: "default", labelSelector: "app=app" })).items;
 const restarts = async (wherry: TestWherry) => (await podsOf(wherry)).map(({ status }) => status!.containerStatuses![0]!.restartCount);
@@ -298,4 +300,39 @@ test("programs that wait for another are said to wait, whichever of the standard
   // While they wait, nothing of it counts as wrong.
   assert.match(status, /deployment\/ends +0\/1 +\d+ +waiting for db/);
   assert.doesNotMatch(status, /What is wrong/);
+});
+
+test("the shop: a service and then what all of them share saved under load, and no request fails", { timeout: 300_000 }, async (t) => {
+  if (!needs(t, "psql")) return;
+  const folder = new Folder(t, {});
+  cpSync(join(examples, "shop"), folder.path, { recursive: true, dereference: true });
+  await using wherry = await startWherry({ test: t, hostPathRoots: [folder.path] });
+  const up = new Watching(t, wherry, [folder.path]);
+  const start = await up.next(/\(watching\)\n/, 120_000);
+  // Postgres takes its time; the services do not crash meanwhile, and say whom they wait for.
+  assert.match(start, /… user-service +0\/3 +waiting for postgres-service\n/);
+  assert.match(start, /… order-service +0\/2 +waiting for .*postgres-service.*user-service\n/);
+  const pods = async () => (await wherry.client.list<Pod>(resources.pods, { namespace: "ecommerce" })).items;
+  const restartsOf = async () => Object.fromEntries((await pods()).map(({ metadata, status }) => [metadata.name, status!.containerStatuses![0]!.restartCount]));
+  const before = await restartsOf();
+  const users = `${directUrl(wherry, "ecommerce", "user-service")}/users`;
+  const traffic = [users, `${directUrl(wherry, "ecommerce", "gateway")}/products?limit=3`, `${directUrl(wherry, "ecommerce", "order-service")}/orders`].map((url) => load(url, { concurrency: 2, pauseMs: 20 }));
+  t.after(() => Promise.all(traffic.map((one) => one.stop())));
+
+  const main = folder.read("cmd/user-service/main.ts");
+  folder.save("cmd/user-service/main.ts", main.replace("instance_id: instanceId(name),\n    users:", 'instance_id: instanceId(name),\n    edition: "second",\n    users:'));
+  const said = await up.next(/runs the new code.*\n/, 60_000);
+  assert.match(said, /cmd\/user-service\/main\.ts changed: reloading deployment\/user-service \(3 replicas, one at a time\)\n( {2}✓ .*\n){3}deployment\/user-service runs/);
+  assert.doesNotMatch(said, /order-service|gateway/);
+  for (let time = 0; time < 6; time++) assert.match(await ask(users), /"edition":"second"/);
+
+  folder.save("internal/service.ts", folder.read("internal/service.ts").replace('reply.header("X-Instance-Id"', 'reply.header("X-Edition", "third");\n    reply.header("X-Instance-Id"'));
+  for (let round = 0; round < 5; round++) await up.next(/runs the new code.*\n/, 90_000);
+  assert.equal((await fetch(users)).headers.get("X-Edition"), "third");
+  for (const one of traffic) {
+    const { ok, failures } = await one.stop();
+    assert.deepEqual(failures, []);
+    assert.ok(ok > 20, `only ${ok} requests`);
+  }
+  assert.deepEqual(await restartsOf(), before);
 });
