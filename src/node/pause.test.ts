@@ -99,7 +99,7 @@ test("nobody stands still for ever, nor when the stack stops", async () => {
 
 test("who is gone needs no stopping; who may not be stopped is said, and everybody goes on", async (t) => {
   assert.equal((await freeze([999_999_999], systemClock)).processes, 0);
-  const child = await program(t, "echo up; sleep 1000");
+  const child = await program(t, "echo up; exec sleep 1000");
   // This process asks to be stopped itself, with all below it.
   await assert.rejects(freeze([process.pid], systemClock), new RegExp(`processes ${process.pid} could not be stopped`));
   assert.notEqual(state(child.pid), "T");
