@@ -85,10 +85,12 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
   assert.equal(running.stderr, "");
   assert.equal(password(), plain);
   // A pod that uses it, as variable and as file, leaves nothing on the disk either.
-  writeFileSync(desk.path("pod.yaml"), pod);
-  desk.kubectl("stack", "apply", "-f", "pod.yaml");
-  desk.kubectl("stack", "wait", "--for=condition=Ready", "pod/uses", "--timeout=60s");
-  assert.equal(desk.kubectl("stack", "exec", "uses", "--", "sh", "-c", "cat /etc/secret/password; echo $PASSWORD"), `${plain}${plain}\n`);
+  if (running.stdout.includes(": isolated pods")) {
+    writeFileSync(desk.path("pod.yaml"), pod);
+    desk.kubectl("stack", "apply", "-f", "pod.yaml");
+    desk.kubectl("stack", "wait", "--for=condition=Ready", "pod/uses", "--timeout=60s");
+    assert.equal(desk.kubectl("stack", "exec", "uses", "--", "sh", "-c", "cat /etc/secret/password; echo $PASSWORD"), `${plain}${plain}\n`);
+  } else t.diagnostic("no pod used it: plain mode has no /etc of a pod's own");
   assert.deepEqual(holding("data", plain, encoded, "k8s:enc:aesgcm:v1:a:"), []);
   await stop(running);
 
