@@ -40,6 +40,8 @@ spec:
 // A hundred files, each written in turn as fast as can be: at one instant there are two numbers in them at most.
 const turns = "i=0; while :; do i=$((i+1)); f=0; while [ $f -lt 100 ]; do f=$((f+1)); echo $i > /data/$f; done; done";
 
+const fill = (file: string, megabytes: number): string => `head -c ${megabytes}m /dev/zero | tr '\\0' x > ${file}`;
+
 const files: Record<string, string> = {
   "data.yaml": [claim("data"), pod("writer", of("data"))].join("---"),
   "busy.yaml": [claim("busy"), pod("busy", of("busy"), undefined, "", turns)].join("---"),
@@ -79,6 +81,14 @@ spec:
 `,
   "block.yaml": [claim("block", "volumeMode: Block"), pod("block", of("block"))].join("---"),
   "exclusive.yaml": [claim("exclusive").replace("ReadWriteOnce", "ReadWriteOncePod"), pod("first", of("exclusive")), pod("second", of("exclusive"))].join("---"),
+  // Each writes more than it may: to an emptyDir, to its own files, or to both together; the last keeps to what it may.
+  "greedy.yaml": [
+    pod("greedy-volume", "[{name: data, emptyDir: {sizeLimit: 1Mi}}]", undefined, "", `${fill("/data/file", 2)}; sleep infinity`),
+    pod("greedy-files", "[]", "[]", "", `${fill("/tmp/file", 2)}; sleep infinity`).replace("    volumeMounts:", "    resources: {limits: {ephemeral-storage: 1Mi}}\n    volumeMounts:"),
+    pod("greedy-both", "[{name: data, emptyDir: {}}]", undefined, "", `${fill("/data/file", 1)}; ${fill("/tmp/file", 1)}; sleep infinity`).replace("    volumeMounts:", "    resources: {limits: {ephemeral-storage: 1536Ki}}\n    volumeMounts:"),
+    pod("modest", "[{name: data, emptyDir: {sizeLimit: 4Mi}}]", undefined, "", `${fill("/data/file", 2)}; ${fill("/tmp/file", 1)}; sleep infinity`).replace("    volumeMounts:", "    resources: {limits: {ephemeral-storage: 4Mi}}\n    volumeMounts:"),
+  ].join("---"),
+  "huge.yaml": pod("huge", "[]", "[]").replace("    volumeMounts:", "    resources: {requests: {ephemeral-storage: 9Pi}}\n    volumeMounts:"),
   "ephemeral.yaml": pod("scratch", "[{name: data, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: scratch}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}}}]"),
 };
 

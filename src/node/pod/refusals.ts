@@ -44,7 +44,6 @@ export function notHonoured(pod: Pod): string[] {
   for (const { name, emptyDir } of spec.volumes ?? []) {
     const users = [...(spec.initContainers ?? []), ...spec.containers].filter(({ volumeMounts }) => volumeMounts?.some((mount) => mount.name === name)).length;
     if (emptyDir?.medium === "Memory" && users > 1) found.push(`medium Memory of emptyDir ${name}: several containers share it, so it lies on disk`);
-    else if (emptyDir?.sizeLimit !== undefined && emptyDir.medium !== "Memory") found.push(`sizeLimit of emptyDir ${name}: it may grow as the disk allows`);
   }
   return found;
 }

@@ -69,6 +69,8 @@ export function podStatus(input: StatusInput): PodStatus {
   for (const next of input.resize ?? []) set(next);
   for (const { type, reason, message } of input.unenforced ?? []) set({ ...condition(type, { reason: reason!, message: message! }) });
 
+  if (input.failure?.reason === "Evicted") set({ ...condition("DisruptionTarget", undefined), reason: "TerminationByKubelet", message: input.failure.message });
+
   const status: PodStatus = {
     ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }),
     phase,

@@ -17,7 +17,7 @@ import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/
 import { removeTree } from "../volumes/remove.ts";
 import { PodVolumes } from "../volumes/volumes.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
-import { type ContainerRecord, containersOf, newRecord, recordsOf } from "./record.ts";
+import { type ContainerRecord, containersOf, isRunning, newRecord, recordsOf } from "./record.ts";
 import { type References, referencesOf } from "./references.ts";
 import { notHonoured, refusalOf, unenforced } from "./refusals.ts";
 import { ContainerRunner, type RunnerHost } from "./runner.ts";
@@ -25,6 +25,7 @@ import { PodResize, resizeConditions } from "./resize.ts";
 import { podSandboxSpec, runtimeTold, specifyContainer } from "./specify.ts";
 import { isPodReady, podStatus } from "./status.ts";
 import { StatusWriter } from "./status-writer.ts";
+import { StorageWatch } from "./storage-watch.ts";
 
 /**
  * One pod on this node, from the first sight of its object to the object's end. Every change (of the object, of
@@ -41,6 +42,8 @@ export class PodWorker implements RunnerHost {
   sandbox: PodSandbox | undefined;
   #volumes: PodVolumes;
   readonly #resize: PodResize;
+  #shown: string;
+  readonly #storage: StorageWatch;
   #sandboxStage: "none" | "making" | "ready" | "gone" = "none";
   #sandboxRetry = new Backoff(1000, 120_000);
   #sandboxDueMs = 0;
@@ -80,6 +83,13 @@ export class PodWorker implements RunnerHost {
     this.#untold = notHonoured(pod);
     this.#writer = new StatusWriter(ctx, pod);
     this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid);
+    this.#storage = new StorageWatch({
+      ctx,
+      dir: this.dir,
+      pod: () => this.#resize.allocated,
+      running: () => new Map([...this.runners].flatMap(([name, { process, record }]) => (process && isRunning(record) ? [[name, process.pid] as const] : []))),
+      evict: (message) => this.#evict(message),
+    });
     this.#resize = new PodResize(ctx, pod, {
       runners: this.runners,
       resized: () => (this.#takeSpec(), this.#sync()),
@@ -88,6 +98,7 @@ export class PodWorker implements RunnerHost {
     });
     if (this.#foundEnded) this.#resize.close();
     else this.#resize.update(pod);
+    this.#shown = shownByFiles(this.#resize.allocated);
     // A new sandbox starts from the beginning: init containers run again, as after a reboot.
     if (!isOver(pod, this.#records)) {
       for (const record of this.#records) {
@@ -116,11 +127,6 @@ export class PodWorker implements RunnerHost {
   update(pod: Pod): void {
     const before = this.pod;
     this.pod = pod;
-    const { labels, annotations } = before.metadata;
-    if (JSON.stringify([labels, annotations]) !== JSON.stringify([pod.metadata.labels, pod.metadata.annotations])) {
-      this.#volumes.update(pod);
-      if (this.#sandboxStage === "ready") void this.#volumes.refresh();
-    }
     // Conditions of others (readiness gates) come from the object, ours from what we last said.
     const ours = (this.#status.conditions ?? []) as Condition[];
     const foreign = ((pod.status?.conditions ?? []) as Condition[]).filter(({ type }) => !ours.some((condition) => condition.type === type) || !ownConditions.has(type));
@@ -136,6 +142,12 @@ export class PodWorker implements RunnerHost {
   /** Containers as the object and the node have them now. */
   #takeSpec(): void {
     const { pod } = this;
+    const shown = shownByFiles(this.#resize.allocated);
+    if (shown !== this.#shown) {
+      this.#shown = shown;
+      this.#volumes.update(this.#resize.allocated);
+      if (this.#sandboxStage === "ready") void this.#volumes.refresh();
+    }
     for (const { container, role } of containersOf(this.#resize.allocated.spec!)) {
       const runner = this.runners.get(container.name);
       if (!runner) {
@@ -254,6 +266,14 @@ export class PodWorker implements RunnerHost {
     return Infinity;
   }
 
+  /** The node ends the pod for what it takes of it; whoever owns it makes another. */
+  #evict(message: string): void {
+    if (this.#ending || isOver(this.pod, this.#records)) return;
+    this.#failure = { reason: "Evicted", message };
+    this.#ctx.event(this.pod, "Warning", "Evicted", message);
+    this.#sync();
+  }
+
   #crashLoop(name: string, delayMs: number): void {
     const record = this.#records.find((candidate) => candidate.name === name)!;
     if (record.waiting?.reason === "CrashLoopBackOff") return;
@@ -284,6 +304,7 @@ export class PodWorker implements RunnerHost {
 
   #graceMs(): number {
     if (this.#removed) return 0;
+    if (this.#failure?.reason === "Evicted") return 1000; // kubelet's grace for limits that were passed
     const spec = this.pod.spec!.terminationGracePeriodSeconds ?? 30;
     const seconds = this.#deleted ? (this.pod.metadata.deletionGracePeriodSeconds ?? spec) : spec;
     // A grace of nothing still is a second, as for kubelet: the signal comes first.
@@ -299,6 +320,7 @@ export class PodWorker implements RunnerHost {
       await this.#volumes.mount();
       this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP));
       this.#sandboxStage = "ready";
+      this.#storage.start();
       this.#sandboxRetry.reset();
     } catch (error) {
       this.#sandboxStage = "none";
@@ -317,6 +339,7 @@ export class PodWorker implements RunnerHost {
   async #finish(): Promise<void> {
     if (this.#finishing) return;
     this.#finishing = true;
+    this.#storage.stop();
     const gone = () => this.#removed || this.#deleted;
     if (!this.#shutdown || gone()) this.#publish(gone());
     if (this.sandbox) {
@@ -395,6 +418,9 @@ export class PodWorker implements RunnerHost {
 const ownConditions = {
   has: (type: string) => ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].includes(type) || resizeConditions.has(type) || type.startsWith("wherry.dev/"),
 };
+
+/** What files of the downward API follow. */
+const shownByFiles = ({ metadata: { labels, annotations }, spec }: Pod): string => JSON.stringify([labels, annotations, spec!.containers.map(({ resources: sizes }) => sizes)]);
 
 const nobody = 65534;
 
