@@ -17,6 +17,10 @@ export const limits = {
   storeWaitingBytes: 64 * 1024 * 1024,
   /** How much of the objects the store keeps parsed, counted in encoded bytes. The rest is parsed again when asked for. */
   parsedObjectsBytes: 16 * 1024 * 1024,
+  /** A larger object is never kept parsed: a definition, mostly, which is read when it changes. */
+  parsedObjectBytes: 64 * 1024,
+  /** OpenAPI documents that are kept made. The rest is made again when asked for. */
+  openApiBytes: 4 * 1024 * 1024,
   /** Events waiting for one watcher. More: the watcher is ended with 410 and lists anew. */
   watcherQueueEvents: 10_000,
   /** Bytes waiting for one watcher's socket. More: as above. */
@@ -49,6 +53,8 @@ export const limits = {
   heldConnectionsMax: 1_024,
   /** How long programs stand still for a backup. Longer: they go on, and the backup is given up. */
   pauseMaxMs: 60_000,
+  /** Folders below those given to `up` that are watched for changes. Those beyond are not, and it is said. */
+  watchedFoldersMax: 8_192,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -1,14 +1,18 @@
 import { type Dirent, type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
+import { limits } from "../../base/limits.ts";
 
 export interface FolderWatchOptions {
   root: string;
+  foldersMax?: number;
   /** Whether a folder or file (absolute) concerns anybody. Folders that do not are not entered. */
   wants(path: string, isFolder: boolean): boolean;
   /** Files that were written, made or removed, absolute, in the order of their names. */
   onChange(files: string[]): void;
   /** The first event of a burst came: what follows may be prepared. */
   onStir?(): void;
+  /** There are more folders than are watched; `folder` is the first that is not. */
+  onTooMany?(folder: string): void;
   /** The kernel gives no (more) watches: the folder is looked through twice a second instead. */
   onPolling?(reason: string): void;
 }
@@ -32,6 +36,7 @@ export class FolderWatch {
   #timer: NodeJS.Timeout | undefined;
   #sinceMs = 0;
   #poll: NodeJS.Timeout | undefined;
+  #tooMany = false;
   #closed = false;
 
   constructor(options: FolderWatchOptions) {
@@ -81,6 +86,11 @@ export class FolderWatch {
   #enter(folder: string, changed: Set<string> | undefined): void {
     const inode = statSync(folder, { throwIfNoEntry: false })?.ino;
     if (inode === undefined || this.#closed) return;
+    if (this.#folders.size >= (this.#options.foldersMax ?? limits.watchedFoldersMax)) {
+      if (!this.#tooMany) this.#options.onTooMany?.(folder);
+      this.#tooMany = true;
+      return;
+    }
     const known = { inode, watcher: this.#watch(folder), files: new Map<string, string>() };
     this.#folders.set(folder, known);
     for (const entry of entriesOf(folder)) {

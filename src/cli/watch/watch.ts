@@ -7,6 +7,7 @@ import type { HttpClient } from "../../api/http-client.ts";
 import { namedFiles } from "../../api/reload.ts";
 import { StatusError } from "../../api/status.ts";
 import { systemClock } from "../../base/clock.ts";
+import { limits } from "../../base/limits.ts";
 import type { ApplyRequest } from "../internal-apply.ts";
 import { followUntilReady } from "../progress.ts";
 import { applyManifests, forget, judgeManifests, linkArtifacts, locate } from "../sources/apply-project.ts";
@@ -48,7 +49,7 @@ export class ProjectWatch {
   readonly #client: HttpClient;
   readonly #reloader: Reloader;
   #project: Project;
-  #covers: { artifact: Artifact; covers(path: string): boolean }[] = [];
+  #covers: { artifact: Artifact; covers(path: string): boolean; ignores(folder: string): boolean }[] = [];
   #watches: FolderWatch[] = [];
   /** Every file, or folder of a kustomization, that is or was a manifest. */
   readonly #manifests: Set<string>;
@@ -75,7 +76,10 @@ export class ProjectWatch {
   }
 
   #cover(): void {
-    this.#covers = this.#project.artifacts.map((artifact) => ({ artifact, covers: coverOf(artifact) }));
+    this.#covers = this.#project.artifacts.map((artifact) => {
+      const ignored = dockerIgnore(artifact.context, artifact.dockerfile);
+      return { artifact, covers: coverOf(artifact), ignores: (folder: string) => ignored.folder(relative(artifact.context, folder)) };
+    });
   }
 
   /** Folders to watch, none inside another; a file that was given is watched by its folder. */
@@ -89,13 +93,22 @@ export class ProjectWatch {
   #watch(root: string): void {
     const watch = new FolderWatch({
       root,
-      wants: (path, isFolder) => !isNoise(relative(root, path)) && (isFolder || configuration.test(path) || this.#covers.some(({ covers }) => covers(path))),
+      wants: (path, isFolder) => !isNoise(relative(root, path)) && (isFolder ? this.#concerns(path) : configuration.test(path) || this.#covers.some(({ covers }) => covers(path))),
+      onTooMany: (folder) => this.#input.say(`${relative(process.cwd(), root) || "."} has more than ${limits.watchedFoldersMax} folders; ${relative(process.cwd(), folder)} and others are not watched. A .dockerignore leaves out what no program is made of`),
       onStir: () => runByNode(this.#project.artifacts) && warmUp(),
       onChange: (files) => void this.#changed(files).catch((error: unknown) => this.#input.say(`not brought up to date: ${(error as Error).message}`)),
       onPolling: (reason) => this.#input.say(`${relative(process.cwd(), root) || "."} is looked through twice a second: the kernel gives no more watches (${reason}); to lift it: sysctl fs.inotify.max_user_watches=524288`),
     });
     this.#watches.push(watch);
     watch.start();
+  }
+
+  /** A folder that every image leaves out is not entered, unless something that counts is in it. */
+  #concerns(folder: string): boolean {
+    const holders = this.#covers.filter(({ artifact }) => folder.startsWith(`${artifact.context}/`));
+    if (holders.length === 0 || !holders.every(({ ignores }) => ignores(folder)) || holders.some(({ covers }) => covers(folder))) return true;
+    const counts = [...this.#manifests, ...holders.flatMap(({ artifact }) => [artifact.dockerfile, ...artifact.mounts.map(({ contextPath }) => join(artifact.context, contextPath))])];
+    return counts.some((path) => path === folder || path.startsWith(`${folder}/`)) || [...this.#manifests].some((path) => folder.startsWith(`${path}/`));
   }
 
   async #changed(files: string[]): Promise<void> {
@@ -228,6 +241,6 @@ export function coverOf(artifact: Artifact): (path: string) => boolean {
     if (source === undefined) return false;
     // A folder that is copied by its name is meant, though a .dockerignore names it: a skipped RUN line makes it here (dist).
     const named = relative(artifact.context, source);
-    return !ignored(inside) || (named !== "" && ignored(named));
+    return !ignored.file(inside) || (named !== "" && ignored.file(named));
   };
 }
