@@ -179,6 +179,19 @@ test("Informers shares one per resource", async () => {
   await informers.stop();
 });
 
+test("of what nobody reads, only metadata is held", async () => {
+  const server = scripted();
+  const informers = new Informers({ client: server.client, clock: new FakeClock(), metadataOnly: ({ resource }) => resource === "pods" });
+  const full = pod("a", 3);
+  server.lists.push([{ ...full, metadata: { ...full.metadata, annotations: { long: "text" } }, spec: { large: true } } as KubeObject]);
+  informers.for(resources.pods).start();
+  await informers.for(resources.pods).synced;
+  const [held] = informers.for(resources.pods).list();
+  assert.equal(held!.metadata.name, "a");
+  assert.deepEqual([held!["spec"], held!.metadata.annotations], [undefined, undefined]);
+  await informers.stop();
+});
+
 test("keys", () => {
   assert.deepEqual(splitKey("default/web"), { namespace: "default", name: "web" });
   assert.deepEqual(splitKey("wherry"), { namespace: undefined, name: "wherry" });

@@ -40,6 +40,8 @@ export interface InformerOptions<T> {
   labelSelector?: string;
   fieldSelector?: string;
   indexes?: Record<string, IndexFunction<T>>;
+  /** Objects are held and told without anything but kind and metadata (and of that, no managedFields and annotations). */
+  metadataOnly?: boolean;
 }
 
 interface Identified {
@@ -222,9 +224,10 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     // Deleted and made anew while we were not looking: two objects, told as two.
     if (old && old.metadata.uid !== object.metadata.uid) this.#remove(key, old);
     const before = this.#objects.get(key);
-    this.#objects.set(key, object);
-    for (const index of this.#indexes.values()) file(index, key, object, before);
-    for (const handler of this.#handlers) this.#tell(handler, key, object, before);
+    const held = this.#options.metadataOnly ? metadataOf(object) : object;
+    this.#objects.set(key, held);
+    for (const index of this.#indexes.values()) file(index, key, held, before);
+    for (const handler of this.#handlers) this.#tell(handler, key, held, before);
   }
 
   #remove(key: string, last: T): void {
@@ -250,6 +253,12 @@ function typed<T>(item: T, list: { apiVersion: string; kind: string }): T {
   return { apiVersion: list.apiVersion, kind: list.kind.slice(0, -"List".length), ...item };
 }
 
+function metadataOf<T extends Identified>(object: T): T {
+  const { apiVersion, kind, metadata } = object as T & { apiVersion?: string; kind?: string };
+  const { managedFields: _, annotations: __, ...named } = metadata;
+  return { apiVersion, kind, metadata: named } as unknown as T;
+}
+
 function file<T>(index: { values: IndexFunction<T>; entries: Map<string, Map<string, T>> }, key: string, object: T | undefined, old: T | undefined): void {
   const next = object ? index.values(object) : [];
   if (old) {
@@ -269,16 +278,19 @@ function file<T>(index: { values: IndexFunction<T>; entries: Map<string, Map<str
 
 /** One informer a resource, shared by all who ask: caches are paid for once. */
 export class Informers {
-  readonly #options: Omit<InformerOptions<KubeObject>, "resource" | "indexes">;
+  readonly #options: Omit<InformerOptions<KubeObject>, "resource" | "indexes" | "metadataOnly">;
+  readonly #metadataOnly: (resource: GroupVersionResource) => boolean;
   readonly #informers = new Map<string, Informer<any>>();
 
-  constructor(options: { client: Client; clock: Clock; random?: Random; log?: Log }) {
+  /** `metadataOnly`: of which resources nobody here reads more than metadata. */
+  constructor({ metadataOnly = () => false, ...options }: { client: Client; clock: Clock; random?: Random; log?: Log; metadataOnly?: (resource: GroupVersionResource) => boolean }) {
     this.#options = options;
+    this.#metadataOnly = metadataOnly;
   }
   for<T extends Identified = KubeObject>(resource: GroupVersionResource): Informer<T> {
     const name = `${resource.group}/${resource.resource}`;
     let informer = this.#informers.get(name);
-    if (!informer) this.#informers.set(name, (informer = new Informer<any>({ ...this.#options, resource })));
+    if (!informer) this.#informers.set(name, (informer = new Informer<any>({ ...this.#options, resource, metadataOnly: this.#metadataOnly(resource) })));
     return informer as Informer<T>;
   }
   all(): Informer<any>[] {

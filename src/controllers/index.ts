@@ -110,7 +110,7 @@ export interface Controllers extends Component {
 export function startControllers(options: ControllersOptions): Controllers {
   const { client, registry, clock, random } = options;
   const log = options.log.child("controllers");
-  const informers = new Informers({ client, clock, random, log });
+  const informers = new Informers({ client, clock, random, log, metadataOnly: ({ group }) => group === "apiextensions.k8s.io" });
   const run = (definition: Controller): Runner => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" });
   const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map(run);
   const snapshots = new Snapshots({ client, informers, storage: storageOf(options), log, run });

@@ -1,4 +1,5 @@
 import { WherryError } from "../base/errors.ts";
+import { limits } from "../base/limits.ts";
 import type { Entry } from "./store.ts";
 import { isEncrypted } from "./transform.ts";
 
@@ -37,6 +38,10 @@ export class StoredEntry implements Entry {
   }
 
   #hold(parsed: Parsed): Parsed {
+    if (this.bytes.length > limits.parsedObjectBytes) {
+      this.#parsed = new WeakRef(parsed);
+      return parsed;
+    }
     this.#parsed = parsed;
     this.#cache.add(this);
     return parsed;

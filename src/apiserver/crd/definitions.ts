@@ -88,7 +88,7 @@ export class Definitions {
     const taken = this.#namesTaken(definition);
     const status = conditionsFor(definition, taken, this.#clock.now());
     const established = isCondition({ status }, "Established");
-    const shown = { ...definition, status };
+    const shown = withoutSchemas({ ...definition, status });
     const unchanged = before && sameServing(before.definition, shown);
     const kinds = unchanged ? before.kinds : established ? customKinds().kindsOf(shown, this.#source(name), shown.spec.conversion?.strategy === "Webhook" ? webhookConversion(shown, this.#call) : undefined) : [];
     this.#followed.set(name, { entry, definition: shown, kinds });
@@ -162,6 +162,12 @@ export class Definitions {
       if (this.#store.get(entry.key)) this.#log.warn("the status of a definition was not written", { name, error });
     });
   }
+}
+
+/** What is held of a definition: neither schemas, which are most of it, nor what others noted on it. */
+function withoutSchemas({ apiVersion, kind, metadata, spec, status }: CustomResourceDefinition): CustomResourceDefinition {
+  const { annotations: _, managedFields: __, ...named } = metadata;
+  return { apiVersion, kind, metadata: named, spec: { ...spec, versions: spec.versions.map(({ schema: _, ...version }) => version) }, ...(status && { status }) };
 }
 
 /** Whether two states of a definition serve the same: everything but its status and bookkeeping. */

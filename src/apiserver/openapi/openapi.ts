@@ -1,16 +1,17 @@
-import { createHash } from "node:crypto";
 import type { Kind } from "../../api/kind.ts";
 import type { KindRegistry } from "../../api/registry.ts";
 import { kubernetesVersion } from "../../api/resources.ts";
+import { limits } from "../../base/limits.ts";
 import { encodeGnostic } from "./gnostic.ts";
 import { type Operation, operationsOf } from "./operations.ts";
 import { type Describe, type Json, SchemaWriter } from "./schemas.ts";
+import { digest, type OpenApiDocument, Shelf } from "./shelf.ts";
 import { describeFromTypings } from "./typings.ts";
 
 /**
  * The OpenAPI documents of whatever the registry serves at the moment: version 3 as an index and a document per
- * group and version, version 2 as one document in JSON and in protobuf. Documents are made when first asked for
- * and kept until the kinds they speak of change, so that a new CustomResourceDefinition costs one small document.
+ * group and version, version 2 as one document in JSON and in protobuf. Documents are made when asked for, and what
+ * they are called stays known until the kinds they speak of change: a new CustomResourceDefinition costs one small document.
  */
 export interface OpenApi {
   /** `GET /openapi/v3` */
@@ -23,14 +24,7 @@ export interface OpenApi {
   v2Protobuf(): OpenApiDocument;
 }
 
-export interface OpenApiDocument {
-  readonly contentType: string;
-  readonly body: Buffer;
-  /** Upper-case hexadecimal; the `hash` parameter of the index's addresses. A document asked for by its hash never changes. */
-  readonly hash: string;
-  /** The hash in quotes, as the header wants it. */
-  readonly etag: string;
-}
+export type { OpenApiDocument };
 
 /**
  * What clients ask for to get the protobuf form. Older ones ask with "@", which is no legal media type: answered
@@ -47,9 +41,12 @@ interface GroupVersion {
 
 /** `describe` gives the words of definitions and fields, if there are any to give. */
 export function createOpenApi(registry: KindRegistry, describe: Describe = describeFromTypings()): OpenApi {
+  const shelf = new Shelf(limits.openApiBytes);
   const documents = new Map<string, OpenApiDocument>();
   const bases = new Map<string, { kinds: readonly Kind[]; hash: string }>();
   const whole = new Map<string, { generation: number; document: OpenApiDocument }>();
+
+  const jsonDocument = (make: () => Json, hash?: string): OpenApiDocument => shelf.document("application/json", () => Buffer.from(JSON.stringify(make())), hash);
 
   function once(name: string, make: () => OpenApiDocument): OpenApiDocument {
     const kept = whole.get(name);
@@ -94,7 +91,7 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = descr
     const hash = hashOf(groupVersion, all);
     const kept = documents.get(path);
     if (kept?.hash === hash) return kept;
-    const document = { ...jsonDocument(version3(groupVersion, all, describe)), hash, etag: `"${hash}"` };
+    const document = jsonDocument(() => version3(groupVersion, all, describe), hash);
     documents.set(path, document);
     return document;
   }
@@ -104,26 +101,20 @@ export function createOpenApi(registry: KindRegistry, describe: Describe = descr
       once("index", () => {
         const all = groupVersions();
         for (const path of documents.keys()) if (!all.some((groupVersion) => groupVersion.path === path)) documents.delete(path);
-        return jsonDocument({ paths: Object.fromEntries(all.map((groupVersion) => [groupVersion.path, { serverRelativeURL: `/openapi/v3/${groupVersion.path}?hash=${hashOf(groupVersion, all)}` }])) });
+        const paths = Object.fromEntries(all.map((groupVersion) => [groupVersion.path, { serverRelativeURL: `/openapi/v3/${groupVersion.path}?hash=${hashOf(groupVersion, all)}` }]));
+        return jsonDocument(() => ({ paths }));
       }),
     document: (path) => {
       const all = groupVersions();
       const groupVersion = all.find((candidate) => candidate.path === path);
       return groupVersion && documentOf(groupVersion, all);
     },
-    v2: () => once("v2", () => jsonDocument(version2(groupVersions(), describe))),
-    v2Protobuf: () => once("v2Protobuf", () => documentFrom(encodeGnostic(version2(groupVersions(), describe)), openApiV2ProtobufTypes[1])),
+    v2: () => once("v2", () => jsonDocument(() => version2(groupVersions(), describe))),
+    v2Protobuf: () => once("v2Protobuf", () => shelf.document(openApiV2ProtobufTypes[1], () => encodeGnostic(version2(groupVersions(), describe)))),
   };
 }
 
-const digest = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex").toUpperCase();
 const sameKinds = (a: readonly Kind[], b: readonly Kind[]): boolean => a.length === b.length && a.every((kind, index) => kind === b[index]);
-
-function documentFrom(body: Buffer, contentType: string): OpenApiDocument {
-  const hash = digest(body);
-  return { contentType, body, hash, etag: `"${hash}"` };
-}
-const jsonDocument = (json: Json): OpenApiDocument => documentFrom(Buffer.from(JSON.stringify(json)), "application/json");
 
 const info = { title: "Kubernetes", version: kubernetesVersion };
 const bearerToken = { description: "Bearer Token authentication", in: "header", name: "authorization", type: "apiKey" };
