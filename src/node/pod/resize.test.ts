@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { resources } from "../../api/resources.ts";
 import type { Container, Pod } from "../../api/types.ts";
@@ -133,4 +135,16 @@ test("a program that has ended, or has not begun, starts with what was given mea
   await node.advance(20_000);
   assert.equal(node.sandbox.started[2]!.spec.limits.memoryBytes, 256 * Mi);
   assert.deepEqual((shown(node) as { conditions: string[] }).conditions, []);
+});
+
+test("files of the downward API follow what was given", async () => {
+  await using node = new NodeHarness();
+  const items = [{ path: "memory", resourceFieldRef: { containerName: "app", resource: "limits.memory", divisor: "1Mi" } }];
+  const worker = await node.run({ ...app(sized("100m", "64Mi", { memory: "128Mi" }), { volumeMounts: [{ name: "info", mountPath: "/info" }] }), volumes: [{ name: "info", downwardAPI: { items } }] });
+  const [mount] = node.sandbox.started[0]!.spec.mounts.filter(({ target }) => target === "/info");
+  const file = join(mount!.source!, "memory");
+  assert.equal(readFileSync(file, "utf8"), "128");
+  await resize(node, sized("100m", "64Mi", { memory: "256Mi" }));
+  assert.equal(readFileSync(file, "utf8"), "256");
+  await worker.shutdown("fast");
 });
