@@ -154,6 +154,7 @@ function typeSize(type: Type | undefined): Range {
     case "null":
     case "object":
     case "opaque":
+    case "type":
       return range(1);
     default:
       return unknown;

@@ -20,7 +20,7 @@ test("validateObjectMeta() in upstream's words", () => {
     [{ annotations: { "Example.com/A": "anything at all\n" } }, true, []],
     [{ annotations: { a: "x".repeat(256 * 1024) } }, true, ["metadata.annotations: Too long: may not be more than 262144 bytes"]],
     [{ ownerReferences: [{ apiVersion: "", kind: "", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty', 'metadata.ownerReferences.kind: Invalid value: "": must not be empty']],
-    [{ ownerReferences: [{ apiVersion: "a/b/c", kind: "K", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": must be <group>/<version> or <version>']],
+    [{ ownerReferences: [{ apiVersion: "a/b/c", kind: "K", name: "x", uid: "u" }] }, true, ['metadata.ownerReferences.apiVersion: Invalid value: "a/b/c": version must not be empty']],
     [{ finalizers: ["orphan", "foregroundDeletion"] }, true, ['metadata.finalizers: Invalid value: ["orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set']],
   ];
   for (const [part, namespaced, errors] of cases) assert.deepEqual(validateObjectMeta(meta(part), { namespaced }).map(renderFieldError), errors);

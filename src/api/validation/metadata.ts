@@ -63,7 +63,7 @@ function validateOwnerReferences(owners: OwnerReference[] | undefined, path: str
   return each(path, owners, (owner, at) => {
     const errors: FieldError[] = [];
     if (!owner.apiVersion) errors.push(invalid(`${path}.apiVersion`, "", "version must not be empty"));
-    else if (!/^([^/]*\/)?[^/]+$/.test(owner.apiVersion)) errors.push(invalid(`${path}.apiVersion`, owner.apiVersion, "must be <group>/<version> or <version>"));
+    else if (!/^([^/]*\/)?[^/]+$/.test(owner.apiVersion)) errors.push(invalid(`${path}.apiVersion`, owner.apiVersion, "version must not be empty"));
     for (const field of ["kind", "name", "uid"] as const) if (!owner[field]) errors.push(invalid(`${path}.${field}`, "", "must not be empty"));
     if (owner.apiVersion === "v1" && owner.kind === "Event") errors.push(invalid(at, owner, "/v1, Kind=Event is disallowed from being an owner"));
     if (owner.controller === true) {

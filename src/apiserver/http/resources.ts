@@ -33,7 +33,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
-  if (info.verb === "patch") patchTypeOf(exchange);
+  if (info.verb === "patch" && name !== undefined) patchTypeOf(exchange);
   if (kind.deprecation) exchange.warnings.push(kind.deprecation);
   // What is wrong with the options of a list is told before what form it cannot have.
   if (info.verb === "list") checkListOptions(listOptions(query, namespace));
@@ -43,7 +43,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
 
   switch (info.verb) {
     case "get": {
-      if (subresource === undefined) checkGetRevision(api.store, query.get("resourceVersion") ?? undefined);
+      if (subresource === undefined || subresource === "status") checkGetRevision(api.store, query.get("resourceVersion") ?? undefined);
       if (kind.custom) return withConversions(api.store, kind, () => (subresource === undefined ? answerEntry(exchange, api.get(kind, namespace, name!), kind, form, include, api) : answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api)));
       if (subresource !== undefined) return answer(exchange, 200, api.getSubresource(kind, namespace, name!, subresource), kind, form, include, api);
       return answerEntry(exchange, kind.computed ? await computeOne(api.store, kind, namespace, name!) : api.get(kind, namespace, name!), kind, form, include, api);

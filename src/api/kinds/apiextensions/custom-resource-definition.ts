@@ -23,7 +23,7 @@ export const customResourceDefinition: Strategy = {
     if (conversion.webhook?.clientConfig?.service) conversion.webhook.clientConfig.service.port ??= 443;
   },
   prepareForCreate(object) {
-    object.status = { storedVersions: storageVersions(object) };
+    object.status = { conditions: null, acceptedNames: { plural: "", kind: "" }, storedVersions: storageVersions(object) };
   },
   prepareForUpdate(object) {
     // A version that was ever stored stays listed until a migration takes it out.

@@ -33,7 +33,7 @@ export function validateDefinitionStatus(object: KubeObject): FieldError[] {
 }
 
 function validateName({ metadata, spec }: CustomResourceDefinition): FieldError[] {
-  return metadata.name === `${spec.names.plural}.${spec.group}` ? [] : [invalid("metadata.name", metadata.name, `must be spec.names.plural+"."+spec.group`)];
+  return !metadata.name || metadata.name === `${spec.names.plural}.${spec.group}` ? [] : [invalid("metadata.name", metadata.name, `must be spec.names.plural+"."+spec.group`)];
 }
 
 /** As one error, whatever is wrong. */
@@ -51,7 +51,7 @@ function validateSpec(spec: DefinitionSpec, old: DefinitionSpec | undefined): Fi
   if (!scope) errors.push(required("spec.scope"));
   else if (scope !== "Cluster" && scope !== "Namespaced") errors.push(notSupported("spec.scope", scope, ["Cluster", "Namespaced"]));
   errors.push(...each("spec.versions", versions, (version: DefinitionVersion, at) => (version.schema?.openAPIV3Schema ? [] : [required(`${at}.schema.openAPIV3Schema`)])));
-  errors.push(...each("spec.versions", versions, (version: DefinitionVersion, at) => [...checkedJoined(`${at}.name`, version.name, dns1035Label), ...validateVersion(version, old?.versions.find(({ name }) => name === version.name), at)]));
+  errors.push(...each("spec.versions", versions, (version: DefinitionVersion, at) => [...checkedJoined(`${at}.name`, version.name, dns1035Label), ...validateDeprecation(version, `${at}.deprecationWarning`), ...validateVersion(version, old?.versions.find(({ name }) => name === version.name), pathsOf(versions, at), at === "spec.versions[0]")]));
   if (new Set(versions.map(({ name }) => name)).size < versions.length) errors.push(invalid("spec.versions", versions, "must contain unique version names"));
   if (versions.filter(({ storage }) => storage).length !== 1) errors.push(invalid("spec.versions", versions, "must have exactly one version marked as storage version"));
   for (const field of ["plural", "singular", "kind", "listKind"] as const) if (!names[field]) errors.push(required(`spec.names.${field}`));
@@ -76,16 +76,31 @@ function validateNames(names: Partial<Names>, path: string): FieldError[] {
   ];
 }
 
-function validateVersion(version: DefinitionVersion, old: DefinitionVersion | undefined, path: string): FieldError[] {
-  const errors = validateDeprecation(version, `${path}.deprecationWarning`);
+interface VersionPaths {
+  schema: string;
+  subresources: string;
+  additionalPrinterColumns: string;
+  selectableFields: string;
+}
+
+/** Upstream keeps what all versions share in one place, with the names of its first days, and says it is wrong there. */
+function pathsOf(versions: readonly DefinitionVersion[], own: string): VersionPaths {
+  const path = (field: keyof VersionPaths, shared: string): string => (versions.every((version) => sameJson(version[field] ?? null, versions[0]![field] ?? null)) ? shared : `${own}.${field}`);
+  return { schema: path("schema", "spec.validation"), subresources: path("subresources", "spec.subresources"), additionalPrinterColumns: path("additionalPrinterColumns", "spec.additionalPrinterColumns"), selectableFields: path("selectableFields", "spec.selectableFields") };
+}
+
+/** What is shared is told of the first version only. */
+function validateVersion(version: DefinitionVersion, old: DefinitionVersion | undefined, paths: VersionPaths, isFirst: boolean): FieldError[] {
+  const errors: FieldError[] = [];
+  const told = (path: string): boolean => isFirst || path.startsWith("spec.versions[");
   const schema = version.schema?.openAPIV3Schema;
   const { status, scale } = version.subresources ?? {};
-  if (schema && !(old && (status === undefined) === (old.subresources?.status === undefined) && sameJson(schema, old.schema?.openAPIV3Schema))) errors.push(...validateSchema(schema, status !== undefined, `${path}.schema`));
-  if (scale) errors.push(...validateScale(scale, `${path}.subresources.scale`));
-  errors.push(...each(`${path}.additionalPrinterColumns`, version.additionalPrinterColumns, validateColumn));
-  if (version.selectableFields?.length) {
-    if (!schema) errors.push(invalid(`${path}.selectableFields`, "", "may only be set when `version.schema.openAPIV3Schema` is not included"));
-    else errors.push(...validateSelectable(version.selectableFields, new CustomSchema(schema), `${path}.selectableFields`));
+  if (schema && told(paths.schema) && !(old && (status === undefined) === (old.subresources?.status === undefined) && sameJson(schema, old.schema?.openAPIV3Schema))) errors.push(...validateSchema(schema, status !== undefined, paths.schema));
+  if (scale && told(paths.subresources)) errors.push(...validateScale(scale, `${paths.subresources}.scale`));
+  if (told(paths.additionalPrinterColumns)) errors.push(...each(paths.additionalPrinterColumns, version.additionalPrinterColumns, validateColumn));
+  if (version.selectableFields?.length && told(paths.selectableFields)) {
+    if (!schema) errors.push(invalid(paths.selectableFields, "", "may only be set when `version.schema.openAPIV3Schema` is not included"));
+    else errors.push(...validateSelectable(version.selectableFields, new CustomSchema(schema), paths.selectableFields));
   }
   return errors;
 }

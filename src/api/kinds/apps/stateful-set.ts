@@ -15,7 +15,7 @@ function validateSpec(spec: any, isNew: boolean): FieldError[] {
   errors.push(...validateUpdateStrategy("spec.updateStrategy", spec.updateStrategy));
   for (const field of ["whenDeleted", "whenScaled"]) {
     const policy = spec.persistentVolumeClaimRetentionPolicy?.[field];
-    if (policy !== undefined && !["Retain", "Delete"].includes(policy)) errors.push(notSupported(`spec.persistentVolumeClaimRetentionPolicy.${field}`, policy, ["Delete", "Retain"]));
+    if (policy !== undefined && !["Retain", "Delete"].includes(policy)) errors.push(notSupported(`spec.persistentVolumeClaimRetentionPolicy.${field}`, policy, ["Retain", "Delete"]));
   }
   errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
   errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));

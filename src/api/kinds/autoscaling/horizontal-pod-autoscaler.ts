@@ -160,6 +160,7 @@ export const horizontalPodAutoscalerV1: Strategy = {
   prepareForCreate(object) {
     object.status = { currentReplicas: 0, desiredReplicas: 0 };
   },
+  validateStatusUpdate: ({ status }) => ["currentReplicas", "desiredReplicas"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
   validate: (object, old) => validateV2(hpaToStored(object), old && hpaToStored(old)),
   columns: columns.map((column) => ({ ...column, cell: (object, nowMs) => column.cell(object.apiVersion === "autoscaling/v1" ? hpaToStored(object) : object, nowMs) })),
 };

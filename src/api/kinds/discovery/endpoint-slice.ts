@@ -36,7 +36,7 @@ function validate({ addressType, ...lists }: KubeObject): FieldError[] {
         const addresses: string[] = endpoint.addresses ?? [];
         if (addresses.length === 0) found.push(required(`${at}.addresses`, "must contain at least 1 address"));
         else if (addresses.length > addressesMax) found.push(tooMany(`${at}.addresses`, addresses.length, addressesMax));
-        found.push(...each(`${at}.addresses`, addresses, (address, addressAt) => validateAddress(addressAt, addressType, address)));
+        if (addressType) found.push(...each(`${at}.addresses`, addresses, (address, addressAt) => validateAddress(addressAt, addressType, address)));
         if (endpoint.nodeName !== undefined) found.push(...nameIsDnsSubdomain(endpoint.nodeName, false).map((text) => invalid(`${at}.nodeName`, endpoint.nodeName, text)));
         if (endpoint.hostname !== undefined) found.push(...checked(`${at}.hostname`, endpoint.hostname, dns1123Label));
         return found;
