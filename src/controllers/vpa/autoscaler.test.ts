@@ -35,13 +35,15 @@ class World implements AsyncDisposable {
     const world = new World(await startApi());
     const { client, api } = world.server;
     for (const { resource, object } of vpaDefinitions) await client.create(resource, undefined, object);
+    await client.create(resources.nodes, undefined, { metadata: { name: "wherry" } });
+    await world.node({ cpu: "8", memory: "16Gi" });
     const labels = { app: "web" };
     const template = { metadata: { labels }, spec: { containers: [{ name: "app", image: "i", ...(pod && { resources: pod }) }] } };
     const deployment = await client.create<KubeObject>(resources.deployments, "default", { metadata: { name: "web" }, spec: { replicas: 2, selector: { matchLabels: labels }, template } });
     const owner = (kind: string, { metadata: { name, uid } }: KubeObject) => [{ apiVersion: "apps/v1", kind, name, uid, controller: true }];
     const set = await client.create<KubeObject>(resources.replicaSets, "default", { metadata: { name: "web-1", labels, ownerReferences: owner("Deployment", deployment) }, spec: { replicas: 2, selector: { matchLabels: labels }, template } });
     for (const name of ["a", "b"]) {
-      const made = await client.create<Pod>(resources.pods, "default", { metadata: { name, labels, ownerReferences: owner("ReplicaSet", set) }, spec: template.spec });
+      const made = await client.create<Pod>(resources.pods, "default", { metadata: { name, labels, ownerReferences: owner("ReplicaSet", set) }, spec: { ...template.spec, nodeName: "wherry" } });
       await client.patch(resources.pods, "default", name, { status: { phase: "Running", startTime: timestamp(world.clock.now()), conditions: [{ type: "Ready", status: "True" }], containerStatuses: [{ name: "app", image: "i", imageID: "", ready: true, restartCount: 0, state: { running: {} }, resources: made.spec!.containers[0]!.resources ?? {} }] } }, { subresource: "status" });
     }
     api.registry.add({
@@ -58,6 +60,10 @@ class World implements AsyncDisposable {
     return world;
   }
 
+  async node(allocatable: Record<string, string>): Promise<void> {
+    await this.server.client.patch(resources.nodes, undefined, "wherry", { status: { allocatable } }, { subresource: "status", type: "merge" });
+  }
+
   async begin(): Promise<void> {
     const { client, api } = this.server;
     this.#informers = new Informers({ client, clock: systemClock });
@@ -67,7 +73,7 @@ class World implements AsyncDisposable {
       return kind && { resource: { group, version, resource: kind.resource }, scalable: kind.scale !== undefined };
     };
     this.#autoscaler = new VerticalAutoscaler({ client, informers: this.#informers, kindOf, clock: this.clock, random: this.random, log: silentLog });
-    for (const resource of [resources.deployments, resources.replicaSets, { group: "autoscaling", version: "v2", resource: "horizontalpodautoscalers" }, { group: "", version: "v1", resource: "limitranges" }]) this.#informers.for(resource);
+    for (const resource of [resources.nodes, resources.deployments, resources.replicaSets, { group: "autoscaling", version: "v2", resource: "horizontalpodautoscalers" }, { group: "", version: "v1", resource: "limitranges" }]) this.#informers.for(resource);
     await this.#informers.start();
     this.#autoscaler.start();
   }
@@ -170,6 +176,17 @@ describe("a vertical autoscaler over the real API", () => {
     await world.until("an eviction", async () => (await world.events()).some((line) => /^Normal EvictedPod: VPA Updater evicted Pod [ab] to apply resource recommendation\.$/.test(line)));
     const { items } = await client.list<Pod>(resources.pods, { namespace: "default" });
     assert.equal(items.filter(({ metadata }) => !metadata.deletionTimestamp).length, 1);
+  });
+
+  test("nobody is evicted for a successor that could not run", async () => {
+    await using world = await World.make({ requests: { cpu: "10m", memory: "64Mi" } });
+    await world.node({ cpu: "200m", memory: "16Gi" });
+    await world.autoscaler({ updatePolicy: { updateMode: "Recreate" } });
+    await world.until("a warning", async () => (await world.events()).some((line) => line.startsWith("Warning NoRoom: Left as they are, for no node has room for another of the recommended size: ")));
+    assert.deepEqual(await target(world), { milli: 200, Mi: (await target(world)).Mi }, "more than the node has is recommended to nobody");
+    assert.deepEqual([(await world.pod("a")).metadata.deletionTimestamp, (await world.pod("b")).metadata.deletionTimestamp], [undefined, undefined]);
+    await world.node({ cpu: "8", memory: "16Gi" });
+    await world.until("an eviction", async () => (await world.events()).some((line) => line.startsWith("Normal EvictedPod")));
   });
 
   test("a resize that the API refuses becomes an eviction, and says so", async () => {

@@ -5,15 +5,17 @@ import { type GroupVersionResource, type KubeObject } from "../../api/meta.ts";
 import { quantityMilliValue, quantityValue } from "../../api/quantity.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
-import type { Pod } from "../../api/types.ts";
+import type { Node, Pod } from "../../api/types.ts";
+import { type Sizes, sizesOf } from "../../api/vpa/amounts.ts";
 import { boundsOf, currentSizes, sizesFor } from "../../api/vpa/fit.ts";
 import { controllerOfPod, type FindOwner, rulingAutoscaler, targetProblem } from "../../api/vpa/target.ts";
-import { modeOf, resourceNames, policyOf, type VerticalPodAutoscaler, type VerticalPodAutoscalerCheckpoint, verticalPodAutoscalerCheckpoints, verticalPodAutoscalers, type VpaStatus } from "../../api/vpa/types.ts";
+import { type Amounts, modeOf, resourceNames, policyOf, type VerticalPodAutoscaler, type VerticalPodAutoscalerCheckpoint, verticalPodAutoscalerCheckpoints, verticalPodAutoscalers, type VpaStatus } from "../../api/vpa/types.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { HorizontalPodAutoscaler } from "../autoscaling/types.ts";
 import { isReady } from "../pods.ts";
+import { add, lacking, podRequests } from "../scheduler/resources.ts";
 import { Aggregate, ContainerUsage } from "./aggregate.ts";
 import { conditionsOf } from "./conditions.ts";
 import { recommend } from "./estimate.ts";
@@ -161,8 +163,8 @@ export class VerticalAutoscaler {
     if (!entry.isLoaded) await this.#load(vpa, entry);
     const problem = targetProblem(this.#find, (apiVersion, kind) => kindOf(apiVersion, kind) !== undefined, namespace, vpa.spec.targetRef);
     const pods = problem === undefined ? this.#podsOf(vpa) : [];
-    await this.#measure(namespace, pods, entry);
-    const recommendations = recommend(vpa, entry.containers);
+    await this.#measure(vpa, pods, entry);
+    const recommendations = recommend(vpa, entry.containers, this.#largest());
     const known = recommendations.length > 0 ? { containerRecommendations: recommendations } : vpa.status?.recommendation;
     const status: VpaStatus = {
       conditions: conditionsOf(vpa, { problem, hasPods: pods.length > 0, isProvided: (known?.containerRecommendations ?? []).length > 0 }, clock.now()),
@@ -176,6 +178,13 @@ export class VerticalAutoscaler {
     return recommendations.length === 0 && pods.some(({ metadata }) => clock.now() - Date.parse(metadata.creationTimestamp) < youngMs);
   }
 
+  /** What the largest node has: nothing is recommended that no node could give. Upstream's --container-recommendation-max-allowed-*. */
+  #largest(): Sizes {
+    const nodes = this.#options.informers.for<Node & KubeObject>(resources.nodes).list().map(({ status }) => sizesOf(status?.allocatable as Record<string, unknown> | undefined));
+    const most = (name: "cpu" | "memory") => nodes.reduce((largest, node) => Math.max(largest, node[name] ?? 0), 0);
+    return { ...(most("cpu") > 0 && { cpu: most("cpu") }), ...(most("memory") > 0 && { memory: most("memory") }) };
+  }
+
   #podsOf({ spec: { targetRef }, metadata }: VerticalPodAutoscaler): Pod[] {
     return this.#pods.inNamespace(metadata.namespace!).filter((pod) => {
       if (pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed") return false;
@@ -185,7 +194,7 @@ export class VerticalAutoscaler {
   }
 
   /** Samples from where `kubectl top` has its own, and kills for memory from the pods' statuses. */
-  async #measure(namespace: string, pods: readonly Pod[], entry: Entry): Promise<void> {
+  async #measure(vpa: VerticalPodAutoscaler, pods: readonly Pod[], entry: Entry): Promise<void> {
     const running = pods.filter(({ status }) => status?.phase === "Running");
     const live = new Set(pods.flatMap((pod) => pod.spec!.containers.map(({ name }) => `${pod.metadata.uid}/${name}`)));
     for (const id of entry.usages.keys()) if (!live.has(id)) entry.usages.delete(id);
@@ -198,8 +207,7 @@ export class VerticalAutoscaler {
       return usage;
     };
     if (running.length > 0) {
-      const { items } = await this.#options.client.list(podMetrics, { namespace });
-      const measured = new Map((items as unknown as PodMetrics[]).map((item) => [item.metadata.name, item]));
+      const measured = await this.#metrics(vpa, entry);
       for (const pod of running) {
         const metrics = measured.get(pod.metadata.name);
         for (const { name, usage } of metrics?.containers ?? []) {
@@ -218,6 +226,18 @@ export class VerticalAutoscaler {
     entry.oomSeenMs = seenMs;
   }
 
+  /** By name of the pod. What cannot be had is said; what is known already goes on to count. */
+  async #metrics(vpa: VerticalPodAutoscaler, entry: Entry): Promise<ReadonlyMap<string, PodMetrics>> {
+    try {
+      const { items } = await this.#options.client.list(podMetrics, { namespace: vpa.metadata.namespace! });
+      this.#say(vpa, entry, "FailedGetMetrics", undefined);
+      return new Map((items as unknown as PodMetrics[]).map((item) => [item.metadata.name, item]));
+    } catch (error) {
+      this.#say(vpa, entry, "FailedGetMetrics", `unable to fetch metrics from resource metrics API: ${(error as Error).message}`);
+      return new Map();
+    }
+  }
+
   // ---- what is decided ----------------------------------------------------------------------------------------
 
   async #update(vpa: VerticalPodAutoscaler, pods: readonly Pod[], entry: Entry): Promise<void> {
@@ -231,22 +251,36 @@ export class VerticalAutoscaler {
       return entry.resizeSince.get(uid)!;
     };
     const bounds = boundsOf(informers.for(limitRanges).inNamespace(namespace) as object[]);
-    const { resize, evict, tooFew } = planUpdates({ vpa, groups: this.#groupsOf(live), bounds, nowMs, resizeSinceMs });
+    const sizes = (pod: Pod) => sizesFor(vpa, pod, bounds).map(({ index, requests, limits }) => ({ name: pod.spec!.containers[index]!.name, resources: { requests, ...(Object.keys(limits).length > 0 && { limits }) } }));
+    const { resize, evict, tooFew, noRoom } = planUpdates({ vpa, groups: this.#groupsOf(live), bounds, nowMs, resizeSinceMs, hasRoom: (pod) => this.#hasRoom(pod, sizes(pod)) });
+    this.#say(vpa, entry, "NoRoom", noRoom.length === 0 ? undefined : `Left as they are, for no node has room for another of the recommended size: ${noRoom.map(({ metadata: { name } }) => name).join(", ")}. resourcePolicy's maxAllowed bounds what is recommended`);
     this.#say(vpa, entry, "TooFewReplicas", tooFew && `${tooFew.wanted} of ${tooFew.live} live pods should be updated and are left alone: at least ${tooFew.required} must live, or spec.updatePolicy.minReplicas be less`);
     for (const pod of resize) {
-      const containers = sizesFor(vpa, pod, bounds).map(({ index, requests, limits }) => ({ name: pod.spec!.containers[index]!.name, resources: { requests, ...(Object.keys(limits).length > 0 && { limits }) } }));
       try {
-        await client.patch(resources.pods, namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid }, spec: { containers } }, { type: "strategic", subresource: "resize" });
+        await client.patch(resources.pods, namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid }, spec: { containers: sizes(pod) } }, { type: "strategic", subresource: "resize" });
       } catch (error) {
         if ((error as StatusError).code === 404) continue;
-        this.#recorder.event(vpa as KubeObject, "Warning", "InPlaceResizeRefused", `Pod ${pod.metadata.name} cannot be resized where it runs and is evicted instead: ${(error as Error).message}`);
-        evict.push(pod);
+        const replaced = this.#hasRoom(pod, sizes(pod));
+        this.#say(vpa, entry, "InPlaceResizeRefused", `Pod ${pod.metadata.name} cannot be resized where it runs and is ${replaced ? "evicted instead" : "left as it is, for no node has room for another of the recommended size"}: ${(error as Error).message}`);
+        if (replaced) evict.push(pod);
         continue;
       }
       await client.patch(resources.pods, namespace, pod.metadata.name, { metadata: { annotations: { vpaInPlaceUpdated: "true" } } }, { type: "merge" }).catch(() => {});
       this.#recorder.event(pod as KubeObject, "Normal", "InPlaceResizedByVPA", "Pod was resized in place by VPA Updater.");
     }
     for (const pod of evict) await this.#evict(vpa, pod);
+  }
+
+  /** Of CPU and memory; whatever else keeps a pod from a node kept this one from it too. */
+  #hasRoom(pod: Pod, sizes: readonly { name: string; resources: { requests: Amounts } }[]): boolean {
+    const spec = { ...pod.spec!, containers: pod.spec!.containers.map((container) => ({ ...container, resources: { ...container.resources, requests: { ...container.resources?.requests, ...sizes.find(({ name }) => name === container.name)?.resources.requests } } })) };
+    const successor = { ...pod, spec, status: {} } as Pod;
+    return this.#options.informers.for<Node & KubeObject>(resources.nodes).list().some((node) => {
+      if (node.spec?.unschedulable) return false;
+      const others = this.#pods.list().filter(({ spec: placed, status, metadata }) => placed?.nodeName === node.metadata.name && metadata.uid !== pod.metadata.uid && status?.phase !== "Succeeded" && status?.phase !== "Failed");
+      const used = others.reduce((sum, other) => add(sum, podRequests(other)), new Map() as ReturnType<typeof podRequests>);
+      return !lacking(successor, node, used).some((name) => name === "cpu" || name === "memory");
+    });
   }
 
   async #evict(vpa: VerticalPodAutoscaler, pod: Pod): Promise<void> {

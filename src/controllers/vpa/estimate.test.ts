@@ -62,6 +62,8 @@ test("recommendations: what the policy says", () => {
   assert.deepEqual([target, lowerBound], [{ cpu: "150m", memory: "1Gi" }, { cpu: "150m", memory: "1Gi" }]);
   assert.ok(parts(uncappedTarget!["cpu"]) > 200);
   assert.deepEqual(upperBound, { cpu: "150m", memory: "2Gi" });
+  const [bounded] = recommend(autoscaler({ containerName: "app", maxAllowed: { memory: "8Gi" } }), new Map([["app", measured(1, steady)]]), { cpu: 2000, memory: 4 * 2 ** 30 });
+  assert.deepEqual(bounded!.upperBound, { cpu: "2", memory: "8Gi" }, "no more than the largest node has, unless the policy says");
   assert.deepEqual(Object.keys(said({ app }, autoscaler({ containerName: "app", controlledResources: ["memory"] }))[0]!.target), ["memory"]);
   assert.deepEqual(said({ app, sidecar: app }, autoscaler({ containerName: "*" }, { containerName: "sidecar", mode: "Off" })).map(({ containerName }) => containerName), ["app"], "its own policy goes before *");
 });

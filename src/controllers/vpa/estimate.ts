@@ -13,14 +13,17 @@ const estimates = {
   upperBound: { percentile: 0.95, multiplier: 1, exponent: 1 },
 } as const;
 
-/** What each container should ask for, before and after the policy's bounds; in order of their names. */
-export function recommend(vpa: VerticalPodAutoscaler, containers: ReadonlyMap<string, Aggregate>): ContainerRecommendation[] {
+/**
+ * What each container should ask for, before and after the policy's bounds; in order of their names. `largest`: what
+ * any node has, more than which is nobody's to have.
+ */
+export function recommend(vpa: VerticalPodAutoscaler, containers: ReadonlyMap<string, Aggregate>, largest: Sizes = {}): ContainerRecommendation[] {
   const known = [...containers].filter(([name, { samples }]) => samples > 0 && policyOf(vpa, name)?.mode !== "Off").sort(([a], [b]) => (a < b ? -1 : 1));
   return known.map(([name, aggregate]) => {
     const policy = policyOf(vpa, name);
     const controlled = resourceNames.filter((resource) => policy?.controlledResources?.includes(resource) ?? true);
     const estimate = (part: keyof typeof estimates): Sizes => Object.fromEntries(controlled.map((resource) => [resource, estimated(aggregate, resource, part, podLeast[resource] / known.length)]));
-    const capped = (sizes: Sizes): Sizes => withinPolicy(sizes, sizesOf(policy?.minAllowed), sizesOf(policy?.maxAllowed));
+    const capped = (sizes: Sizes): Sizes => withinPolicy(sizes, sizesOf(policy?.minAllowed), { ...largest, ...sizesOf(policy?.maxAllowed) });
     const target = estimate("target");
     return { containerName: name, lowerBound: amountsOf(capped(estimate("lowerBound"))), target: amountsOf(capped(target)), uncappedTarget: amountsOf(target), upperBound: amountsOf(capped(estimate("upperBound"))) };
   });

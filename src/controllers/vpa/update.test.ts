@@ -15,6 +15,7 @@ interface PodCase {
   phase?: string;
   waits?: string;
   waitsMs?: number;
+  noRoom?: boolean;
   oomAfterMs?: number;
 }
 function podOf({ name, cpu = "100m", memory = "300Mi", ageHours = 1, phase = "Running", waits, oomAfterMs }: PodCase): Pod {
@@ -36,9 +37,10 @@ const vpaOf = (updateMode: UpdateMode, more: object = {}) => ({ metadata: { name
 
 function planned(vpa: VerticalPodAutoscaler, pods: PodCase[], replicas: number | undefined = pods.length, bounds: Bounds = {}): string {
   const waits = new Map(pods.map(({ name, waitsMs = 0 }) => [name, waitsMs]));
-  const { resize, evict, tooFew } = planUpdates({ vpa, groups: [{ pods: pods.map(podOf), replicas }], bounds, nowMs, resizeSinceMs: ({ metadata }) => nowMs - waits.get(metadata.name)! });
+  const crowded = new Set(pods.filter(({ noRoom }) => noRoom).map(({ name }) => name));
+  const { resize, evict, tooFew, noRoom } = planUpdates({ vpa, groups: [{ pods: pods.map(podOf), replicas }], bounds, nowMs, resizeSinceMs: ({ metadata }) => nowMs - waits.get(metadata.name)!, hasRoom: ({ metadata }) => !crowded.has(metadata.name) });
   const names = (list: Pod[]) => list.map(({ metadata }) => metadata.name).join(",");
-  return [resize.length > 0 && `resize ${names(resize)}`, evict.length > 0 && `evict ${names(evict)}`, tooFew && `too few: ${tooFew.live} of ${tooFew.required}`].filter(Boolean).join("; ") || "nothing";
+  return [resize.length > 0 && `resize ${names(resize)}`, evict.length > 0 && `evict ${names(evict)}`, tooFew && `too few: ${tooFew.live} of ${tooFew.required}`, noRoom.length > 0 && `no room ${names(noRoom)}`].filter(Boolean).join("; ") || "nothing";
 }
 const low = (name: string, more: Partial<PodCase> = {}): PodCase => ({ name, cpu: "10m", ...more });
 const fine = (name: string): PodCase => ({ name });
@@ -75,6 +77,10 @@ test("whom an autoscaler changes, when and how", () => {
     ["under way: an hour", inPlace, [low("a", { waits: "PodResizeInProgress", waitsMs: 59 * minutes }), fine("b")], "nothing"],
     ["longer", inPlace, [low("a", { waits: "PodResizeInProgress", waitsMs: 61 * minutes }), fine("b")], "evict a"],
     ["failed", inPlace, [low("a", { waits: "PodResizeInProgress Error" }), fine("b")], "evict a"],
+    ["no room for a successor", recreate, [low("a", { noRoom: true }), fine("b")], "no room a"],
+    ["another takes its turn", recreate, [low("a", { noRoom: true }), low("b")], "evict b; no room a"],
+    ["in place is the node's to judge", inPlace, [low("a", { noRoom: true }), fine("b")], "resize a"],
+    ["what never fits, nor would anew", inPlace, [low("a", { waits: "PodResizePending Infeasible", noRoom: true }), fine("b")], "no room a"],
     ["only to grow", vpaOf("Recreate", { evictionRequirements: [{ resources: ["cpu", "memory"], changeRequirement: "TargetHigherThanRequests" }] }), [low("a"), { name: "b", cpu: "120m", memory: "2Gi" }], "evict a"],
     ["only to shrink, in both", vpaOf("Recreate", { evictionRequirements: [{ resources: ["cpu"], changeRequirement: "TargetLowerThanRequests" }, { resources: ["memory"], changeRequirement: "TargetLowerThanRequests" }] }), [{ name: "a", cpu: "2", memory: "2Gi" }, { name: "b", cpu: "2" }], "evict a"],
   ];

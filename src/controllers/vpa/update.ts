@@ -26,6 +26,8 @@ export interface UpdateInput {
   nowMs: number;
   /** When each pod's resize was first seen to wait or be under way; kept by the caller. */
   resizeSinceMs(pod: Pod): number;
+  /** Whether some node has room for another such pod of the recommended size, once this one has gone. */
+  hasRoom(pod: Pod): boolean;
 }
 
 export interface Updates {
@@ -34,15 +36,18 @@ export interface Updates {
   evict: Pod[];
   /** Pods that should be updated, and are too few for one to go. */
   tooFew: { wanted: number; live: number; required: number } | undefined;
+  /** To be replaced, if only there were room for who comes after them. */
+  noRoom: Pod[];
 }
 
 /**
  * Which pods get their recommendation now: those outside of the recommended range, those killed early for their memory,
- * and old ones that differ much; as many as may be missing at once. Pure.
+ * and old ones that differ much; as many as may be missing at once. Nobody is evicted for a successor that could not
+ * run, which upstream leaves to a cluster's other nodes. Pure.
  * Source: k8s.io/autoscaler/vertical-pod-autoscaler/pkg/updater.
  */
-export function planUpdates({ vpa, groups, bounds, nowMs, resizeSinceMs }: UpdateInput): Updates {
-  const updates: Updates = { resize: [], evict: [], tooFew: undefined };
+export function planUpdates({ vpa, groups, bounds, nowMs, resizeSinceMs, hasRoom }: UpdateInput): Updates {
+  const updates: Updates = { resize: [], evict: [], tooFew: undefined, noRoom: [] };
   const mode = modeOf(vpa);
   if (mode === "Off" || mode === "Initial") return updates;
   const required = vpa.spec.updatePolicy?.minReplicas ?? minReplicas;
@@ -58,16 +63,22 @@ export function planUpdates({ vpa, groups, bounds, nowMs, resizeSinceMs }: Updat
     const tolerance = Math.trunc(configured * evictionTolerance);
     let taken = 0;
     const mayGo = () => running - taken > configured - tolerance || (configured === running && tolerance === 0 && taken === 0);
+    const evict = (pod: Pod) => {
+      if (!hasRoom(pod)) return void updates.noRoom.push(pod);
+      if (pod.status?.phase !== "Pending") taken++;
+      updates.evict.push(pod);
+    };
     for (const pod of wanted) {
       const waits = resizeConditions(pod);
       if (pod.status?.phase === "Pending") {
         // It serves nobody yet: replaced, it gets what it needs at once. In place nothing can be done with it.
-        if (mode !== "InPlaceOrRecreate") updates.evict.push(pod);
+        if (mode !== "InPlaceOrRecreate") evict(pod);
       } else if (waits.length > 0) {
-        if (mayGo() && hasFailed(waits, nowMs - resizeSinceMs(pod)) && ++taken) updates.evict.push(pod);
-      } else if (mayGo()) {
+        if (mayGo() && hasFailed(waits, nowMs - resizeSinceMs(pod))) evict(pod);
+      } else if (mayGo() && mode !== "InPlaceOrRecreate") evict(pod);
+      else if (mayGo()) {
         taken++;
-        (mode === "InPlaceOrRecreate" ? updates.resize : updates.evict).push(pod);
+        updates.resize.push(pod);
       }
     }
   }
