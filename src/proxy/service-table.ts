@@ -50,7 +50,7 @@ export class ServicePort {
     const changed = held !== this.held || next.length !== this.active.length || next.some((endpoint, i) => endpoint.key !== this.active[i]!.key);
     if (changed) this.active = next;
     this.held = held;
-    if (changed && !held) for (const go of [...this.#waiting]) go();
+    if (changed && !held) for (const go of this.#waiting) go();
     return changed;
   }
 
@@ -78,7 +78,7 @@ export class ServicePort {
   close(): void {
     this.active = [];
     this.held = false;
-    for (const go of [...this.#waiting]) go();
+    for (const go of this.#waiting) go();
   }
 
   /** Where to begin: index into `active`, which must not be empty. Later attempts go round from there. */
