@@ -148,3 +148,17 @@ test("files of the downward API follow what was given", async () => {
   assert.equal(readFileSync(file, "utf8"), "256");
   await worker.shutdown("fast");
 });
+
+test("a sidecar is resized as a container is; an init container is history", async () => {
+  await using node = new NodeHarness();
+  const side = (memory: string) => ({ name: "side", image: "side:1", restartPolicy: "Always", resources: sized("10m", "16Mi", { memory }) });
+  const first = { name: "first", image: "first:1", resources: sized("10m", "16Mi", { memory: "32Mi" }) };
+  await node.run({ ...app(sized("100m", "64Mi")), initContainers: [first, side("32Mi")] });
+  node.sandbox.started[0]!.exit(0);
+  await node.settle();
+  await node.client.patch(resources.pods, "default", "web", { metadata: { generation: 2 }, spec: { initContainers: [first, side("64Mi")] } });
+  await node.settle();
+  assert.deepEqual(node.sandbox.started.map(({ spec, resized }) => [spec.name, resized]), [["first", undefined], ["side", { memoryBytes: 64 * Mi }], ["app", undefined]]);
+  const statuses = node.pod()!.status!.initContainerStatuses! as unknown as { name: string; resources?: Sizes }[];
+  assert.deepEqual(statuses.map(({ name, resources: inForce }) => [name, inForce?.limits?.["memory"]]), [["first", "32Mi"], ["side", "64Mi"]]);
+});
