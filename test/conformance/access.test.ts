@@ -107,7 +107,7 @@ test("nobody hands on what he does not hold", async (t) => {
     ["create role more2 --verb=watch,delete,get --resource=secrets,pods", `${forbidden("roles", "more2", grant('{APIGroups:[""], Resources:["pods"], Verbs:["watch" "delete"]}\n{APIGroups:[""], Resources:["secrets"], Verbs:["watch" "delete" "get"]}'))}`],
     ["create clusterrolebinding own --clusterrole=reads --user=bob", "clusterrolebinding.rbac.authorization.k8s.io/own created"],
     ["create clusterrolebinding top --clusterrole=cluster-admin --user=bob", `${forbidden("clusterrolebindings", "top", grant('{APIGroups:["*"], Resources:["*"], Verbs:["*"]}\n{NonResourceURLs:["*"], Verbs:["*"]}'))}`],
-    ["create clusterrolebinding none --clusterrole=absent --user=bob", `clusterroles.rbac.authorization.k8s.io "absent" not found`],
+    ["create clusterrolebinding none --clusterrole=absent --user=bob", `clusterrolebindings.rbac.authorization.k8s.io "absent" not found`],
     ["create clusterrole gathers --aggregation-rule=a=b", `${forbidden("clusterroles", "gathers", "must have cluster-admin privileges to use the aggregationRule")}`],
   ];
   for (const [command, answer] of strict) assert.equal((await kubectl(`${command} --as=ann`)).replace(/^(Error from server \(\w+\)|error: failed to create \w+): /, ""), answer);

@@ -22,7 +22,8 @@ export function rbacEscalation({ store }: Pick<ApiOptions, "store">): AdmissionS
       const asked = isBinding ? { verb: "bind", resource: reference!.kind === "ClusterRole" ? "clusterroles" : "roles", name: reference!.name } : { verb: "escalate", resource: kind.resource, name };
       if (rbac.authorize(user, { verb: asked.verb, group: kind.group, resource: asked.resource, name: asked.name, namespace }).allowed) return;
       const wanted = isBinding ? rbac.rulesOf(reference!, namespace) : ((object["rules"] as PolicyRule[] | undefined) ?? []);
-      if (!wanted) throw notFoundError({ group: kind.group, resource: asked.resource }, asked.name);
+      // Upstream names the resource of the request here, with the name of the role.
+      if (!wanted) throw notFoundError(kind, asked.name);
       const owned = rbac.rulesFor(user, namespace);
       const missing = compact(uncovered(owned, wanted)).map(ruleText).sort();
       if (missing.length > 0) throw forbiddenError(kind, object.metadata.name, `user ${JSON.stringify(user.name)} (groups=[${user.groups.map((group) => JSON.stringify(group)).join(" ")}]) is attempting to grant RBAC permissions not currently held:\n${missing.join("\n")}`);

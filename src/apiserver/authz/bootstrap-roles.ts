@@ -5,7 +5,8 @@ import { StatusError } from "../../api/status.ts";
 import { type PolicyRule, uncovered } from "./rbac.ts";
 
 /**
- * The roles that every cluster has from the start. Their content is upstream's, as far as the kinds exist here.
+ * The roles that every cluster has from the start, compared with the real server's by a test. Those of its controllers
+ * (system:controller:…) are not here: ours work in this process and are nobody's service accounts.
  * Source: k8s.io/kubernetes/plugin/pkg/auth/authorizer/rbac/bootstrappolicy/policy.go.
  */
 const read = ["get", "list", "watch"];
@@ -15,17 +16,20 @@ const rule = (groups: string | string[], names: string, verbs: string[]): Policy
 const urls = (paths: string[]): PolicyRule => ({ nonResourceURLs: paths, verbs: ["get"] });
 
 const rbac = "rbac.authorization.k8s.io";
+const events = ["", "events.k8s.io"];
 const certificates = "certificates.k8s.io";
 const discovery = ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version", "/version/"];
 const publicInfo = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
 const viewRules: PolicyRule[] = [
   rule("", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status", read),
-  rule("", "bindings events limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces", read),
+  rule("", "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces", read),
+  rule(events, "events", read),
   rule("discovery.k8s.io", "endpointslices", read),
   rule("apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status", read),
   rule("autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status", read),
   rule("batch", "cronjobs cronjobs/status jobs jobs/status", read),
+  rule("extensions", "daemonsets daemonsets/status deployments deployments/scale deployments/status ingresses ingresses/status networkpolicies replicasets replicasets/scale replicasets/status replicationcontrollers/scale", read),
   rule("policy", "poddisruptionbudgets poddisruptionbudgets/status", read),
   rule("networking.k8s.io", "ingresses ingresses/status networkpolicies", read),
   rule("resource.k8s.io", "resourceclaims resourceclaims/status resourceclaimtemplates", read),
@@ -35,11 +39,13 @@ const editRules: PolicyRule[] = [
   rule("", "serviceaccounts", ["impersonate"]),
   rule("", "pods pods/attach pods/exec pods/portforward pods/proxy", write),
   rule("", "pods/eviction", ["create"]),
-  rule("", "configmaps events persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy", write),
+  rule("", "configmaps persistentvolumeclaims replicationcontrollers replicationcontrollers/scale secrets serviceaccounts services services/proxy", write),
   rule("", "serviceaccounts/token", ["create"]),
+  rule(events, "events", write),
   rule("apps", "daemonsets deployments deployments/rollback deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale", write),
   rule("autoscaling", "horizontalpodautoscalers", write),
   rule("batch", "cronjobs jobs", write),
+  rule("extensions", "daemonsets deployments deployments/rollback deployments/scale ingresses networkpolicies replicasets replicasets/scale replicationcontrollers/scale", write),
   rule("policy", "poddisruptionbudgets", write),
   rule("networking.k8s.io", "ingresses networkpolicies", write),
   rule("coordination.k8s.io", "leases", all),
@@ -65,13 +71,13 @@ export const bootstrapRoles: BootstrapRole[] = [
   { name: "system:aggregate-to-view", rules: viewRules, labels: { [aggregate("view")]: "true" } },
   { name: "system:discovery", rules: [urls(discovery)] },
   { name: "system:public-info-viewer", rules: [urls(publicInfo)] },
-  { name: "system:monitoring", rules: [urls(["/metrics", "/metrics/slis", "/livez", "/readyz", "/healthz", "/livez/*", "/readyz/*", "/healthz/*"])] },
+  { name: "system:monitoring", rules: [urls(["/metrics", "/metrics/slis", "/livez", "/readyz", "/healthz", "/livez/*", "/readyz/*", "/healthz/*"]), rule("", "nodes/metrics", ["get"])] },
   { name: "system:basic-user", rules: [rule("authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews", ["create"]), rule("authentication.k8s.io", "selfsubjectreviews", ["create"])] },
   { name: "system:auth-delegator", rules: [rule("authentication.k8s.io", "tokenreviews", ["create"]), rule("authorization.k8s.io", "subjectaccessreviews", ["create"])] },
   { name: "system:service-account-issuer-discovery", rules: [urls(["/.well-known/openid-configuration", "/.well-known/openid-configuration/", "/openid/v1/jwks", "/openid/v1/jwks/"])] },
-  { name: "system:heapster", rules: [rule("", "events pods nodes namespaces", read), rule("apps", "deployments", read)] },
+  { name: "system:heapster", rules: [rule("", "events pods nodes namespaces", read), rule("extensions", "deployments", read)] },
   { name: "system:node-problem-detector", rules: [rule("", "nodes", ["get"]), rule("", "nodes/status", ["patch"]), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"])] },
-  { name: "system:persistent-volume-provisioner", rules: [rule("", "persistentvolumes", ["create", "delete", ...read]), rule("", "persistentvolumeclaims", [...read, "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "events", ["create", "patch", "update", "watch"])] },
+  { name: "system:persistent-volume-provisioner", rules: [rule("", "persistentvolumes", ["create", "delete", ...read]), rule("", "persistentvolumeclaims", [...read, "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "events", ["watch"]), rule(events, "events", ["create", "patch", "update"])] },
   { name: "system:kube-dns", rules: [rule("", "endpoints services", ["list", "watch"])] },
   {
     name: "system:node",
@@ -81,7 +87,7 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("", "services", read),
       rule("", "nodes", ["create", ...read]),
       rule("", "nodes/status", ["patch", "update"]),
-      rule("", "nodes", ["delete", "patch", "update"]),
+      rule("", "nodes", ["patch", "update"]),
       rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]),
       rule("", "pods", ["create", "delete", ...read]),
       rule("", "pods/status", ["patch", "update"]),
@@ -97,9 +103,12 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("storage.k8s.io", "csidrivers", read),
       rule("storage.k8s.io", "csinodes", ["create", "delete", "get", "patch", "update"]),
       rule("node.k8s.io", "runtimeclasses", read),
+      rule("resource.k8s.io", "resourceclaims", ["get"]),
+      rule("resource.k8s.io", "resourceslices", ["deletecollection"]),
+      rule("", "serviceaccounts", ["get"]),
     ],
   },
-  { name: "system:kubelet-api-admin", rules: [rule("", "nodes", ["get", "list", "watch", "proxy"]), rule("", "nodes/proxy nodes/log nodes/stats nodes/metrics nodes/spec nodes/checkpoint nodes/configz nodes/healthz nodes/pods", ["*"])] },
+  { name: "system:kubelet-api-admin", rules: [rule("", "nodes", ["get", "list", "watch", "proxy"]), rule("", "nodes/proxy nodes/log nodes/stats nodes/metrics nodes/configz nodes/healthz nodes/pods", ["*"])] },
   { name: "system:node-bootstrapper", rules: [rule(certificates, "certificatesigningrequests", ["create", ...read])] },
   { name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient", rules: [rule(certificates, "certificatesigningrequests/nodeclient", ["create"])] },
   { name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", rules: [rule(certificates, "certificatesigningrequests/selfnodeclient", ["create"])] },
@@ -108,7 +117,45 @@ export const bootstrapRoles: BootstrapRole[] = [
     rules: [{ apiGroups: [certificates], resources: ["signers"], resourceNames: [`kubernetes.io/${signer}`], verbs: ["approve"] }],
   })),
   { name: "system:volume-scheduler", rules: [rule("", "persistentvolumes", [...read, "patch", "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "persistentvolumeclaims", [...read, "patch", "update"])] },
-  { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"])] },
+  { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"]), rule("networking.k8s.io", "servicecidrs", ["list", "watch"])] },
+  { name: "system:kube-aggregator", rules: [rule("", "endpoints services", read)] },
+  {
+    name: "system:kube-controller-manager",
+    rules: [
+      rule(events, "events", ["create", "patch", "update"]),
+      rule("coordination.k8s.io", "leases", ["create"]),
+      { ...rule("coordination.k8s.io", "leases", ["get", "update"]), resourceNames: ["kube-controller-manager"] },
+      rule("", "secrets serviceaccounts", ["create", "get", "update"]),
+      rule("", "secrets", ["delete"]),
+      rule("", "configmaps namespaces", ["get"]),
+      rule("authentication.k8s.io", "tokenreviews", ["create"]),
+      rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
+      rule("*", "*", ["list", "watch"]),
+      rule("", "serviceaccounts/token", ["create"]),
+    ],
+  },
+  {
+    name: "system:kube-scheduler",
+    rules: [
+      rule(events, "events", ["create", "patch", "update"]),
+      rule("coordination.k8s.io", "leases", ["create"]),
+      { ...rule("coordination.k8s.io", "leases", ["update", ...read]), resourceNames: ["kube-scheduler"] },
+      rule("coordination.k8s.io", "leasecandidates", all),
+      rule("", "nodes namespaces replicationcontrollers services persistentvolumeclaims persistentvolumes", read),
+      rule("", "pods", ["delete", ...read]),
+      rule("", "bindings pods/binding", ["create"]),
+      rule("", "pods/status", ["patch", "update"]),
+      rule(["apps", "extensions"], "replicasets", read),
+      rule("apps", "statefulsets", read),
+      rule("policy", "poddisruptionbudgets", read),
+      rule("authentication.k8s.io", "tokenreviews", ["create"]),
+      rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
+      rule("storage.k8s.io", "csidrivers csinodes csistoragecapacities volumeattachments", read),
+      rule("resource.k8s.io", "deviceclasses resourceslices", read),
+      rule("resource.k8s.io", "resourceclaims resourceclaims/status", ["patch", "update", ...read]),
+      rule("", "pods/finalizers", ["update"]),
+    ],
+  },
 ];
 
 interface Subject {
@@ -128,6 +175,9 @@ export const bootstrapBindings: { name: string; role: string; subjects: Subject[
   { name: "system:service-account-issuer-discovery", role: "system:service-account-issuer-discovery", subjects: [groupSubject("system:serviceaccounts")] },
   { name: "system:node-proxier", role: "system:node-proxier", subjects: [userSubject("system:kube-proxy")] },
   { name: "system:volume-scheduler", role: "system:volume-scheduler", subjects: [userSubject("system:kube-scheduler")] },
+  { name: "system:kube-controller-manager", role: "system:kube-controller-manager", subjects: [userSubject("system:kube-controller-manager")] },
+  { name: "system:kube-scheduler", role: "system:kube-scheduler", subjects: [userSubject("system:kube-scheduler")] },
+  { name: "system:node", role: "system:node", subjects: [] },
   { name: "system:kube-dns", role: "system:kube-dns", subjects: [{ kind: "ServiceAccount", name: "kube-dns", namespace: "kube-system" }] },
 ];
 
@@ -146,7 +196,7 @@ export async function bootstrapRbac(client: Client): Promise<void> {
     ...(aggregates !== undefined && { aggregationRule: { clusterRoleSelectors: [{ matchLabels: { [aggregates]: "true" } }] } }),
     rules,
   }));
-  const bindings = bootstrapBindings.map(({ name, role, subjects }) => ({ apiVersion: `${rbac}/v1`, kind: "ClusterRoleBinding", metadata: metadataOf(name), roleRef: { apiGroup: rbac, kind: "ClusterRole", name: role }, subjects }));
+  const bindings = bootstrapBindings.map(({ name, role, subjects }) => ({ apiVersion: `${rbac}/v1`, kind: "ClusterRoleBinding", metadata: metadataOf(name), roleRef: { apiGroup: rbac, kind: "ClusterRole", name: role }, ...(subjects.length > 0 && { subjects }) }));
   const [haveRoles, haveBindings] = await Promise.all([client.list(resources.clusterRoles), client.list(resources.clusterRoleBindings)]);
   const rolesByName = new Map(haveRoles.items.map((role) => [role.metadata.name, role]));
   const bindingsByName = new Map(haveBindings.items.map((binding) => [binding.metadata.name, binding]));
@@ -175,7 +225,7 @@ export async function bootstrapRbac(client: Client): Promise<void> {
       }
       if (!found) return void (await client.create(resources.clusterRoleBindings, undefined, binding).catch(ignoreRace));
       const have = (found["subjects"] as Subject[] | undefined) ?? [];
-      const lacking = binding.subjects.filter((wanted) => !have.some((subject) => subject.kind === wanted.kind && subject.name === wanted.name && subject.namespace === wanted.namespace));
+      const lacking = (binding.subjects ?? []).filter((wanted) => !have.some((subject) => subject.kind === wanted.kind && subject.name === wanted.name && subject.namespace === wanted.namespace));
       const metadata = lackingMetadata(found, binding);
       if (lacking.length > 0 || metadata) await client.patch(resources.clusterRoleBindings, undefined, binding.metadata.name, { ...(metadata && { metadata }), ...(lacking.length > 0 && { subjects: [...have, ...lacking] }) });
     }),

@@ -78,7 +78,7 @@ function bindingStrategy(namespaced: boolean): Strategy {
       for (const subject of object.subjects ?? []) if (subject.kind === "User" || subject.kind === "Group") subject.apiGroup ||= group;
     },
     validate,
-    validateUpdate: (object, old) => (semanticEqual(object.roleRef, old.roleRef) ? [] : [invalid("roleRef", object.roleRef, "cannot change roleRef")]),
+    validateUpdate: (object, old) => (semanticEqual(object.roleRef, old.roleRef) ? [] : [invalid("roleRef", { APIGroup: object.roleRef.apiGroup, Kind: object.roleRef.kind, Name: object.roleRef.name }, "cannot change roleRef")]),
     columns: [
       name,
       text("Role", ({ roleRef }) => `${roleRef?.kind}/${roleRef?.name}`),
