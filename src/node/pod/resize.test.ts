@@ -162,3 +162,13 @@ test("a sidecar is resized as a container is; an init container is history", asy
   const statuses = node.pod()!.status!.initContainerStatuses! as unknown as { name: string; resources?: Sizes }[];
   assert.deepEqual(statuses.map(({ name, resources: inForce }) => [name, inForce?.limits?.["memory"]]), [["first", "32Mi"], ["side", "64Mi"]]);
 });
+
+test("a limit that this machine does not enforce is accepted, and a condition says so from then on", async () => {
+  await using node = new NodeHarness();
+  Object.assign(node.sandbox, { findings: [{ id: "cpu-limits", enforced: false, message: "CPU limits are not enforced.", remedy: "" }] });
+  await node.run(app(sized("100m", "64Mi")));
+  const unenforced = () => node.pod()!.status!.conditions!.filter(({ type }) => type.startsWith("wherry.dev/")).map(({ type, status, message }) => `${type}=${status}: ${message}`);
+  assert.deepEqual(unenforced(), []);
+  await resize(node, sized("100m", "64Mi", { cpu: "1" }));
+  assert.deepEqual(unenforced(), ["wherry.dev/CpuLimits=False: CPU limits are not enforced."]);
+});
