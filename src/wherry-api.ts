@@ -90,7 +90,7 @@ export async function runApi(): Promise<void> {
     const following = transforming && access.encryptionReload ? encryption!.followEncryptionFile({ file: access.encryption!, journal: transforming, clock, log: log.child("encryption") }) : undefined;
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
-    if (access.authentication !== undefined) tokens.structured = (await import("./apiserver/authn/oidc/authenticator.ts")).openStructuredAuthentication({ file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
+    const issuers = access.authentication === undefined ? undefined : (await import("./apiserver/authn/oidc/follow.ts")).followAuthentication(tokens, { file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
     const rbac = new Rbac(store);
     rbac.start();
     const node = nodeAccess(dataDir, (key) => client.get<Pod>(resources.pods, key.namespace, key.name).catch(() => undefined));
@@ -162,6 +162,7 @@ export async function runApi(): Promise<void> {
       rbac.close();
       api.close();
       following?.close();
+      issuers?.close();
       await store.close();
       await audit?.close();
     };

@@ -1,12 +1,9 @@
-import { readFileSync } from "node:fs";
-import type { Clock, Timer } from "../../base/clock.ts";
+import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { encryptedPrefix, isEncrypted, type Transform, type Transformed, type TransformingJournal } from "../../store/transform.ts";
+import { followFile } from "../authn/follow-file.ts";
 import { parseResource, readEncryptionConfig } from "./config.ts";
 import { identity, type Provider, providersOf } from "./providers.ts";
-
-/** How often the file is looked at, as upstream does. */
-const reloadEveryMs = 60_000;
 
 /**
  * What is stored how: the first entry counts that names a resource, its first provider writes, all of them read. Source: k8s.io/apiserver/pkg/server/options/encryptionconfig, k8s.io/apiserver/pkg/storage/value/transformer.go.
@@ -93,12 +90,10 @@ export function reportStale(journal: TransformingJournal, log: Log): void {
  */
 export function followEncryptionFile(options: { file: string; journal: TransformingJournal; clock: Clock; log: Log }): { close(): void } {
   const { file, journal, clock, log } = options;
-  let last = contentOf(file);
-  let timer: Timer;
-  const look = (): void => {
-    const content = contentOf(file);
-    if (content !== last) {
-      last = content;
+  return followFile({
+    file,
+    clock,
+    onChange() {
       try {
         const next = new Encryption(file);
         const lost = journal.use(next, (by, key) => next.canRead(by, key));
@@ -108,17 +103,6 @@ export function followEncryptionFile(options: { file: string; journal: Transform
       } catch (error) {
         log.error("the encryption configuration changed and cannot be followed; the one before stays", { file, error });
       }
-    }
-    timer = clock.setTimer(reloadEveryMs, look);
-  };
-  timer = clock.setTimer(reloadEveryMs, look);
-  return { close: () => timer.cancel() };
-}
-
-function contentOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, "utf8");
-  } catch {
-    return undefined;
-  }
+    },
+  });
 }

