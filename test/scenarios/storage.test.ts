@@ -89,6 +89,25 @@ spec:
     pod("modest", "[{name: data, emptyDir: {sizeLimit: 4Mi}}]", undefined, "", `${fill("/data/file", 2)}; ${fill("/tmp/file", 1)}; sleep infinity`).replace("    volumeMounts:", "    resources: {limits: {ephemeral-storage: 4Mi}}\n    volumeMounts:"),
   ].join("---"),
   "huge.yaml": pod("huge", "[]", "[]").replace("    volumeMounts:", "    resources: {requests: {ephemeral-storage: 9Pi}}\n    volumeMounts:"),
+  "config.yaml": `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config}
+data: {one: "1", two: "1"}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: fixed}
+immutable: true
+data: {one: "1"}
+---${pod(
+    "reader",
+    `
+  - {name: config, configMap: {name: config, defaultMode: 0440, items: [{key: one, path: deep/one}, {key: two, path: two, mode: 0400}]}}
+  - {name: later, secret: {secretName: later, optional: true}}
+  - {name: told, downwardAPI: {items: [{path: colour, fieldRef: {fieldPath: "metadata.annotations['colour']"}}]}}`,
+    "[{name: config, mountPath: /config}, {name: config, mountPath: /alone, subPath: two}, {name: later, mountPath: /later}, {name: told, mountPath: /told}]",
+  )}`,
   "ephemeral.yaml": pod("scratch", "[{name: data, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: scratch}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}}}]"),
 };
 

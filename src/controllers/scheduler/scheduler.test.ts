@@ -88,6 +88,20 @@ test("a claim that waits for its first consumer is told where, and the pod waits
   assert.deepEqual(outcomes([user], [node()], [[resources.persistentVolumeClaims, [claim({}, { volumeName: "pv" })]], volume("other")]), ["1 node(s) didn't match PersistentVolume's node affinity"]);
 });
 
+test("ReadWriteOncePod is one pod at a time, and a generic ephemeral volume is its own pod's", () => {
+  const using = (name: string, more: object = {}) => pod(name, { volumes: [{ name: "v", persistentVolumeClaim: { claimName: "data" } }], ...more });
+  const scratch = pod("a", { volumes: [{ name: "v", ephemeral: {} }] });
+  const bound = (name: string, mode: string, metadata: object = {}) => [resources.persistentVolumeClaims, [{ metadata: { name, namespace: "default", uid: "c", ...metadata }, spec: { accessModes: [mode], volumeName: "pv" }, status: { phase: "Bound" } }]] as never;
+  const volumes = [resources.persistentVolumes, [{ metadata: { name: "pv" }, spec: {} }]] as never;
+  const taken = using("first", { nodeName: "wherry" });
+  assert.deepEqual(outcomes([using("a"), taken], [node()], [bound("data", "ReadWriteOnce"), volumes]), ["bind a"]);
+  assert.deepEqual(outcomes([using("a"), taken], [node()], [bound("data", "ReadWriteOncePod"), volumes]), ["1 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"]);
+  assert.deepEqual(outcomes([using("a"), { ...taken, status: { phase: "Succeeded" } } as Pod], [node()], [bound("data", "ReadWriteOncePod"), volumes]), ["bind a"]);
+  assert.deepEqual(outcomes([scratch]), ['waiting for ephemeral volume controller to create the persistentvolumeclaim "a-v"']);
+  assert.deepEqual(outcomes([scratch], [node()], [bound("a-v", "ReadWriteOnce"), volumes]), ["PVC default/a-v was not created for pod default/a (pod is not owner)"]);
+  assert.deepEqual(outcomes([scratch], [node()], [bound("a-v", "ReadWriteOnce", { ownerReferences: [{ uid: "a", controller: true }] }), volumes]), ["bind a"]);
+});
+
 test("what a pod asks for", () => {
   const container = (cpu: string, more: object = {}) => ({ resources: { requests: { cpu } }, ...more });
   const cases: [why: string, spec: object, cpu: string][] = [

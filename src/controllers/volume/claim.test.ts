@@ -28,7 +28,10 @@ function told(subject: PersistentVolumeClaim, volumes: PersistentVolume[] = [], 
 
 test("what a claim does next", () => {
   const lazy = storageClass("manual", { volumeBindingMode: "WaitForFirstConsumer" });
-  const bound = claim({ volumeName: "pv" }, { "pv.kubernetes.io/bind-completed": "yes" });
+  const done = { "pv.kubernetes.io/bind-completed": "yes" };
+  const bound = claim({ volumeName: "pv" }, done);
+  const grown = (has: string) => claim({ volumeName: "pv", resources: { requests: { storage: "5Gi" } } }, done, { status: { phase: "Bound", capacity: { storage: has } } });
+  const ours = (storage: string) => volume("pv", { ...owner("c1"), capacity: { storage } }, { metadata: { name: "pv", uid: "pv", annotations: { "pv.kubernetes.io/provisioned-by": driverName } } });
   const cases: [why: string, subject: PersistentVolumeClaim, volumes: PersistentVolume[], classes: never[], expected: string[]][] = [
     ["takes the smallest that is enough", claim(), [volume("big"), volume("small", { capacity: { storage: "1Gi" } }), volume("fit", { capacity: { storage: "2048Mi" } })], [], ["update fit"]],
     ["nothing of its class", claim(), [volume("other", { storageClassName: "fast" })], [], ["ProvisioningFailed"]],
@@ -48,6 +51,15 @@ test("what a claim does next", () => {
     ["no class and no default", claim({ storageClassName: undefined }), [], [], ["FailedBinding"]],
     ["no class: the default", claim({ storageClassName: undefined }), [], [storageClass("standard", { metadata: { name: "standard", annotations: { "storageclass.kubernetes.io/is-default-class": "true" }, creationTimestamp: "" } })], ["update data"]],
     ["explicitly none", claim({ storageClassName: "" }), [], [storageClass("manual")], ["FailedBinding"]],
+    ["block volumes are refused by name", claim({ volumeMode: "Block" }), [], [storageClass("manual")], ["ProvisioningFailed"]],
+    ["a selector wants volumes that are there", claim({ selector: { matchLabels: { tier: "b" } } }), [], [storageClass("manual")], ["ProvisioningFailed"]],
+    ["filled by somebody else", claim({ dataSourceRef: { apiGroup: "example.com", kind: "Backup", name: "b" } }), [], [storageClass("manual")], ["UnrecognizedDataSourceKind"]],
+    ["made of a claim that is not there", claim({ dataSource: { kind: "PersistentVolumeClaim", name: "absent" } }), [], [storageClass("manual")], ["ProvisioningFailed"]],
+    ["grows: the volume first", grown("2Gi"), [ours("2Gi")], [], ["Resizing", "update pv"]],
+    ["grows: then the claim has it", grown("2Gi"), [ours("5Gi")], [], ["status Bound", "VolumeResizeSuccessful"]],
+    ["has grown", grown("5Gi"), [ours("5Gi")], [], []],
+    ["larger than it asked for, and static", claim({ volumeName: "pv" }, done, { status: { phase: "Bound", capacity: { storage: "2Gi" } } }), [volume("pv", owner("c1"))], [], []],
+    ["static, and its class promises", grown("2Gi"), [volume("pv", { ...owner("c1"), capacity: { storage: "2Gi" } })], [storageClass("manual", { allowVolumeExpansion: true })], ["ExternalExpanding"]],
   ];
   for (const [why, subject, volumes, classes, expected] of cases) assert.deepEqual(told(subject, volumes, classes), expected, why);
 });
