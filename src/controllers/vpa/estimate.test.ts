@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { sizesOf } from "../../api/vpa/amounts.ts";
 import type { VerticalPodAutoscaler } from "../../api/vpa/types.ts";
 import { Aggregate, ContainerUsage, type Sample } from "./aggregate.ts";
 import { recommend } from "./estimate.ts";
@@ -39,6 +40,37 @@ test("recommendations: the ninetieth percentile and 15 %, between bounds that cl
     assert.ok(lower >= lowerMin && lower <= lowerMax, `${why}: lower ${lower}`);
     assert.ok(upper >= upperMin && upper <= upperMax, `${why}: upper ${upper}`);
   }
+});
+
+/** After so many minutes: lower bound, target and upper bound, CPU (thousandths) before memory (bytes), by upstream's recommender v1.5.1. */
+const upstream = `
+1 25 262144000 864 813749082 100000000000000 100000000000000
+2 105 262144000 864 813749082 1245024 1172612427162
+60 522 775435400 977 813749082 24822 20674743625
+1440 509 812122894 977 813749082 2076 1628063660
+2500 510 812812077 977 813749082 1636 1282656116
+2501 510 1310582538 977 1312092764 1635 2067858196
+3000 510 812968184 977 1312092764 1536 1942107295
+6000 510 813358557 977 813749082 1211 1627047519`;
+
+test("the same samples give upstream's numbers: noise for four days, and two kills for memory", () => {
+  const aggregate = new Aggregate();
+  const usage = new ContainerUsage(aggregate);
+  let x = 4242n;
+  const next = () => {
+    x = (x * 1_103_515_245n + 12_345n) % 2_147_483_648n;
+    return Number(x) / 2_147_483_648;
+  };
+  const lines: string[] = [];
+  for (let minute = 0; minute < 6000; minute++) {
+    const atMs = Date.UTC(2026, 0, 1, 5) + minute * minuteMs;
+    usage.add({ atMs, cores: Math.trunc(next() * 900) / 1000, bytes: Math.trunc(next() * 6e8) + 1e8 });
+    if (minute === 2500 || minute === 2510) usage.outOfMemory(9e8, atMs);
+    if (!upstream.includes(`\n${minute + 1} `)) continue;
+    const [{ lowerBound, target, upperBound }] = said({ app: aggregate }) as [ReturnType<typeof recommend>[number]];
+    lines.push([minute + 1, ...[lowerBound, target, upperBound].map(sizesOf).flatMap(({ cpu, memory }) => [cpu, memory])].join(" "));
+  }
+  assert.equal(`\n${lines.join("\n")}`, upstream);
 });
 
 test("recommendations: how they come about", () => {
