@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { accessSync, chmodSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Client } from "./api/client.ts";
@@ -129,6 +129,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
   const log = options.log ?? createLog("wherry");
   const { undo } = makeDataDir(dataDir);
   const lock = lockDataDir(dataDir);
+  removeCopies(dataDir);
   const settingsFile = join(dataDir, "settings.json");
   const settings = readJsonFile<Settings>(settingsFile) ?? {};
   const saveSettings = () => writeFileAtomic(settingsFile, JSON.stringify(settings, null, 2));
@@ -269,6 +270,17 @@ export function makeDataDir(dataDir: string): { undo(): void } {
       }
     },
   };
+}
+
+/** Where a backup is put together, and a restored one until it is whole: hidden folders of a data directory. */
+export const copyFolders = { backup: (pid: number): string => `.backup-${pid}`, restore: ".restoring" } as const;
+
+/** Removes such folders of processes that were killed. */
+export function removeCopies(dataDir: string): void {
+  for (const name of readdirSync(dataDir)) {
+    const [, pid] = /^\.backup-(\d+)$/.exec(name) ?? [];
+    if (pid === undefined ? name === copyFolders.restore : !existsSync(`/proc/${pid}`)) rmSync(join(dataDir, name), { recursive: true, force: true });
+  }
 }
 
 interface Listener {

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { descendantsOf } from "../../src/node/sandbox/processes.ts";
 import { entry } from "../../src/wherry.ts";
 import { needs } from "../needs.ts";
-import { CommandLine, isUp, type Running } from "./command-line.ts";
+import { CommandLine, everybodyMayRead, isUp, nobody, type Running } from "./command-line.ts";
 import { freePort } from "./stack.ts";
 
 /** A program that notes the time in its volume, and is not Ready the moment one probe fails. */
@@ -202,4 +202,36 @@ test("backups that are refused, held up, interrupted or find no room; and one re
       await until("it goes on there", () => readFileSync(`${there}/diary`, "utf8").length > pages);
     });
   });
+});
+
+test("root's stack becomes an ordinary user's, and root's again", { timeout: 120_000, skip: !isRoot && "needs root" }, async (t) => {
+  if (!needs(t, "kubectl", "python3", "setpriv")) return;
+  if (!everybodyMayRead(entry)) return t.skip("another user may not read this checkout");
+  await using root = new CommandLine(t);
+  await using user = new CommandLine(t, { uid: nobody });
+  writeFileSync(root.path("diary.yaml"), diary);
+  const first = root.start("up", "diary.yaml", "--no-watch", "--data-dir", "data", "--port", String(await freePort()));
+  await first.said(isUp);
+  const firstPage = readFileSync(`${root.path("data")}/volumes/${pvIn(root.path("data"))}/diary`, "utf8").split("\n")[0]!;
+  /** Hands the backup of one over to the other, who may have nothing but the file. */
+  const move = async (from: CommandLine, dataDir: string, to: CommandLine, name: string, owner: number): Promise<{ running: Running; diary: string }> => {
+    const made = await from.wherry("backup", "--data-dir", dataDir, "-o", name);
+    assert.equal(made.code, 0, made.stderr);
+    copyFileSync(from.path(name), to.path(name));
+    chownSync(to.path(name), owner, owner);
+    const running = to.start("up", "--data-dir", name.replace(".wherry", ""), "--port", String(await freePort()), "--from", name);
+    await running.said(isUp);
+    to.kubectl("wherry", "wait", "--for=condition=Ready", "pod/diary-0", "--timeout=60s");
+    const there = to.path(name.replace(".wherry", ""));
+    const diary = `${there}/volumes/${pvIn(there)}/diary`;
+    assert.equal(readFileSync(diary, "utf8").split("\n")[0], firstPage);
+    const length = readFileSync(diary, "utf8").length;
+    await until("the program writes", () => readFileSync(diary, "utf8").length > length);
+    return { running, diary };
+  };
+  const theirs = await move(root, "data", user, "theirs.wherry", nobody);
+  assert.equal(statSync(theirs.diary).uid, nobody, "files are the user's");
+  const back = await move(user, "theirs", root, "back.wherry", 0);
+  assert.ok(statSync(back.diary).uid >= 100_000, "and the pod's own again");
+  t.diagnostic(`the diary is now of uid ${statSync(back.diary).uid}`);
 });

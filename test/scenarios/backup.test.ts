@@ -28,10 +28,10 @@ function customers(gateway: string, userId: string, products: readonly { id: str
   const acknowledged: { id: string; atMs: number }[] = [];
   const failures: string[] = [];
   let longestMs = 0;
-  let running = true;
+  const closing = new AbortController();
   const shelf = products.flatMap(({ id, stock }) => Array.from({ length: Math.max(0, stock - 2) }, () => id));
   const one = async () => {
-    while (running) {
+    while (!closing.signal.aborted) {
       const product = shelf.pop();
       if (product === undefined) return void failures.push("the shop is sold out");
       const began = performance.now();
@@ -51,7 +51,7 @@ function customers(gateway: string, userId: string, products: readonly { id: str
   return {
     acknowledged,
     async stop() {
-      running = false;
+      closing.abort();
       await all;
       return { failures, longestMs };
     },

@@ -4,7 +4,7 @@ import { dirname, join, sep } from "node:path";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
 import { tellsChanges, TreeCopy } from "../../base/tree-copy.ts";
-import { lockDataDir, openStore, ownerOf, wherryVersion } from "../../wherry.ts";
+import { copyFolders, lockDataDir, openStore, ownerOf, removeCopies, wherryVersion } from "../../wherry.ts";
 import { type Description, formatVersion, writeArchive } from "./archive.ts";
 import { isData } from "./content.ts";
 import { copyRunningStore, type Paused, pausePrograms } from "./pause.ts";
@@ -26,8 +26,6 @@ export interface BackupOptions {
   onProgress(message: string): void;
 }
 
-const stagingPrefix = ".backup-";
-
 /** Passes over the volumes of a running stack before its programs stand still: until one had this little to do, and at most this many. */
 const passBytes = 16 << 20;
 const passesMax = 3;
@@ -44,10 +42,10 @@ export async function createBackup(options: BackupOptions): Promise<BackupResult
   const owner = ownerOf(dataDir);
   // Nobody may start the stack while its files are read.
   const lock = owner ? undefined : lockDataDir(dataDir);
-  const staging = join(dataDir, `${stagingPrefix}${process.pid}`);
+  const staging = join(dataDir, copyFolders.backup(process.pid));
   let paused: Paused | undefined;
   try {
-    await removeLeftovers(dataDir);
+    removeCopies(dataDir);
     await mkdir(staging, { mode: 0o700 });
     const volumes = new Volumes(dataDir, staging, signal, onProgress);
     if (owner) {
@@ -93,14 +91,6 @@ function checkTarget(dataDir: string, file: string): void {
 }
 
 export const megabytes = (bytes: number): string => (bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(2)} GB`);
-
-/** Copies that a backup left behind which was killed. */
-async function removeLeftovers(dataDir: string): Promise<void> {
-  for (const name of readdirSync(dataDir)) {
-    const pid = Number(name.startsWith(stagingPrefix) ? name.slice(stagingPrefix.length) : Number.NaN);
-    if (Number.isInteger(pid) && !existsSync(`/proc/${pid}`)) await rm(join(dataDir, name), { recursive: true, force: true });
-  }
-}
 
 /** Volumes of claims, and the pods' own: emptyDir and what images declare. */
 class Volumes {

@@ -8,7 +8,7 @@ import type { ConfigMap, PersistentVolume } from "../../api/types.ts";
 import { WherryError } from "../../base/errors.ts";
 import { silentLog } from "../../base/log.ts";
 import { isZero } from "../../base/tree-copy.ts";
-import { lockDataDir, makeDataDir, openStore, ownerOf } from "../../wherry.ts";
+import { copyFolders, lockDataDir, makeDataDir, openStore, ownerOf } from "../../wherry.ts";
 import { type Description, readArchive } from "./archive.ts";
 import { mayHold } from "./content.ts";
 import { BackupDamaged } from "./damaged.ts";
@@ -20,7 +20,6 @@ export interface Restored {
   missing: { image: string; context: string }[];
 }
 
-const stagingName = ".restoring";
 
 export interface RestoreOptions {
   /** The EncryptionConfiguration by which objects were stored. */
@@ -36,12 +35,12 @@ export interface RestoreOptions {
 export async function restoreBackup(file: string, dataDir: string, { encryption, signal }: RestoreOptions = {}): Promise<Restored> {
   if (existsSync(dataDir)) {
     // What a restore left behind that was killed is no data.
-    const isLeft = (name: string) => name === stagingName || (name === "lock" && ownerOf(dataDir) === undefined);
+    const isLeft = (name: string) => name === copyFolders.restore || (name === "lock" && ownerOf(dataDir) === undefined);
     const names = readdirSync(dataDir).filter((name) => !isLeft(name));
     if (names.length > 0) throw new WherryError("DATA_DIR_NOT_EMPTY", `--from ${file}: the data directory ${dataDir} holds ${names.slice(0, 3).join(", ")}${names.length > 3 ? ", …" : ""}; a backup is restored into an empty one only`);
   }
   const { undo } = makeDataDir(dataDir);
-  const staging = join(dataDir, stagingName);
+  const staging = join(dataDir, copyFolders.restore);
   const lock = lockDataDir(dataDir);
   let whole = false;
   try {
