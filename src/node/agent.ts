@@ -139,6 +139,7 @@ class NodeAgent implements Agent {
     if (this.#stopping) return;
     this.#stopping = true;
     this.#registration.stop();
+    this.#ctx.allocations.close();
     // Who stands still cannot end.
     this.#pause.end("the stack stops");
     const ended = Promise.all([...this.#workers.values()].map((worker) => worker.shutdown(how === "fast" ? "fast" : "drain")));

@@ -259,7 +259,9 @@ export class VerticalAutoscaler {
       try {
         await client.patch(resources.pods, namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid }, spec: { containers: sizes(pod) } }, { type: "strategic", subresource: "resize" });
       } catch (error) {
-        if ((error as StatusError).code === 404) continue;
+        // Gone, or another of its name.
+        const { code } = error as StatusError;
+        if (code === 404 || code === 409) continue;
         const replaced = this.#hasRoom(pod, sizes(pod));
         this.#say(vpa, entry, "InPlaceResizeRefused", `Pod ${pod.metadata.name} cannot be resized where it runs and is ${replaced ? "evicted instead" : "left as it is, for no node has room for another of the recommended size"}: ${(error as Error).message}`);
         if (replaced) evict.push(pod);

@@ -48,6 +48,11 @@ export class NodeAllocations {
     if (this.#tenants.delete(uid)) this.freed();
   }
 
+  /** The node stops: what becomes free now is nobody's. */
+  close(): void {
+    this.#tenants.clear();
+  }
+
   /** Undefined: it fits. */
   judge(desired: Pod): Shortage | undefined {
     const capacity = this.#capacity;
