@@ -31,6 +31,8 @@ export function notHonoured(pod: Pod): string[] {
   const spec = pod.spec!;
   const found: string[] = [];
   if (spec.shareProcessNamespace) found.push("shareProcessNamespace: each container sees its own processes only");
+  if (spec.securityContext?.fsGroup !== undefined) found.push(`fsGroup ${spec.securityContext.fsGroup}: volumes belong to the pod's own user, who may read and write them; no group is added`);
+  if (spec.securityContext?.supplementalGroups?.length) found.push(`supplementalGroups (${spec.securityContext.supplementalGroups.join(", ")}): the pod has one group`);
   if (spec.setHostnameAsFQDN) found.push("setHostnameAsFQDN: the host name is the short one");
   if (spec.runtimeClassName) found.push(`runtimeClassName ${spec.runtimeClassName}: there is one way to run a pod here`);
   if (spec.securityContext?.sysctls?.length) found.push(`sysctls (${spec.securityContext.sysctls.map(({ name }) => name).join(", ")}): the pod has the kernel's defaults`);
