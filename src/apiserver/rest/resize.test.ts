@@ -59,5 +59,6 @@ test("kubectl edit --subresource=resize", async (t) => {
   await api.client.create(resources.pods, "default", pod("web"));
   const edited = await api.kubectl("1.33", ["edit", "pod", "web", "--subresource=resize"], { env: { KUBE_EDITOR: "sed -i s/128Mi/192Mi/" } });
   assert.match(edited.stdout, /pod\/web edited/, edited.stderr);
-  assert.equal((await api.client.get<Pod>(resources.pods, "default", "web")).spec!.containers[0]!.resources!.requests!["memory"], "192Mi");
+  const read = await api.kubectl("1.33", ["get", "pod", "web", "--subresource=resize", "-o", "jsonpath={.spec.containers[0].resources.requests.memory}"]);
+  assert.equal(read.stdout, "192Mi", read.stderr);
 });
