@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
-import { connect } from "../../src/cli/connect.ts";
-import { resources } from "../../src/api/resources.ts";
-import type { HostAddress } from "../../src/api/network.ts";
 import type { KubeObject } from "../../src/api/meta.ts";
+import type { HostAddress } from "../../src/api/network.ts";
+import { resources } from "../../src/api/resources.ts";
 import type { ConfigMap } from "../../src/api/types.ts";
+import { connect } from "../../src/cli/connect.ts";
 import { needs } from "../needs.ts";
 import { CommandLine, isUp } from "./command-line.ts";
 import { examples, freePort } from "./stack.ts";
-import { join } from "node:path";
 
 const shop = join(examples, "shop");
 

@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, realpath
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { type ApiError, startWherry } from "../../src/testing/index.ts";
+import { type ApiError, type Stack, startWherry } from "../../src/testing/index.ts";
+import { entry } from "../../src/wherry.ts";
 import { find, needs } from "../needs.ts";
 import { familyOf, survivors } from "./command-line.ts";
 
@@ -74,6 +75,22 @@ test("a stack of a test's own: applied, ready, reached, read, and gone", { timeo
   assert.deepEqual(await survivors(family, 0), []);
   assert.equal(existsSync(dirname(stack.dataDir)), false);
   assert.equal(existsSync(own), false, "nobody's kubeconfig is touched");
+});
+
+test("stacks side by side do not meet; a test begins with what a backup holds, and each has its own", { timeout: 120_000 }, async (t) => {
+  const folder = folderFor(t);
+  const map = (name: string) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name } });
+  const [first, second] = await Promise.all([startWherry({ manifests: map("of-the-first") }), startWherry()]);
+  t.after(() => Promise.all([first.stop(), second.stop()]));
+  await assert.rejects(second.client.get(map("of-the-first")), { code: 404 });
+  const made = spawnSync(process.execPath, [entry, "backup", "--data-dir", first.dataDir, "-o", join(folder, "first.wherry")], { encoding: "utf8", timeout: 60_000 });
+  assert.equal(made.status, 0, made.stderr);
+  const [one, other] = await Promise.all([startWherry({ from: join(folder, "first.wherry") }), startWherry({ from: join(folder, "first.wherry") })]);
+  t.after(() => Promise.all([one.stop(), other.stop()]));
+  const uid = async (stack: Stack) => (await stack.client.get(map("of-the-first"))).metadata?.uid;
+  assert.deepEqual([await uid(one), await uid(other)], [await uid(first), await uid(first)]);
+  await one.client.delete(map("of-the-first"));
+  assert.ok(await uid(other));
 });
 
 test("a test that is killed leaves nothing", { timeout: 60_000 }, async (t) => {
