@@ -44,9 +44,25 @@ function schemasOf(source: SchemaSource): (version: string) => CustomSchema {
   };
 }
 
+/** Older before newer: "v1alpha1", "v1beta2", "v1", "v2"; what is no such version before them all. */
+const ageOfVersion = (name: string): readonly number[] => {
+  const [, major, level, minor] = /^v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?$/.exec(name) ?? [];
+  return major === undefined ? [-1] : [level === undefined ? 2 : level === "beta" ? 1 : 0, Number(major), Number(minor ?? 0)];
+};
+function compareVersions(a: string, b: string): number {
+  const [left, right] = [ageOfVersion(a), ageOfVersion(b)];
+  for (let index = 0; index < left.length; index++) if (left[index] !== right[index]) return left[index]! - (right[index] ?? 0);
+  return left[0] === -1 ? (a < b ? 1 : -1) : 0;
+}
+
+function deprecationOf({ group, names, versions }: CustomResourceDefinition["spec"], name: string): string {
+  const newest = versions.filter(({ served, deprecated, name: other }) => served && !deprecated && compareVersions(other, name) > 0).toSorted((a, b) => compareVersions(b.name, a.name))[0];
+  return `${group}/${name} ${names.kind} is deprecated${newest ? `; use ${group}/${newest.name} ${names.kind}` : ""}`;
+}
+
 function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: DefinitionVersion, storage: DefinitionVersion, source: SchemaSource, schemas: (version: string) => CustomSchema, conversions?: Conversions): Kind {
   const { group, scope } = spec;
-  const names = { ...spec.names, ...status?.acceptedNames };
+  const names = { ...spec.names, ...(status?.acceptedNames?.plural ? status.acceptedNames : {}) };
   const terminating = metadata.deletionTimestamp !== undefined;
   const schema = () => schemas(version.name);
   const { status: statusSubresource, scale } = version.subresources ?? {};
@@ -98,7 +114,7 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     validateUpdate: (object, old) => validateObject(schema(), scale, object, old),
     validateStatusUpdate: (object, old) => validateStatus(schema(), scale, object, old),
     warnings: (object, old) => finalizerWarnings(object, old),
-    ...(version.deprecated && { deprecation: version.deprecationWarning ?? `${apiVersion} ${names.kind} is deprecated` }),
+    ...(version.deprecated && { deprecation: version.deprecationWarning ?? deprecationOf(spec, version.name) }),
     ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),
     ...(scale && {
       scale: {

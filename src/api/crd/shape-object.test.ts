@@ -79,6 +79,6 @@ test("the object's own metadata is an ObjectMeta, its kind is not pruned", () =>
 
 test("refused: metadata of wrong types, and kinds that are no texts", () => {
   const schema = new CustomSchema(object({ a: resource() }));
-  assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 } } }), /cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string/);
+  assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 } } }), /cannot unmarshal number into Go struct field ObjectMeta.labels of type string/);
   assert.throws(() => shapeObject(schema, { metadata: {}, a: { kind: 5 } }), /a\.kind: Invalid value: 5: must be a string/);
 });

@@ -157,6 +157,8 @@ class Shaper {
       return sameJson(shaped, metadata) ? metadata : shaped;
     } catch (error) {
       if (this.#lenient && error instanceof DecodeError) return metadata;
+      // Upstream reads metadata by itself.
+      if (error instanceof DecodeError) throw new DecodeError(error.message.replace("Go struct field ObjectMeta.metadata.", "Go struct field ObjectMeta.").replace("Go struct field .metadata of", "Go value of").replace(/(Go struct field \w+\.)metadata\./, "$1"));
       throw error;
     }
   }

@@ -7,6 +7,7 @@ import { apiAudience, type Tokens } from "../authn/tokens.ts";
 import type { Identity } from "../rest/context.ts";
 import { placeIn } from "../rest/create.ts";
 import { decode } from "../rest/decode.ts";
+import { recordWrite } from "../rest/managed-fields.ts";
 import type { Attributes, Rbac } from "./rbac.ts";
 import { accessErrors, type AccessSpec, evaluationError, shown } from "./review-checks.ts";
 
@@ -33,7 +34,8 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
       placeIn(kind, review, namespace);
       const { metadata: sent, ...rest } = review;
       const { spec, status, metadata = sent } = await answer((rest["spec"] as ReviewSpec | undefined) ?? {}, context.user, sent);
-      return { ...rest, metadata: { ...metadata, ...(kind.resource.startsWith("self") && { creationTimestamp: timestamp(api.clock.now()) }) }, ...(spec !== undefined && { spec }), status };
+      const managedFields = spec === undefined ? undefined : recordWrite({ registry: api.registry, clock: api.clock }, kind, undefined, review, context.fieldManager, undefined);
+      return { ...rest, metadata: { ...metadata, ...(managedFields && { managedFields }), ...(kind.resource === "selfsubjectreviews" && { creationTimestamp: timestamp(api.clock.now()) }) }, ...(spec !== undefined && { spec }), status };
     };
     api.virtual.set(name, create);
   };

@@ -33,7 +33,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
-  if (info.verb === "patch" && name !== undefined) patchTypeOf(exchange);
+  if (info.verb === "patch" && (name !== undefined || kind.custom)) patchTypeOf(exchange, kind);
   if (kind.deprecation) exchange.warnings.push(kind.deprecation);
   // What is wrong with the options of a list is told before what form it cannot have.
   if (info.verb === "list") checkListOptions(listOptions(query, namespace));
@@ -74,7 +74,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     }
     case "patch": {
       if (name === undefined) throw methodNotAllowed();
-      const type = patchTypeOf(exchange);
+      const type = patchTypeOf(exchange, kind);
       // Nothing says how the lists of a custom resource would be merged.
       if (type === "strategic" && kind.custom && subresource !== "scale") throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
       const context = { ...writeContext(exchange, "PatchOptions", patchErrors(query, type)), force: isTrue(query.get("force")), ...(authorizeCreate && { authorizeCreate }) };
@@ -96,7 +96,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       checkListOptions(listOptions(query, namespace));
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
       const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
-      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);
+      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision), ...alwaysContinues(kind, form) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);
     }
     default:
       throw methodNotAllowed();
@@ -126,7 +126,7 @@ function answer(exchange: Exchange, code: number, object: object, kind: Kind, fo
 const goTypeOf = (kind: Kind, suffix: "" | "List"): string => (kind.custom ? `*unstructured.Unstructured${suffix}` : `*${kind.group.split(".")[0] || "core"}.${kind.kind}${suffix}`);
 
 function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, form: Form, include: IncludeObject): void {
-  const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined && { continue: listed.continue }), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
+  const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined ? { continue: listed.continue } : alwaysContinues(kind, form)), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
   if (form.as === "Table") {
     const now = api.clock.now();
     return exchange.json(200, table(kind, listed.entries.map((entry) => row(kind, objectOf(kind, entry), now, include, form.version!)), metadata, form.version!), form);
@@ -148,6 +148,9 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
   parts.push(Buffer.from("]}\n"));
   exchange.encoded(200, Buffer.concat(parts));
 }
+
+/** Lists of custom resources have no Go type that leaves out what is empty. */
+const alwaysContinues = (kind: Kind, form: Form): { continue?: string } => (kind.custom && form.as === undefined ? { continue: "" } : {});
 
 const brace = Buffer.from("{");
 
@@ -249,7 +252,7 @@ function patchErrors(query: URLSearchParams, type: PatchType): FieldError[] {
   return query.get("force") === null ? [] : [forbidden("force", "may not be specified for non-apply patch")];
 }
 
-function patchTypeOf(exchange: Exchange): PatchType {
+function patchTypeOf(exchange: Exchange, kind: Kind): PatchType {
   const type = String(exchange.headers["content-type"] ?? "").split(";")[0]!.trim();
   switch (type) {
     case "application/json-patch+json":
@@ -261,6 +264,6 @@ function patchTypeOf(exchange: Exchange): PatchType {
     case "application/apply-patch+yaml":
       return "apply";
     default:
-      throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml");
+      throw unsupportedMedia(`application/json-patch+json, application/merge-patch+json, ${kind.custom ? "" : "application/strategic-merge-patch+json, "}application/apply-patch+yaml`);
   }
 }

@@ -164,10 +164,10 @@ class HttpApiServer implements ApiServer {
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeign(this.#options.aggregator!, foreign, user, request, response);
       if (!resource) return servePath(this.#paths, exchange);
       if (!resource.kind) {
-        // Of a group that is not there upstream says nothing but 404, which Go clients complete so.
-        const isServed = api.registry.all().some(({ group, version }) => group === resource.group && version === resource.version);
-        const what = `${request.method!.toLowerCase()} ${resource.resource}${resource.group && `.${resource.group}`}${resource.name === undefined ? "" : ` ${resource.name}`}`;
-        throw new StatusError(404, "NotFound", `the server could not find the requested resource${isServed ? "" : ` (${what})`}`, {});
+        // Outside of the groups that are built in upstream says nothing but this, which Go clients complete with what they asked for.
+        const isBuiltIn = api.registry.all().some(({ group, version, custom }) => !custom && group === resource.group && version === resource.version);
+        if (!isBuiltIn) return exchange.bytes(404, Buffer.from("404 page not found\n"), "text/plain; charset=utf-8");
+        throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
       }
       const target = resource as ResourceInfo & { kind: Kind };
       if (resource.group === "" && resource.resource === "pods") {

@@ -1,5 +1,5 @@
 import type { Kind } from "../../api/kind.ts";
-import type { KubeObject } from "../../api/meta.ts";
+import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import { applyJsonPatch } from "../../api/patch/json.ts";
 import { goText } from "../../api/patch/go-text.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
@@ -20,6 +20,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     const patched = applied(kind, old, type, body);
     if (type !== "strategic" && !kind.custom) requireVersion(kind, patched, name, context);
+    else if (kind.custom) requireType(kind, patched, name);
     const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
     if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
@@ -42,6 +43,15 @@ function requireVersion(kind: Kind, patched: unknown, name: string, context: Wri
   if (context.fieldValidation === "Strict" && unknown.length > 0) throw unfitting(patched, strictDecodingText(unknown));
   if (context.fieldValidation === "Warn") context.warnings.push(...unknown);
   throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
+}
+
+/** A custom resource is nothing without its type, which upstream does not take from the URL here. */
+function requireType(kind: Kind, patched: unknown, name: string): void {
+  const { apiVersion, kind: given } = patched as Record<string, unknown>;
+  if (given === undefined || given === null || given === "") throw unfitting(patched, `Object 'Kind' is missing in '${JSON.stringify(patched)}'`);
+  if (apiVersion === undefined || apiVersion === null || apiVersion === "") throw badRequestError("Object 'apiVersion' is missing in 'object has no apiVersion field'");
+  const wanted = apiVersionOf(kind.group, kind.version);
+  if (given === kind.kind && typeof apiVersion === "string" && apiVersion !== wanted) throw invalidError({ group: apiVersion.includes("/") ? apiVersion.split("/")[0]! : "", kind: kind.kind }, name, [invalid("apiVersion", apiVersion, `must be ${wanted}`)]);
 }
 
 /** A patch is refused as such when what comes out of it does not fit the kind. */
