@@ -22,7 +22,7 @@ export interface WorkloadState {
 }
 
 /** One line a workload, rewritten in place on a terminal, appended when it changes elsewhere. */
-export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Writable & { isTTY?: boolean }, patienceMs = 10 * 60_000): Promise<boolean> {
+export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Pick<Writable, "write"> & { isTTY?: boolean }, patienceMs = 10 * 60_000): Promise<boolean> {
   if (workloads.length === 0) return true;
   const width = Math.max(...workloads.map(({ name }) => name.length)) + 2;
   const began = performance.now();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { cpSync } from "node:fs";
+import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -11,7 +11,7 @@ import { entry } from "../../src/wherry.ts";
 import { startWherry, type TestWherry } from "../harness.ts";
 import { find, needs } from "../needs.ts";
 import { appFolder, Folder, server, Watching } from "./edit-loop.ts";
-import { directUrl, examples, load } from "./stack.ts";
+import { directUrl, examples, freePort, load } from "./stack.ts";
 
 const podsOf = async (wherry: TestWherry) => (await wherry.client.list<Pod>(resources.pods, { namespace: "default", labelSelector: "app=app" })).items;
 const restarts = async (wherry: TestWherry) => (await podsOf(wherry)).map(({ status }) => status!.containerStatuses![0]!.restartCount);
@@ -336,3 +336,76 @@ test("the shop: a service and then what all of them share saved under load, and 
   }
   assert.deepEqual(await restartsOf(), before);
 });
+
+test("a program in another language is reloaded too, without anybody reading it first", { timeout: 120_000 }, async (t) => {
+  if (!needs(t, "python3")) return;
+  const program = (version: string) => `import http.server
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"${version}")
+    def log_message(self, *words): pass
+http.server.ThreadingHTTPServer(("", 8080), Answer).serve_forever()
+`;
+  const folder = new Folder(t, appFolder({ replicas: 2, program: "", command: ["python3", "-u", "main.py"], more: { "main.py": program("one"), Dockerfile: 'FROM python:3\nWORKDIR /app\nCOPY main.py .\nCMD ["python3", "-u", "main.py"]\n' } }));
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  await up.next(/\(watching\)\n/);
+  const url = directUrl(wherry, "default", "app");
+  const traffic = load(url, { concurrency: 2, pauseMs: 5 });
+  t.after(() => traffic.stop());
+  folder.save("main.py", program("two"));
+  await up.next(/main\.py changed: reloading[^]*runs the new code/);
+  assert.equal(await ask(url), "two");
+  folder.save("main.py", "def broken(:\n");
+  assert.match(await up.next(/SyntaxError.*\n/), /✗ app-\S+ {2}the new code exited with code 1; the old code goes on in 1 other replica\./);
+  assert.equal(await ask(url), "two");
+  // What the image does not hold is nobody's business.
+  folder.save("server.js", "1");
+  folder.save("main.py", program("three"));
+  assert.doesNotMatch(await up.next(/runs the new code/), /server\.js/);
+  assert.deepEqual((await traffic.stop()).failures, []);
+});
+
+test("wherry up itself: it watches, says so once, and a log file gets no control characters; --no-watch only starts", { timeout: 120_000 }, async (t) => {
+  const folder = new Folder(t, { "a.yaml": configMap("a", "one") });
+  const data = new Folder(t, {});
+  for (const [index, options] of [["--inspect"], ["--no-watch"]].entries()) {
+    const dataDir = join(data.path, `data-${index}`);
+    const child = spawn(process.execPath, [entry, "up", folder.path, "--data-dir", dataDir, "--port", String(await freePort()), ...options], { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, HOME: data.path, KUBECONFIG: join(data.path, "kubeconfig") } });
+    let said = "";
+    const heard = (pattern: RegExp) =>
+      new Promise<void>((resolve, reject) => {
+        const look = () => pattern.test(said) && resolve();
+        child.stdout.on("data", look);
+        child.once("exit", () => reject(new Error(`ended before ${pattern}:\n${said}`)));
+        look();
+      });
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text: string) => (said += text));
+    const ended = once(child, "exit");
+    try {
+      await heard(/Press Ctrl-C to stop/);
+      folder.save("a.yaml", configMap("a", `change-${index}`));
+      if (options[0] === "--no-watch") assert.deepEqual(childrenOf(child.pid!).filter((command) => command.includes("internal:apply")), []);
+      else await heard(/a\.yaml changed:\nconfigmap\/a configured\n/);
+    } finally {
+      child.kill("SIGINT");
+      await ended;
+    }
+    assert.doesNotMatch(said, /\x1b|ExperimentalWarning/);
+    assert.match(said, /stopped in [\d.]+ s/);
+  }
+});
+
+/** The command lines of a process's children. */
+function childrenOf(pid: number): string[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).flatMap((name) => {
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8");
+      return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === pid ? [readFileSync(`/proc/${name}/cmdline`, "utf8")] : [];
+    } catch {
+      return [];
+    }
+  });
+}

@@ -27,13 +27,17 @@ export interface WatchInput {
   started(): void;
 }
 
+/** Lines that are never painted over: others are said between them. */
+const appended = { write: (text: string) => process.stdout.write(text) };
+
 /** What decides about objects and images, beside code. */
 const configuration = /\.(ya?ml|json|env|properties|conf)$|(^|\/)(Dockerfile[^/]*|[^/]+\.[Dd]ockerfile|Kustomization|\.dockerignore)$/;
 
 /** Watches the folders given to `up` until the parent is gone. */
 export async function watchProject(input: WatchInput): Promise<void> {
   const watching = new ProjectWatch(input);
-  watching.start();
+  const folders = watching.start();
+  input.say(`\nwatching ${folders.map((folder) => relative(process.cwd(), folder) || ".").join(", ")}: saved code is reloaded, changed manifests are applied`);
   input.started();
   await new Promise<void>((done) => {
     process.once("disconnect", done);
@@ -66,9 +70,12 @@ export class ProjectWatch {
     this.#reloader = new Reloader(this.#client, createEventRecorder(input.client, { component: "wherry-up", clock: systemClock }), input.say);
   }
 
-  start(): void {
+  /** Gives the folders that are watched, with all below them. */
+  start(): string[] {
     this.#cover();
-    for (const root of this.#roots()) this.#watch(root);
+    const roots = this.#roots();
+    for (const root of roots) this.#watch(root);
+    return roots;
   }
 
   close(): void {
@@ -183,7 +190,7 @@ export class ProjectWatch {
       const workloads = await applyManifests(this.#client, good, request.dataDir, { changedOnly: true, before: () => say(`${shown} changed:`), refused: (error) => say(`not applied: ${error.message}`) });
       await this.#forget(gone);
       // Code goes on being reloaded while a workload rolls out.
-      if (workloads.length > 0) void followUntilReady(this.#client, workloads, process.stdout).then((ready) => ready && say(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s`), () => {});
+      if (workloads.length > 0) void followUntilReady(this.#client, workloads, appended).then((ready) => ready && say(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s`), () => {});
     } catch (error) {
       say(`${shown} changed, and nothing of it was applied: ${(error as Error).message}`);
     }

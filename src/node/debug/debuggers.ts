@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { debuggerAnnotation, debuggerPrefix } from "../../api/reload.ts";
 import { resources } from "../../api/resources.ts";
@@ -17,9 +18,15 @@ const portsTried = 100;
 
 /**
  * Runs inside the container for one connection: the debugger listens on the loopback of the pod's own network, where
- * no other pod can reach it.
+ * no other pod can reach it. It lives on the container's memory and CPU, hence the small program where the machine has
+ * it; Node, which surely is there, where not.
  */
-const relay = `const s=require("net").connect(PORT,"127.0.0.1");s.on("error",()=>process.exit(1));process.stdin.pipe(s);s.pipe(process.stdout);s.on("close",()=>process.exit())`;
+function relay(port: number, node: string): string[] {
+  const bash = ["/bin/bash", "/usr/bin/bash"].find((path) => existsSync(path));
+  // Whichever side ends first, ends both; the wrappers around an exec would keep its output open.
+  if (bash) return [bash, "-c", `exec 3<>/dev/tcp/127.0.0.1/${port} || exit 1; cat <&3 & cat <&0 >&3 & wait -n; kill $(jobs -p) 2>/dev/null; exit 0`];
+  return [node, "-e", `const s=require("net").connect(${port},"127.0.0.1");s.on("error",()=>process.exit(1));process.stdin.pipe(s);s.pipe(process.stdout);s.on("close",()=>process.exit())`];
+}
 
 interface Door {
   address: string;
@@ -137,7 +144,7 @@ export class Debuggers {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
     try {
-      const inside = await process.exec({ argv: [node, "-e", relay.replace("PORT", String(port))], env: { NODE_OPTIONS: "", NODE_EXTRA_CA_CERTS: "" }, stdin: true, tty: false, fromManifest: true });
+      const inside = await process.exec({ argv: relay(port, node), env: { NODE_OPTIONS: "" }, stdin: true, tty: false, fromManifest: true });
       socket.once("close", () => inside.kill());
       void inside.exited.then(() => socket.destroy());
       if (socket.destroyed) return inside.kill();
