@@ -9,6 +9,7 @@ import { bodyTap } from "../http/body.ts";
 import type { Request, Response } from "../http/exchange.ts";
 import type { RequestInfo } from "../http/request-info.ts";
 import type { Identity } from "../rest/context.ts";
+import { decode } from "../rest/decode.ts";
 import { AuditLog, type AuditLogOptions } from "./log.ts";
 import { type AuditPolicy, judge, readAuditPolicy, type Stage, type Verdict } from "./policy.ts";
 
@@ -54,6 +55,7 @@ export class AuditRecord {
   readonly annotations: Record<string, string> = {};
   readonly #options: AuditOptions;
   readonly #verdict: Verdict;
+  readonly #info: RequestInfo;
   readonly #event: Record<string, unknown>;
   #requestBody: Buffer | undefined;
   #responseBody: Buffer | undefined;
@@ -62,6 +64,7 @@ export class AuditRecord {
   constructor(options: AuditOptions, verdict: Verdict, request: Request, info: RequestInfo, user: Identity) {
     this.#options = options;
     this.#verdict = verdict;
+    this.#info = info;
     const { resource } = info;
     const id = String(request.headers["audit-id"] ?? "").slice(0, 64);
     this.#event = {
@@ -158,10 +161,23 @@ export class AuditRecord {
   /** JSON, YAML of an apply, or what Go clients send. */
   #sent(bytes: Buffer): unknown {
     try {
-      if (isProtobuf(bytes)) return decodeProtobuf(bytes, this.#options.registry);
-      return parse(bytes) ?? parseYaml(bytes.toString("utf8"))[0];
+      if (isProtobuf(bytes)) return this.#understood(decodeProtobuf(bytes, this.#options.registry));
+      return this.#understood(parse(bytes) ?? parseYaml(bytes.toString("utf8"))[0]);
     } catch {
       return undefined;
+    }
+  }
+
+  /** An object as the server reads it, defaults included, as upstream shows it; a patch, and what cannot be read, as they came. */
+  #understood(sent: unknown): unknown {
+    const { verb, resource } = this.#info;
+    if (!this.#showsRequest || !named.has(verb) || !resource?.kind || resource.subresource !== undefined) return sent;
+    try {
+      const object = decode(resource.kind, sent, { fieldValidation: "Ignore", warnings: [] }, false);
+      resource.kind.defaults?.(object);
+      return object;
+    } catch {
+      return sent;
     }
   }
 

@@ -12,6 +12,8 @@ export const issuer = "https://kubernetes.default.svc.cluster.local";
 export const apiAudience = issuer;
 const lifetimeS = { default: 3600, extended: 365 * 24 * 3600, volume: 3607 };
 const cacheMax = 10_000;
+/** Who makes long ones pays for their signature each time, and not we for the memory. */
+const rememberedLengthMax = 4 * 1024;
 /** Longer than any token of ours: nobody makes us decode megabytes. */
 const tokenLengthMax = 32 * 1024;
 
@@ -136,6 +138,7 @@ export class Tokens {
       if (!verify("sha256", Buffer.from(`${head}.${body}`), { key: this.#publicKey, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url"))) return undefined;
       const claims = JSON.parse(Buffer.from(body, "base64url").toString()) as Claims;
       if (claims.iss !== issuer) return undefined;
+      if (token.length > rememberedLengthMax) return claims;
       if (this.#verified.size >= cacheMax) this.#verified.delete(this.#verified.keys().next().value!);
       this.#verified.set(token, claims);
       return claims;

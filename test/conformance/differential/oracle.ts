@@ -24,7 +24,8 @@ export const oracleFolder = process.env["WHERRY_ORACLE"] ?? join(import.meta.dir
 export const oraclePrograms = { apiserver: join(oracleFolder, "kube-apiserver"), etcd: join(oracleFolder, "etcd") };
 export const hasOracle = (): boolean => Object.values(oraclePrograms).every((path) => existsSync(path));
 
-export async function startOracle(): Promise<Oracle> {
+/** `args`: more of kube-apiserver's own flags. */
+export async function startOracle({ args = [] }: { args?: readonly string[] } = {}): Promise<Oracle> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-oracle-"));
   const children: ChildProcess[] = [];
   const stop = () => end(children, folder);
@@ -41,7 +42,7 @@ export async function startOracle(): Promise<Oracle> {
     const apiserver = run(folder, oraclePrograms.apiserver, [
       "--etcd-servers", etcdUrl, "--cert-dir", join(folder, "pki"), "--bind-address", "127.0.0.1", "--secure-port", String(port), "--service-cluster-ip-range", "10.96.0.0/16",
       "--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", join(folder, "sa.pub"), "--service-account-signing-key-file", join(folder, "sa.key"),
-      "--authorization-mode", "RBAC", "--token-auth-file", join(folder, "tokens.csv"), "--allow-privileged",
+      "--authorization-mode", "RBAC", "--token-auth-file", join(folder, "tokens.csv"), "--allow-privileged", ...args,
     ]);
     children.push(apiserver.child);
     const certificate = join(folder, "pki", "apiserver.crt");

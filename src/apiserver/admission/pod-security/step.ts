@@ -45,7 +45,10 @@ export function podSecurity({ store }: Pick<ApiOptions, "store">): AdmissionStep
       if (isPod ? unjudged.has(subresource ?? "") : subresource !== undefined) return;
       const labels = (store.get(`/core/namespaces/${namespace}`)?.object as KubeObject | undefined)?.metadata.labels;
       const policy = policyOf(labels).policy;
-      if (policy.warn.level === "privileged" && policy.audit.level === "privileged" && (!isPod || policy.enforce.level === "privileged")) return;
+      if (policy.warn.level === "privileged" && policy.audit.level === "privileged" && (!isPod || policy.enforce.level === "privileged")) {
+        if (isPod && request.annotations) request.annotations[`${prefix}enforce-policy`] = text(policy.enforce);
+        return;
+      }
       if (isPod && old && !isSignificant(object["spec"] as PodSpec, old["spec"] as PodSpec)) return;
       judge(request, policy, isPod);
     },
