@@ -1,6 +1,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { snapshotDefinitions } from "../../src/api/snapshot/definition.ts";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
 import { runTranscript } from "./transcript.ts";
@@ -108,6 +109,7 @@ data: {one: "1"}
   - {name: told, downwardAPI: {items: [{path: colour, fieldRef: {fieldPath: "metadata.annotations['colour']"}}]}}`,
     "[{name: config, mountPath: /config}, {name: config, mountPath: /alone, subPath: two}, {name: later, mountPath: /later}, {name: told, mountPath: /told}]",
   )}`,
+  "definitions.json": JSON.stringify({ apiVersion: "v1", kind: "List", items: snapshotDefinitions.map(({ object }) => object) }),
   "ephemeral.yaml": pod("scratch", "[{name: data, ephemeral: {volumeClaimTemplate: {metadata: {labels: {of: scratch}}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}}}}]"),
 };
 

@@ -40,16 +40,24 @@ export interface SnapshotOptions {
 export class Snapshots {
   readonly #options: SnapshotOptions;
   #runners: Runner[] | undefined;
+  #count = 0;
 
   constructor(options: SnapshotOptions) {
     this.#options = options;
   }
 
-  /** `has` says whether a kind ("group/version/resource") is served. */
+  /**
+   * `has` says whether a kind ("group/version/resource") is served. They begin when all are, and end with the last: while
+   * definitions are deleted one by one, what is left of their objects waits for its finalizers.
+   */
   served(has: (kind: string) => boolean): void {
-    const all = kinds.every(({ group, version, resource }) => has(`${group}/${version}/${resource}`));
-    if (all === (this.#runners !== undefined)) return;
-    if (!all) return void this.stop();
+    const count = kinds.filter(({ group, version, resource }) => has(`${group}/${version}/${resource}`)).length;
+    if (count === this.#count) return;
+    this.#count = count;
+    if (count === 0) void this.stop();
+    if (count < kinds.length) return;
+    // A kind that came back has another informer.
+    void this.stop();
     const { informers, storage, run, log } = this.#options;
     const runners = [snapshotController, snapshotContentController(storage), restoreController(storage)].map(run);
     this.#runners = runners;
