@@ -113,7 +113,7 @@ export class AuditLog {
     const nameAt = (ms: number): string => `${stem}-${new Date(ms).toISOString().replaceAll(":", "-").replace("Z", "")}${extension}`;
     while (names.has(nameAt(atMs))) atMs++;
     await rename(file, join(folder, nameAt(atMs)));
-    for (const name of [...names, nameAt(atMs)].filter(isBackup).sort().reverse().slice(backupsMax)) await unlink(join(folder, name));
+    for (const name of [...names, nameAt(atMs)].filter(isBackup).sort().toReversed().slice(backupsMax)) await unlink(join(folder, name));
     this.#handle = await this.#open();
   }
 }
