@@ -1,4 +1,5 @@
 import { mkdirSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
@@ -26,7 +27,7 @@ test("a running pod is resized by kubectl: in place, by a restart where its poli
   const folder = join(dirname(wherry.dataDir), "manifests");
   mkdirSync(folder);
   writeFileSync(join(folder, "web.yaml"), manifest);
-  await runTranscript(join(import.meta.dirname, "vertical.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await runTranscript(join(import.meta.dirname, "vertical.transcript"), { cwd: folder, env: wherry.env, variables: { CORES: String(availableParallelism()), MILLICORES: String(1000 * availableParallelism()) }, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
 });
 
 /** Uses a quarter of a core and 150 MB, many times what it asks for. */
