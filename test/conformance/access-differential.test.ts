@@ -298,6 +298,18 @@ test("the first roles and bindings are the real ones", { skip }, async () => {
   }
 });
 
+test("who checks tokens himself finds the issuer's documents", { skip }, async () => {
+  const key = ({ kid: _, n: __, e: ___, x: ____, y: _____, crv: ______, alg, kty, use }: Json): Json => ({ alg, kty, use });
+  const documents = async ({ client, issuer }: Side): Promise<unknown> => {
+    const discovery = JSON.parse((await client.raw("GET", "/.well-known/openid-configuration")).text) as Json;
+    const { keys } = JSON.parse((await client.raw("GET", "/openid/v1/jwks", undefined, { accept: "*/*" })).text) as { keys: Json[] };
+    const [algorithm] = discovery["id_token_signing_alg_values_supported"] as string[];
+    assert.match(discovery["jwks_uri"] as string, /^https:\/\/[^/]+\/openid\/v1\/jwks$/);
+    return { ...discovery, issuer: discovery["issuer"] === issuer, jwks_uri: "", id_token_signing_alg_values_supported: "", keys: keys.map(key).map((one) => ({ ...one, alg: one["alg"] === algorithm, kty: typeof one["kty"] })) };
+  };
+  assert.deepEqual(await documents(sides.ours), await documents(sides.theirs));
+});
+
 test("who may not hand something on is told so alike", { skip }, async () => {
   const role = (name: string, rules: Json[], namespace?: string): Case => [`POST ${rbac}/${namespace ? `namespaces/${namespace}/roles` : "clusterroles"}`, { metadata: { name }, rules }, eve];
   const binding = (name: string, roleRef: Json, subjects: Json[], namespace?: string): Case => [`POST ${rbac}/${namespace ? `namespaces/${namespace}/rolebindings` : "clusterrolebindings"}`, { metadata: { name }, roleRef: { apiGroup: "rbac.authorization.k8s.io", ...roleRef }, subjects }, eve];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign, X509Certificate } from "node:crypto";
+import { createPublicKey, generateKeyPairSync, sign, verify, X509Certificate } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { join } from "node:path";
@@ -218,4 +218,17 @@ test("an issuer's token lets in whom its claims name, and nobody else", async (t
   const review = async (spec: object) => (await api.client.create<KubeObject>({ group: "authentication.k8s.io", version: "v1", resource: "tokenreviews" }, undefined, { spec }))["status"];
   assert.deepEqual(await review({ token }), { authenticated: true, user: { username: "oidc:ann", groups: ["oidc:team", "system:authenticated"] }, audiences: ["https://kubernetes.default.svc.cluster.local"] });
   assert.deepEqual(await review({ token, audiences: ["else"] }), { user: {}, error: "invalid bearer token" });
+});
+
+test("who checks tokens himself can: by the issuer's own documents", async () => {
+  await using api = await startApi();
+  const { status } = await api.client.create<KubeObject & { status: { token: string } }>(resources.serviceAccounts, "default", { spec: { audiences: ["vault"] } } as never, { subresource: "token", name: "default" });
+  const http = api.http({ token: (await api.client.create<KubeObject & { status: { token: string } }>(resources.serviceAccounts, "default", { spec: {} } as never, { subresource: "token", name: "default" })).status.token });
+  const discovery = JSON.parse((await http.raw("GET", "/.well-known/openid-configuration")).text) as { issuer: string; jwks_uri: string };
+  const { keys } = JSON.parse((await http.raw("GET", new URL(discovery.jwks_uri).pathname)).text) as { keys: { kid: string }[] };
+  const [head, body, signature] = status.token.split(".") as [string, string, string];
+  const { kid } = JSON.parse(Buffer.from(head, "base64url").toString()) as { kid: string };
+  const key = createPublicKey({ key: keys.find((one) => one.kid === kid)! as never, format: "jwk" });
+  assert.equal(verify("sha256", Buffer.from(`${head}.${body}`), { key, dsaEncoding: "ieee-p1363" }, Buffer.from(signature, "base64url")), true);
+  assert.equal((JSON.parse(Buffer.from(body, "base64url").toString()) as { iss: string }).iss, discovery.issuer);
 });

@@ -127,6 +127,20 @@ export class Tokens {
     return this.#store.get(key)?.object as unknown as KubeObject | undefined;
   }
 
+  /**
+   * What those read who check our tokens themselves, by path. `address` is ours: "127.0.0.1:6443".
+   * Source: k8s.io/kubernetes/pkg/serviceaccount/openidmetadata.go.
+   */
+  issuerDocuments(address: string): ReadonlyMap<string, { type: string; body: Buffer }> {
+    const jwks = "/openid/v1/jwks";
+    const discovery = { issuer, jwks_uri: `https://${address}${jwks}`, response_types_supported: ["id_token"], subject_types_supported: ["public"], id_token_signing_alg_values_supported: ["ES256"] };
+    const { kty, crv, x, y } = this.#publicKey.export({ format: "jwk" });
+    return new Map([
+      ["/.well-known/openid-configuration", { type: "application/json", body: Buffer.from(JSON.stringify(discovery)) }],
+      [jwks, { type: "application/jwk-set+json", body: Buffer.from(JSON.stringify({ keys: [{ use: "sig", kty, kid: this.#keyId, crv, alg: "ES256", x, y }] })) }],
+    ]);
+  }
+
   #claimsOf(token: string): Claims | undefined {
     const known = this.#verified.get(token);
     if (known) return known;

@@ -15,8 +15,11 @@ export interface Paths {
   address: string;
   version: string;
   fairness?: Fairness;
+  /** Of the issuer of service-account tokens. */
+  issuer: ReadonlyMap<string, { type: string; body: Buffer }>;
 }
 
+const issuerSeconds = 3600;
 const yearS = 365 * 24 * 3600;
 
 export function servePath(paths: Paths, exchange: Exchange): void {
@@ -50,8 +53,13 @@ function route(paths: Paths, exchange: Exchange, path: string): boolean {
       exchange.bytes(200, Buffer.from(metrics(paths)), "text/plain; version=0.0.4");
       return true;
     case "/":
-      exchange.json(200, { paths: ["/api", "/api/v1", "/apis", ...paths.api.registry.all().map(({ group, version }) => `/apis/${group}/${version}`).filter((name) => !name.startsWith("/apis//")).filter((name, index, all) => all.indexOf(name) === index).sort(byPriority), "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"] });
+      exchange.json(200, { paths: ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", ...paths.api.registry.all().map(({ group, version }) => `/apis/${group}/${version}`).filter((name) => !name.startsWith("/apis//")).filter((name, index, all) => all.indexOf(name) === index).sort(byPriority), "/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"] });
       return true;
+  }
+  const ofIssuer = paths.issuer.get(path);
+  if (ofIssuer) {
+    exchange.bytes(200, ofIssuer.body, ofIssuer.type, { "cache-control": `public, max-age=${issuerSeconds}` });
+    return true;
   }
   const parts = path.split("/").slice(1);
   if (parts[0] === "api" && parts.length === 2) return answerDiscovery(exchange, discovery.legacyResources("", parts[1]!));

@@ -77,7 +77,7 @@ class HttpApiServer implements ApiServer {
 
   constructor(options: ApiServerOptions) {
     this.#options = options;
-    this.#paths = { api: options.api, discovery: new Discovery(options.api.registry, options.aggregator), openApi: withForeignDocuments(createOpenApi(options.api.registry), options.aggregator), address: options.address, version: kubernetesVersion, ...(options.fairness && { fairness: options.fairness }) };
+    this.#paths = { api: options.api, discovery: new Discovery(options.api.registry, options.aggregator), openApi: withForeignDocuments(createOpenApi(options.api.registry), options.aggregator), address: options.address, issuer: options.tokens.issuerDocuments(options.address), version: kubernetesVersion, ...(options.fairness && { fairness: options.fairness }) };
   }
 
   listen(handle: RawHandle): void {
