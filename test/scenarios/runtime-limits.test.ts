@@ -45,6 +45,8 @@ test("real runtimes measure themselves by the limits of their container", { time
     await wherry.kubectl("wait", "pod/hog", "--for=jsonpath={.status.phase}=Failed", "--timeout=60s");
     const { stdout } = await wherry.kubectl("logs", "hog");
     assert.match(stdout, /JavaScript heap out of memory/, "the program says where it was");
+    const { exitCode, reason } = (await wherry.client.get<Pod>(resources.pods, "default", "hog")).status!.containerStatuses![0]!.state!.terminated!;
+    assert.deepEqual([exitCode, reason], [134, "OOMKilled"], "who watches it is told what the kernel would have told");
   });
 
   await t.test("Go: GOMAXPROCS and GOMEMLIMIT", { skip: find("go") ? false : "needs go" }, async () => {

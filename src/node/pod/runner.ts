@@ -16,7 +16,7 @@ import { runHook } from "./hooks.ts";
 import { nextBackoff } from "./plan.ts";
 import { type ProbeKind, ProbeLoop } from "./probes.ts";
 import { type ContainerRecord, isRunning } from "./record.ts";
-import { terminationMessage } from "./termination.ts";
+import { ranOutOfHeap, terminationMessage } from "./termination.ts";
 
 /** What the runner asks of the pod it belongs to. */
 export interface RunnerHost {
@@ -450,11 +450,12 @@ export class ContainerRunner {
     if (reload === undefined) this.#release();
     if (reload === undefined && wasRunning) await this.#reloadFailed(exit, log);
     const message = await terminationMessage(this.#spec, exit.exitCode, this.#terminationFile, (bytes) => log.tail(bytes)).catch(() => "");
+    const oomKilled = exit.oomKilled || (await ranOutOfHeap(this.#spec, exit.exitCode, (bytes) => log.tail(bytes)).catch(() => false));
     if (reload !== undefined) record.waiting = { reason: "Reloading", message: reload };
     else record.reloading = false;
     record.terminated = reload !== undefined ? undefined : {
       exitCode: exit.exitCode,
-      reason: exit.oomKilled ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error",
+      reason: oomKilled ? "OOMKilled" : exit.exitCode === 0 ? "Completed" : "Error",
       ...(message !== "" && { message }),
       startedAtMs: record.startedAtMs,
       finishedAtMs: this.#ctx.clock.now(),

@@ -19,6 +19,14 @@ export async function terminationMessage(container: Container, exitCode: number,
   return text === "" ? "" : `${text}\n`;
 }
 
+/**
+ * Whether a Node program ended itself (SIGABRT) because its heap was full. Its heap follows the container's memory
+ * limit, so without that the kernel would have ended it: to whoever watches it is the same.
+ */
+export async function ranOutOfHeap(container: Container, exitCode: number, tailOfLog: (bytes: number) => Promise<string>): Promise<boolean> {
+  return exitCode === 134 && container.resources?.limits?.["memory"] !== undefined && (await tailOfLog(8192)).includes("JavaScript heap out of memory");
+}
+
 async function readTail(file: string, bytes: number): Promise<string> {
   const handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(() => undefined);
   if (!handle) return "";
