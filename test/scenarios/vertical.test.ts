@@ -56,11 +56,38 @@ spec:
   resourcePolicy: {containerPolicies: [{containerName: app, controlledValues: RequestsOnly}]}
 `;
 
+/** Needs 160 MB of heap before it is ready, and may have 75: killed at once, again and again. */
+const hungry = `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: hungry}
+spec:
+  selector: {matchLabels: {app: hungry}}
+  template:
+    metadata: {labels: {app: hungry}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: app
+        image: node:22
+        command: [node, -e, "const kept = []; while (kept.length < 16) kept.push(new Array(1.25e6).fill(kept.length + 0.5)); require('fs').writeFileSync('/tmp/ready', ''); setInterval(() => kept, 1000)"]
+        readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
+        resources: {requests: {cpu: 50m, memory: 100Mi}, limits: {memory: 100Mi}}
+---
+apiVersion: autoscaling.k8s.io/v1
+kind: VerticalPodAutoscaler
+metadata: {name: hungry}
+spec:
+  targetRef: {apiVersion: apps/v1, kind: Deployment, name: hungry}
+  updatePolicy: {updateMode: InPlaceOrRecreate, minReplicas: 1}
+`;
+
 test("what a program uses becomes its request: recommended, applied where it runs, and from the start for the next pod", { timeout: 120_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
   const folder = join(dirname(wherry.dataDir), "manifests");
   mkdirSync(folder);
   writeFileSync(join(folder, "burner.yaml"), burner);
+  writeFileSync(join(folder, "hungry.yaml"), hungry);
   await runTranscript(join(import.meta.dirname, "vertical-autoscaler.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
 });

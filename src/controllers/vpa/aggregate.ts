@@ -24,12 +24,15 @@ export class Aggregate {
   lastMs: number | undefined;
   /** Of CPU. */
   samples = 0;
+  /** Whatever was added since this process made it. */
+  additions = 0;
 
   addCpu(cores: number, atMs: number): void {
     this.cpu.add(cores, cpuWeight, atMs);
     this.firstMs = Math.min(this.firstMs ?? atMs, atMs);
     this.lastMs = Math.max(this.lastMs ?? atMs, atMs);
     this.samples++;
+    this.additions++;
   }
 
   /** Status of a VerticalPodAutoscalerCheckpoint. */
@@ -90,6 +93,7 @@ export class ContainerUsage {
       this.#oomPeak = 0;
     }
     memory.add(bytes, 1, this.#windowEndMs);
+    this.#aggregate.additions++;
     if (isOom) this.#oomPeak = bytes;
     else this.#memoryPeak = bytes;
   }

@@ -58,7 +58,8 @@ interface Entry {
   oomSeenMs: number;
   isLoaded: boolean;
   savedMs: number;
-  savedSamples: Map<string, number>;
+  /** Additions that are in the checkpoints. */
+  saved: Map<string, number>;
   resizeSince: Map<string, number>;
   /** Warnings that were given. */
   said: Map<string, string>;
@@ -132,7 +133,7 @@ export class VerticalAutoscaler {
     if (this.#stopped) return;
     const { clock, log, syncMs = 60_000 } = this.#options;
     let entry = this.#entries.get(key);
-    if (!entry) this.#entries.set(key, (entry = { uid: this.#autoscalers.get(key)?.metadata.uid ?? "", timer: undefined, dueMs: Infinity, running: undefined, nextMs: Infinity, containers: new Map(), usages: new Map(), oomSeenMs: 0, isLoaded: false, savedMs: 0, savedSamples: new Map(), resizeSince: new Map(), said: new Map() }));
+    if (!entry) this.#entries.set(key, (entry = { uid: this.#autoscalers.get(key)?.metadata.uid ?? "", timer: undefined, dueMs: Infinity, running: undefined, nextMs: Infinity, containers: new Map(), usages: new Map(), oomSeenMs: 0, isLoaded: false, savedMs: 0, saved: new Map(), resizeSince: new Map(), said: new Map() }));
     if (entry.running) {
       entry.nextMs = Math.min(entry.nextMs, ms);
       return;
@@ -355,7 +356,6 @@ export class VerticalAutoscaler {
         continue;
       }
       entry.containers.set(spec.containerName, aggregate);
-      entry.savedSamples.set(spec.containerName, aggregate.samples);
       entry.oomSeenMs = Math.max(entry.oomSeenMs, Date.parse(status.lastUpdateTime ?? "") || 0);
     }
     entry.isLoaded = true;
@@ -371,7 +371,8 @@ export class VerticalAutoscaler {
     if (!vpa || vpa.metadata.uid !== entry.uid || (!now && nowMs - entry.savedMs < checkpointMs)) return;
     const { name, namespace, uid } = vpa.metadata;
     for (const [container, aggregate] of entry.containers) {
-      if (aggregate.samples === (entry.savedSamples.get(container) ?? 0)) continue;
+      const { additions } = aggregate;
+      if (additions === (entry.saved.get(container) ?? 0)) continue;
       entry.savedMs = nowMs;
       const status = aggregate.save(nowMs);
       const checkpoint = `${name}-${container}`;
@@ -382,7 +383,7 @@ export class VerticalAutoscaler {
         const ownerReferences = [{ apiVersion: "autoscaling.k8s.io/v1", kind: "VerticalPodAutoscaler", name, uid }];
         await client.create(verticalPodAutoscalerCheckpoints, namespace, { apiVersion: "autoscaling.k8s.io/v1", kind: "VerticalPodAutoscalerCheckpoint", metadata: { name: checkpoint, namespace, ownerReferences }, spec: { vpaObjectName: name, containerName: container }, status });
       }
-      entry.savedSamples.set(container, aggregate.samples);
+      entry.saved.set(container, additions);
     }
   }
 }

@@ -86,6 +86,10 @@ test("recommendations: how they come about", () => {
   assert.deepEqual(said({ app: measured(3, () => ({ cores: 0, bytes: Mi })) })[0]!.target, { cpu: "25m", memory: "250Mi" }, "never less than a pod needs to live");
   assert.deepEqual(said({ b: measured(3, () => ({ cores: 0, bytes: Mi })), a: measured(3, () => ({ cores: 0, bytes: Mi })) }).map(({ containerName, target }) => [containerName, target]), [["a", { cpu: "12m", memory: "125Mi" }], ["b", { cpu: "12m", memory: "125Mi" }]], "which its containers share");
   assert.deepEqual(said({ app: new Aggregate() }), [], "nothing measured, nothing said");
+  const unmeasured = new Aggregate();
+  new ContainerUsage(unmeasured).outOfMemory(300 * Mi, startMs);
+  const [early] = said({ app: unmeasured });
+  assert.ok(early!.target["cpu"] === "25m" && memory(early!.target) > 400, "killed before it was ever measured");
 });
 
 test("recommendations: what the policy says", () => {

@@ -18,7 +18,7 @@ const estimates = {
  * any node has, more than which is nobody's to have.
  */
 export function recommend(vpa: VerticalPodAutoscaler, containers: ReadonlyMap<string, Aggregate>, largest: Sizes = {}): ContainerRecommendation[] {
-  const known = [...containers].filter(([name, { samples }]) => samples > 0 && policyOf(vpa, name)?.mode !== "Off").sort(([a], [b]) => (a < b ? -1 : 1));
+  const known = [...containers].filter(([name, { samples, memory }]) => (samples > 0 || !memory.isEmpty) && policyOf(vpa, name)?.mode !== "Off").sort(([a], [b]) => (a < b ? -1 : 1));
   return known.map(([name, aggregate]) => {
     const policy = policyOf(vpa, name);
     const controlled = resourceNames.filter((resource) => policy?.controlledResources?.includes(resource) ?? true);
