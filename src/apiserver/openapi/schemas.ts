@@ -143,7 +143,8 @@ export class SchemaWriter {
 
   /** A field's schema: a reference where there is one, with what the field adds. */
   #field(schema: Schema, definition?: string, field?: string, embedded?: boolean): Json {
-    const description = definition === undefined ? undefined : this.#describe(definition, field);
+    // The catalogue does not repeat what every kind says of these two.
+    const description = definition === undefined ? undefined : (this.#describe(definition, field) ?? (kindOfDefinition(definition) && field !== undefined ? (typeMeta[field]?.["description"] as string | undefined) : undefined));
     const added: Json = {
       ...(description !== undefined && { description }),
       // Version 2 never had them.
