@@ -101,7 +101,7 @@ class World implements AsyncDisposable {
   }
   /** Lets the autoscaler look again and again until something is so. */
   async until(what: string, so: () => Promise<unknown>): Promise<void> {
-    for (const deadline = performance.now() + 10_000; performance.now() < deadline; ) {
+    for (const deadline = performance.now() + 60_000; performance.now() < deadline; ) {
       for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
       if (await so()) return;
       const dueMs = this.clock.nextDueMs();
