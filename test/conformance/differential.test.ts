@@ -3,8 +3,10 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { startApi } from "../harness-api.ts";
 import { Driver, type Finding } from "./differential/driver.ts";
+import { acceptedDocuments, compareDocuments } from "./differential/documents.ts";
 import { sequence } from "./differential/generate.ts";
 import { hasOracle, startOracle } from "./differential/oracle.ts";
+import { world, worldReady } from "./differential/world.ts";
 
 /**
  * The same requests to Wherry and to the real kube-apiserver: generated objects made, read, changed in every way,
@@ -19,6 +21,7 @@ test("the API answers as the real kube-apiserver does", { skip: why, timeout: 1_
   await using oracle = await startOracle();
   await using api = await startApi();
   using driver = new Driver({ url: api.url, ca: api.pki.ca, ...api.pki.admin }, { url: oracle.url, ca: readFileSync(oracle.certificate, "utf8"), headers: { authorization: "Bearer oracle" } });
+  await driver.prepare(world, worldReady);
   const ofTheDay = 1_000_000 + Math.floor(Date.now() / dayMs) * 1000;
   context.diagnostic(`seeds 1… and, of this day, ${ofTheDay}…`);
   const found: Finding[] = [];
@@ -30,4 +33,13 @@ test("the API answers as the real kube-apiserver does", { skip: why, timeout: 1_
   }
   context.diagnostic(`${driver.sent} requests in ${sequences} sequences: ${found.length} with a difference that is not known`);
   assert.deepEqual(found.map(({ sequence: { seed, kind }, requests, differences }) => ({ seed, kind, last: requests.at(-1), differences: differences.slice(0, 3) })), []);
+});
+
+test("discovery, table columns and OpenAPI v3 say what the real kube-apiserver says", { skip: why, timeout: 300_000 }, async (context) => {
+  await using oracle = await startOracle();
+  await using api = await startApi();
+  const { compared, differences } = await compareDocuments(api.http(), oracle.client);
+  context.diagnostic(`${compared.resources} resources, ${compared.columns} columns, ${compared.fields} fields of schemas`);
+  assert.ok(compared.resources > 100 && compared.fields > 3000, "there was something to compare");
+  assert.deepEqual(differences.filter((line) => !acceptedDocuments.some(({ is }) => is.test(line))), []);
 });

@@ -16,6 +16,7 @@ import { job } from "./batch/job.ts";
 import { certificateSigningRequest } from "./certificates/certificate-signing-request.ts";
 import type { KindCode } from "./code.ts";
 import { lease } from "./coordination/lease.ts";
+import { componentStatus } from "./core/component-status.ts";
 import { configMap } from "./core/config-map.ts";
 import { endpoints } from "./core/endpoints.ts";
 import { event, eventFromStored, eventToStored } from "./core/event.ts";
@@ -46,6 +47,7 @@ const of = (group: string, resource: string, strategy: Strategy, rest: Partial<K
 
 /** What code adds to the built-in kinds: one line a kind. Kinds without a line work from their table alone. */
 export const strategies: readonly KindCode[] = [
+  of("", "componentstatuses", componentStatus),
   of("", "configmaps", configMap),
   of("", "endpoints", endpoints),
   of("", "events", event),

@@ -1,7 +1,7 @@
 import type { DeleteOptions, ListOptions, PatchType, WatchOptions } from "../../api/client.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
 import type { Kind } from "../../api/kind.ts";
-import { badRequestError, invalidError, StatusError } from "../../api/status.ts";
+import { badRequestError, invalidError, notFoundError, StatusError } from "../../api/status.ts";
 import { type FieldError, forbidden, invalid, notSupported, required, tooLong } from "../../api/field.ts";
 import type { Random } from "../../base/random.ts";
 import type { Entry } from "../../store/store.ts";
@@ -32,6 +32,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+  if (subresource !== undefined && kind.custom && name !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw notFoundError(kind, name);
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (info.verb === "patch" && (name !== undefined || kind.custom)) patchTypeOf(exchange, kind);
   if (kind.deprecation) exchange.warnings.push(kind.deprecation);
@@ -138,27 +139,27 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
     return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: items.length > 0 ? items : null }, form);
   }
   const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
-  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => JSON.parse(itemOf(kind, bytesOf(kind, entry)).toString()) as object) }, form);
-  const comma = Buffer.from(",");
+  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => JSON.parse(Buffer.concat(itemOf(kind, bytesOf(kind, entry))).toString()) as object) }, form);
   const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
   for (const [index, entry] of listed.entries.entries()) {
     if (index > 0) parts.push(comma);
-    parts.push(itemOf(kind, bytesOf(kind, entry)));
+    parts.push(...itemOf(kind, bytesOf(kind, entry)));
   }
   parts.push(Buffer.from("]}\n"));
-  exchange.encoded(200, Buffer.concat(parts));
+  exchange.pieces(200, parts);
 }
 
 /** Lists of custom resources have no Go type that leaves out what is empty. */
 const alwaysContinues = (kind: Kind, form: Form): { continue?: string } => (kind.custom && form.as === undefined ? { continue: "" } : {});
 
 const brace = Buffer.from("{");
+const comma = Buffer.from(",");
 
 /** Items of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not; stored objects begin with both. */
-function itemOf(kind: Kind, bytes: Buffer): Buffer {
-  if (kind.custom) return bytes;
+function itemOf(kind: Kind, bytes: Buffer): Buffer[] {
+  if (kind.custom) return [bytes];
   const head = `{"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`;
-  return bytes.toString("latin1", 0, head.length) === head ? Buffer.concat([brace, bytes.subarray(head.length)]) : bytes;
+  return bytes.toString("latin1", 0, head.length) === head ? [brace, bytes.subarray(head.length)] : [bytes];
 }
 
 // — options —

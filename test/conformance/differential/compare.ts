@@ -90,6 +90,7 @@ function text(value: string): string {
     .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "<uid>")
     // The whole patched object, or the patch as Go prints a map: as long as it is the patch that is refused.
     .replaceAll(/(patch: )?Invalid value: "(\{\\+"|map\[)(?:[^"\\]|\\.)*"/g, '$1Invalid value: "<patched>"')
+    .replaceAll(/Object 'Kind' is missing in '\{.*\}'/g, "Object 'Kind' is missing in '<patched>'")
     // Go reads fields as they come, a map has no order.
     .replaceAll(/(unknown field \\?"[^"]*"(, )?)+/g, (list) => list.split(", ").sort().join(", "))
     .replaceAll(/(ResourceVersion in (?:the )?precondition|ResourceVersion in record|ResourceVersion in object meta):? \(?\d+\)?/g, "$1 <version>")

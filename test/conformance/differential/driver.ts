@@ -34,6 +34,20 @@ export class Driver implements Disposable {
     this.#theirs.close();
   }
 
+  /** Gives both what the sequences are about, and waits until both serve it. */
+  async prepare(requests: readonly Request[], paths: readonly string[]): Promise<void> {
+    for (const request of requests) for (const [server, { status, body }] of (await this.#both(request)).entries()) if (status !== 201) throw new Error(`${server === 0 ? "we" : "the real server"} answered ${status} to ${request.path}: ${JSON.stringify(body).slice(0, 2_000)}`);
+    const deadline = performance.now() + 60_000;
+    for (const path of paths) {
+      for (;;) {
+        const answers = await this.#both({ method: "GET", path });
+        if (answers.every(({ status }) => status === 200)) break;
+        if (performance.now() > deadline) throw new Error(`${path} is not served: ${answers.map(({ status }) => status).join(" and ")}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
   async run(sequence: Sequence): Promise<Finding | undefined> {
     const found = await this.#play(sequence.requests);
     if (!found) return undefined;
@@ -41,7 +55,7 @@ export class Driver implements Disposable {
     let { differences: last } = found;
     const same = async (candidate: Request[]) => {
       const again = await this.#play(candidate);
-      if (!again || again.index !== candidate.length - 1 || again.differences[0]!.at !== last[0]!.at) return false;
+      if (!again || again.index !== candidate.length - 1 || !isSame(again.differences[0]!, last[0]!)) return false;
       last = again.differences;
       return true;
     };
@@ -97,6 +111,18 @@ export class Driver implements Disposable {
   async #both(request: Request, [ours, theirs]: [Memory, Memory] = [{}, {}]): Promise<[Answer, Answer]> {
     return Promise.all([this.#ours.ask(request, ours), this.#theirs.ask(request, theirs)]);
   }
+}
+
+/** Whether a smaller sequence still shows it: of two lists, something that only one of them names. */
+function isSame(a: Difference, b: Difference): boolean {
+  if (a.at !== b.at) return false;
+  const marks = onlyOnce(b);
+  return marks.length === 0 || onlyOnce(a).some((mark) => marks.includes(mark));
+}
+function onlyOnce({ ours, theirs }: Difference): string[] {
+  if (!Array.isArray(ours) || !Array.isArray(theirs)) return [];
+  const [left, right] = [ours, theirs].map((list) => list.map((item) => JSON.stringify(item))) as [string[], string[]];
+  return [...left.filter((item) => !right.includes(item)), ...right.filter((item) => !left.includes(item))];
 }
 
 const agreementMs = 4_000;

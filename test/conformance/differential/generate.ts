@@ -2,25 +2,12 @@ import { createBuiltinRegistry } from "../../../src/api/registry.ts";
 import { strategies } from "../../../src/api/kinds/index.ts";
 import type { Schema } from "../../../src/api/schema.ts";
 import { seededRandom } from "../../../src/base/random.ts";
-import { templates } from "./objects.ts";
+import { type Request, type Template, templates as builtinTemplates } from "./objects.ts";
+import { special, specialKinds } from "./special.ts";
+import { customTemplates } from "./world.ts";
 
-/**
- * One request, the same for both servers. In a path or a body `NS` is the namespace of the run; `RV-FIRST`, `RV-LAST` and
- * `RV-LIST` are the resourceVersions that this server gave to its first and its last answered object and its last list,
- * and `CONTINUE` the last token of a list that goes on.
- */
-export interface Request {
-  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  path: string;
-  contentType?: string;
-  body?: unknown;
-  /** What form of the answer is asked for. Default: JSON as stored. */
-  accept?: string;
-  /** A watch: `until` is created (as `body` of a POST to its path) before it begins, and it ends when that is seen. */
-  until?: { path: string; name: string; body: unknown };
-  /** The real server learns of what it needs for this a moment later: both are asked until they agree, for a while. Changes nothing. */
-  eventually?: boolean;
-}
+export type { Request } from "./objects.ts";
+
 export interface Sequence {
   seed: number;
   kind: string;
@@ -28,18 +15,22 @@ export interface Sequence {
 }
 
 type Json = unknown;
+/** How many sequences are about something else than one kind. */
+const specialShare = 0.12;
+const templates: readonly Template[] = [...builtinTemplates, ...customTemplates];
 const registry = createBuiltinRegistry(strategies);
 
 /** Sequences of requests about one or two objects of a kind: made, read, changed in every way, spoilt, deleted. */
 export function sequence(seed: number, only?: string): Sequence {
   const random = seededRandom(seed);
+  if (only ? specialKinds.includes(only) : random.next() < specialShare) return { seed, ...special(random, only) };
   const chance = (probability: number) => random.next() < probability;
   const pick = <T>(items: readonly T[]): T => items[Math.floor(random.next() * items.length)]!;
   // A copy, since it may be changed further.
   const anyValue = (): Json => clone(pick(anything));
   const candidates = only ? templates.filter(({ resource }) => resource === only) : templates;
   const template = pick(candidates);
-  const kind = registry.byResource(template.base.startsWith("api/") ? "" : template.base.split("/")[1]!, template.base.split("/").at(-1)!, template.resource)!;
+  const schema: Schema = template.schema ?? registry.byResource(template.base.startsWith("api/") ? "" : template.base.split("/")[1]!, template.base.split("/").at(-1)!, template.resource)!.schema;
   const collection = `/${template.base}${template.clusterScoped ? "" : "/namespaces/NS"}/${template.resource}`;
   const names = [`NS-a`, `NS-b`];
   const requests: Request[] = [];
@@ -50,7 +41,7 @@ export function sequence(seed: number, only?: string): Sequence {
   };
   const spoilt = (name: string, times: number): Record<string, Json> => {
     const made = object(name);
-    for (let time = 0; time < times; time++) mutate(made, kind.schema);
+    for (let time = 0; time < times; time++) mutate(made, schema);
     return made;
   };
 
@@ -89,7 +80,7 @@ export function sequence(seed: number, only?: string): Sequence {
       if (dice < 0.25 && key !== undefined) delete holder[key];
       else if (dice < 0.6 && key !== undefined) holder[key] = chance(0.85) ? valueFor(child, 0) : anyValue();
       else if (dice < 0.92) {
-        const known = Object.keys(node?.properties ?? {}).filter((name) => !(name in holder) && name !== "status" && name !== "managedFields");
+        const known = Object.keys(node?.properties ?? {}).filter((name) => !(name in holder) && !["status", "managedFields", "selfLink"].includes(name));
         const name = known.length > 0 ? pick(known) : pick(words);
         holder[name] = valueFor(node?.properties?.[name] ?? node?.additionalProperties, 0);
       } else holder[pick(["bogus", "Replicas", "imagee", "spec "])] = anyValue();
@@ -148,7 +139,7 @@ export function sequence(seed: number, only?: string): Sequence {
     if (subresource === "/scale" && chance(0.4)) return { method: "PUT", path: path + query(), contentType: "application/json", body: { apiVersion: "autoscaling/v1", kind: "Scale", metadata: { name, namespace: "NS", ...(chance(0.4) && { resourceVersion: pick(["RV-FIRST", "RV-LAST"]) }) }, spec: { replicas: pick([0, 1, 7, -1]) } } };
     if (subresource === "/scale") return { method: "PATCH", path: path + query(), contentType: "application/merge-patch+json", body: { spec: { replicas: pick([0, 1, 7, -1, "x"]) } } };
     if (subresource === "/status") {
-      const status = kind.schema.properties?.["status"];
+      const status = schema.properties?.["status"];
       if (chance(0.3)) return { method: "PATCH", path: path + query(chance(0.3) ? { force: "true" } : {}), contentType: "application/apply-patch+yaml", body: { apiVersion: template.object.apiVersion, kind: template.object.kind, metadata: { name }, status: valueFor(status, 0) } };
       return { method: "PATCH", path: path + query(), contentType: "application/merge-patch+json", body: { status: valueFor(status, 0) } };
     }
@@ -164,7 +155,7 @@ export function sequence(seed: number, only?: string): Sequence {
     return pick<() => Request>([
       () => ({ method: "POST", path: `${path}/eviction${chance(0.3) ? "?dryRun=All" : ""}`, contentType: "application/json", body: { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: chance(0.8) ? name : "other", namespace: "NS" }, ...(chance(0.5) && { deleteOptions: deletion() }) } }),
       () => ({ method: "POST", path: pick([`${path}/binding`, collection.replace(/pods$/, "bindings")]), contentType: "application/json", body: { apiVersion: "v1", kind: "Binding", metadata: { name, namespace: "NS", ...(chance(0.3) && { annotations: { a: "b" } }) }, target: { kind: pick(["Node", "Node", "Pod"]), apiVersion: "v1", name: pick(["node-1", "node-1", ""]) } } }),
-      () => ({ method: "PATCH", path: `${path}/ephemeralcontainers${query()}`, contentType: "application/strategic-merge-patch+json", body: { spec: { ephemeralContainers: [valueFor(kind.schema.properties!["spec"]!.properties!["ephemeralContainers"]!.items, 0), { name: pick(["debug", "main", "A_B"]), image: "i", ...(chance(0.3) && { targetContainerName: pick(["main", "none"]) }), ...(chance(0.2) && { ports: [{ containerPort: 1 }] }) }].slice(chance(0.7) ? 1 : 0) } } }),
+      () => ({ method: "PATCH", path: `${path}/ephemeralcontainers${query()}`, contentType: "application/strategic-merge-patch+json", body: { spec: { ephemeralContainers: [valueFor(schema.properties!["spec"]!.properties!["ephemeralContainers"]!.items, 0), { name: pick(["debug", "main", "A_B"]), image: "i", ...(chance(0.3) && { targetContainerName: pick(["main", "none"]) }), ...(chance(0.2) && { ports: [{ containerPort: 1 }] }) }].slice(chance(0.7) ? 1 : 0) } } }),
     ])();
   }
 
@@ -256,7 +247,7 @@ export function sequence(seed: number, only?: string): Sequence {
 const clone = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
 const isContainer = (value: Json): value is Record<string, Json> | Json[] => typeof value === "object" && value !== null;
 
-const words = ["", "a", "web", "A_B", "-x", "x".repeat(64), "a.b/c", "a/b/c", "10.0.0.1", "http", "TCP", "Always", "None", "ClusterIP", "100m", "two words", "$(A)", "é", "/abs/path", "../up", "a=b", "*", "0", "true"];
+export const words = ["", "a", "web", "A_B", "-x", "x".repeat(64), "a.b/c", "a/b/c", "10.0.0.1", "http", "TCP", "Always", "None", "ClusterIP", "100m", "two words", "$(A)", "é", "/abs/path", "../up", "a=b", "*", "0", "true", "https://a.b/c", "10.0.0.0/8", "1.2.3", "blue", "30m"];
 const quantities = ["1", "100m", "1Gi", "1.5", "0", "-1", "1e3", "abc", "", "10Zi", 5, 0.5, "0.0001", "1.0", "1500Mi"];
 const anything: readonly unknown[] = [null, "text", "", 0, 1, -3, 3.7, true, false, [], {}, ["a"], { a: "b" }, [{ name: "x" }], [null]];
 const forms = ["application/json;as=Table;v=v1;g=meta.k8s.io,application/json", "application/json;as=Table;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io", "application/json;as=Nonsense;v=v1;g=meta.k8s.io"];

@@ -4,6 +4,7 @@ import { startApi } from "../../harness-api.ts";
 import { Driver, type Finding } from "./driver.ts";
 import { sequence } from "./generate.ts";
 import { startOracle } from "./oracle.ts";
+import { world, worldReady } from "./world.ts";
 
 /**
  * Looks for differences by hand: `node test/conformance/differential/main.ts [--from SEED] [--count N] [--kind pods]`.
@@ -13,6 +14,7 @@ const { values } = parseArgs({ options: { from: { type: "string", default: "1" }
 await using oracle = await startOracle();
 await using api = await startApi();
 using driver = new Driver({ url: api.url, ca: api.pki.ca, ...api.pki.admin }, { url: oracle.url, ca: readFileSync(oracle.certificate, "utf8"), headers: { authorization: "Bearer oracle" } });
+await driver.prepare(world, worldReady);
 const seen = new Map<string, number>();
 const from = Number(values.from);
 for (let seed = from; seed < from + Number(values.count); seed++) {

@@ -1,3 +1,22 @@
+import type { Schema } from "../../../src/api/schema.ts";
+
+/**
+ * One request, the same for both servers. In a path or a body `NS` is the namespace of the run; `RV-FIRST`, `RV-LAST` and
+ * `RV-LIST` are the resourceVersions that this server gave to its first and its last answered object and its last list,
+ * and `CONTINUE` the last token of a list that goes on.
+ */
+export interface Request {
+  method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
+  path: string;
+  contentType?: string;
+  body?: unknown;
+  /** What form of the answer is asked for. Default: JSON as stored. */
+  accept?: string;
+  /** A watch: `until` is created (as `body` of a POST to its path) before it begins, and it ends when that is seen. */
+  until?: { path: string; name: string; body: unknown };
+  /** The real server learns of what it needs for this a moment later: both are asked until they agree, for a while. Changes nothing. */
+  eventually?: boolean;
+}
 /** One valid object of each kind that the driver sends; what it changes in them is up to its seed. */
 export interface Template {
   /** "apis/apps/v1" */
@@ -6,6 +25,8 @@ export interface Template {
   clusterScoped?: boolean;
   subresources?: readonly ("status" | "scale")[];
   object: Record<string, unknown> & { apiVersion: string; kind: string };
+  /** Of a kind that is not built in. */
+  schema?: Schema;
 }
 
 const labels = { app: "web", tier: "front" };

@@ -92,7 +92,7 @@ const widgetExample = (apiVersion: string): Template["object"] => ({ apiVersion:
 export const customTemplates: readonly Template[] = [
   { base: `apis/${group}/v1`, resource: "widgets", subresources: ["status", "scale"], schema: new CustomSchema(widget), object: widgetExample("v1") },
   { base: `apis/${group}/v1beta1`, resource: "widgets", subresources: ["status", "scale"], schema: new CustomSchema(widget), object: widgetExample("v1beta1") },
-  { base: `apis/${group}/v1`, resource: "gadgets", clusterScoped: true, schema: new CustomSchema(gadgetSchema), object: { apiVersion: `${group}/v1`, kind: "Gadget", spec: { mode: "manual", other: 1 }, top: "kept", status: { phase: "x" } } },
+  { base: `apis/${group}/v1`, resource: "gadgets", clusterScoped: true, schema: new CustomSchema(gadgetSchema), object: { apiVersion: `${group}/v1`, kind: "Gadget", spec: { mode: "manual", other: "1" }, top: "kept", status: { phase: "x" } } },
   { base: `apis/${group}/v1`, resource: "rulings", schema: new CustomSchema(rulesSchema), object: { apiVersion: `${group}/v1`, kind: "Ruling", spec: { url: "https://a.example/x", ip: "10.0.0.7", range: "10.0.0.0/8", size: "2Mi", version: "1.2.3", label: "web", pattern: "abc", parts: "a,b", numbers: [1, 2, 3], words: ["a", "b"], table: { a: 1 }, span: "30m", moment: "2026-01-01T00:00:00Z", divisor: 2, grows: 3, fixed: "f", once: "o", inner: { min: 1, max: 2 }, items: [{ name: "x", value: 1 }], bytes: "aGk=", any: 5 } } },
 ];
 

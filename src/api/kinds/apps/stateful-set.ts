@@ -36,7 +36,7 @@ function validateTemplate(path: string, spec: any): FieldError[] {
   const template = spec.template;
   const claims: any[] = spec.volumeClaimTemplates ?? [];
   const own: any[] = (template.spec?.volumes ?? []).filter((volume: any) => !claims.some((claim) => claim.metadata?.name === volume.name));
-  const volumes = [...own, ...claims.map((claim) => ({ name: claim.metadata?.name, persistentVolumeClaim: { claimName: claim.metadata?.name } }))];
+  const volumes = [...claims.map((claim) => ({ name: claim.metadata?.name, persistentVolumeClaim: { claimName: claim.metadata?.name } })), ...own];
   return [...validateMatch(path, spec.selector, template), ...validatePodTemplate(path, { ...template, spec: { ...template.spec, volumes } })];
 }
 

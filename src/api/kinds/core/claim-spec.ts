@@ -42,6 +42,7 @@ export function validateClaimSpec(path: string, spec: any): FieldError[] {
   else if (parseQuantity(String(storage)).amount <= 0n) errors.push(invalid(storagePath, String(storage), positiveText));
   if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid(`${path}.storageClassName`, spec.storageClassName, text)));
   errors.push(...oneOfOptional(`${path}.volumeMode`, spec.volumeMode, ["Block", "Filesystem"]));
+  if (spec.volumeAttributesClassName) errors.push(...nameIsDnsSubdomain(spec.volumeAttributesClassName, false).map((text) => invalid(`${path}.volumeAttributesClassName`, spec.volumeAttributesClassName, text)));
   for (const field of ["dataSource", "dataSourceRef"]) if (spec[field]) errors.push(...validateDataSource(`${path}.${field}`, spec[field]));
   return errors;
 }

@@ -1,9 +1,10 @@
-import { type FieldError, forbidden } from "../../field.ts";
+import { type FieldError, forbidden, invalid, notSupported } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { compareQuantity, parseQuantity } from "../../quantity.ts";
-import { immutable, semanticEqual } from "../../validation/checks.ts";
+import { checked, immutable, semanticEqual } from "../../validation/checks.ts";
 import { differences } from "../../validation/differences.ts";
+import { qualifiedName } from "../../validation/names.ts";
 import { accessModesText, ageOf, name, text, wide } from "../columns.ts";
 import { defaultClaimSpec, settleDataSources, validateClaimSpec } from "./claim-spec.ts";
 
@@ -28,6 +29,27 @@ function validateUpdate(claim: KubeObject, old: KubeObject): FieldError[] {
   return [...errors, ...immutable("volumeMode", claim.spec.volumeMode, old.spec.volumeMode)];
 }
 
+const resizeStates = ["ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizePending", "NodeResizeInProgress", "NodeResizeInfeasible"].toSorted();
+
+function validateStatus({ status }: KubeObject): FieldError[] {
+  const quantity = (at: string, value: unknown): FieldError[] => {
+    const parsed = parseQuantity(String(value));
+    return parsed.amount < 0n ? [invalid(at, Math.floor(Number(parsed.amount) * 10 ** parsed.exponent), "must be a valid resource quantity")] : [];
+  };
+  const key = (path: string, name: string): FieldError[] => {
+    const wrong = checked(path, name, qualifiedName);
+    return wrong.length > 0 || name === "storage" || (name.includes("/") && !name.includes("kubernetes.io/")) ? wrong : [notSupported(path, name, ["storage"])];
+  };
+  return [
+    ...Object.entries(status?.capacity ?? {}).flatMap(([name, value]) => quantity(`status.capacity[${name}]`, value)),
+    ...Object.entries(status?.allocatedResourceStatuses ?? {}).flatMap(([name, state]) => [...key("status.allocatedResourceStatuses", name), ...(resizeStates.includes(state as string) ? [] : [notSupported("status.allocatedResourceStatuses", name, resizeStates)])]),
+    ...Object.entries(status?.allocatedResources ?? {}).flatMap(([name, value]) => {
+      const wrong = key("status.allocatedResources", name);
+      return wrong.length > 0 ? wrong : quantity(`status.allocatedResources[${name}]`, value);
+    }),
+  ];
+}
+
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const persistentVolumeClaim: Strategy = {
   hasStatus: true,
@@ -42,6 +64,7 @@ export const persistentVolumeClaim: Strategy = {
   prepareForUpdate: (object, old) => settleDataSources(object.spec, old.spec),
   validate: (object) => validateClaimSpec("spec", object.spec),
   validateUpdate,
+  validateStatusUpdate: validateStatus,
   columns: [
     name,
     text("Status", phaseOf),

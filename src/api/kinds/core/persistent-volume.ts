@@ -34,6 +34,10 @@ function validate({ spec }: KubeObject): FieldError[] {
   else errors.push(...(persistentSourceChecks[first]?.(`spec.${first}`, spec[first]) ?? []), ...rest.map((field) => forbidden(`spec.${field}`, "may not specify more than 1 volume type")));
   if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
   if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid("spec.storageClassName", spec.storageClassName, text)));
+  const attributes = spec.volumeAttributesClassName;
+  if (attributes === "") errors.push(required("spec.volumeAttributesClassName", "an empty string is disallowed"));
+  else if (attributes !== undefined) errors.push(...nameIsDnsSubdomain(attributes, false).map((text) => invalid("spec.volumeAttributesClassName", attributes, text)));
+  if (attributes !== undefined && !spec.csi) errors.push(required("spec.csi", "has to be specified when using volumeAttributesClassName"));
   return [...errors, ...oneOfOptional("spec.volumeMode", spec.volumeMode, ["Block", "Filesystem"])];
 }
 
@@ -59,6 +63,7 @@ export const persistentVolume: Strategy = {
   validate,
   validateUpdate(object, old) {
     const errors: FieldError[] = [];
+    if (old.spec.volumeAttributesClassName !== undefined && object.spec.volumeAttributesClassName === undefined) errors.push(forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"));
     const [source, oldSource] = [sourceOf(object.spec), sourceOf(old.spec)];
     if (!semanticEqual(source, oldSource)) errors.push(forbidden("spec.persistentvolumesource", `spec.persistentvolumesource is immutable after creation\n${differences(oldSource, source)}`));
     errors.push(...immutable("volumeMode", object.spec.volumeMode, old.spec.volumeMode));

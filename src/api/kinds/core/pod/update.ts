@@ -1,4 +1,4 @@
-import { type FieldError, forbidden, invalid, required } from "../../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid, required } from "../../../field.ts";
 import type { KubeObject } from "../../../meta.ts";
 import { validateIP } from "../../../validation/address.ts";
 import { each, immutable, semanticEqual } from "../../../validation/checks.ts";
@@ -99,6 +99,16 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
   errors.push(...validateStates("containerStatuses", status, oldStatus, old.spec?.restartPolicy));
   errors.push(...validateStates("initContainerStatuses", status, oldStatus, old.spec?.restartPolicy, sidecars));
   errors.push(...validateStates("ephemeralContainerStatuses", status, oldStatus, "Never"));
+  const claims = new Set<string>((pod.spec?.resourceClaims ?? []).map((claim: Draft) => claim.name));
+  const named = new Set<string>();
+  errors.push(
+    ...each("status.resourceClaimStatuses", status.resourceClaimStatuses, ({ name = "", resourceClaimName }, at) => {
+      const found = claims.has(name) ? [] : [invalid(`${at}.name`, name, "must match the name of an entry in `spec.resourceClaims`")];
+      if (named.has(name)) found.push(duplicate(`${at}.name`, name));
+      named.add(name);
+      return resourceClaimName === undefined ? found : [...found, ...nameIsDnsSubdomain(resourceClaimName, false).map((text) => invalid(`${at}.name`, resourceClaimName, text))];
+    }),
+  );
   const addresses = (field: string): FieldError[] => each(`status.${field}`, status[field], (address, at) => validateIP(at, address.ip ?? ""));
   errors.push(...addresses("podIPs"));
   const first = status.hostIPs?.[0];
