@@ -315,6 +315,9 @@ class ApiProcess {
   #options: ApiOptions | undefined;
   #network: NetworkFacts | undefined;
   #stopping = false;
+  #wasUp = false;
+  /** Why it could not be started again. */
+  #refusal: string | undefined;
   #crashes: number[] = [];
   /** Handlers put here answer whichever child is alive. */
   readonly channel = {
@@ -369,9 +372,21 @@ class ApiProcess {
     if (this.#network) channel.notify("api/network", this.#network);
     const { body } = (await Promise.race([channel.request("api/start", this.#options), exited])) as { body: { error?: { code: ErrorCode; message: string } } | undefined };
     if (body?.error) {
-      this.#stopping = true;
+      // Who starts is told. Later nobody waits: it is tried again until somebody has mended the file, or made room.
+      if (this.#wasUp) child.kill("SIGKILL");
+      else this.#stopping = true;
       throw new WherryError(body.error.code, body.error.message);
     }
+    this.#wasUp = true;
+    this.#refusal = undefined;
+  }
+
+  /** Said once, however often it is met. */
+  #refused(error: Error): void {
+    if (this.#stopping || !(error instanceof WherryError) || this.#refusal === error.message) return;
+    this.#refusal = error.message;
+    this.#log.error("wherry-api cannot start again", { code: error.code, error: error.message, remedy: error.remedy });
+    this.#onProgress?.(`wherry-api cannot start again: ${error.message}\n  ${error.remedy}\n  It is tried again every few seconds; pods and traffic go on.`);
   }
 
   /** At once after a first crash; slower when it keeps crashing. */
@@ -380,9 +395,11 @@ class ApiProcess {
     const now = Date.now();
     this.#crashes = [...this.#crashes.filter((at) => now - at < 10_000), now];
     const waitMs = this.#crashes.length > 3 ? Math.min(5_000, 250 * 2 ** (this.#crashes.length - 4)) : 0;
-    this.#log.error("restarting", { error: error.message, waitMs });
-    this.#onProgress?.(`${error.message}; restarting it (pods and traffic go on)`);
-    setTimeout(() => !this.#stopping && this.#spawn().catch(() => {}), waitMs);
+    if (this.#refusal === undefined) {
+      this.#log.error("restarting", { error: error.message, waitMs });
+      this.#onProgress?.(`${error.message}; restarting it (pods and traffic go on)`);
+    }
+    setTimeout(() => !this.#stopping && this.#spawn().catch((failure: Error) => this.#refused(failure)), waitMs);
   }
 
   async stop(): Promise<void> {
