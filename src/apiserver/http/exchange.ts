@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { gzip } from "node:zlib";
+import { pipeline, Readable } from "node:stream";
+import { createGzip, gzip } from "node:zlib";
 import { dump } from "js-yaml";
 import { internalError, type Status, StatusError, tooManyRequestsError } from "../../api/status.ts";
 import type { Log } from "../../base/log.ts";
@@ -14,6 +15,20 @@ export type Response = ServerResponse | Http2ServerResponse;
 
 // Upstream compresses from here on.
 const gzipFrom = 128 * 1024;
+/** What is handed to the connection at once. */
+const chunkBytes = 64 * 1024;
+
+function* joined(parts: readonly Buffer[]): Generator<Buffer> {
+  let begin = 0;
+  let size = 0;
+  for (const [index, part] of parts.entries()) {
+    size += part.length;
+    if (size < chunkBytes && index < parts.length - 1) continue;
+    yield Buffer.concat(parts.slice(begin, index + 1), size);
+    begin = index + 1;
+    size = 0;
+  }
+}
 
 /** One request and its answer, whichever HTTP version carries it. */
 export class Exchange {
@@ -58,8 +73,25 @@ export class Exchange {
     else this.bytes(code, body, "application/json");
   }
 
+  /** JSON in many parts, sent as fast as the client takes it: a long list is never in memory as a whole. */
+  pieces(code: number, parts: readonly Buffer[]): void {
+    const length = parts.reduce((sum, part) => sum + part.length, 0);
+    if (length < gzipFrom || this.#isPretty() || this.info.method === "HEAD") return this.encoded(code, Buffer.concat(parts));
+    if (this.response.destroyed || this.response.headersSent) return;
+    this.#warn();
+    const packs = this.#takesGzip();
+    this.response.writeHead(code, { "content-type": "application/json", "cache-control": "no-cache, private", ...(this.headers["accept-encoding"] ? { vary: "Accept-Encoding" } : {}), ...(packs ? { "content-encoding": "gzip" } : { "content-length": length }) });
+    const chunks = Readable.from(joined(parts), { objectMode: true, highWaterMark: 1 });
+    // A client that goes early is no error of ours.
+    pipeline(packs ? [chunks, createGzip({ level: 1 }), this.response] : [chunks, this.response], () => {});
+  }
+
+  #takesGzip(): boolean {
+    return /\bgzip\b/.test(String(this.headers["accept-encoding"] ?? ""));
+  }
+
   bytes(code: number, body: Buffer, type: string, headers: Record<string, string> = {}): void {
-    if (body.length >= gzipFrom && /\bgzip\b/.test(String(this.headers["accept-encoding"] ?? ""))) {
+    if (body.length >= gzipFrom && this.#takesGzip()) {
       gzip(body, { level: 1 }, (error, packed) => (error ? this.#send(code, body, type, headers) : this.#send(code, packed, type, { ...headers, "content-encoding": "gzip" })));
     } else this.#send(code, body, type, headers);
   }

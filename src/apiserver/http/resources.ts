@@ -32,7 +32,10 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   if (kind.scope === "Cluster" && namespace !== undefined) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   // A slash inside a segment would reach over into another namespace's keys.
   if (`${namespace ?? ""}${name ?? ""}`.includes("/") || (kind.scope === "Namespaced" && namespace === undefined && name !== undefined)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
-  if (subresource !== undefined && kind.custom && name !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw notFoundError(kind, name);
+  if (subresource !== undefined && kind.custom && name !== undefined && !kind.subresources.some((known) => known.name === subresource)) {
+    if (kind.deprecation) exchange.warnings.push(kind.deprecation);
+    throw notFoundError(kind, name);
+  }
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (info.verb === "patch" && (name !== undefined || kind.custom)) patchTypeOf(exchange, kind);
   if (kind.deprecation) exchange.warnings.push(kind.deprecation);
