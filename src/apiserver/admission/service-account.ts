@@ -20,7 +20,7 @@ export function serviceAccount({ store, random }: Pick<ApiOptions, "store" | "ra
       spec.serviceAccountName ||= spec.serviceAccount || "default";
       spec.serviceAccount = spec.serviceAccountName;
       const account = store.get(`/core/serviceaccounts/${namespace}/${spec.serviceAccountName}`)?.object as (KubeObject & { automountServiceAccountToken?: boolean; imagePullSecrets?: { name: string }[] }) | undefined;
-      if (!account) throw forbiddenError(kind, object.metadata.name || object.metadata.generateName || "", `error looking up service account ${namespace}/${spec.serviceAccountName}: serviceaccount ${JSON.stringify(spec.serviceAccountName)} not found`);
+      if (!account) throw forbiddenError(kind, object.metadata.name || object.metadata.generateName || "", `error looking up service account ${namespace}/${spec.serviceAccountName}: ${spec.serviceAccountName.includes("/") ? `invalid resource name ${JSON.stringify(spec.serviceAccountName)}: [may not contain '/']` : `serviceaccount ${JSON.stringify(spec.serviceAccountName)} not found`}`);
       if (!spec.imagePullSecrets?.length && account.imagePullSecrets?.length) spec.imagePullSecrets = [...account.imagePullSecrets];
       if ((spec.automountServiceAccountToken ?? account.automountServiceAccountToken) === false) return;
       mountToken(spec);

@@ -70,6 +70,8 @@ function checkPreconditions(kind: Kind, old: KubeObject, { preconditions }: Dele
   const { uid, resourceVersion } = preconditions ?? {};
   const of = { group: kind.group, resource: kind.kind };
   const name = old.metadata.name;
+  // A namespace's own words.
+  for (const [what, wanted, has] of isNamespace(kind) ? [["UID", uid, old.metadata.uid], ["ResourceVersion", resourceVersion, old.metadata.resourceVersion]] : []) if (wanted !== undefined && wanted !== has) throw conflictError(kind, name, `Precondition failed: ${what} in precondition: ${wanted}, ${what} in object meta: ${has}`);
   if (uid !== undefined && uid !== old.metadata.uid) throw conflictError(of, name, `the UID in the precondition (${uid}) does not match the UID in record (${old.metadata.uid}). The object might have been deleted and then recreated`);
   if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion) throw conflictError(of, name, `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`);
 }

@@ -104,7 +104,6 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
     const isPart = target !== undefined || kind.part !== undefined;
     if (isPart && !kind.createOnUpdate) throw notFoundError(kind, name);
     const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
-    if (object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
     // What is wrong with it was told; a part of nothing cannot be made.
     if (isPart) throw notFoundError(kind, name);
     context.authorizeCreate?.();
@@ -124,6 +123,7 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target ?? kind.part);
   // Unknown fields were refused, and what null took away gets its default again.
   const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true, (why) => unconvertible(kind, config, why));
+  if (!old && object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);

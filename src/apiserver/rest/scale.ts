@@ -59,7 +59,8 @@ function withScale(kind: Kind, old: KubeObject, scale: unknown, refuse: (why: st
   if (typeof replicas !== "number" || !Number.isInteger(replicas)) throw refuse(`json: cannot unmarshal ${typeof replicas} into Go struct field ScaleSpec.spec.replicas of type int32`);
   const of = { group: "autoscaling", kind: "Scale" };
   if (given.metadata?.name !== undefined && given.metadata.name === "") throw invalidError(of, "", [required("metadata.name")]);
-  if (replicas < 0) throw invalidError(of, old.metadata.name, [invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
+  // A custom resource is judged by its own schema.
+  if (replicas < 0 && !kind.custom) throw invalidError(of, old.metadata.name, [invalid("spec.replicas", replicas, "must be greater than or equal to 0")]);
   if (given.metadata?.uid && given.metadata.uid !== old.metadata.uid) throw conflictError(kind, old.metadata.name, `Precondition failed: UID in precondition: ${given.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
   const draft = JSON.parse(JSON.stringify(old)) as KubeObject;
   setAt(draft, kind.scale!.specReplicasPath, replicas);

@@ -34,12 +34,17 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
   if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (kind.createOnUpdate && target === undefined && !dependencies.store.get(keyOf(kind, namespace, name))) return createInstead(dependencies, kind, wanted, context);
-  if ((kind.conditionalUpdate || kind.custom) && !wanted.metadata.resourceVersion && dependencies.store.get(keyOf(kind, namespace, name))) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
+  const existing = (kind.conditionalUpdate || kind.custom) && !wanted.metadata.resourceVersion ? dependencies.store.get(keyOf(kind, namespace, name)) : undefined;
+  if (existing) requireSame(kind, name, wanted.metadata.uid, objectOf(kind, existing).metadata.uid);
+  if (existing) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
   return change(dependencies, kind, namespace, name, context, target, (old) => {
-    const { uid } = wanted.metadata;
-    if (uid && uid !== old.metadata.uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${old.metadata.uid}`);
+    requireSame(kind, name, wanted.metadata.uid, old.metadata.uid);
     return draftOf(wanted);
   });
+}
+
+function requireSame(kind: Kind, name: string, wanted: string | undefined, uid: string): void {
+  if (wanted && wanted !== uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${wanted}, UID in object meta: ${uid}`);
 }
 
 async function createInstead(dependencies: RestDependencies, kind: Kind, wanted: KubeObject, context: WriteContext): Promise<KubeObject> {

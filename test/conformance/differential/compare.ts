@@ -94,6 +94,8 @@ function text(value: string): string {
     // Go reads fields as they come, a map has no order.
     .replaceAll(/(unknown field \\?"[^"]*"(, )?)+/g, (list) => list.split(", ").sort().join(", "))
     .replaceAll(/(ResourceVersion in (?:the )?precondition|ResourceVersion in record|ResourceVersion in object meta):? \(?\d+\)?/g, "$1 <version>")
+    // What the server gave out, in the cell of a table.
+    .replaceAll(/^10\.96\.\d+\.\d+$/g, "<clusterIP>")
     .replaceAll(/kube-api-access-[a-z0-9]{5}/g, "kube-api-access-<suffix>")
     .replaceAll(/\brun-\d+-\d+\b/g, "NS");
 }

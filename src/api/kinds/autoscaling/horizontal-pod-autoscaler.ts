@@ -1,4 +1,4 @@
-import { type FieldError, invalid, notSupported, required } from "../../field.ts";
+import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Column, Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { parseQuantity } from "../../quantity.ts";
@@ -35,15 +35,25 @@ function validateTarget(path: string, target: Draft, sorts: readonly string[]): 
 }
 
 function validateMetric(path: string, metric: Draft): FieldError[] {
-  const field = sourceField[metric.type];
-  if (field === undefined) return [...(metric.type ? [] : [required(`${path}.type`, "must specify a metric source type")]), notSupported(`${path}.type`, metric.type, Object.keys(sourceField).sort())];
-  const source = metric[field];
-  if (!source) return [required(`${path}.${field}`, "must populate information for the given metric source")];
+  const expected = sourceField[metric.type];
+  const errors: FieldError[] = [];
+  // Upstream says it twice.
+  const unknownType = expected === undefined ? [notSupported(`${path}.type`, metric.type ?? "", Object.keys(sourceField).sort())] : [];
+  if (!metric.type) errors.push(required(`${path}.type`, "must specify a metric source type"));
+  errors.push(...unknownType);
+  const given = ["object", "external", "pods", "resource", "containerResource"].filter((field) => metric[field]);
+  if (given.length > 0) errors.push(...validateSource(path, given[0]!, metric[given[0]!]));
+  errors.push(...unknownType);
+  if (expected !== undefined && !metric[expected]) errors.push(required(`${path}.${expected}`, "must populate information for the given metric source"));
+  return given.length === 1 ? errors : [...errors, ...given.filter((field) => field !== expected).map((field) => forbidden(`${path}.${field}`, "must populate the given metric source only"))];
+}
+
+function validateSource(path: string, field: string, source: Draft): FieldError[] {
   const at = `${path}.${field}`;
   const errors: FieldError[] = [];
   if (field === "resource" || field === "containerResource") {
     if (!source.name) errors.push(required(`${at}.name`, "must specify a resource name"));
-    if (field === "containerResource" && !source.container) errors.push(required(`${at}.container`, "must specify a container name"));
+    if (field === "containerResource" && !source.container) errors.push(required(`${at}.container`, "must specify a container"));
     if (source.target?.averageUtilization !== undefined && source.target?.averageValue !== undefined) errors.push({ type: "FieldValueForbidden", field: `${at}.target.averageValue`, body: "Forbidden: may not set both a target raw value and a target utilization" });
     return [...errors, ...validateTarget(`${at}.target`, source.target, ["Utilization", "AverageValue"])];
   }

@@ -102,8 +102,8 @@ function validate(object: KubeObject): FieldError[] {
   if (validateLabelSelector(spec.selector, "").length === 0) errors.push(...validateMatch("spec.template", spec.selector, spec.template));
   if (isNew && spec.completionMode === "Indexed" && spec.completions > 0) {
     // The longest host name that one of its pods will have.
-    const hostname = `${object.metadata.name}-${spec.completions - 1}`;
-    if (dns1123Label(hostname).length > 0) errors.push(invalid("metadata.name", object.metadata.name, `will not able to create pod with invalid DNS label: ${hostname}`));
+    const hostname = `${object.metadata.name ?? ""}-${spec.completions - 1}`;
+    if (dns1123Label(hostname).length > 0) errors.push(invalid("metadata.name", object.metadata.name ?? "", `will not able to create pod with invalid DNS label: ${hostname}`));
   }
   return errors;
 }

@@ -17,6 +17,10 @@ function validateQuota({ spec }: KubeObject): FieldError[] {
   return [...errors, ...scopeErrors(spec ?? {})];
 }
 
+function validateQuotaStatus({ status }: KubeObject): FieldError[] {
+  return ["hard", "used"].flatMap((field) => Object.entries((status?.[field] ?? {}) as Record<string, string>).flatMap(([resource, quantity]) => [...quotaNameErrors(`status.${field}[${resource}]`, resource), ...validateQuantityOf(`status.${field}[${resource}]`, resource, quantity)]));
+}
+
 /** "cpu: 1/2, pods: 3/10"; limits have a column of their own. */
 const quotaText =
   (limits: boolean) =>
@@ -37,6 +41,7 @@ export const resourceQuota: Strategy = {
     object.status = {};
   },
   validate: validateQuota,
+  validateStatusUpdate: validateQuotaStatus,
   validateUpdate(object, old) {
     const sorted = ({ spec }: KubeObject): string[] => [...(spec?.scopes ?? [])].sort();
     return semanticEqual(sorted(object), sorted(old)) ? [] : [invalid("spec.scopes", object.spec?.scopes ?? [], immutableText)];

@@ -20,7 +20,10 @@ const validateFinalizers = (object: KubeObject): FieldError[] =>
 export const namespace: Strategy = {
   hasStatus: true,
   validateName: nameIsDnsLabel,
-  defaults: labelWithName,
+  defaults(object) {
+    labelWithName(object);
+    (object.status ??= {}).phase ||= "Active";
+  },
   prepareForCreate(object) {
     // A generated name exists only now.
     labelWithName(object);

@@ -111,6 +111,7 @@ export const ingress: Strategy = {
 
 function validateClass({ spec }: KubeObject): FieldError[] {
   const errors: FieldError[] = [];
+  if (!spec?.controller) errors.push(required("spec.controller"));
   if (spec?.controller !== undefined && spec.controller.length > 250) errors.push({ type: "FieldValueTooLong", field: "spec.controller", body: "Too long: may not be more than 250 bytes" });
   if (spec?.controller && !/^[^/]+\/.+$/.test(spec.controller)) errors.push(invalid("spec.controller", spec.controller, 'must be a domain-prefixed path (such as "acme.io/foo")'));
   const parameters = spec?.parameters;
