@@ -160,6 +160,9 @@ test("what Go always writes comes and goes without a trace", () => {
   assert.deepEqual([whole.status, whole.spec.containers[0]!.resources], [{}, {}]);
   assert.deepEqual(withoutZeros(whole), object);
   assert.deepEqual(withoutZeros({ ...whole, status: { phase: "Running" } }), { ...object, status: { phase: "Running" } });
+  const definition = { apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition", metadata: { name: "d" }, spec: { versions: [{ name: "v1", schema: { openAPIV3Schema: { type: "object", properties: { a: { type: "array", items: {} } } } } }] } };
+  const typed = withZeros(shapeOf(builtinSchema("apiextensions.k8s.io", "v1", "CustomResourceDefinition")!), definition) as typeof definition;
+  assert.deepEqual(typed.spec.versions[0]!.schema, definition.spec.versions[0]!.schema, "behind a schema's JSON are pointers: a definition that is applied by another is the same");
   const { added } = compare(pod, { apiVersion: "v1", kind: "Pod" }, object);
   assert.ok(has(added, ["f:spec", "f:containers", 'k:{"name":"c"}', "f:resources"]), "a container that comes has its empty resources");
   assert.ok(!has(added, ["f:spec"]) && !has(added, ["f:spec", "f:containers"]), "the spec was always there");

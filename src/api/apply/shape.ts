@@ -98,6 +98,12 @@ export class MapShape {
       case "micro-time":
       case "byte":
         return null;
+      // Go has pointers behind these, which the tables do not say.
+      case "json":
+      case "schema-or-array":
+      case "schema-or-bool":
+      case "schema-or-strings":
+        return undefined;
     }
     if (property.preserveUnknownFields) return null;
     switch (property.type) {
