@@ -96,7 +96,8 @@ function sorted(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, part]) => [key, sorted(part)]));
 }
 
-async function send(client: HttpClient): Promise<void> {
+async function send(client: HttpClient, nobody: HttpClient): Promise<void> {
+  await nobody.raw("GET", `${core}/configmaps`, undefined, { "user-agent": "audited", authorization: "Bearer nonsense" }).catch(() => {});
   for (const [request, body, headers] of requests) {
     const [method, path] = request.split(" ") as [string, string];
     await client.raw(method, path, body, { "user-agent": "audited", ...headers }).catch(() => {});
@@ -113,14 +114,14 @@ test("the same requests leave the same lines", { skip, timeout: 120_000 }, async
   const { audit, close } = openAudit(file, { file: logs.ours, clock: systemClock, log: silentLog, registry: createBuiltinRegistry(strategies) });
   const [api, oracle] = await Promise.all([startApi({ audit }), startOracle({ args: ["--audit-policy-file", file, "--audit-log-path", logs.theirs] })]);
   const { signal } = t;
-  for (const client of [api.http(), oracle.client]) {
+  for (const [client, nobody] of [[api.http(), api.http({})], [oracle.client, oracle.client]] as const) {
     await client.raw("POST", "/api/v1/namespaces", { metadata: { name: "audited", labels: { "pod-security.kubernetes.io/audit": "restricted" } } });
     for (const [resource, object] of Object.entries(judgement)) await client.raw("POST", `/apis/admissionregistration.k8s.io/v1/${resource}`, object);
     await client.raw("POST", `${core}/serviceaccounts`, { metadata: { name: "default" } });
     // The real one learns of a policy a moment later.
     const judged = (): Promise<boolean> => client.raw("POST", `${core}/configmaps?dryRun=All`, { metadata: { name: "judged" } }, { "user-agent": "waits" }).then(() => false, () => true);
     while (!(await judged())) signal.throwIfAborted();
-    await send(client);
+    await send(client, nobody);
   }
   const last = (events: Json[]): boolean => events.some(({ requestURI, stage }) => requestURI === "/apis" && stage === "ResponseComplete");
   const deadline = AbortSignal.timeout(20_000);

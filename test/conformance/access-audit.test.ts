@@ -84,7 +84,7 @@ rules:
     "RequestResponse ResponseComplete kubernetes-admin get configmaps/absent 403",
     "RequestResponse ResponseComplete kubernetes-admin get configmaps/c 200",
     "Request ResponseComplete kubernetes-admin patch configmaps/c 200",
-    "Metadata ResponseComplete nobody list pods/ 401",
+    "Metadata ResponseStarted nobody list pods/ 401",
     "Metadata ResponseComplete kubernetes-admin list pods/ 200",
     "Metadata ResponseStarted kubernetes-admin watch pods/ 200",
     "Metadata ResponseComplete kubernetes-admin watch pods/ 200",

@@ -31,9 +31,12 @@ export class Audit {
     this.#options = options;
   }
 
-  /** Undefined when nothing of it is recorded. Throws StatusError when it should be and cannot. `user` is who asked, before impersonation. */
-  begin(request: Request, info: RequestInfo, user: Identity): AuditRecord | undefined {
-    const verdict = judge(this.#options.policy, info, user);
+  /**
+   * Undefined when nothing of it is recorded. Throws StatusError when it should be and cannot. `user` is who asked,
+   * before impersonation; undefined: who proved nothing and is refused.
+   */
+  begin(request: Request, info: RequestInfo, user: Identity | undefined): AuditRecord | undefined {
+    const verdict = judge(this.#options.policy, info, user ?? nobody);
     if (verdict.level === "None") return undefined;
     if (!this.#options.log.takes) throw internalError("the audit log cannot be written, and this request has to be recorded");
     return new AuditRecord(this.#options, verdict, request, info, user);
@@ -47,6 +50,8 @@ const patchAnnotation = "patch.webhook.admission.k8s.io/";
 /** A Status is short; what is longer is an object that was deleted. */
 const statusBytesMax = 16 * 1024;
 
+const nobody: Identity = { name: "", groups: [] };
+
 const microseconds = (ms: number): string => new Date(ms).toISOString().replace("Z", "000Z");
 
 /** One request on its way: the stages it passes are lines in the log. */
@@ -57,12 +62,15 @@ export class AuditRecord {
   readonly #verdict: Verdict;
   readonly #info: RequestInfo;
   readonly #event: Record<string, unknown>;
+  /** Nobody was recognised, and this is what was tried: one line says so. */
+  readonly #failure: string | undefined;
   #requestBody: Buffer | undefined;
   #responseBody: Buffer | undefined;
   #ended = false;
 
-  constructor(options: AuditOptions, verdict: Verdict, request: Request, info: RequestInfo, user: Identity) {
+  constructor(options: AuditOptions, verdict: Verdict, request: Request, info: RequestInfo, user: Identity | undefined) {
     this.#options = options;
+    this.#failure = user ? undefined : attempted(request);
     this.#verdict = verdict;
     this.#info = info;
     const { resource } = info;
@@ -75,7 +83,7 @@ export class AuditRecord {
       stage: "RequestReceived",
       requestURI: request.url ?? info.path,
       verb: info.verb,
-      user: userOf(user),
+      user: userOf(user ?? nobody),
       sourceIPs: sourcesOf(request),
       userAgent: String(request.headers["user-agent"] ?? ""),
       ...(resource && {
@@ -93,7 +101,7 @@ export class AuditRecord {
     if (this.#showsRequest || named.has(info.verb)) (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap] = (bytes) => (this.#requestBody = bytes);
     // What is recorded must be readable.
     if (verdict.level === "RequestResponse") delete request.headers["accept-encoding"];
-    this.#write("RequestReceived");
+    if (user) this.#write("RequestReceived");
   }
 
   /** Also told to the client, in the header Audit-Id. */
@@ -138,6 +146,10 @@ export class AuditRecord {
   complete(code: number, failure?: Status): void {
     if (this.#ended) return;
     this.#ended = true;
+    if (this.#failure !== undefined) {
+      this.#event["responseStatus"] = { metadata: {}, message: this.#failure, code };
+      return this.#write("ResponseStarted");
+    }
     const body = parse(this.#responseBody);
     const status = failure ?? ((body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
     this.#event["responseStatus"] = { metadata: {}, ...(status && { status: status.status, message: status.message, reason: status.reason, ...(status.details && { details: status.details }) }), code };
@@ -194,6 +206,13 @@ export class AuditRecord {
     if (annotations.length > 0) this.#event["annotations"] = Object.fromEntries(annotations);
     this.#options.log.write(JSON.stringify({ ...this.#event, stage, stageTimestamp: microseconds(this.#options.clock.now()) }));
   }
+}
+
+/** Source: k8s.io/apiserver/pkg/endpoints/filters/authn_audit.go. */
+function attempted({ headers }: Request): string {
+  const { authorization } = headers;
+  const methods = [...(authorization?.startsWith("Basic ") ? ["basic"] : []), ...(authorization?.startsWith("Bearer ") ? ["bearer"] : [])];
+  return methods.length > 0 ? `Authentication failed, attempted: ${methods.join(", ")}` : "Authentication failed, no credentials provided";
 }
 
 /** Who sent it, the first first, as proxies say; the address that we see comes last. */

@@ -218,7 +218,7 @@ class HttpApiServer implements ApiServer {
   /** Who asks, and the record of it: it begins once he has a name, and says as whom he acts. */
   async #identify(request: Request, info: RequestInfo, known: Identity | undefined, begun: (record: AuditRecord) => void): Promise<{ user: Identity; record: AuditRecord | undefined }> {
     const { audit, rbac, tokens } = this.#options;
-    const begin = (user: Identity) => {
+    const begin = (user: Identity | undefined) => {
       const record = audit?.begin(request, info, user);
       if (record) begun(record);
       return record;
@@ -227,7 +227,7 @@ class HttpApiServer implements ApiServer {
     try {
       who = known ?? (await authenticate(request, info.path, tokens));
     } catch (error) {
-      begin({ name: "", groups: [] });
+      begin(undefined);
       throw error;
     }
     const record = begin(who);
