@@ -44,15 +44,20 @@ export async function run(argv: string[]): Promise<number> {
   if (project.artifacts.length > 0 || request.links.length > 0) await linkArtifacts(client, project.artifacts);
   const workloads = await applyManifests(client, project.manifests, request.dataDir);
   if (request.isolated) return 0;
+  // Before anything is Ready: what keeps it may be code that is being mended.
+  const watch = request.watch && (request.paths.length > 0 || request.links.length > 0) ? await import("./watch/watch.ts") : undefined;
+  const watching = watch?.watchProject({ client, request, project, say: (line) => process.stdout.write(`${line}\n`) });
+  // Whatever is under way then has nobody left to show it to.
+  void watching?.ended.then(() => process.exit(0));
   const ready = await followUntilReady(client, workloads, process.stdout);
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
   const debuggers = debuggersOf((await client.list<Pod>(resources.pods)).items);
   if (debuggers.length > 0) process.stdout.write(`\n${table(["POD", "DEBUGGER"], debuggers)}`);
-  if (request.watch && (request.paths.length > 0 || request.links.length > 0)) {
-    const { watchProject } = await import("./watch/watch.ts");
-    await watchProject({ client, request, project, say: (line) => process.stdout.write(`${line}\n`), started: () => process.send?.("applied") });
-  }
+  if (!watching) return 0;
+  watching.tell();
+  process.send?.("applied");
+  await watching.ended;
   return 0;
 }
 

@@ -22,7 +22,7 @@ export interface WorkloadState {
 }
 
 /** One line a workload, rewritten in place on a terminal, appended when it changes elsewhere. */
-export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Pick<Writable, "write"> & { isTTY?: boolean }, patienceMs = 10 * 60_000): Promise<boolean> {
+export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Pick<Writable, "write"> & { isTTY?: boolean; bytesWritten?: number }, patienceMs = 10 * 60_000): Promise<boolean> {
   if (workloads.length === 0) return true;
   const width = Math.max(...workloads.map(({ name }) => name.length)) + 2;
   const began = performance.now();
@@ -31,6 +31,7 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
   /** What a workload has waited for, and the back-off of the crash that it met that way: a later crash is its own. */
   const waited = new Map<string, { names: string; backOff?: string }>();
   let painted = 0;
+  let written: number | undefined;
   for (;;) {
     const states = await statesOf(client, workloads);
     const lines: string[] = [];
@@ -52,8 +53,11 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
       shown.set(key, line);
     }
     if (out.isTTY) {
+      // Somebody else has written below: what stands there is not painted over.
+      if (out.bytesWritten !== written) painted = 0;
       out.write(`${painted > 0 ? `\x1b[${painted}A` : ""}${lines.map((line) => `\x1b[2K${line.slice(0, (out as unknown as { columns?: number }).columns ?? 120)}\n`).join("")}`);
       painted = lines.length;
+      written = out.bytesWritten;
     }
     if (done.size === workloads.length) return true;
     if (performance.now() - began > patienceMs) {
@@ -110,5 +114,6 @@ export function whyNotReady(pod: Pod, around: Surroundings): string {
     if (waiting && waiting.reason !== "PodInitializing") return waiting.message ? `${waiting.reason}: ${waiting.message}` : (waiting.reason ?? "Waiting");
     if (ended && ended.exitCode !== 0) return `${ended.reason ?? "Error"} (exit code ${ended.exitCode})`;
   }
+  if (pod.status?.containerStatuses?.some(({ state }) => state?.waiting?.reason === "PodInitializing")) return "starting";
   return pod.status?.phase === "Running" ? "started, not Ready yet" : (pod.status?.phase ?? "Pending");
 }

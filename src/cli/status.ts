@@ -71,7 +71,7 @@ export async function printStatus(client: Client, out: Writable): Promise<number
       continue;
     }
     const why = pod.metadata.deletionTimestamp || pod.status?.phase === "Succeeded" ? "" : whyNotReady(pod, around);
-    if (why === "" || why === "started, not Ready yet" || why.startsWith("init container ")) continue;
+    if (why === "" || why === "started, not Ready yet" || why === "starting" || why.startsWith("init container ")) continue;
     if (why.startsWith("waiting for ")) {
       // Whoever is waited for is named where its own pods are told of; one without any would be waited for for ever.
       for (const { name, hasPods } of waitsFor(pod, around)) if (!hasPods) problems.push(`${pod.metadata.namespace}/${pod.metadata.name}: waits for Service ${name}, which leads to no pod\n      → kubectl describe service ${name} -n ${pod.metadata.namespace}`);

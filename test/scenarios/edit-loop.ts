@@ -85,7 +85,7 @@ export class Watching {
 
 /** One Deployment with its Service, whose image is the folder. */
 export function appFolder(options: { replicas: number; program: string; command?: string[]; probe?: string; more?: Record<string, string> }): Record<string, string> {
-  const { replicas, program, command = ["node", "server.js"], probe = "readinessProbe: { httpGet: { path: /, port: 8080 }, initialDelaySeconds: 2, periodSeconds: 5 }" } = options;
+  const { replicas, program, command = ["node", "server.js"], probe = "readinessProbe: { httpGet: { path: /, port: 8080 }, initialDelaySeconds: 1, periodSeconds: 5 }" } = options;
   return {
     "skaffold.yaml": "apiVersion: skaffold/v4beta11\nkind: Config\nbuild: { artifacts: [{ image: edit/app }] }\nmanifests: { rawYaml: [k8s/*.yaml] }\n",
     Dockerfile: `FROM node:26\nWORKDIR /app\nCOPY . .\nENV COLOUR=green\nEXPOSE 8080\nCMD ${JSON.stringify(command)}\n`,

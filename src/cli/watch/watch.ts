@@ -23,8 +23,6 @@ export interface WatchInput {
   request: ApplyRequest;
   project: Project;
   say(line: string): void;
-  /** Called when every folder is watched. */
-  started(): void;
 }
 
 /** Lines that are never painted over: others are said between them. */
@@ -33,19 +31,18 @@ const appended = { write: (text: string) => process.stdout.write(text) };
 /** What decides about objects and images, beside code. */
 const configuration = /\.(ya?ml|json|env|properties|conf)$|(^|\/)(Dockerfile[^/]*|[^/]+\.[Dd]ockerfile|Kustomization|\.dockerignore)$/;
 
-/** Watches the folders given to `up` until the parent is gone. */
-export async function watchProject(input: WatchInput): Promise<void> {
+/** Watches the folders given to `up` until the parent is gone; `tell` says which. */
+export function watchProject(input: WatchInput): { tell(): void; ended: Promise<void> } {
   const watching = new ProjectWatch(input);
   const folders = watching.start();
-  input.say(`\nwatching ${folders.map((folder) => relative(process.cwd(), folder) || ".").join(", ")}: saved code is reloaded, changed manifests are applied`);
-  input.started();
-  await new Promise<void>((done) => {
+  const ended = new Promise<void>((done) => {
     process.once("disconnect", done);
     process.once("SIGTERM", done);
-  });
-  watching.close();
-  // What is under way has nobody left to show it to.
-  process.exit(0);
+  }).then(() => watching.close());
+  return {
+    tell: () => input.say(`\nwatching ${folders.map((folder) => relative(process.cwd(), folder) || ".").join(", ")}: saved code is reloaded, changed manifests are applied`),
+    ended,
+  };
 }
 
 export class ProjectWatch {
