@@ -211,6 +211,26 @@ describe("a vertical autoscaler over the real API", () => {
     assert.equal((await target(world)).Mi, after, "counted once");
   });
 
+  test("killed with what it had before it was resized: that is what was too little", async () => {
+    await using world = await World.make({ requests: { cpu: "10m", memory: "64Mi" } });
+    world.bytes = 30 * Mi;
+    await world.autoscaler({ updatePolicy: { updateMode: "InPlaceOrRecreate" } });
+    await world.until("a resize", async () => (await world.events()).some((line) => line.includes("InPlaceResizedByVPA")));
+    const name = (await world.pod("a")).spec!.containers[0]!.resources!.requests!["memory"] === "64Mi" ? "b" : "a";
+    const resizedMs = world.clock.now();
+    const killed = (startedMs: number) => {
+      const end = { exitCode: 137, reason: "OOMKilled", startedAt: timestamp(startedMs), finishedAt: timestamp(world.clock.now()) };
+      const status = { name: "app", image: "i", imageID: "", ready: true, restartCount: Math.round(world.clock.now() / 1000) % 1e6, state: { running: {} }, lastState: { terminated: end }, resources: { requests: { cpu: "250m", memory: "250Mi" } } };
+      return world.server.client.patch(resources.pods, "default", name, { status: { containerStatuses: [status] } }, { subresource: "status" });
+    };
+    await world.minutes(1);
+    await killed(resizedMs - 10 * minuteMs);
+    await world.minutes(3);
+    assert.equal((await target(world)).Mi, 250, "100 Mi more than 64, and the margin, are less than the least");
+    await killed(world.clock.now() - minuteMs);
+    await world.until("more", async () => (await target(world)).Mi >= 400);
+  });
+
   test("what it cannot follow, and who works against it", async () => {
     await using world = await World.make({ requests: { cpu: "250m", memory: "1000Mi" } });
     await world.autoscaler({ targetRef: { apiVersion: "apps/v1", kind: "ReplicaSet", name: "web-1" } });

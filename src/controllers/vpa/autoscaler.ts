@@ -61,6 +61,8 @@ interface Entry {
   /** Additions that are in the checkpoints. */
   saved: Map<string, number>;
   resizeSince: Map<string, number>;
+  /** By pod uid: when it was last resized in place, and the memory that each container asked for before. */
+  resizedFrom: Map<string, { atMs: number; bytes: Map<string, number> }>;
   /** Warnings that were given. */
   said: Map<string, string>;
 }
@@ -133,7 +135,7 @@ export class VerticalAutoscaler {
     if (this.#stopped) return;
     const { clock, log, syncMs = 60_000 } = this.#options;
     let entry = this.#entries.get(key);
-    if (!entry) this.#entries.set(key, (entry = { uid: this.#autoscalers.get(key)?.metadata.uid ?? "", timer: undefined, dueMs: Infinity, running: undefined, nextMs: Infinity, containers: new Map(), usages: new Map(), oomSeenMs: 0, isLoaded: false, savedMs: 0, saved: new Map(), resizeSince: new Map(), said: new Map() }));
+    if (!entry) this.#entries.set(key, (entry = { uid: this.#autoscalers.get(key)?.metadata.uid ?? "", timer: undefined, dueMs: Infinity, running: undefined, nextMs: Infinity, containers: new Map(), usages: new Map(), oomSeenMs: 0, isLoaded: false, savedMs: 0, saved: new Map(), resizeSince: new Map(), resizedFrom: new Map(), said: new Map() }));
     if (entry.running) {
       entry.nextMs = Math.min(entry.nextMs, ms);
       return;
@@ -199,6 +201,7 @@ export class VerticalAutoscaler {
     const running = pods.filter(({ status }) => status?.phase === "Running");
     const live = new Set(pods.flatMap((pod) => pod.spec!.containers.map(({ name }) => `${pod.metadata.uid}/${name}`)));
     for (const id of entry.usages.keys()) if (!live.has(id)) entry.usages.delete(id);
+    for (const uid of entry.resizedFrom.keys()) if (!pods.some(({ metadata }) => metadata.uid === uid)) entry.resizedFrom.delete(uid);
     const usageOf = (pod: Pod, container: string): ContainerUsage => {
       const id = `${pod.metadata.uid}/${container}`;
       let aggregate = entry.containers.get(container);
@@ -218,9 +221,12 @@ export class VerticalAutoscaler {
     }
     let seenMs = entry.oomSeenMs;
     for (const pod of pods) {
-      for (const { container, atMs } of oomsOf(pod)) {
+      const resized = entry.resizedFrom.get(pod.metadata.uid);
+      for (const { container, startedAtMs, atMs } of oomsOf(pod)) {
         if (atMs <= entry.oomSeenMs) continue;
-        usageOf(pod, container).outOfMemory(currentSizes(pod, container).requests.memory ?? 0, atMs);
+        // A program that was there before the resize had, for all its runtime knew, what was asked for then.
+        const bytes = resized && startedAtMs < resized.atMs ? resized.bytes.get(container) : currentSizes(pod, container).requests.memory;
+        usageOf(pod, container).outOfMemory(bytes ?? 0, atMs);
         seenMs = Math.max(seenMs, atMs);
       }
     }
@@ -268,6 +274,7 @@ export class VerticalAutoscaler {
         if (replaced) evict.push(pod);
         continue;
       }
+      entry.resizedFrom.set(pod.metadata.uid, { atMs: clock.now(), bytes: new Map(pod.spec!.containers.map(({ name }) => [name, currentSizes(pod, name).requests.memory ?? 0])) });
       await client.patch(resources.pods, namespace, pod.metadata.name, { metadata: { annotations: { vpaInPlaceUpdated: "true" } } }, { type: "merge" }).catch(() => {});
       this.#recorder.event(pod as KubeObject, "Normal", "InPlaceResizedByVPA", "Pod was resized in place by VPA Updater.");
     }
@@ -395,11 +402,11 @@ interface PodMetrics {
 }
 
 /** Containers that were last ended for their memory. */
-function oomsOf(pod: Pod): { container: string; atMs: number }[] {
+function oomsOf(pod: Pod): { container: string; startedAtMs: number; atMs: number }[] {
   return (pod.status?.containerStatuses ?? []).flatMap(({ name, state, lastState }) => {
     const end = [state?.terminated, lastState?.terminated].find((terminated) => terminated?.reason === "OOMKilled");
     const atMs = Date.parse(String(end?.finishedAt ?? ""));
-    return end && !Number.isNaN(atMs) ? [{ container: name, atMs }] : [];
+    return end && !Number.isNaN(atMs) ? [{ container: name, startedAtMs: Date.parse(String(end.startedAt ?? "")) || atMs, atMs }] : [];
   });
 }
 
