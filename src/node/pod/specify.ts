@@ -89,6 +89,7 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
   const limits = containerLimits(container);
+  const target = pod.spec!.ephemeralContainers?.find(({ name }) => name === container.name)?.targetContainerName;
   const runtime = runtimeVariables({ argv, env, limits, cores: availableParallelism() });
   tellRuntime(ctx, pod, container.name, volumes, runtime);
   return {
@@ -103,6 +104,7 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
     limits,
     stdin: container.stdin ?? false,
     tty: container.tty ?? false,
+    ...(target && { processesOf: target }),
   };
 }
 

@@ -141,7 +141,6 @@ export class PodWorker implements RunnerHost {
 
   /** Containers as the object and the node have them now. */
   #takeSpec(): void {
-    const { pod } = this;
     const shown = shownByFiles(this.#resize.allocated);
     if (shown !== this.#shown) {
       this.#shown = shown;
@@ -153,8 +152,6 @@ export class PodWorker implements RunnerHost {
       if (!runner) {
         this.#records.push(newRecord(container.name, role, container.image ?? ""));
         this.#addRunner(container);
-        const target = pod.spec!.ephemeralContainers?.find(({ name }) => name === container.name)?.targetContainerName;
-        if (target) this.#ctx.event(pod, "Warning", "NotHonoured", `targetContainerName: container ${container.name} sees its own processes, not those of ${target}`, container.name);
       } else if (runner.update(container)) runner.restart(`Container ${container.name} definition changed, will be restarted`);
     }
   }

@@ -11,7 +11,7 @@ import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
 import { ownMounts, readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
-import { descendantsOf, identify, isAlive, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { descendantsOf, identify, isAlive, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import type { Tools } from "./tools.ts";
@@ -51,7 +51,7 @@ const startTimeoutMs = 60_000;
 const statusBytesMax = 64 * 1024;
 const terminalSize = { columns: 80, rows: 24 };
 
-export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, podDir: string, dir: string, shared: SharedNamespaces | NetworkPlan, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
+export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, podDir: string, dir: string, shared: SharedNamespaces | NetworkPlan, host: IsolatedContainer | undefined, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
   const { tools } = runtime;
   if (spec.argv.length === 0) throw new SandboxRefusal("CreateContainerError", "no command specified");
   if (spec.tty && (!tools.script || !tools.stty)) throw new SandboxRefusal("CreateContainerError", "a terminal needs the program `script` (Debian: bsdutils) and `stty` (coreutils), which this machine lacks");
@@ -93,6 +93,11 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
       stdio.push(shared.net, shared.ipc, shared.uts);
       enter.push("--net=/proc/self/fd/4", "--ipc=/proc/self/fd/5", "--uts=/proc/self/fd/6");
     }
+    if (host) {
+      stdio[7] = open(`/proc/${host.pid}/ns/pid`);
+      container.isGuest = true;
+      if (host.hasEnded) throw new SandboxRefusal("CreateContainerConfigError", `unable to find target container ${host.spec.name}`);
+    }
     if (runtime.seccompPath && tools.bwrap) {
       stdio[8] = open(runtime.seccompPath);
       enter.push(tools.bwrap, "--dev-bind", "/", "/", "--cap-add", "ALL", "--die-with-parent", "--seccomp", "8", "--");
@@ -104,7 +109,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
       network: isFirst ? { link: shared.link, ip, gateway: addresses.link, hostname: pod.hostname } : undefined,
       // "ignore" opens /dev/null at the numbers between; they go too.
       closeFds: [...new Set([...closeFds, ...stdio.map((_, fd) => fd).filter((fd) => fd > 3)])],
-      hostUid: pod.hostUid, uid: spec.uid, gid: spec.gid, processesMax: container.processesMax,
+      hostUid: pod.hostUid, uid: spec.uid, gid: spec.gid, processesMax: container.processesMax, isGuest: host !== undefined,
     });
     const env: Record<string, string> = { ...(spec.tty ? { TERM: "xterm" } : {}), ...spec.env };
     const packed = packEnvironment(env);
@@ -112,9 +117,10 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     const program = [...(packed.viaEnv.length > 0 ? [tools.env, ...packed.viaEnv] : []), ...(spec.tty ? terminalCommand(tools, spec.argv, terminalSize) : spec.argv)];
     const argv = [
       tools.setpriv, "--pdeathsig", "KILL", ...joinPrefix(cgroup?.folders ?? [], tools.sh), ...enter,
-      tools.unshare, isFirst ? "-nmpiuf" : "-mpf", "--kill-child=KILL", tools.sh, "-c", script, "sh",
+      // After the filter: what set it stays outside of the other's sight.
+      ...(host ? [tools.nsenter, "--pid=/proc/self/fd/7"] : []), tools.unshare, ...(host ? ["-m"] : [isFirst ? "-nmpiuf" : "-mpf", "--kill-child=KILL"]), tools.sh, "-c", script, "sh",
       env["PATH"] ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", spec.argv[0]!,
-      tools.sh, "-c", initScript(tools, packed.unpack), "sh", ...program,
+      tools.sh, "-c", initScript(tools, packed.unpack, host !== undefined), "sh", ...program,
     ];
     const child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, ...packed.variables }, stdio, detached: true, cwd: "/" });
     container.attach(child, stdin, out.stream, err.stream);
@@ -155,6 +161,8 @@ export class IsolatedContainer implements ContainerProcess {
   stdout!: Readable;
   stderr!: Readable;
   pid = 0;
+  /** It lives among the processes of another container, and is not the first of them. */
+  isGuest = false;
   readonly execs = new Set<{ outer: ProcessIdentity; kill(): void }>();
   readonly #dir: string;
   #child: ChildProcess | undefined;
@@ -213,7 +221,7 @@ export class IsolatedContainer implements ContainerProcess {
   /** Follows the start sequence to the point where the program runs; rejects with what went wrong. */
   async handshake(expected: readonly { target: string; identity: string | undefined }[], onNamespaces: (pid: number) => Promise<void>): Promise<void> {
     await this.#word("namespaces");
-    const init = namespacedBelow(this.#child!.pid!);
+    const init = this.isGuest ? namedBelow(this.#child!.pid!, Number(/^pid (\d+)$/m.exec(this.#status)?.[1])) : namespacedBelow(this.#child!.pid!);
     if (!init) throw this.#failure();
     this.#init = init;
     this.pid = init.pid;
@@ -255,7 +263,7 @@ export class IsolatedContainer implements ContainerProcess {
   }
   #failure(): SandboxRefusal {
     const program = JSON.stringify(this.spec.argv[0]);
-    const lines = this.#status.split("\n").filter((line) => line !== "" && !["namespaces", "mounted", "started"].includes(line));
+    const lines = this.#status.split("\n").filter((line) => line !== "" && !line.startsWith("pid ") && !["namespaces", "mounted", "started"].includes(line));
     if (lines.includes("missing")) {
       const why = this.spec.argv[0]!.includes("/") ? `stat ${this.spec.argv[0]}: no such file or directory` : "executable file not found in $PATH";
       return new SandboxRefusal("RunContainerError", `exec: ${program}: ${why}`);
@@ -307,8 +315,11 @@ export class IsolatedContainer implements ContainerProcess {
     if (this.#ended) return;
     this.#killed = true;
     this.#overMemory ||= overMemory;
+    // Nobody takes them along: the first of their namespace is another container's.
+    const below = this.isGuest && this.#init ? descendantsOf(this.#init.pid).slice(1).flatMap((pid) => identify(pid) ?? []) : [];
     // The outer process dies of it too; by itself it would end the rest (kill-child), but only once it is past the fork.
     const sent = this.#init !== undefined && signalProcess(this.#init, "SIGKILL");
+    for (const process of below) signalProcess(process, "SIGKILL");
     if (!sent && this.#outer) signalProcess(this.#outer, "SIGKILL");
   }
 

@@ -156,7 +156,9 @@ class IsolatedPod implements PodSandbox {
     const dir = join(this.#dir, String(this.#starts++));
     mkdirSync(dir, { recursive: true });
     if (this.#starts === 1) writePodFiles(this.#dir, this.#spec, this.ip);
-    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, async (pid) => {
+    const host = spec.processesOf === undefined ? undefined : [...this.#containers].find((other) => other.spec.name === spec.processesOf && !other.hasEnded);
+    if (spec.processesOf !== undefined && !host) throw new SandboxRefusal("CreateContainerConfigError", `unable to find target container ${spec.processesOf}`);
+    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, host, async (pid) => {
       if (!("link" in shared)) return;
       const opened = { net: openSync(`/proc/${pid}/ns/net`, "r"), ipc: openSync(`/proc/${pid}/ns/ipc`, "r"), uts: openSync(`/proc/${pid}/ns/uts`, "r") };
       try {

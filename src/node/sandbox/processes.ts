@@ -65,6 +65,19 @@ export function namespacedBelow(pid: number): ProcessIdentity | undefined {
   return undefined;
 }
 
+/** The process below `pid` that calls itself `inner` in its own pid namespace. */
+export function namedBelow(pid: number, inner: number): ProcessIdentity | undefined {
+  for (const child of descendantsOf(pid).slice(1)) {
+    try {
+      const names = /^NSpid:(.*)$/m.exec(readFileSync(`/proc/${child}/status`, "latin1"))?.[1]!.trim().split(/\s+/) ?? [];
+      if (names.length > 1 && Number(names.at(-1)) === inner) return identify(child);
+    } catch {
+      // Gone.
+    }
+  }
+  return undefined;
+}
+
 function wordsOf(pid: number): string {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, "latin1");

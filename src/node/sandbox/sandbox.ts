@@ -76,6 +76,8 @@ export interface ContainerSpec {
   stdin: boolean;
   /** A terminal for the main program (spec.tty). */
   tty: boolean;
+  /** The container of the pod whose processes this one sees and may signal, and with which it ends. Plain mode has no such walls. */
+  processesOf?: string;
 }
 
 export interface Mount {

@@ -27,6 +27,8 @@ export interface StageOptions {
   uid: number;
   gid: number;
   processesMax: number | undefined;
+  /** It is not the first in its process namespace: Wherry must be told which one it is. */
+  isGuest: boolean;
 }
 
 export function stageScript(options: StageOptions): string {
@@ -47,7 +49,7 @@ export function stageScript(options: StageOptions): string {
     );
     if (tools.hostname) lines.push(`${tools.hostname} ${quote(network.hostname)} || fail hostname`);
   }
-  lines.push(`exec ${options.closeFds.map((fd) => `${fd}<&-`).join(" ") || ":"}`, "echo namespaces >&2");
+  lines.push(`exec ${options.closeFds.map((fd) => `${fd}<&-`).join(" ") || ":"}`, ...(options.isGuest ? ['echo "pid $$" >&2'] : []), "echo namespaces >&2");
   lines.push(`${tools.mount} -n -i -T ${quote(options.fstab)} -a || fail mounts`);
   if (options.lateFstab) {
     const folders = [...new Set(options.lateFiles.map((path) => path.slice(0, path.lastIndexOf("/"))))];
@@ -110,10 +112,10 @@ export function packEnvironment(env: Readonly<Record<string, string>>): { variab
 }
 
 /** `set -- ...`: what becomes PID 1, given how the program's environment is unpacked. `$@` is the program. */
-export function initScript(tools: Tools, unpack: string): string {
+export function initScript(tools: Tools, unpack: string, isGuest = false): string {
   const clean = "unset LC_ALL WHERRY_SANDBOX PWD OLDPWD";
   // tini comes from the pod's own /usr, like every tool after the pivot.
-  if (tools.tini) return `${clean}; ${unpack}; exec ${tools.tini} -- "$@"`;
+  if (tools.tini) return `${clean}; ${unpack}; exec ${tools.tini} ${isGuest ? "-s " : ""}-- "$@"`;
   return `${clean}; ${unpack}\n${shellInit(tools.env)}`;
 }
 
