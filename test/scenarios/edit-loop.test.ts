@@ -432,3 +432,36 @@ function childrenOf(pid: number): string[] {
     }
   });
 }
+
+test("a save while the API server is being restarted, and saves faster than reloads, end with the last code everywhere", { timeout: 120_000 }, async (t) => {
+  const folder = new Folder(t, appFolder({ replicas: 3, program: server("v0") }));
+  await using wherry = await startWherry({ test: t });
+  const up = new Watching(t, wherry, [folder.path]);
+  await up.next(/\(watching\)\n/);
+  const url = directUrl(wherry, "default", "app");
+  const traffic = load(url, { concurrency: 2, pauseMs: 5 });
+  t.after(() => traffic.stop());
+  const everywhere = async () => [...new Set(await Promise.all(Array.from({ length: 12 }, () => ask(url))))];
+
+  process.kill(wherry.processes().api!, "SIGKILL");
+  folder.save("server.js", server("v1"));
+  await up.next(/runs the new code/, 60_000);
+  assert.deepEqual(await everywhere(), ["v1 green"]);
+
+  // Each in the middle of the round before.
+  for (let version = 2; version <= 5; version++) {
+    folder.save("server.js", server(`v${version}`));
+    await up.next(version < 5 ? /✓ app/ : /runs the new code/);
+  }
+  assert.deepEqual(await everywhere(), ["v5 green"]);
+
+  // Good, then broken before the round is through: nobody starts with the broken one, and the next good one reaches all.
+  folder.save("server.js", server("v6"));
+  await up.next(/✓ app/);
+  folder.save("server.js", "function broken( {\n");
+  await up.next(/Node cannot read it[^]*SyntaxError.*\n/);
+  folder.save("server.js", server("v7"));
+  await up.next(/runs the new code/);
+  assert.deepEqual(await everywhere(), ["v7 green"]);
+  assert.deepEqual((await traffic.stop()).failures, []);
+});

@@ -51,7 +51,7 @@ export class Reloader {
   /** Resolves when every pod that runs one of the artifacts is done, or the round was given up. */
   async changed(artifacts: readonly Artifact[], files: readonly string[], relinked = false): Promise<void> {
     const suspects = [...this.#unreadable].filter((file) => artifacts.some(({ context }) => !relative(context, file).startsWith("..")));
-    const [{ items }, broken] = await Promise.all([this.#client.list<Pod>(resources.pods), runByNode(artifacts) ? syntaxError([...files, ...suspects]) : undefined]);
+    const [{ items }, broken] = await Promise.all([patiently(() => this.#client.list<Pod>(resources.pods)), runByNode(artifacts) ? syntaxError([...files, ...suspects]) : undefined]);
     if (broken === undefined) for (const file of suspects) this.#unreadable.delete(file);
     else for (const file of files) this.#unreadable.add(file);
     const pods = items.filter((pod) => containersRunning(pod, artifacts).length > 0);
@@ -105,7 +105,7 @@ export class Reloader {
 
   async #round(key: string, queue: Queue, round: Round): Promise<"all" | "superseded" | "failed"> {
     const { files, artifacts } = round;
-    const { items } = await this.#client.list<Pod>(resources.pods);
+    const { items } = await patiently(() => this.#client.list<Pod>(resources.pods));
     const pods = items.filter((pod) => workloadOf(pod).key === key && containersRunning(pod, artifacts).length > 0).sort((a, b) => Number(isReady(a)) - Number(isReady(b)) || (a.metadata.name < b.metadata.name ? -1 : 1));
     const began = performance.now();
     this.#say(`${namedFiles(files)} changed: reloading ${queue.name}${pods.length > 1 ? ` (${pods.length} replicas, one at a time)` : ""}`);
@@ -142,10 +142,10 @@ export class Reloader {
     let before: Marks;
     let version: string | undefined;
     try {
-      const now = await this.#client.get<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name);
+      const now = await patiently(() => this.#client.get<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name));
       before = marksOf(now, containers);
       const annotations = { [reloadAnnotation]: reloadValue({ containers, files: files.slice(0, 10), ...(relinked && { relinked }), at: new Date().toISOString() }), [reloadFailedAnnotation]: null };
-      const asked = await this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" });
+      const asked = await patiently(() => this.#client.patch<Pod>(resources.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid: pod.metadata.uid, annotations } }, { type: "merge" }));
       version = asked.metadata.resourceVersion;
     } catch (error) {
       if (error instanceof StatusError && (error.code === 404 || error.code === 409)) return { kind: "gone" };
@@ -177,6 +177,20 @@ export class Reloader {
       if (superseded.aborted) return { kind: "superseded" };
       if (settle?.aborted && good) return good;
       if (timeout.aborted) return { kind: "failed", container: containers[0]!, why: `is not Ready after ${Math.round(patienceMs(pod, containers) / 1000)} s` };
+    }
+  }
+}
+
+const unreachableMs = 15_000;
+
+/** The API server may be restarting; what it answers is an answer. */
+async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+  for (const deadline = performance.now() + unreachableMs; ; ) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (error instanceof StatusError || performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
   }
 }
