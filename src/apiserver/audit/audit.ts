@@ -62,15 +62,15 @@ export class AuditRecord {
   readonly #verdict: Verdict;
   readonly #info: RequestInfo;
   readonly #event: Record<string, unknown>;
-  /** Nobody was recognised, and this is what was tried: one line says so. */
-  readonly #failure: string | undefined;
+  /** Nobody was recognised: one line says so. Source: k8s.io/apiserver/pkg/endpoints/filters/authn_audit.go. */
+  readonly #isNobody: boolean;
   #requestBody: Buffer | undefined;
   #responseBody: Buffer | undefined;
   #ended = false;
 
   constructor(options: AuditOptions, verdict: Verdict, request: Request, info: RequestInfo, user: Identity | undefined) {
     this.#options = options;
-    this.#failure = user ? undefined : attempted(request);
+    this.#isNobody = user === undefined;
     this.#verdict = verdict;
     this.#info = info;
     const { resource } = info;
@@ -146,13 +146,10 @@ export class AuditRecord {
   complete(code: number, failure?: Status): void {
     if (this.#ended) return;
     this.#ended = true;
-    if (this.#failure !== undefined) {
-      this.#event["responseStatus"] = { metadata: {}, message: this.#failure, code };
-      return this.#write("ResponseStarted");
-    }
     const body = parse(this.#responseBody);
     const status = failure ?? ((body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
     this.#event["responseStatus"] = { metadata: {}, ...(status && { status: status.status, message: status.message, reason: status.reason, ...(status.details && { details: status.details }) }), code };
+    if (this.#isNobody) return this.#write("ResponseStarted");
     const sent = this.#requestBody?.length ? this.#sent(this.#requestBody) : undefined;
     if (named.has(this.#event["verb"] as string)) this.#completeName(sent);
     if (sent !== undefined && this.#showsRequest) this.#event["requestObject"] = this.#shown(sent);
@@ -206,13 +203,6 @@ export class AuditRecord {
     if (annotations.length > 0) this.#event["annotations"] = Object.fromEntries(annotations);
     this.#options.log.write(JSON.stringify({ ...this.#event, stage, stageTimestamp: microseconds(this.#options.clock.now()) }));
   }
-}
-
-/** Source: k8s.io/apiserver/pkg/endpoints/filters/authn_audit.go. */
-function attempted({ headers }: Request): string {
-  const { authorization } = headers;
-  const methods = [...(authorization?.startsWith("Basic ") ? ["basic"] : []), ...(authorization?.startsWith("Bearer ") ? ["bearer"] : [])];
-  return methods.length > 0 ? `Authentication failed, attempted: ${methods.join(", ")}` : "Authentication failed, no credentials provided";
 }
 
 /** Who sent it, the first first, as proxies say; the address that we see comes last. */
