@@ -19,7 +19,7 @@ import { readConfig } from "./apply-body.ts";
 import type { Exchange } from "./exchange.ts";
 import { type Form, formOf } from "./negotiate.ts";
 import { isTrue, type ResourceInfo } from "./request-info.ts";
-import { type IncludeObject, partialMetadata, row, table, scaleColumns } from "./table.ts";
+import { type IncludeObject, partialMetadata, row, rowsOf, table, scaleColumns } from "./table.ts";
 import { serveWatch } from "./watch-stream.ts";
 
 const methodNotAllowed = () => new StatusError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
@@ -133,7 +133,7 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
   const metadata = { resourceVersion: String(listed.revision), ...(listed.continue !== undefined ? { continue: listed.continue } : alwaysContinues(kind, form)), ...(listed.remainingItemCount !== undefined && { remainingItemCount: listed.remainingItemCount }) };
   if (form.as === "Table") {
     const now = api.clock.now();
-    return exchange.json(200, table(kind, listed.entries.map((entry) => row(kind, objectOf(kind, entry), now, include, form.version!)), metadata, form.version!), form);
+    return exchange.json(200, table(kind, rowsOf(kind, listed.entries.map((entry) => row(kind, objectOf(kind, entry), now, include, form.version!))), metadata, form.version!), form);
   }
   if (form.as === "PartialObjectMetadata") throw new StatusError(406, "NotAcceptable", `you requested PartialObjectMetadata, but the requested object is a list (${goTypeOf(kind, "List")})`);
   if (form.as !== undefined) {

@@ -45,6 +45,9 @@ function withoutCompatibility({ kind, metadata }: KubeObject): object {
   return Object.keys(annotations).length > 0 ? { ...rest, annotations } : rest;
 }
 
-export function table(kind: Kind, rows: object[], metadata: object, version: string, withColumns = true): object {
+/** Without a printer of its own a kind has null for no rows. */
+export const rowsOf = (kind: Kind, rows: object[]): object[] | null => (rows.length === 0 && !kind.custom && kind.columns?.length === 2 && kind.columns[1]!.type === "date" ? null : rows);
+
+export function table(kind: Kind, rows: object[] | null, metadata: object, version: string, withColumns = true): object {
   return { kind: "Table", apiVersion: `meta.k8s.io/${version}`, metadata, columnDefinitions: withColumns ? columnDefinitions(kind) : null, rows };
 }

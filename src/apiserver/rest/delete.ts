@@ -54,7 +54,8 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
         if (isNamespace(kind)) object["status"] = { ...(old["status"] as object), phase: "Terminating" };
       }
     }
-    if (context.dryRun) return { object, gone: !stays };
+    // What is marked already would first lose its finalizers.
+    if (context.dryRun) return { object, gone: !stays && !(isMarked && (old.metadata.finalizers ?? []).length > 0) };
     try {
       await kind.custom?.beforeStore?.(object);
       const written = stays ? await store.put(key, entry.revision, encoder(kind, object)) : await store.delete(key, entry.revision, encoder(kind, object));

@@ -24,6 +24,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
     const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
     if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
+    if (kind.scope === "Cluster") delete (object.metadata as Partial<KubeObject["metadata"]>).namespace;
     if ((object.metadata.namespace ?? old.metadata.namespace) !== old.metadata.namespace) throw badRequestError("the namespace of the provided object does not match the namespace sent on the request");
     // A resourceVersion that the patch did not touch is the old one by nature, not by demand: then a race is retried.
     if (!names(type, body)) object.metadata.resourceVersion = "";
@@ -60,7 +61,7 @@ export const unfitting = (value: unknown, why: string): StatusError => invalidEr
 /** Strategic patches go through another decoder upstream, with texts of its own. */
 function converterText(why: string): string {
   const [, what, number, to] = /^json: cannot unmarshal (number|string|bool|object|array)( \S+)? into Go .*of type (\S+)$/.exec(why) ?? [];
-  if (what === undefined) return why;
+  if (what === undefined) return why.startsWith("illegal base64") ? `error decoding from json: ${why}` : why;
   const scalar = what === "number" ? (number?.includes(".") ? "float64" : "int64") : what;
   const kind = what === "object" ? "map" : what === "array" ? "slice" : scalar;
   if (to!.startsWith("[]")) return `cannot restore slice from ${kind}`;

@@ -126,7 +126,7 @@ export function list(store: Store, kind: Kind, options: ListOptions): Listed {
     entries,
     revision,
     continue: formatToken({ v: "meta.k8s.io/v1", rv: revision, start: startKey! }, prefix),
-    ...(!selects && { remainingItemCount: store.count(prefix, startKey) }),
+    ...(!selects && { remainingItemCount: revision === store.revision ? store.count(prefix, startKey) : store.rangeAt(prefix, revision, { ...(startKey !== undefined && { startKey }) }).length }),
   };
 }
 

@@ -50,6 +50,14 @@ function validateStatus({ status }: KubeObject): FieldError[] {
   ];
 }
 
+/** Half a byte is nothing to ask for. */
+const fractionalWarnings = (path: string, resources: any): string[] =>
+  ["requests", "limits"].flatMap((field) => {
+    const { amount, exponent } = parseQuantity(String(resources?.[field]?.storage ?? "0"));
+    const isWhole = exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
+    return isWhole ? [] : [`${path}.${field}[storage]: fractional byte value ${JSON.stringify(String(resources[field].storage))} is invalid, must be an integer`];
+  });
+
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const persistentVolumeClaim: Strategy = {
   hasStatus: true,
@@ -64,6 +72,7 @@ export const persistentVolumeClaim: Strategy = {
   prepareForUpdate: (object, old) => settleDataSources(object.spec, old.spec),
   validate: (object) => validateClaimSpec("spec", object.spec),
   validateUpdate,
+  warnings: ({ spec }) => fractionalWarnings("spec.resources", spec.resources),
   validateStatusUpdate: validateStatus,
   columns: [
     name,

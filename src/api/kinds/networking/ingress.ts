@@ -129,7 +129,7 @@ export const ingressClass: Strategy = {
     if (object.spec.parameters) object.spec.parameters.scope ??= "Cluster";
   },
   validate: validateClass,
-  validateUpdate: (object, old) => immutable("spec.controller", object.spec?.controller, old.spec?.controller),
+  validateUpdate: (object, old) => immutable("spec.controller", object.spec?.controller ?? "", old.spec?.controller ?? ""),
   columns: [
     name,
     text("Controller", ({ spec }) => spec?.controller),
