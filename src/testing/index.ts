@@ -59,6 +59,8 @@ export async function startWherry(options: StackOptions = {}): Promise<Stack> {
   } catch (error) {
     giveUp.abort();
     await stack.stop();
+    // Also when it could not even be started.
+    if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
     throw error;
   }
 }
@@ -73,6 +75,7 @@ class RunningStack implements Stack {
   readonly #folder: string | undefined;
   /** Folders whose images are known: whoever applies names all of them, or the others are forgotten. */
   readonly #links: string[];
+  #keep: "no" | "perhaps" | "yes" = "no";
   #failure: Error | undefined;
   #stopping: Promise<void> | undefined;
 
@@ -129,21 +132,27 @@ class RunningStack implements Stack {
   }
 
   keep(): void {
+    this.#keep = "yes";
     this.#process.keep();
   }
 
   /** Whether a test has passed is known only after it has disposed of its stack. */
   keepFor(test: NonNullable<StackOptions["test"]>): void {
-    this.keep();
+    this.#keep = "perhaps";
     test.after(async () => {
       await this.stop();
-      if (test.passed === false) test.diagnostic?.(`the stack's data and log are kept in ${this.#folder}`);
+      if (this.#keep === "yes" || test.passed === false) test.diagnostic?.(`the stack's data and log are kept in ${this.#folder}`);
       else rmSync(this.#folder!, { recursive: true, force: true });
     });
   }
 
   stop(): Promise<void> {
-    return (this.#stopping ??= this.#process.stop());
+    return (this.#stopping ??= (async () => {
+      // Said only now: a process that is killed before leaves nothing.
+      if (this.#keep === "perhaps") this.#process.keep();
+      await this.#process.stop();
+      if (this.#keep === "no" && this.#folder !== undefined) rmSync(this.#folder, { recursive: true, force: true });
+    })());
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -70,6 +70,8 @@ export function startProcess(options: object, logDescriptor: number): StackProce
   };
   const [facts, started] = [told("api"), told("started")];
   createInterface({ input: child.stdout! }).on("line", (line) => {
+    // Its children have the same standard output: what is no line of ours is left alone.
+    if (!line.startsWith("{")) return;
     const said = JSON.parse(line) as { error?: { code: string; message: string } } & Record<string, unknown>;
     if (said.error) failure = new StackError(said.error.code, said.error.message);
     else for (const waiter of [facts, started]) if (waiter.name in said) waiter.resolve(said[waiter.name] as never);

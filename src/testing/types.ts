@@ -23,7 +23,7 @@ export interface StackOptions {
   link?: string | readonly string[];
   /** Begin with what `wherry backup` wrote: every test gets its own copy. */
   from?: string;
-  /** Where it keeps its data. Default: a temporary folder that goes with the stack. One that is given stays. */
+  /** Where it keeps its data. Default: a temporary folder that goes with the stack. One that is given stays, with its log beside it (`DATADIR.log`). */
   dataDir?: string;
   /** How pods are kept apart; default "auto". */
   isolation?: "auto" | "isolated" | "plain";

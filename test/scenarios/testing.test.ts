@@ -91,6 +91,10 @@ test("stacks side by side do not meet; a test begins with what a backup holds, a
   assert.deepEqual([await uid(one), await uid(other)], [await uid(first), await uid(first)]);
   await one.client.delete(map("of-the-first"));
   assert.ok(await uid(other));
+  other.keep();
+  await other.stop();
+  t.after(() => rmSync(dirname(other.dataDir), { recursive: true, force: true }));
+  assert.ok(existsSync(join(other.dataDir, "store.db")), "what is to be kept is kept");
 });
 
 test("a test that is killed leaves nothing", { timeout: 60_000 }, async (t) => {
