@@ -24,6 +24,7 @@ export const resources = {
   statefulSets: of("apps", "statefulsets"),
   daemonSets: of("apps", "daemonsets"),
   controllerRevisions: of("apps", "controllerrevisions"),
+  customResourceDefinitions: of("apiextensions.k8s.io", "customresourcedefinitions"),
   jobs: of("batch", "jobs"),
   cronJobs: of("batch", "cronjobs"),
   endpointSlices: of("discovery.k8s.io", "endpointslices"),

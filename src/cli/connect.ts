@@ -1,7 +1,5 @@
 import type { Client } from "../api/client.ts";
 import { createHttpClient } from "../api/http-client.ts";
-import { builtinResources } from "../api/kinds/table.ts";
-import { apiVersionOf, type GroupVersionResource } from "../api/meta.ts";
 import { resources } from "../api/resources.ts";
 import { WherryError } from "../base/errors.ts";
 import { socketPath } from "../base/socket-path.ts";
@@ -19,10 +17,4 @@ export async function connect(dataDir: string, options: { waitMs?: number } = {}
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-}
-
-/** The resource that serves a kind. */
-export function resourceOf(apiVersion: string, kind: string): { resource: GroupVersionResource; namespaced: boolean; singular: string } | undefined {
-  const found = builtinResources().find((table) => table.kind === kind && apiVersionOf(table.group, table.version) === apiVersion);
-  return found && { resource: { group: found.group, version: found.version, resource: found.resource }, namespaced: found.scope === "Namespaced", singular: `${found.singular}${found.group && `.${found.group}`}` };
 }

@@ -7,9 +7,9 @@ import { resources, systemNamespace } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import { WherryError } from "../../base/errors.ts";
 import { readJsonFile, writeFileAtomic } from "../../base/files.ts";
-import { resourceOf } from "../connect.ts";
 import type { Workload } from "../progress.ts";
 import { apply, goJson } from "./apply.ts";
+import { ServedKinds, untilEstablished } from "./kinds.ts";
 import type { Manifest } from "./manifests.ts";
 
 /** Tells the node which image is which folder. The whole list is replaced: what is no longer given is forgotten. */
@@ -37,7 +37,8 @@ export async function applyManifests(client: Client, manifests: readonly Manifes
   const ledger = new Ledger(dataDir);
   const workloads: Workload[] = [];
   let applied = 0;
-  const resolved = manifests.map(locate).sort((a, b) => early(a.manifest.object) - early(b.manifest.object));
+  const kinds = await kindsOf(client, manifests);
+  const resolved = manifests.map((manifest) => locate(manifest, kinds)).sort((a, b) => early(a.manifest.object) - early(b.manifest.object));
   for (const { manifest, resource, namespace, shown, key } of resolved) {
     const { object } = manifest;
     const digest = digestOf(manifest);
@@ -54,6 +55,7 @@ export async function applyManifests(client: Client, manifests: readonly Manifes
         options.refused(error);
         continue;
       }
+      if (object.kind === "CustomResourceDefinition" && outcome !== "unchanged") await untilEstablished(client, object.metadata.name, manifest.origin);
       ledger.entries[key] = digest;
       ledger.write();
     }
@@ -74,23 +76,25 @@ async function applyOne(client: Client, resource: GroupVersionResource, namespac
 
 /**
  * Has the API judge what would be applied, and applies nothing: an error in one document must not leave half of a file.
- * What lives in a namespace that is only to be made cannot be judged yet. Gives the first error of each file that has one.
+ * What lives in a namespace, or is of a kind, that is only to be made cannot be judged yet. Gives the first error of each file that has one.
  */
 export async function judgeManifests(client: Client, manifests: readonly Manifest[], dataDir: string): Promise<Map<string, WherryError>> {
   const ledger = new Ledger(dataDir);
   const made = new Set(manifests.filter(({ object }) => object.kind === "Namespace").map(({ object }) => object.metadata.name));
+  const kinds = await kindsOf(client, manifests);
+  const defined = new Set(manifests.filter(({ object }) => object.kind === "CustomResourceDefinition").map(({ object }) => (object as { spec?: { group?: string } }).spec?.group));
   const broken = new Map<string, WherryError>();
   for (const manifest of manifests) {
     if (broken.has(manifest.file)) continue;
     try {
-      const { resource, namespace, key } = locate(manifest);
+      const { resource, namespace, key } = locate(manifest, kinds);
       if (ledger.entries[key] === digestOf(manifest)) continue;
       await applyOne(client, resource, namespace, manifest, true);
     } catch (error) {
       if (!(error instanceof WherryError)) throw error;
       const { cause } = error;
       const namespace = manifest.object.metadata.namespace ?? "default";
-      if (!(cause instanceof StatusError && cause.code === 404 && made.has(namespace))) broken.set(manifest.file, error);
+      if (!(cause instanceof StatusError && cause.code === 404 && (made.has(namespace) || defined.has(manifest.object.apiVersion.split("/")[0])))) broken.set(manifest.file, error);
     }
   }
   return broken;
@@ -110,9 +114,9 @@ class Ledger {
 }
 
 /** Makes `up` apply these again should they come back. */
-export function forget(manifests: readonly Manifest[], dataDir: string): void {
+export function forget(gone: readonly Located[], dataDir: string): void {
   const ledger = new Ledger(dataDir);
-  for (const manifest of manifests) delete ledger.entries[locate(manifest).key];
+  for (const { key } of gone) delete ledger.entries[key];
   ledger.write();
 }
 
@@ -124,17 +128,19 @@ export interface Located {
   namespace: string | undefined;
   /** "deployment.apps/web". */
   shown: string;
-  /** The object, whichever file it stands in. */
-  identity: string;
   /** Its line in the ledger. */
   key: string;
 }
 
-export function locate(manifest: Manifest): Located {
+export const kindsOf = (client: Client, manifests: readonly Manifest[]): Promise<ServedKinds> => ServedKinds.of(client, manifests.map(({ object }) => object));
+
+/** The object, whichever file it stands in. */
+export const identityOf = ({ object: { apiVersion, kind, metadata } }: Manifest): string => `${apiVersion}/${kind}/${metadata.namespace ?? "default"}/${metadata.name}`;
+
+export function locate(manifest: Manifest, kinds: ServedKinds): Located {
   const { object, origin, file } = manifest;
-  const found = resourceOf(object.apiVersion, object.kind);
+  const found = kinds.find(object.apiVersion, object.kind);
   if (!found) throw new WherryError("MANIFEST_INVALID", `${origin}: there is no kind "${object.kind}" in version "${object.apiVersion}"; ensure CRDs are installed first`);
   const namespace = found.namespaced ? (object.metadata.namespace ?? "default") : undefined;
-  const identity = `${object.apiVersion}/${object.kind}/${namespace ?? ""}/${object.metadata.name}`;
-  return { manifest, resource: found.resource, namespace, shown: `${found.singular}/${object.metadata.name}`, identity, key: `${resolve(file)}#${identity}` };
+  return { manifest, resource: found.resource, namespace, shown: `${found.singular}/${object.metadata.name}`, key: `${resolve(file)}#${identityOf(manifest)}` };
 }

@@ -10,7 +10,7 @@ import { systemClock } from "../../base/clock.ts";
 import { limits } from "../../base/limits.ts";
 import type { ApplyRequest } from "../internal-apply.ts";
 import { followUntilReady } from "../progress.ts";
-import { applyManifests, forget, judgeManifests, linkArtifacts, locate } from "../sources/apply-project.ts";
+import { applyManifests, forget, identityOf, judgeManifests, kindsOf, linkArtifacts, locate } from "../sources/apply-project.ts";
 import type { Manifest } from "../sources/manifests.ts";
 import { type Project, readProject } from "../sources/project.ts";
 import { warmUp } from "./check.ts";
@@ -203,9 +203,10 @@ export class ProjectWatch {
   async #forget(gone: readonly Manifest[]): Promise<void> {
     const { request, say } = this.#input;
     if (gone.length === 0) return;
-    forget(gone, request.dataDir);
-    for (const manifest of gone) {
-      const { shown, namespace, resource } = locate(manifest);
+    const kinds = await kindsOf(this.#client, gone);
+    const located = gone.map((manifest) => locate(manifest, kinds));
+    forget(located, request.dataDir);
+    for (const { manifest, shown, namespace, resource } of located) {
       const holdsData = holders.has(manifest.object.kind);
       if (!request.prune || holdsData) {
         const how = request.prune ? "is never pruned, because of what it holds" : "start `up` with --prune to have that done";
@@ -230,8 +231,8 @@ const shorten = (text: string) => text.replaceAll(`${process.cwd()}/`, "");
 
 /** What stood in a manifest before and stands in none now. */
 function removed(before: readonly Manifest[], now: readonly Manifest[]): Manifest[] {
-  const present = new Set(now.map((manifest) => locate(manifest).identity));
-  return before.filter((manifest) => !present.has(locate(manifest).identity));
+  const present = new Set(now.map(identityOf));
+  return before.filter((manifest) => !present.has(identityOf(manifest)));
 }
 
 /** Whether a file is part of what an artifact's program sees, and no .dockerignore leaves it out. */
