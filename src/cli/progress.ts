@@ -55,7 +55,7 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
     if (out.isTTY) {
       // Somebody else has written below: what stands there is not painted over.
       if (out.bytesWritten !== written) painted = 0;
-      out.write(`${painted > 0 ? `\x1b[${painted}A` : ""}${lines.map((line) => `\x1b[2K${line.slice(0, (out as unknown as { columns?: number }).columns ?? 120)}\n`).join("")}`);
+      out.write(`${painted > 0 ? `\x1b[${painted}A` : ""}${lines.map((line) => `\x1b[2K${line.slice(0, (out as unknown as { columns?: number }).columns || 120)}\n`).join("")}`);
       painted = lines.length;
       written = out.bytesWritten;
     }
