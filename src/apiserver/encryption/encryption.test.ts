@@ -10,7 +10,6 @@ import type { Store } from "../../store/store.ts";
 import type { TransformingJournal } from "../../store/transform.ts";
 import { Encryption, followEncryptionFile } from "./encryption.ts";
 import { providersOf } from "./providers.ts";
-import { open, seal } from "./secretbox.ts";
 
 const secretOf = (letter: string, size = 32): string => Buffer.alloc(size, letter).toString("base64");
 const aesgcm = (...names: string[]) => ({ aesgcm: { keys: names.map((name) => ({ name, secret: secretOf(name[0]!) })) } });
@@ -28,24 +27,6 @@ function write(folder: string, resources: unknown): string {
   return file;
 }
 const encryptionOf = (folder: string, ...entries: [resources: string[], providers: unknown[]][]): Encryption => new Encryption(write(folder, entries.map(([resources, providers]) => ({ resources, providers }))));
-
-test("secretbox is NaCl's", () => {
-  // Source: the test secretbox.c of NaCl.
-  const key = Buffer.from("1b27556473e985d462cd51197a9a46c76009549eac6474f206c4ee0844f68389", "hex");
-  const nonce = Buffer.from("69696ee955b62b73cd62bda875fc73d68219e0036b7a0b37", "hex");
-  const message = Buffer.from("be075fc53c81f2d5cf141316ebeb0c7b5228c52a4c62cbd44b66849b64244ffce5ecbaaf33bd751a1ac728d45e6c61296cdc3c01233561f41db66cce314adb310e3be8250c46f06dceea3a7fa1348057e2f6556ad6b1318a024a838f21af1fde048977eb48f59ffd4924ca1c60902e52f0a089bc76897040e082f937763848645e0705", "hex");
-  const sealed = Buffer.from("f3ffc7703f9400e52a7dfb4b3d3305d98e993b9f48681273c29650ba32fc76ce48332ea7164d96a4476fb8c531a1186ac0dfc17c98dce87b4da7f011ec48c97271d2c20f9b928fe2270d6fb863d51738b48eeee314a7cc8ab932164548e526ae90224368517acfeabd6bb3732bc0e9da99832b61ca01b6de56244a9e88d5f9b37973f622a43d14a6599b1f654cb45a74e355a5", "hex");
-  assert.deepEqual(seal(message, nonce, key), sealed);
-  for (let size = 0; size < message.length; size++) assert.deepEqual(open(seal(message.subarray(0, size), nonce, key), nonce, key), message.subarray(0, size), `${size} bytes`);
-  // Limbs at their largest.
-  const ones = Buffer.alloc(4096, 0xff);
-  assert.deepEqual(open(seal(ones, nonce, Buffer.alloc(32, 0xff)), nonce, Buffer.alloc(32, 0xff)), ones);
-  for (let at = 0; at < sealed.length; at++) {
-    const altered = Buffer.from(sealed);
-    altered[at]! ^= 1;
-    assert.equal(open(altered, nonce, key), undefined, `byte ${at}`);
-  }
-});
 
 test("what kube-apiserver has stored is read, and what is altered is not", () => {
   const place = "/core/secrets/default/s";

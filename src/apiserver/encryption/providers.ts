@@ -1,7 +1,7 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes } from "node:crypto";
+import { xsalsa20poly1305 } from "@noble/ciphers/salsa.js";
 import { encryptedPrefix } from "../../store/transform.ts";
 import type { ProviderConfig } from "./config.ts";
-import { open, seal, secretboxNonceBytes } from "./secretbox.ts";
 
 /** One key of one provider: an entry in the list of what can read. */
 export interface Provider {
@@ -26,6 +26,7 @@ const tooShort = "the stored data was shorter than the required size";
 const blockBytes = 16;
 const gcmNonceBytes = 12;
 const tagBytes = 16;
+const secretboxNonceBytes = 24;
 
 /** Formats are upstream's. Source: k8s.io/apiserver/pkg/storage/value/encrypt/{aes,secretbox}. */
 const ciphers: Record<"aesgcm" | "aescbc" | "secretbox", Cipher> = {
@@ -68,13 +69,15 @@ const ciphers: Record<"aesgcm" | "aescbc" | "secretbox", Cipher> = {
   secretbox: {
     encrypt(secret, _, bytes) {
       const nonce = randomBytes(secretboxNonceBytes);
-      return [nonce, seal(bytes, nonce, secret)];
+      return [nonce, Buffer.from(xsalsa20poly1305(secret, nonce).encrypt(bytes))];
     },
     decrypt(secret, _, bytes) {
       if (bytes.length < secretboxNonceBytes + tagBytes) throw new Error(tooShort);
-      const message = open(bytes.subarray(secretboxNonceBytes), bytes.subarray(0, secretboxNonceBytes), secret);
-      if (!message) throw new Error("secretbox: message authentication failed");
-      return message;
+      try {
+        return Buffer.from(xsalsa20poly1305(secret, bytes.subarray(0, secretboxNonceBytes)).decrypt(bytes.subarray(secretboxNonceBytes)));
+      } catch {
+        throw new Error("secretbox: message authentication failed");
+      }
     },
   },
 };
