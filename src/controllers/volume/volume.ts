@@ -38,16 +38,23 @@ export function planVolume(volume: PersistentVolume, cache: Cache, removeFolder:
     if (phase === "Bound" || !finalizers.includes(volumeProtection)) return { actions };
     return { actions: [setFinalizers(resources.persistentVolumes, volume, finalizers.filter((finalizer) => finalizer !== volumeProtection))] };
   }
-  if (volume.status?.phase !== phase) actions.push({ do: "status", resource: resources.persistentVolumes, object: { ...volume, status: { ...volume.status, phase } } });
-  if (phase === "Released" && volume.spec?.persistentVolumeReclaimPolicy === "Delete") {
-    if (annotations?.[provisionedByAnnotation] === driverName) {
-      const reclaim: Action[] = [{ do: "call", run: () => removeFolder(name) }, { do: "delete", resource: resources.persistentVolumes, object: volume }];
-      // Data goes only when the server itself says that the claim is gone.
-      actions.push({ do: "ifAbsent", namespace: owner!.namespace!, resources: [resources.persistentVolumeClaims], uid: owner!.uid!, actions: reclaim });
-    } else if (volume.status?.phase !== "Failed") {
-      actions.push({ do: "event", about: volume, type: "Warning", reason: "VolumeFailedDelete", message: "error getting deleter volume plugin for volume: no deletable volume plugin matched" });
-    }
-  }
+  // What could not be reclaimed stays Failed until somebody frees it.
+  const hasFailed = phase === "Released" && volume.status?.phase === "Failed";
+  const { reason: _, message: __, ...lasting } = volume.status ?? {};
+  const say = (next: object): Action => ({ do: "status", resource: resources.persistentVolumes, object: { ...volume, status: { ...lasting, ...next } } });
+  if (volume.status?.phase !== phase && !hasFailed) actions.push(say({ phase }));
+  if (phase !== "Released") return { actions };
+  const fail = (reason: string, message: string): Action[] => (hasFailed && volume.status?.message === message ? [] : [say({ phase: "Failed", reason, message }), { do: "event", about: volume, type: "Warning", reason, message }]);
+  const policy = volume.spec?.persistentVolumeReclaimPolicy;
+  const isOurs = annotations?.[provisionedByAnnotation] === driverName;
+  // One status at a time: this one wakes the next.
+  if (actions.length > 0 && !(policy === "Delete" && isOurs)) return { actions };
+  if (policy === "Recycle") return { actions: fail("VolumeFailedRecycle", "No recycler plugin found for the volume!") };
+  if (policy !== "Delete") return { actions };
+  if (!isOurs) return { actions: fail("VolumeFailedDelete", `error getting deleter volume plugin for volume ${JSON.stringify(name)}: no deletable volume plugin matched`) };
+  const reclaim: Action[] = [{ do: "call", run: () => removeFolder(name), orElse: (error) => fail("VolumeFailedDelete", error.message) }, { do: "delete", resource: resources.persistentVolumes, object: volume }];
+  // Data goes only when the server itself says that the claim is gone.
+  actions.push({ do: "ifAbsent", namespace: owner!.namespace!, resources: [resources.persistentVolumeClaims], uid: owner!.uid!, actions: reclaim });
   return { actions };
 }
 
