@@ -37,8 +37,9 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
     throw notFoundError(kind, name);
   }
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
+  if (kind.custom && kind.deprecation) exchange.warnings.push(kind.deprecation);
   if (info.verb === "patch" && (name !== undefined || kind.custom)) patchTypeOf(exchange, kind);
-  if (kind.deprecation) exchange.warnings.push(kind.deprecation);
+  if (kind.deprecation && !kind.custom) exchange.warnings.push(kind.deprecation);
   // What is wrong with the options of a list is told before what form it cannot have.
   if (info.verb === "list") checkListOptions(listOptions(query, namespace));
   else if (info.verb === "watch") checkWatchOptions(watchOptions(query, namespace));
@@ -69,7 +70,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       return answer(exchange, 201, created, kind, form, include, api);
     }
     case "update": {
-      if (name === undefined) throw methodNotAllowed();
+      if (name === undefined) throw kind.custom ? badRequestError("name must be provided") : methodNotAllowed();
       const context = writeContext(exchange, "UpdateOptions");
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore", kind.kind);
       const write = { ...context, duplicates, ...(authorizeCreate && { authorizeCreate }) };
@@ -77,7 +78,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       return answer(exchange, write.created ? 201 : 200, updated, kind, form, include, api);
     }
     case "patch": {
-      if (name === undefined) throw methodNotAllowed();
+      if (name === undefined) throw kind.custom ? badRequestError("name must be provided") : methodNotAllowed();
       const type = patchTypeOf(exchange, kind);
       // Nothing says how the lists of a custom resource would be merged.
       if (type === "strategic" && kind.custom && subresource !== "scale") throw unsupportedMedia("application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");

@@ -232,7 +232,7 @@ export function sequence(seed: number, only?: string): Sequence {
     [2, () => ({ method: "PUT", path: `${collection}/${chance(0.95) ? names[0] : names[1]}${template.subresources?.includes("status") && chance(0.2) ? "/status" : ""}${query()}`, contentType: "application/json", body: chance(0.3) ? object(name()) : spoilt(names[0]!, 1) })],
     [7, () => patch(name())],
     [1, () => ({ method: "DELETE", path: `${collection}/${name()}`, contentType: "application/json", body: deletion() })],
-    [0.3, () => ({ method: pick(["PUT", "POST", "DELETE", "PATCH"]), path: pick([collection, `${collection}/${name()}/nothing`, `/${template.base}/nothing`]), contentType: pick(["application/json", "text/plain"]), body: {} })],
+    [0.3, () => ({ method: pick(["PUT", "POST", "DELETE", "PATCH"]), path: pick([template.clusterScoped ? `${collection}?labelSelector=run%3DNS` : collection, `${collection}/${name()}/nothing`, `/${template.base}/nothing`]), contentType: pick(["application/json", "text/plain"]), body: {} })],
   ];
   const weights = steps.reduce((sum, [weight]) => sum + weight, 0);
   requests.push({ method: "POST", path: `${collection}?fieldManager=one`, contentType: "application/json", body: object(names[0]!) });

@@ -116,7 +116,7 @@ const validateWebhook = (path: string, webhook: Draft): FieldError[] => [
   ...validateRules(`${path}.rules`, webhook.rules),
   ...oneOfOptional(`${path}.failurePolicy`, webhook.failurePolicy, ["Fail", "Ignore"]),
   ...oneOfOptional(`${path}.matchPolicy`, webhook.matchPolicy, ["Equivalent", "Exact"]),
-  ...(webhook.sideEffects === undefined ? [required(`${path}.sideEffects`, `must specify one of ${sideEffects.join(", ")}`)] : oneOfOptional(`${path}.sideEffects`, webhook.sideEffects, sideEffects)),
+  ...(webhook.sideEffects === undefined || webhook.sideEffects === null ? [required(`${path}.sideEffects`, `must specify one of ${sideEffects.join(", ")}`)] : oneOfOptional(`${path}.sideEffects`, webhook.sideEffects, sideEffects)),
   ...(webhook.timeoutSeconds < 1 || webhook.timeoutSeconds > 30 ? [invalid(`${path}.timeoutSeconds`, webhook.timeoutSeconds, "the timeout value must be between 1 and 30 seconds")] : []),
   ...["namespaceSelector", "objectSelector"].flatMap((field) => validateLabelSelector(webhook[field], `${path}.${field}`)),
   ...oneOfOptional(`${path}.reinvocationPolicy`, webhook.reinvocationPolicy, ["IfNeeded", "Never"]),

@@ -62,6 +62,5 @@ export const ipAddress: Strategy = {
       const { group = "", resource = "", namespace = "", name = "" } = spec?.parentRef ?? {};
       return `${resource}${group === "" ? "" : `.${group}`}/${namespace === "" ? "" : `${namespace}/`}${name}`;
     }, "<none>"),
-    ageOf,
   ],
 };

@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { oneOfOptional } from "../../validation/checks.ts";
+import { oneOf } from "../../validation/checks.ts";
 import { ageOf, flag, integer, name, text } from "../columns.ts";
 
 /** Values above this are for the system's own classes. */
@@ -15,7 +15,7 @@ function validate(object: KubeObject): FieldError[] {
   if (object.metadata.name?.startsWith("system-") && !systemClasses.includes(object.metadata.name)) {
     errors.push(forbidden("metadata.name", `priority class names with 'system-' prefix are reserved for system use only. error: ${object.metadata.name} is not a known system priority class`));
   } else if (!systemClasses.includes(object.metadata.name) && (object.value ?? 0) > userValueMax) errors.push(forbidden("value", `maximum allowed value of a user defined priority is ${userValueMax}`));
-  return [...errors, ...oneOfOptional("preemptionPolicy", object.preemptionPolicy, ["PreemptLowerPriority", "Never"])];
+  return [...errors, ...oneOf("preemptionPolicy", object.preemptionPolicy, ["PreemptLowerPriority", "Never"])];
 }
 
 /** Source: k8s.io/kubernetes/pkg/apis/scheduling/{v1/defaults.go,validation/validation.go}. */

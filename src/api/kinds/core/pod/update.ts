@@ -110,7 +110,7 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
     }),
   );
   const addresses = (field: string): FieldError[] => each(`status.${field}`, status[field], (address, at) => validateIP(at, address.ip ?? ""));
-  errors.push(...addresses("podIPs"));
+  errors.push(...((status.podIPs ?? []).length === 0 && status.podIP ? validateIP("status.podIPs[0]", status.podIP) : addresses("podIPs")));
   const first = status.hostIPs?.[0];
   if (first && (first.ip ?? "") !== (status.hostIP ?? "")) errors.push(invalid("status.hostIPs[0].ip", first.ip ?? "", "must be equal to `hostIP`"));
   return [...errors, ...addresses("hostIPs")];
