@@ -53,6 +53,8 @@ test("what a claim does next", () => {
     ["explicitly none", claim({ storageClassName: "" }), [], [storageClass("manual")], ["FailedBinding"]],
     ["block volumes are refused by name", claim({ volumeMode: "Block" }), [], [storageClass("manual")], ["ProvisioningFailed"]],
     ["a selector wants volumes that are there", claim({ selector: { matchLabels: { tier: "b" } } }), [], [storageClass("manual")], ["ProvisioningFailed"]],
+    ["attributes are refused by name", claim({ volumeAttributesClassName: "gold" }), [], [storageClass("manual")], ["ProvisioningFailed"]],
+    ["attributes of what is bound", claim({ volumeName: "pv", volumeAttributesClassName: "gold" }, done, { status: { phase: "Bound", capacity: { storage: "2Gi" } } }), [volume("pv", owner("c1"))], [], ["VolumeModifyFailed"]],
     ["filled by somebody else", claim({ dataSourceRef: { apiGroup: "example.com", kind: "Backup", name: "b" } }), [], [storageClass("manual")], ["UnrecognizedDataSourceKind"]],
     ["made of a claim that is not there", claim({ dataSource: { kind: "PersistentVolumeClaim", name: "absent" } }), [], [storageClass("manual")], ["ProvisioningFailed"]],
     ["grows: the volume first", grown("2Gi"), [ours("2Gi")], [], ["Resizing", "update pv"]],

@@ -73,7 +73,8 @@ export function planClaim(claim: PersistentVolumeClaim, cache: Cache, storage: V
     const capacity = volume.spec.capacity ?? {};
     const growing = expand(claim, volume, cache);
     if (growing) return growing;
-    if (claim.status?.phase === "Bound" && claim.status.capacity?.["storage"] !== undefined) return { actions: [] };
+    const attributes = attributesRefused(claim);
+    if (claim.status?.phase === "Bound" && claim.status.capacity?.["storage"] !== undefined) return { actions: attributes === undefined ? [] : [event("Warning", "VolumeModifyFailed", attributes)] };
     return { actions: [status({ phase: "Bound", accessModes: volume.spec.accessModes ?? [], capacity })] };
   }
   if (claim.spec?.storageClassName === undefined) {
@@ -102,6 +103,8 @@ function provision(claim: PersistentVolumeClaim, storageClass: StorageClass, cac
   const event = (type: "Normal" | "Warning", reason: string, message: string): Action => ({ do: "event", about: claim, type, reason, message });
   const failed = (why: string): Action => event("Warning", "ProvisioningFailed", `failed to provision volume with StorageClass "${storageClass.metadata.name}": ${why}`);
   if (claim.spec?.volumeMode === "Block") return [failed("volumeMode Block is not supported: volumes are folders of this machine")];
+  const attributes = attributesRefused(claim);
+  if (attributes !== undefined) return [failed(attributes)];
   if (claim.spec?.selector) return [failed("claim Selector is not supported")];
   const source = dataSourceOf(claim, cache);
   if (source && "foreign" in source) return [event("Warning", "UnrecognizedDataSourceKind", source.foreign)];
@@ -131,6 +134,12 @@ function provision(claim: PersistentVolumeClaim, storageClass: StorageClass, cac
   // Filled before anybody can bind it; made again it is not.
   return [event("Normal", "Provisioning", `External provisioner is provisioning volume for claim "${keyOf(claim)}"`), { do: "call", run: async () => void (await storage.copy(source.from, { volume: name }, source.claim)), orElse: (error) => [failed(error.message)] }, create];
 }
+
+/** A folder has no attributes, so nothing that a class of them says could be honoured. */
+const attributesRefused = (claim: PersistentVolumeClaim): string | undefined => {
+  const name = (claim.spec as { volumeAttributesClassName?: string } | undefined)?.volumeAttributesClassName;
+  return name ? `volumeAttributesClassName ${JSON.stringify(name)} cannot be honoured: volumes are folders of this machine and have no attributes` : undefined;
+};
 
 const sizeNotEnforced = "The volume is a folder: its size is what it was asked for, and it may grow beyond that as the disk allows";
 
