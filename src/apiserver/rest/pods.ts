@@ -31,7 +31,7 @@ export async function bind(dependencies: RestDependencies, pods: Kind, namespace
     if (spec.nodeName) throw conflictError(pods, name, `pod ${name} is already assigned to node ${JSON.stringify(spec.nodeName)}`);
     if ((spec.schedulingGates ?? []).length > 0) throw conflictError(pods, name, `pod ${name} has non-empty .spec.schedulingGates`);
     const annotations = { ...old.metadata.annotations, ...binding.metadata?.annotations };
-    const scheduled = { type: "PodScheduled", status: "True", lastTransitionTime: timestamp(dependencies.clock.now()) };
+    const scheduled = { type: "PodScheduled", status: "True", lastProbeTime: null, lastTransitionTime: timestamp(dependencies.clock.now()) };
     return { ...old, metadata: { ...old.metadata, ...(Object.keys(annotations).length > 0 && { annotations }) }, spec: { ...spec, nodeName: node }, status: { ...status, conditions: [...(status?.conditions ?? []).filter(({ type }) => type !== "PodScheduled"), scheduled] } };
   });
   return { kind: "Status", apiVersion: "v1", metadata: {}, status: "Success", code: 201 };

@@ -26,8 +26,9 @@ function validate({ addressType, ...lists }: KubeObject): FieldError[] {
   const endpoints = lists["endpoints"] ?? [];
   const ports = lists["ports"] ?? [];
   const errors: FieldError[] = [];
-  if (!addressType) errors.push(required("addressType"));
-  else if (!addressTypes.includes(addressType)) errors.push(notSupported("addressType", addressType, addressTypes));
+  // What it is a slice of must be known first.
+  if (!addressType) return [required("addressType")];
+  if (!addressTypes.includes(addressType)) errors.push(notSupported("addressType", addressType, addressTypes));
   if (endpoints.length > endpointsMax) errors.push(tooMany("endpoints", endpoints.length, endpointsMax));
   else {
     errors.push(
@@ -36,7 +37,7 @@ function validate({ addressType, ...lists }: KubeObject): FieldError[] {
         const addresses: string[] = endpoint.addresses ?? [];
         if (addresses.length === 0) found.push(required(`${at}.addresses`, "must contain at least 1 address"));
         else if (addresses.length > addressesMax) found.push(tooMany(`${at}.addresses`, addresses.length, addressesMax));
-        if (addressType) found.push(...each(`${at}.addresses`, addresses, (address, addressAt) => validateAddress(addressAt, addressType, address)));
+        found.push(...each(`${at}.addresses`, addresses, (address, addressAt) => validateAddress(addressAt, addressType, address)));
         if (endpoint.nodeName !== undefined) found.push(...nameIsDnsSubdomain(endpoint.nodeName, false).map((text) => invalid(`${at}.nodeName`, endpoint.nodeName, text)));
         if (endpoint.hostname !== undefined) found.push(...checked(`${at}.hostname`, endpoint.hostname, dns1123Label));
         return found;

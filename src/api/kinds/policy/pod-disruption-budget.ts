@@ -4,6 +4,7 @@ import type { KubeObject } from "../../meta.ts";
 import { notNegative } from "../../validation/checks.ts";
 import { validateConditions } from "../../validation/conditions.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
+import { nameIsPathSegment } from "../../validation/names.ts";
 import { ageOf, integer, name, text } from "../columns.ts";
 import { validateAtMostHundred, validateIntOrPercent } from "../workload.ts";
 
@@ -21,6 +22,7 @@ function validate({ spec }: KubeObject): FieldError[] {
 export const podDisruptionBudget: Strategy = {
   conditionalUpdate: true,
   validatesBeforeMetadata: true,
+  validateName: nameIsPathSegment,
   hasStatus: true,
   defaults(object) {
     object.spec ??= {};
