@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { limits } from "../base/limits.ts";
 import { ParsedCache, StoredEntry } from "./entry.ts";
 import type { Journal } from "./journal.ts";
 import { createMemoryStore, type MemoryStoreOptions } from "./memory-store.ts";
@@ -114,6 +115,16 @@ test("what waits for the disk is bounded, whether it ends well or not", async ()
   await turn();
   appends.shift()!.resolve();
   assert.equal((await last).revision, 4);
+});
+
+test("what is large is parsed when it is asked for, and never kept", () => {
+  const cache = new ParsedCache(16 * 1024 * 1024);
+  const bytes = Buffer.from(JSON.stringify({ text: "x".repeat(limits.parsedObjectBytes) }));
+  const entry = new StoredEntry(cache, "/large", 1, bytes);
+  assert.equal(entry.object["text"], "x".repeat(limits.parsedObjectBytes));
+  assert.equal(cache.bytes, 0);
+  assert.equal(new StoredEntry(cache, "/small", 2, Buffer.from('{"a":1}')).object["a"], 1);
+  assert.equal(cache.bytes, 7);
 });
 
 test("parsed forms are shared and frozen, and only so many are held", () => {
