@@ -155,7 +155,7 @@ test("installed as a package: types, plain JavaScript, an older Node, and the co
   if (!needs(t, "npm")) return;
   const folder = folderFor(t);
   const packed = spawnSync("npm", ["pack", "--silent", "--pack-destination", folder], { cwd: root, encoding: "utf8" });
-  assert.equal(packed.status, 0, packed.stderr);
+  assert.equal(packed.status, 0, `npm pack: ${packed.stdout}${packed.stderr}`);
   assert.equal(existsSync(join(root, "lib")), false, "what was built for the package is gone");
   const { dependencies, optionalDependencies, devDependencies } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Record<string, Record<string, string>>;
   const user = join(folder, "user");
@@ -164,7 +164,7 @@ test("installed as a package: types, plain JavaScript, an older Node, and the co
   const here = (names: Iterable<string>) => Object.fromEntries([...names].filter((name) => existsSync(join(root, "node_modules", name))).map((name) => [name, `file:${join(root, "node_modules", name)}`]));
   writeFileSync(join(user, "package.json"), JSON.stringify({ private: true, type: "module", dependencies: { wherry: `file:${join(folder, packed.stdout.trim())}` }, overrides: here([...Object.keys(dependencies!), ...Object.keys(optionalDependencies!)]) }));
   const installed = spawnSync("npm", ["install", "--offline", "--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev"], { cwd: user, encoding: "utf8" });
-  assert.equal(installed.status, 0, installed.stderr);
+  assert.equal(installed.status, 0, `npm install: ${installed.stdout}${installed.stderr}`);
 
   await t.test("tsc takes the types, in the strictest way and without those of Node", () => {
     writeFileSync(join(user, "test.ts"), `
@@ -187,7 +187,9 @@ test("installed as a package: types, plain JavaScript, an older Node, and the co
     import { startWherry } from "wherry/testing";
     const stack = await startWherry({ manifests: { apiVersion: "v1", kind: "Pod", metadata: { name: "p" }, spec: { containers: [{ name: "x", image: "busybox", command: ["sh", "-c", "echo said; sleep 1000"] }] } } });
     await stack.waitReady("pod/p");
-    console.log(process.versions.node.split(".")[0], stack.dataDir, (await stack.logs("p")).trim());
+    let words = "";
+    while (words === "") words = (await stack.logs("p")).trim(); // without a probe it is Ready before it has spoken
+    console.log(process.versions.node.split(".")[0], stack.dataDir, words);
     await stack.stop();`);
   const nodes = [...new Set(["/usr/bin/node", "/usr/local/bin/node", find("node")].filter((file) => file !== undefined && existsSync(file)).map((file) => realpathSync(file!)))];
   for (const node of nodes) {
