@@ -8,7 +8,7 @@ import { Channel, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { type ErrorCode, WherryError } from "./base/errors.ts";
 import { readJsonFile, writeFileAtomic } from "./base/files.ts";
-import { bindHandle } from "./base/handles.ts";
+import { bindHandle, type TcpHandle } from "./base/handles.ts";
 import { limits } from "./base/limits.ts";
 import { createLog, type Log } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
@@ -426,6 +426,8 @@ class ApiProcess {
 
   async stop(): Promise<void> {
     this.#stopping = true;
+    // Whoever starts another stack in this process finds the addresses free.
+    for (const { handle } of this.listeners.splice(0)) (handle as TcpHandle).close();
     const child = this.#child;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()));
