@@ -1,4 +1,5 @@
 import { createServer } from "node:http";
+import { endWithParent } from "./parent.ts";
 
 /**
  * What envtest starts as etcd: nobody keeps anything in it, because Wherry's API server has its own store, and all that
@@ -11,3 +12,4 @@ if (process.argv.includes("--help")) {
 const { hostname, port } = new URL(process.argv.find((argument) => argument.startsWith("--listen-client-urls="))!.split("=")[1]!);
 createServer((request, response) => response.writeHead(request.url === "/health" ? 200 : 501).end(request.url === "/health" ? '{"health":"true","reason":""}' : "this is no etcd")).listen(Number(port), hostname);
 process.once("SIGTERM", () => process.exit(0));
+endWithParent();

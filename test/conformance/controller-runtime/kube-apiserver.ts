@@ -18,6 +18,7 @@ import { systemClock } from "../../../src/base/clock.ts";
 import { createLog } from "../../../src/base/log.ts";
 import { systemRandom } from "../../../src/base/random.ts";
 import { createMemoryStore } from "../../../src/store/memory-store.ts";
+import { endWithParent } from "./parent.ts";
 
 /**
  * Wherry's API server under the name and flags with which envtest starts kube-apiserver: alone, without controllers
@@ -72,4 +73,5 @@ await publishOwnAddress(client, { gatewayIP: "10.96.0.1", port, serviceNetwork: 
 await client.delete(resources.services, "kube-system", "kube-dns");
 const server = createApiServer({ api, pki, tokens, rbac, aggregator, random: systemRandom, log, address: `${one("bind-address")}:${port}` });
 process.once("SIGTERM", () => void server.close().then(() => process.exit(0)));
+endWithParent();
 await server.listenOn(one("bind-address"), port);
