@@ -213,7 +213,8 @@ export function sequence(seed: number, only?: string): Sequence {
   const name = () => pick(names);
   const scoped = (extra: Record<string, string>) => `?${new URLSearchParams({ ...(template.clusterScoped && { labelSelector: "run=NS" }), ...extra })}`;
   const form = (): Pick<Request, "accept"> => (chance(0.4) ? { accept: pick(forms) } : {});
-  const revision = (): Record<string, string> => pick(revisions);
+  // What remains of a cluster-wide list is not the run's alone.
+  const revision = (): Record<string, string> => pick(template.clusterScoped ? revisions.filter(({ limit }) => !limit) : revisions);
   /** Of a namespaced kind without its neighbours: how many remain is known. */
   const chunked = (): Request => ({ method: "GET", path: collection + scoped({ ...(!template.clusterScoped && { limit: pick(["1", "1", "2", "500", "0", "x", "-1"]) }), ...(template.clusterScoped ? {} : pick<Record<string, string>>([{}, {}, { labelSelector: "app=web" }, { continue: "CONTINUE" }, { continue: "CONTINUE" }, { continue: "nonsense" }, { continue: "CONTINUE", resourceVersion: "RV-LIST" }, revision()])) }), ...(template.clusterScoped ? {} : form()) });
   const deletion = (): Record<string, Json> => ({ apiVersion: "v1", kind: "DeleteOptions", gracePeriodSeconds: pick([0, 0, -1]), ...(chance(0.4) && { propagationPolicy: pick(["Orphan", "Foreground", "Background", "Sideways"]) }), ...(chance(0.2) && { preconditions: pick([{ uid: "other" }, { resourceVersion: "RV-FIRST" }, { resourceVersion: "RV-LAST" }, {}]) }), ...(chance(0.1) && { dryRun: pick([["All"], ["Some"]]) }) });
