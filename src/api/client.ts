@@ -46,6 +46,8 @@ export interface WriteOptions {
   /** Of an apply: take what others own. */
   force?: boolean;
   dryRun?: boolean;
+  /** What becomes of fields that nobody knows or that are given twice. Default: the server's, a warning. */
+  fieldValidation?: "Strict" | "Warn" | "Ignore";
   signal?: AbortSignal;
 }
 export interface DeleteOptions {

@@ -152,7 +152,7 @@ function queryOf(query: Record<string, unknown>): string {
   return text === "" ? "" : `?${text}`;
 }
 
-const writeQuery = ({ fieldManager, dryRun, force }: WriteOptions): string => queryOf({ fieldManager, force, ...(dryRun && { dryRun: "All" }) });
+const writeQuery = ({ fieldManager, fieldValidation, dryRun, force }: WriteOptions): string => queryOf({ fieldManager, fieldValidation, force, ...(dryRun && { dryRun: "All" }) });
 
 async function textOf(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];

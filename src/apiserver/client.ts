@@ -16,7 +16,7 @@ export function createClient(api: Api, identity: Identity, userAgent: string): C
     if (!kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource", { group, kind: resource });
     return kind;
   };
-  const contextOf = (options: WriteOptions): WriteContext => ({ user: identity, fieldManager: options.fieldManager ?? userAgent, fieldValidation: "Strict", dryRun: options.dryRun ?? false, warnings: [], ...(options.force !== undefined && { force: options.force }) });
+  const contextOf = (options: WriteOptions): WriteContext => ({ user: identity, fieldManager: options.fieldManager ?? userAgent, fieldValidation: options.fieldValidation ?? "Strict", dryRun: options.dryRun ?? false, warnings: [], ...(options.force !== undefined && { force: options.force }) });
 
   return {
     async get<T>(resource: GroupVersionResource, namespace: string | undefined, name: string, options: { subresource?: string } = {}): Promise<T> {

@@ -2,8 +2,10 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { apply } from "../../src/cli/sources/apply.ts";
 import { applyManifests, judgeManifests } from "../../src/cli/sources/apply-project.ts";
 import { readManifests } from "../../src/cli/sources/manifests.ts";
+import type { KubeObject } from "../../src/api/meta.ts";
 import { startApi } from "../harness-api.ts";
 
 const definition = (extra = "") => `apiVersion: apiextensions.k8s.io/v1
@@ -46,4 +48,19 @@ test("wherry up: a folder with objects of a kind and, later in the alphabet, wha
   assert.equal((await server.client.get(boats, "fleet", "red"))["spec"].oars, 3);
   write("b-unknown.yaml", "apiVersion: example.com/v2\nkind: Raft\nmetadata: { name: x }\n");
   await assert.rejects(applyManifests(server.client, readManifests(folder), dataDir), /there is no kind "Raft" in version "example\.com\/v2"/);
+});
+
+test("wherry up applies as kubectl does: strictly, and against what is there", async () => {
+  await using server = await startApi();
+  const client = server.http();
+  const map = (extra: object = {}) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "m" }, data: { a: "1" }, ...extra }) as unknown as KubeObject;
+  const maps = { group: "", version: "v1", resource: "configmaps" };
+  await assert.rejects(apply(client, maps, "default", map({ dta: {} })), /strict decoding error: unknown field "dta"/);
+  assert.equal(await apply(client, maps, "default", map()), "created");
+  assert.equal(await apply(client, maps, "default", map()), "unchanged");
+  await client.patch(maps, "default", "m", { data: { a: "2", b: "3" } }, { type: "merge" });
+  assert.equal(await apply(client, maps, "default", map()), "configured");
+  assert.deepEqual((await client.get(maps, "default", "m"))["data"], { a: "1", b: "3" });
+  await assert.rejects(apply(client, maps, "default", map({ data: { a: "4" }, bogus: 1 })), /unknown field "bogus"/);
+  assert.deepEqual((await client.get(maps, "default", "m"))["data"], { a: "1", b: "3" });
 });

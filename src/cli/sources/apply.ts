@@ -43,7 +43,7 @@ export function goJson(value: unknown): string {
 export async function apply(client: Client, resource: GroupVersionResource, namespace: string | undefined, object: KubeObject, dryRun = false): Promise<Outcome> {
   const annotation = lastApplied(object, namespace);
   const wanted: KubeObject = { ...object, metadata: { ...object.metadata, ...(namespace !== undefined && { namespace }), annotations: { ...object.metadata.annotations, [lastAppliedAnnotation]: annotation } } };
-  const fieldManager = "kubectl-client-side-apply";
+  const options = { fieldManager: "kubectl-client-side-apply", fieldValidation: "Strict", dryRun } as const;
   const schema = builtinResources().find((table) => table.kind === object.kind && apiVersionOf(table.group, table.version) === object.apiVersion)?.schema;
   for (let attempt = 1; ; attempt++) {
     const present = await client.get(resource, namespace, object.metadata.name).catch((error: unknown) => {
@@ -51,17 +51,16 @@ export async function apply(client: Client, resource: GroupVersionResource, name
       throw error;
     });
     if (!present) {
-      await client.create(resource, namespace, wanted, { fieldManager, dryRun });
+      await client.create(resource, namespace, wanted, options);
       return "created";
     }
     const before = present.metadata.annotations?.[lastAppliedAnnotation];
-    if (before === annotation) return "unchanged";
     const patch = threeWay(before === undefined ? {} : (JSON.parse(before) as unknown), wanted, present, schema) as JsonObject | undefined;
     if (patch === undefined) return "unchanged";
     // Lists are sent whole, so they must be those that were read.
     const guarded = { ...patch, metadata: { ...(patch["metadata"] as object), resourceVersion: present.metadata.resourceVersion } };
     try {
-      await client.patch(resource, namespace, object.metadata.name, guarded, { type: "merge", fieldManager, dryRun });
+      await client.patch(resource, namespace, object.metadata.name, guarded, { type: "merge", ...options });
       return "configured";
     } catch (error) {
       if (!(error instanceof StatusError) || error.code !== 409 || attempt === conflictRetries) throw error;
