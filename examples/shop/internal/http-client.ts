@@ -12,7 +12,7 @@ export function callJson<T>(method: "GET" | "POST", url: string, body?: unknown)
   const payload = body === undefined ? undefined : JSON.stringify(body);
   const attempt = (again: boolean): Promise<{ status: number; body: T }> =>
     new Promise((resolve, reject) => {
-      const outgoing = request(url, { method, agent, timeout: timeoutMs, headers: { accept: "application/json", ...(payload && { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }) } }, async (response) => {
+      const outgoing = request(url, { method, agent: again && agent, timeout: timeoutMs, headers: { accept: "application/json", ...(payload && { "content-type": "application/json", "content-length": Buffer.byteLength(payload) }) } }, async (response) => {
         try {
           const chunks: Buffer[] = [];
           for await (const chunk of response) chunks.push(chunk as Buffer);
@@ -25,7 +25,7 @@ export function callJson<T>(method: "GET" | "POST", url: string, body?: unknown)
       });
       outgoing.on("timeout", () => outgoing.destroy(new Error(`no answer within ${timeoutMs} ms`)));
       outgoing.on("error", (error) => {
-        // A kept connection may be closed by the other side just as we use it.
+        // A kept connection may be closed by the other side just as we use it; the next one that was kept, too.
         if (again && method === "GET" && outgoing.reusedSocket && (error as NodeJS.ErrnoException).code === "ECONNRESET") resolve(attempt(false));
         else reject(httpError(503, `${url} cannot be reached: ${error.message}`));
       });

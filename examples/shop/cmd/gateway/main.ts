@@ -38,7 +38,7 @@ function proxy(base: string, prefix: string, request: FastifyRequest, reply: Fas
     // Said aloud: for some methods Node would send the body without any frame, and the next reader would take it for a request.
     ...(chunked && { "transfer-encoding": "chunked" }),
   };
-  const outgoing = call(`${base}${path.startsWith("/") ? path : `/${path}`}`, { method: request.method, agent, timeout: timeoutMs, headers });
+  const outgoing = call(`${base}${path.startsWith("/") ? path : `/${path}`}`, { method: request.method, agent: again && agent, timeout: timeoutMs, headers });
   outgoing.on("response", (response) => {
     reply.raw.writeHead(response.statusCode!, { ...forwarded(response.headers), "x-gateway-instance-id": instanceId(name) });
     response.pipe(reply.raw);
@@ -46,7 +46,7 @@ function proxy(base: string, prefix: string, request: FastifyRequest, reply: Fas
   });
   outgoing.on("timeout", () => outgoing.destroy(Object.assign(new Error(`no answer within ${timeoutMs} ms`), { code: "ETIMEDOUT" })));
   outgoing.on("error", (error: NodeJS.ErrnoException) => {
-    // A kept connection may be closed by the other side just as we use it.
+    // A kept connection may be closed by the other side just as we use it; the next one that was kept, too.
     if (again && bodiless && outgoing.reusedSocket && error.code === "ECONNRESET") return proxy(base, prefix, request, reply, false);
     if (reply.raw.headersSent || reply.raw.destroyed) return void reply.raw.destroy();
     request.log.warn({ upstream: base, error: error.message }, "the service behind cannot be reached");
