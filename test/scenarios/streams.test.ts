@@ -98,6 +98,9 @@ function processesWith(words: string): number[] {
   });
 }
 
+/** Half of what one of the large transfers carries: buffers that wait for the collector, not the file. */
+const growthMaxMb = 128;
+
 /** The most memory a process has had since the last call, in MB. */
 function peakOf(pid: number): number {
   const peak = Number(/^VmHWM:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
@@ -185,8 +188,8 @@ test("large transfers arrive whole in both directions, in bounded memory", { tim
   }
   const [api, self] = [peakOf(server), peakOf(process.pid)];
   t.diagnostic(`${megabytes} MB at a time: wherry-api ${apiBefore!.toFixed(0)} → ${api.toFixed(0)} MB, agent and test ${selfBefore!.toFixed(0)} → ${self.toFixed(0)} MB`);
-  assert.ok(api < apiBefore! + 96, `wherry-api grew from ${apiBefore!.toFixed(0)} to ${api.toFixed(0)} MB`);
-  assert.ok(self < selfBefore! + 96, `the agent grew from ${selfBefore!.toFixed(0)} to ${self.toFixed(0)} MB`);
+  assert.ok(api < apiBefore! + growthMaxMb, `wherry-api grew from ${apiBefore!.toFixed(0)} to ${api.toFixed(0)} MB`);
+  assert.ok(self < selfBefore! + growthMaxMb, `the agent grew from ${selfBefore!.toFixed(0)} to ${self.toFixed(0)} MB`);
 });
 
 test("input ends while output goes on; windows change; who is killed leaves nothing; many at once", { timeout: 300_000 }, async (t) => {
