@@ -98,8 +98,8 @@ function processesWith(words: string): number[] {
   });
 }
 
-/** Half of what one of the large transfers carries: buffers that wait for the collector, not the file. */
-const growthMaxMb = 128;
+/** What the large transfers may add, of which each carries 256 MB. */
+const growthMaxMb = 96;
 
 /** The most memory a process has had since the last call, in MB. */
 function peakOf(pid: number): number {

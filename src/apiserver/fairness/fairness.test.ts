@@ -145,7 +145,7 @@ test("a flood of one user: others are answered, health is answered, watches go o
     assert.ok(refused.length > 0, "1500 at once are more than a flow may have waiting");
     for (const { retryAfter, body } of refused) assert.deepEqual([retryAfter, body], ["1", "Too many requests, please try again later.\n"]);
     assert.ok(answers.every(({ code }) => code === 200 || code === 429));
-    for (const [name, ms] of Object.entries({ ...times, event: eventMs })) assert.ok(ms < 10_000, `${name} took ${ms.toFixed(0)} ms`);
+    for (const [name, ms] of Object.entries({ ...times, event: eventMs })) assert.ok(ms < 3000, `${name} took ${ms.toFixed(0)} ms`);
     const metrics = await fetchMetrics(server);
     assert.match(metrics, new RegExp(`^apiserver_flowcontrol_rejected_requests_total\\{priority_level="global-default"\\} ${refused.length}$`, "m"));
     assert.match(metrics, /^apiserver_flowcontrol_current_inqueue_requests\{priority_level="global-default"\} 0$/m);

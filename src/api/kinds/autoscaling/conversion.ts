@@ -1,3 +1,4 @@
+import { isObject } from "../../patch/object.ts";
 import type { KubeObject } from "../../meta.ts";
 
 /**
@@ -59,8 +60,6 @@ function metricFromV1(metric: any): any {
   }
   return source;
 }
-
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** A broken annotation is as good as none. */
 function parsed(text: string | undefined): any {
