@@ -35,7 +35,7 @@ class Patched {
     const path = pointerOf(operation, "path");
     switch (operation.op) {
       case "add":
-        return this.#add(path, operation.value ?? null);
+        return this.#add(within(path), operation.value ?? null);
       case "remove":
         this.#remove(path);
         return;
@@ -44,20 +44,21 @@ class Patched {
         if (path.length > 0) this.#get(path.slice(0, -1));
         return this.#set(path, operation.value ?? null);
       case "move": {
-        const from = pointerOf(operation, "from");
+        const from = within(pointerOf(operation, "from"));
         if (from.length < path.length && from.every((part, index) => part === path[index])) throw unfittingPatch("cannot move a value into itself");
         const value = this.#get(from);
         if (from.length === path.length && from.every((part, index) => part === path[index])) return;
         this.#remove(from);
-        return this.#add(path, value);
+        return this.#add(within(path), value);
       }
       case "copy": {
-        const value = this.#get(pointerOf(operation, "from"));
+        // A member that is not there is copied as null, as the library behind the real server does.
+        const value = this.#get(within(pointerOf(operation, "from")), true);
         // A value that is copied into itself doubles each time: bounded by what a request may weigh.
         this.#copiedBytes += JSON.stringify(value).length;
         if (this.#copiedBytes > limits.apiBodyBytesMax) throw unfittingPatch("the copies of the patch exceed the size of a request");
         this.#own.clear();
-        return this.#add(path, value);
+        return this.#add(within(path), value);
       }
       case "test":
         if (!isDeepStrictEqual(this.#get(path, true), operation.value ?? null)) throw unfittingPatch(`testing value ${String(operation.path)} failed`);
@@ -70,7 +71,7 @@ class Patched {
   #get(path: readonly string[], absentIsNull = false): unknown {
     let value = this.root;
     for (const [depth, part] of path.entries()) {
-      if (Array.isArray(value)) value = value[indexOf(part, value.length - 1)];
+      if (Array.isArray(value)) value = value[indexOf(part, value.length)];
       else if (isObject(value) && Object.hasOwn(value, part)) value = value[part];
       else if (isObject(value) && absentIsNull && depth === path.length - 1) return null;
       else throw missing(path);
@@ -79,10 +80,10 @@ class Patched {
   }
 
   #add(path: readonly string[], value: unknown): void {
-    const parent = path.length === 0 ? undefined : this.#get(path.slice(0, -1));
+    const parent = this.#get(path.slice(0, -1));
     if (!Array.isArray(parent)) return this.#set(path, value);
     const last = path.at(-1)!;
-    const index = last === "-" ? parent.length : indexOf(last, parent.length);
+    const index = last === "-" ? parent.length : indexOf(last, parent.length + 1);
     (this.#ownParent(path) as unknown[]).splice(index, 0, value);
   }
 
@@ -92,15 +93,14 @@ class Patched {
       return;
     }
     const parent = this.#ownParent(path);
-    if (Array.isArray(parent)) parent[indexOf(path.at(-1)!, parent.length - 1)] = value;
+    if (Array.isArray(parent)) parent[indexOf(path.at(-1)!, parent.length)] = value;
     else setOwn(parent, path.at(-1)!, value);
   }
 
   #remove(path: readonly string[]): void {
-    if (path.length === 0) throw unfittingPatch("the whole object cannot be removed");
-    this.#get(path);
+    this.#get(within(path));
     const parent = this.#ownParent(path);
-    if (Array.isArray(parent)) parent.splice(indexOf(path.at(-1)!, parent.length - 1), 1);
+    if (Array.isArray(parent)) parent.splice(indexOf(path.at(-1)!, parent.length), 1);
     else delete parent[path.at(-1)!];
   }
 
@@ -109,7 +109,7 @@ class Patched {
     let container = (this.root = this.#owned(this.root, path));
     for (const part of path.slice(0, -1)) {
       if (Array.isArray(container)) {
-        const index = indexOf(part, container.length - 1);
+        const index = indexOf(part, container.length);
         container = container[index] = this.#owned(container[index], path);
       } else {
         if (!Object.hasOwn(container, part)) throw missing(path);
@@ -140,19 +140,26 @@ function pointerOf(operation: JsonObject, field: "path" | "from"): string[] {
   return parsePointer(pointer);
 }
 
-/** RFC 6901: "/a~1b/0" → ["a/b", "0"]; "" is the whole document. */
+/** RFC 6901: "/a~1b/0" → ["a/b", "0"]; "" is the whole document. A tilde that escapes nothing is one. */
 export function parsePointer(pointer: string): string[] {
   if (pointer === "") return [];
   if (!pointer.startsWith("/")) throw unfittingPatch(`a JSON pointer starts with "/": ${JSON.stringify(pointer)}`);
-  if (/~(?![01])/.test(pointer)) throw unfittingPatch(`bad escape in JSON pointer ${JSON.stringify(pointer)}`);
   return pointer
     .slice(1)
     .split("/")
     .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
 }
 
-function indexOf(part: string, max: number): number {
-  const index = /^(?:0|[1-9]\d{0,8})$/.test(part) ? Number(part) : -1;
-  if (index < 0 || index > max) throw unfittingPatch(`invalid array index ${JSON.stringify(part)}`);
+/** Only `replace` and `test` take the whole document. */
+function within(path: readonly string[]): readonly string[] {
+  if (path.length === 0) throw missing(path);
+  return path;
+}
+
+/** A negative one counts from the end, as the library behind the real server lets it. */
+function indexOf(part: string, length: number): number {
+  const number = /^[+-]?\d{1,9}$/.test(part) ? Number(part) : length;
+  const index = number < 0 ? number + length : number;
+  if (index < 0 || index >= length) throw unfittingPatch(`invalid array index ${JSON.stringify(part)}`);
   return index;
 }

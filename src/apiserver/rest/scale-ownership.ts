@@ -33,32 +33,31 @@ export function toScale(registry: KindRegistry, kind: Kind, entries: readonly Ma
   return encodeOwners(owners);
 }
 
-/** The managedFields of the object, once its Scale has these. */
+/**
+ * The managedFields of the object, once its Scale has these. Who applies is the same in both. Who updates is told apart by
+ * version, and the Scale's is another one: there upstream takes the replicas from him and gives them to a new owner of his
+ * name, also when nothing changed.
+ */
 export function toParent(registry: KindRegistry, kind: Kind, entries: readonly ManagedFieldsEntry[] | undefined, scaleEntries: readonly ManagedFieldsEntry[] | undefined): ManagedFieldsEntry[] | undefined {
   const ofScale = new Map(ownersOf(scaleEntries));
   const owners = new Map<string, Owner>();
   for (const owner of ownersOf(entries).values()) {
     const path = replicasPath(registry, kind, owner.apiVersion);
     if (path === undefined) continue;
-    if (path === null || !has(owner.fields, path)) {
+    if (path === null || !has(owner.fields, path) || ofScale.delete(owner.id)) {
       owners.set(owner.id, owner);
       continue;
     }
-    const inScale = ownerOf({ ...owner.entry, apiVersion: scaleVersion }, owner.fields).id;
-    if (ofScale.delete(inScale)) owners.set(owner.id, owner);
-    else {
-      const fields = difference(owner.fields, setOf(path));
-      if (!isEmpty(fields)) owners.set(owner.id, { ...owner, fields });
-    }
+    const fields = difference(owner.fields, setOf(path));
+    if (!isEmpty(fields)) owners.set(owner.id, { ...owner, fields });
   }
   const apiVersion = apiVersionOf(kind.group, kind.version);
   const path = replicasPath(registry, kind, apiVersion);
-  for (const { entry, fields } of ofScale.values()) {
+  for (const { id, entry, fields } of ofScale.values()) {
     if (!path || !has(fields, replicasOfScale)) continue;
     // Upstream's new owner has no time either.
     const { time: _, fieldsV1: __, ...rest } = entry;
-    const owner = ownerOf({ ...rest, apiVersion }, setOf(path));
-    owners.set(owner.id, owner);
+    owners.set(id, ownerOf({ ...rest, apiVersion }, setOf(path)));
   }
   return encodeOwners(owners);
 }
