@@ -4,7 +4,8 @@
  *
  *   node tools/generate-kinds.ts <folder with v3/1.35 and protobuf-fields.json.gz>
  *
- * Inputs beside the folder: tools/go-types.json (what OpenAPI does not say; see tools/read-go-types.ts).
+ * Inputs beside the folder: tools/go-types.json and tools/enums.json (what these documents do not say; see
+ * tools/read-go-types.ts and tools/read-enums.ts).
  * The format of the tables is described where they are read, in src/api/kinds/table.ts.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -47,7 +48,6 @@ interface Property {
   properties?: Record<string, Property>;
   required?: string[];
   default?: unknown;
-  enum?: string[];
   [extension: `x-kubernetes-${string}`]: unknown;
 }
 interface Operation {
@@ -91,6 +91,7 @@ export function generateTables(folder: string): Tables {
   const read = (file: string) => JSON.parse(gunzipSync(readFileSync(join(folder, file))).toString()) as unknown;
   const messages = read("protobuf-fields.json.gz") as Record<string, ProtobufMessage>;
   const goTypes = JSON.parse(readFileSync(join(import.meta.dirname, "go-types.json"), "utf8")) as Record<string, Record<string, string>>;
+  const enums = JSON.parse(readFileSync(join(import.meta.dirname, "enums.json"), "utf8")) as Record<string, Record<string, string[]>>;
   const definitions = new Map<string, Property>();
   const index: unknown[] = [];
   for (const [group, versions] of served) {
@@ -131,6 +132,7 @@ export function generateTables(folder: string): Tables {
     const required = (schema.required ?? []).filter((field) => properties[field]);
     if (required.length > 0) head.required = required;
     if (schema["x-kubernetes-map-type"]) head.mapType = schema["x-kubernetes-map-type"];
+    if (schema["x-kubernetes-unions"]) head.unions = schema["x-kubernetes-unions"];
     const go = goTypes[name] ?? {};
     const numbers = protobufNumbers(name, properties, embedded);
     if (Object.keys(embedded).length > 0) head.embedded = embedded;
@@ -139,14 +141,14 @@ export function generateTables(folder: string): Tables {
       if (kinds && (field === "apiVersion" || field === "kind")) continue;
       const property = properties[field]!;
       const inlined = numbers.get(field)?.go;
-      fields.push(` ${JSON.stringify(field)}: ${JSON.stringify(fieldFacts(property, inlined ?? go[field] ?? "", numbers.get(field)?.path, required.includes(field), owner))}`);
+      fields.push(` ${JSON.stringify(field)}: ${JSON.stringify(fieldFacts(property, inlined ?? go[field] ?? "", numbers.get(field)?.path, required.includes(field), owner, enums[name]?.[field]))}`);
     }
     const text = JSON.stringify(head).slice(1, -1);
     return `{${text}${text === "" ? "" : ", "}"fields": {${fields.length > 0 ? `\n${fields.join(",\n")}` : ""}}}`;
   }
 
   /** `[type, protobuf number or path, attributes?]` */
-  function fieldFacts(property: Property, goText: string, path: string | undefined, isRequired: boolean, owner: string): unknown[] {
+  function fieldFacts(property: Property, goText: string, path: string | undefined, isRequired: boolean, owner: string, values: string[] | undefined): unknown[] {
     const words = goText.split(" ").filter((word) => word !== "");
     const always = words.includes("always");
     const goType = words.find((word) => word !== "always" && !word.startsWith("#")) ?? "";
@@ -166,8 +168,10 @@ export function generateTables(folder: string): Tables {
     extension("list-type", "listType");
     extension("list-map-keys", "listMapKeys");
     extension("map-type", "mapType");
-    if (property.enum) attributes.enum = property.enum;
-    if (property.default !== undefined && !["{}", '""', "0", "false"].includes(JSON.stringify(property.default))) attributes.default = property.default;
+    if (values) attributes.enum = values;
+    const isZero = ['""', "0", "false"].includes(JSON.stringify(property.default));
+    if (property.default !== undefined && !isZero && JSON.stringify(property.default) !== "{}") attributes.default = property.default;
+    if (isZero && (type.startsWith("*") || !always)) attributes.statesZero = true;
     if (always !== isRequired) attributes.always = always;
     return [type, /^\d+$/.test(String(number)) ? Number(number) : number, ...(Object.keys(attributes).length > 0 ? [attributes] : [])];
   }

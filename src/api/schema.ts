@@ -21,6 +21,8 @@ export interface Schema {
   readonly required?: readonly string[];
   readonly enum?: readonly unknown[];
   readonly default?: unknown;
+  /** OpenAPI states zero as the default, although Go does not write it: nothing is set. */
+  readonly statesZero?: boolean;
   readonly nullable?: boolean;
   /** Strategic merge patch: "merge", "replace", "retainKeys", or two of them joined by a comma. */
   readonly patchStrategy?: string;
@@ -29,6 +31,8 @@ export interface Schema {
   readonly listType?: "atomic" | "set" | "map";
   readonly listMapKeys?: readonly string[];
   readonly mapType?: "atomic" | "granular";
+  /** Which field says which of the others is set: passed on as published, acted on by nobody. */
+  readonly unions?: readonly object[];
   /** The Go type that decoding errors print, where it does not follow from the rest: "v1.PullPolicy". */
   readonly goType?: string;
   /** Go writes the field only when it is not zero (`omitempty` on a non-pointer): a zero value is dropped. */

@@ -41,7 +41,9 @@ interface IndexEntry {
   subresources?: Subresource[];
 }
 type FieldFacts = [type: string, protobuf: number | string, attributes?: Attributes];
-interface Attributes extends Pick<Schema, "patchStrategy" | "patchMergeKey" | "listType" | "listMapKeys" | "mapType" | "enum" | "default"> {
+interface Attributes extends Pick<Schema, "patchStrategy" | "patchMergeKey" | "listType" | "listMapKeys" | "mapType" | "default" | "statesZero"> {
+  /** Allowed values; of a list or a map, those of its elements. */
+  enum?: readonly string[];
   /** Whether Go writes the field even when zero, where that differs from "required". */
   always?: boolean;
 }
@@ -51,6 +53,7 @@ interface DefinitionFacts {
   list?: string;
   required?: string[];
   mapType?: "atomic" | "granular";
+  unions?: object[];
   /** Protobuf path of an inlined message → the Go name of the struct that is embedded. */
   embedded?: Record<string, string>;
   fields?: Record<string, FieldFacts>;
@@ -207,6 +210,7 @@ class Definition implements Schema {
   readonly name: string;
   readonly required: readonly string[] | undefined;
   readonly mapType: "atomic" | "granular" | undefined;
+  readonly unions: readonly object[] | undefined;
   readonly #key: string;
   readonly #facts: DefinitionFacts;
   #properties: Readonly<Record<string, Schema>> | undefined;
@@ -218,6 +222,7 @@ class Definition implements Schema {
     this.#facts = facts.list === undefined ? facts : { required: ["items"], fields: { items: [`[]${facts.list}`, 2], metadata: ["meta.v1.ListMeta", 1] }, kind: facts.kind! };
     this.required = this.#facts.required;
     this.mapType = facts.mapType;
+    this.unions = facts.unions;
   }
   get properties(): Readonly<Record<string, Schema>> {
     if (!this.#properties) {
@@ -280,9 +285,16 @@ function schemaOfType(text: string, key: string, attributes: Attributes | undefi
     shared.set(id, node);
   }
   if (!attributes) return node;
-  const { always: _, ...facts } = attributes;
-  if (Object.keys(facts).length === 0) return node;
-  return node instanceof Definition ? new AttributedDefinition(node, facts) : { ...node, ...facts };
+  const { always: _, enum: values, ...facts } = attributes;
+  const allowed = values ? withEnum(node, values) : node;
+  if (Object.keys(facts).length === 0) return allowed;
+  return allowed instanceof Definition ? new AttributedDefinition(allowed, facts) : { ...allowed, ...facts };
+}
+
+function withEnum(node: Schema, values: readonly string[]): Schema {
+  if (node.items) return { ...node, items: withEnum(node.items, values) };
+  if (node.additionalProperties) return { ...node, additionalProperties: withEnum(node.additionalProperties, values) };
+  return { ...node, enum: values };
 }
 
 function nodeOfType(type: string, key: string): Schema {

@@ -5,12 +5,13 @@ import type { Json } from "./schemas.ts";
  * Source of the field numbers: google/gnostic-models openapiv2/OpenAPIv2.proto.
  */
 export function encodeGnostic(document: Json): Buffer {
-  const { swagger, info, paths, definitions, security, securityDefinitions } = document as Record<string, Json> & { security: Json[] };
+  const { swagger, info, paths, definitions, parameters, security, securityDefinitions } = document as Record<string, Json> & { security: Json[] };
   return message([
     text(1, swagger),
     sub(2, [text(1, info!.title), text(2, info!.version)]),
     sub(8, named(2, paths!, pathItem)),
     sub(9, named(1, definitions!, schema)),
+    sub(10, named(1, parameters!, parameterFields)),
     ...security.map((requirement) => sub(12, named(1, requirement, (scopes) => (scopes as unknown as string[]).map((scope) => text(1, scope))))),
     sub(13, named(1, securityDefinitions!, (item) => [sub(2, [text(1, item.type), text(2, item.name), text(3, item.in), text(4, item.description)])])),
   ]);
@@ -52,7 +53,7 @@ const methodNumbers = { get: 2, put: 3, post: 4, delete: 5, options: 6, head: 7,
 function pathItem(item: Json): Field[] {
   return [
     ...Object.entries(methodNumbers).map(([method, number]) => (item[method] ? sub(number, operation(item[method] as Json)) : undefined)),
-    ...((item.parameters ?? []) as Json[]).map((parameter) => sub(9, [sub(1, parameterFields(parameter))])),
+    ...((item.parameters ?? []) as Json[]).map((parameter) => sub(9, parameterItem(parameter))),
   ];
 }
 
@@ -63,16 +64,19 @@ function operation(item: Json): Field[] {
     text(5, item.operationId),
     ...texts(6, item.produces),
     ...texts(7, item.consumes),
-    ...((item.parameters ?? []) as Json[]).map((parameter) => sub(8, [sub(1, parameterFields(parameter))])),
+    ...((item.parameters ?? []) as Json[]).map((parameter) => sub(8, parameterItem(parameter))),
     sub(9, named(1, item.responses as Json, (response) => [sub(1, [text(1, response.description), response.schema ? sub(2, [sub(1, schema(response.schema as Json))]) : undefined])])),
     ...texts(10, item.schemes),
     ...extensions(13, item),
   ];
 }
 
+/** A parameter, or a reference to one of the document's. */
+const parameterItem = (parameter: Json): Field[] => [parameter.$ref === undefined ? sub(1, parameterFields(parameter)) : sub(2, [text(1, parameter.$ref)])];
+
 function parameterFields(parameter: Json): Field[] {
   if (parameter.in === "body") return [sub(1, [text(2, parameter.name), text(3, parameter.in), flag(4, parameter.required), sub(5, schema(parameter.schema as Json))])];
-  const head = [flag(1, parameter.required), text(2, parameter.in), text(4, parameter.name)];
+  const head = [flag(1, parameter.required), text(2, parameter.in), text(3, parameter.description), text(4, parameter.name)];
   if (parameter.in === "path") return [sub(2, [sub(4, [...head, text(5, parameter.type), flag(19, parameter.uniqueItems)])])];
   return [sub(2, [sub(3, [...head, text(6, parameter.type), flag(20, parameter.uniqueItems)])])];
 }

@@ -45,6 +45,33 @@ test("documents are made once and remade when their kinds change", () => {
   assert.equal(openApi.index().hash, index.hash);
 });
 
+test("values of fields are published as version 3 and version 2 have them, parameters with what they are for", () => {
+  const openApi = createOpenApi(createBuiltinRegistry([]), () => undefined);
+  const { paths, components } = parse(openApi.document("apis/apps/v1"));
+  const field = (schemas: Record<string, unknown>, name: string) => (schemas[`io.k8s.api.${name.slice(0, name.lastIndexOf("."))}`] as { properties: Record<string, unknown> }).properties[name.slice(name.lastIndexOf(".") + 1)];
+  const { definitions, parameters, ...v2 } = parse(openApi.v2()) as Parsed & { parameters: Record<string, Record<string, unknown>> };
+  const table: [field: string, v3: object, v2: object][] = [
+    ["core.v1.Container.imagePullPolicy", { type: "string", enum: ["Always", "IfNotPresent", "Never"] }, { type: "string", enum: ["Always", "IfNotPresent", "Never"] }],
+    ["core.v1.Container.name", { type: "string", default: "" }, { type: "string" }],
+    ["core.v1.Container.image", { type: "string" }, { type: "string" }],
+    ["core.v1.ContainerPort.protocol", { type: "string", default: "TCP", enum: ["SCTP", "TCP", "UDP"] }, { type: "string", enum: ["SCTP", "TCP", "UDP"] }],
+    ["core.v1.LocalObjectReference.name", { type: "string", default: "" }, { type: "string" }],
+    ["core.v1.PersistentVolumeClaimSpec.accessModes", { type: "array", items: { type: "string", default: "", enum: ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"] }, "x-kubernetes-list-type": "atomic" }, { type: "array", items: { type: "string", enum: ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"] }, "x-kubernetes-list-type": "atomic" }],
+    ["apps.v1.DeploymentSpec.replicas", { type: "integer", format: "int32" }, { type: "integer", format: "int32" }],
+  ];
+  for (const [name, three, two] of table) {
+    assert.deepEqual(field(components.schemas, name), three, name);
+    assert.deepEqual(field(definitions, name), two, name);
+  }
+  const at = "/apis/apps/v1/namespaces/{namespace}/deployments";
+  const watch = (paths[at]!.get!.parameters as { name: string; description?: string }[]).find(({ name }) => name === "watch")!;
+  assert.match(watch.description!, /^Watch for changes to the described resources/);
+  assert.equal(parameters.watch!.description, watch.description);
+  const used = new Set(Object.values(v2.paths).flatMap((item) => [item, ...Object.values(item)].flatMap(({ parameters = [] }) => (parameters as { $ref?: string }[]).flatMap(({ $ref }) => $ref ?? []))));
+  assert.deepEqual([...used].sort(), Object.keys(parameters).map((name) => `#/parameters/${name}`).sort(), "each reference leads somewhere, nothing is left over");
+  assert.deepEqual(Object.values(parameters).filter(({ description }) => description === undefined), []);
+});
+
 test("custom resources are published in both versions", () => {
   const registry = createBuiltinRegistry([]);
   registry.add(widget({ size: { type: "integer", minimum: 1, default: 3 }, any: { type: "object", "x-kubernetes-preserve-unknown-fields": true }, port: { "x-kubernetes-int-or-string": true }, maybe: { type: "array", nullable: true, items: { type: "string" } } }));

@@ -4,6 +4,7 @@ import { kubernetesVersion } from "../../api/resources.ts";
 import { limits } from "../../base/limits.ts";
 import { encodeGnostic } from "./gnostic.ts";
 import { type Operation, operationsOf } from "./operations.ts";
+import { parameterText } from "./parameters.ts";
 import { type Describe, type Json, SchemaWriter } from "./schemas.ts";
 import { digest, type OpenApiDocument, Shelf } from "./shelf.ts";
 import { describeFromTypings } from "./typings.ts";
@@ -121,15 +122,30 @@ const bearerToken = { description: "Bearer Token authentication", in: "header", 
 
 function version3({ path, group, version, kinds }: GroupVersion, all: readonly GroupVersion[], describe: Describe): Json {
   const writer = new SchemaWriter("v3", all, describe);
-  const paths = pathsOf(operationsOf(`/${path}`, group, version, kinds, writer), operation3, (name, place, type) => ({ in: place, name, ...(place === "path" && { required: true }), schema: { type, uniqueItems: true } }));
+  const paths = pathsOf(operationsOf(`/${path}`, group, version, kinds, writer), operation3, (name, place, type) => ({ ...head(name, place), schema: { type, uniqueItems: true } }));
   return { openapi: "3.0.0", info, paths, components: { schemas: writer.definitions(), securitySchemes: { BearerToken: bearerToken } } };
 }
 
 function version2(all: readonly GroupVersion[], describe: Describe): Json {
   const writer = new SchemaWriter("v2", all, describe);
   const operations = all.flatMap(({ path, group, version, kinds }) => operationsOf(`/${path}`, group, version, kinds, writer));
-  const paths = pathsOf(operations, operation2, (name, place, type) => ({ in: place, name, ...(place === "path" && { required: true }), type, uniqueItems: true }));
-  return { swagger: "2.0", info, paths, definitions: writer.definitions(), securityDefinitions: { BearerToken: bearerToken }, security: [{ BearerToken: [] }] };
+  // Each is written once and referred to, but for those that kubectl up to 1.28 looks for where they are used.
+  const parameters: Record<string, Json> = {};
+  const paths = pathsOf(operations, operation2, (name, place, type) => {
+    const parameter = { ...head(name, place), type, uniqueItems: true };
+    if (inlined.has(name)) return parameter;
+    parameters[name] ??= parameter;
+    return { $ref: `#/parameters/${name}` };
+  });
+  const shared = Object.fromEntries(Object.entries(parameters).sort(([a], [b]) => (a < b ? -1 : 1)));
+  return { swagger: "2.0", info, paths, definitions: writer.definitions(), parameters: shared, securityDefinitions: { BearerToken: bearerToken }, security: [{ BearerToken: [] }] };
+}
+
+const inlined = new Set(["dryRun", "fieldValidation"]);
+
+function head(name: string, place: "path" | "query"): Json {
+  const description = parameterText(name);
+  return { in: place, name, ...(description !== undefined && { description }), ...(place === "path" && { required: true }) };
 }
 
 type Parameter = (name: string, place: "path" | "query", type: string) => Json;

@@ -23,7 +23,7 @@ const patchQuery = { ...writeQuery, force: "boolean" } as const;
 const deleteQuery = { dryRun: "string", gracePeriodSeconds: "integer", ignoreStoreReadErrorWithClusterBreakingPotential: "boolean", orphanDependents: "boolean", propagationPolicy: "string" } as const;
 
 const any = ["*/*"];
-const answered = ["application/json"];
+const answered = ["application/json", "application/yaml"];
 const watched = [...answered, "application/json;stream=watch"];
 const patchTypes = ["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
 const customPatchTypes = patchTypes.filter((type) => !type.includes("strategic"));

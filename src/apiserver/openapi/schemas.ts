@@ -141,14 +141,14 @@ export class SchemaWriter {
     this.#pending.push(() => Object.assign(place, make()));
   }
 
-  /** A field's schema: a reference where there is one, with what the field adds. */
-  #field(schema: Schema, definition?: string, field?: string, embedded?: boolean): Json {
+  /** A field's schema: a reference where there is one, with what the field adds. `isValue`: Go writes it also when it is zero. */
+  #field(schema: Schema, definition?: string, field?: string, isValue = false): Json {
     // The catalogue does not repeat what every kind says of these two.
     const description = definition === undefined ? undefined : (this.#describe(definition, field) ?? (kindOfDefinition(definition) && field !== undefined ? (typeMeta[field]?.["description"] as string | undefined) : undefined));
     const added: Json = {
       ...(description !== undefined && { description }),
       // Version 2 never had them.
-      ...(this.#dialect === "v3" && (schema.default !== undefined ? { default: schema.default } : embedded && { default: {} })),
+      ...(this.#dialect === "v3" && present("default", schema.default ?? (isValue || schema.statesZero ? zeroOf(schema) : undefined))),
       ...(schema.patchMergeKey !== undefined && { "x-kubernetes-patch-merge-key": schema.patchMergeKey }),
       ...(schema.patchStrategy !== undefined && { "x-kubernetes-patch-strategy": schema.patchStrategy }),
       ...(schema.base && schema.mapType !== schema.base.mapType && { "x-kubernetes-map-type": schema.mapType }),
@@ -176,11 +176,11 @@ export class SchemaWriter {
       ...(format !== undefined && { format }),
       ...(schema.enum && { enum: schema.enum }),
       ...(schema.nullable && this.#dialect === "v3" && { nullable: true }),
-      ...(schema.items && { items: this.#field(schema.items, undefined, undefined, schema.items.name !== undefined) }),
-      ...(schema.additionalProperties && { additionalProperties: this.#field(schema.additionalProperties, undefined, undefined, schema.additionalProperties.name !== undefined) }),
+      ...(schema.items && { items: this.#field(schema.items, undefined, undefined, true) }),
+      ...(schema.additionalProperties && { additionalProperties: this.#field(schema.additionalProperties, undefined, undefined, true) }),
       ...(schema.properties && Object.keys(schema.properties).length > 0 && {
         properties: Object.fromEntries(
-          Object.entries(schema.properties).map(([name, property]) => [name, this.#field(property, definition, name, property.name !== undefined && schema.protobuf?.[name]?.pointer === false)]),
+          Object.entries(schema.properties).map(([name, property]) => [name, this.#field(property, definition, name, !property.omitZero && schema.protobuf?.[name]?.pointer === false)]),
         ),
       }),
       ...(schema.required && schema.required.length > 0 && { required: schema.required }),
@@ -188,11 +188,21 @@ export class SchemaWriter {
       ...(schema.listType !== undefined && { "x-kubernetes-list-type": schema.listType }),
       ...(schema.listMapKeys && { "x-kubernetes-list-map-keys": schema.listMapKeys }),
       ...(schema.mapType !== undefined && { "x-kubernetes-map-type": schema.mapType }),
+      ...(schema.unions && { "x-kubernetes-unions": schema.unions }),
       ...(schema.preserveUnknownFields && format === undefined && definition === undefined && { "x-kubernetes-preserve-unknown-fields": true }),
       ...(schema.embeddedResource && { "x-kubernetes-embedded-resource": true }),
     };
   }
 }
+
+/** What Go writes of a field that nobody set. */
+function zeroOf({ name, type, format }: Schema): unknown {
+  if (name !== undefined) return {};
+  if (type === "string") return format === undefined ? "" : undefined;
+  return type === "integer" ? 0 : type === "boolean" ? false : undefined;
+}
+
+const present = (name: string, value: unknown): Json => (value === undefined ? {} : { [name]: value });
 
 function gvk({ group, version, kind }: GroupVersionKind): GroupVersionKind {
   return { group, kind, version };

@@ -54,7 +54,7 @@ export async function runSuite(name: string, { cluster, tree, kubectl, timeoutMs
     // Upstream's server writes its certificate beside.
     writeFileSync(join(work, "apiserver.crt"), cluster.server.pki.ca);
     // Nobody is asked outside: a suite that wants the internet is refused at once.
-    const env = { PATH: process.env["PATH"] ?? "", HOME: work, TMPDIR: work, LANG: "C", HTTPS_PROXY: "http://127.0.0.1:9", HTTP_PROXY: "http://127.0.0.1:9", KUBERNETES: tree, BIN: bin, PORT: String(cluster.port), KUBECONFIG: cluster.kubeconfig };
+    const env = { PATH: process.env["PATH"] ?? "", HOME: work, TMPDIR: work, LANG: "C", HTTPS_PROXY: "http://127.0.0.1:9", HTTP_PROXY: "http://127.0.0.1:9", NO_PROXY: "127.0.0.1,localhost", KUBERNETES: tree, BIN: bin, PORT: String(cluster.port), KUBECONFIG: cluster.kubeconfig };
     const child = spawn("bash", [join(import.meta.dirname, "suite.sh"), name], { env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let output = "";
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (chunk: string) => (output += chunk));
