@@ -89,7 +89,6 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     this.#log = (options.log ?? silentLog).child(`informer/${qualifiedResource(options.resource.group, options.resource.resource)}`);
     this.synced = this.#synced.promise;
     this.synced.catch(() => {});
-    this.addIndex(namespaceIndex, (object) => [object.metadata.namespace ?? ""]);
     for (const [name, values] of Object.entries(options.indexes ?? {})) this.addIndex(name, values);
   }
 
@@ -119,6 +118,8 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     return [...this.#objects.values()];
   }
   inNamespace(namespace: string): T[] {
+    // Made when it is first asked for: of most resources nobody ever does.
+    if (!this.#indexes.has(namespaceIndex)) this.addIndex(namespaceIndex, (object) => [object.metadata.namespace ?? ""]);
     return this.byIndex(namespaceIndex, namespace);
   }
   byIndex(index: string, value: string): T[] {

@@ -96,9 +96,15 @@ export function qualifiedResource(group: string, resource: string): string {
   return group === "" ? resource : `${resource}.${group}`;
 }
 
+let lastSecond = Number.NaN;
+let lastText = "";
+
 /** RFC 3339 with whole seconds, as metav1.Time is written. */
 export function timestamp(nowMs: number): string {
-  return new Date(nowMs).toISOString().replace(/\.\d+Z$/, "Z");
+  // Each write asks for the present second, several times.
+  const second = Math.floor(nowMs / 1000);
+  if (second !== lastSecond) [lastSecond, lastText] = [second, `${new Date(second * 1000).toISOString().slice(0, -".000Z".length)}Z`];
+  return lastText;
 }
 
 /** RFC 3339 with microseconds, as metav1.MicroTime is written (Leases, new Events). */

@@ -94,6 +94,9 @@ export class ParsedCache {
 
 export function deepFreeze<T>(value: T): T {
   if (typeof value !== "object" || value === null) return value;
-  for (const key of Object.keys(value)) deepFreeze((value as Record<string, unknown>)[key]);
+  for (const key in value) {
+    const item = (value as Record<string, unknown>)[key];
+    if (typeof item === "object" && item !== null) deepFreeze(item);
+  }
   return Object.freeze(value);
 }

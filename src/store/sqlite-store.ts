@@ -92,8 +92,17 @@ interface Loaded extends Recovered {
   isScrubbed: boolean;
 }
 
+/**
+ * One transaction is under way and one waits to go on with: what comes meanwhile is one message when the first is
+ * done. A message wakes a thread, which costs as much as the write does.
+ */
+const messagesMax = 2;
+/** And a message with so much takes in no more: its first writer waits for its last. */
+const messageBytes = 4 * 1024 * 1024;
+
 interface Appended {
   readonly revision: number;
+  readonly batch: readonly JournalRecord[];
   resolve(): void;
   reject(error: Error): void;
 }
@@ -103,8 +112,12 @@ class SqliteJournal implements ScrubbingJournal {
   readonly #file: string;
   readonly #worker: Worker;
   readonly #onFatal: (error: Error) => void;
+  /** Waits until the thread has room, in order. */
+  #waiting: Appended[] = [];
   /** Given to the thread and not answered, in order. */
   #appended: Appended[] = [];
+  /** The last revision of each message to the thread that is not answered. */
+  #messages: number[] = [];
   /** Counted up at every refusal: what was on its way then is refused as well. */
   #epoch = 0;
   #gone: Error | undefined;
@@ -130,10 +143,24 @@ class SqliteJournal implements ScrubbingJournal {
 
   append(batch: readonly JournalRecord[]): Promise<void> {
     if (this.#gone) return Promise.reject(new StorageError(this.#gone.message));
-    const revision = batch.at(-1)!.revision;
-    const records = pack(batch);
-    this.#tell({ type: "append", epoch: this.#epoch, revision, records }, [records]);
-    return new Promise((resolve, reject) => void this.#appended.push({ revision, resolve, reject }));
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ batch, revision: batch.at(-1)!.revision, resolve, reject });
+      this.#hand(messagesMax);
+    });
+  }
+
+  /** Gives the thread what waits, until `most` messages are on their way. */
+  #hand(most: number): void {
+    while (this.#waiting.length > 0 && this.#messages.length < most) {
+      let bytes = 0;
+      const over = this.#waiting.findIndex(({ batch }) => (bytes += batch.reduce((sum, record) => sum + record.bytes.length, 0)) >= messageBytes);
+      const batches = this.#waiting.splice(0, over < 0 ? this.#waiting.length : over + 1);
+      const { revision } = batches.at(-1)!;
+      const records = pack(batches.flatMap(({ batch }) => batch));
+      this.#appended.push(...batches);
+      this.#messages.push(revision);
+      this.#tell({ type: "append", epoch: this.#epoch, revision, records }, [records]);
+    }
   }
 
   copyTo(file: string): Promise<number> {
@@ -160,6 +187,7 @@ class SqliteJournal implements ScrubbingJournal {
     if (this.#gone) return Promise.resolve();
     return new Promise((resolve) => {
       this.#closed = resolve;
+      this.#hand(Number.POSITIVE_INFINITY);
       this.#tell({ type: "close" });
     });
   }
@@ -190,7 +218,10 @@ class SqliteJournal implements ScrubbingJournal {
       }
       case "durable": {
         const count = this.#appended.findLastIndex((batch) => batch.revision <= message.revision) + 1;
-        for (const batch of this.#appended.splice(0, count)) batch.resolve();
+        const durable = this.#appended.splice(0, count);
+        this.#messages.splice(0, this.#messages.findLastIndex((revision) => revision <= message.revision) + 1);
+        this.#hand(messagesMax);
+        for (const batch of durable) batch.resolve();
         break;
       }
       case "refused": {
@@ -222,9 +253,11 @@ class SqliteJournal implements ScrubbingJournal {
   }
 
   #rejectAll(error: Error): void {
-    const appended = this.#appended;
+    const refused = [...this.#appended, ...this.#waiting];
     this.#appended = [];
-    for (const batch of appended) batch.reject(error);
+    this.#waiting = [];
+    this.#messages = [];
+    for (const batch of refused) batch.reject(error);
   }
 
   /** The thread is gone: as asked, after a failed start, or by a fault of its own. */

@@ -9,7 +9,8 @@ import type { Identity } from "../rest/context.ts";
  * Source: k8s.io/apiserver/pkg/endpoints/filters/impersonation.go.
  */
 export function impersonate(user: Identity, { headers, rawHeaders }: Pick<Request, "headers" | "rawHeaders">, rbac: Rbac): Identity {
-  const names = Object.keys(headers).filter((name) => name.startsWith("impersonate-"));
+  const names: string[] = [];
+  for (const name in headers) if (name.startsWith("impersonate-")) names.push(name);
   if (names.length === 0) return user;
   const name = headers["impersonate-user"] as string | undefined;
   const wantedGroups = listOf(rawHeaders, "impersonate-group");

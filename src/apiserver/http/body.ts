@@ -15,20 +15,32 @@ export interface Body {
 /** Told what a request brought, where somebody records it. */
 export const bodyTap = Symbol("body tap");
 
-export async function readBody(request: Request): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let length = 0;
-  const declared = Number(request.headers["content-length"] ?? 0);
-  const tooLarge = () => requestTooLargeError(`Request entity too large: limit is ${limits.apiBodyBytesMax}`);
-  if (declared > limits.apiBodyBytesMax) throw tooLarge();
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > limits.apiBodyBytesMax) throw tooLarge();
-    chunks.push(chunk);
-  }
-  const body = Buffer.concat(chunks);
-  (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap]?.(body);
-  return body;
+/** By events: an iterator over the request costs more than the reading. Rejects when there is too much, or the client goes before the end. */
+export function readBody(request: Request): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    let length = 0;
+    const fail = (error: Error) => {
+      request.off("data", take);
+      reject(error);
+    };
+    const tooLarge = () => requestTooLargeError(`Request entity too large: limit is ${limits.apiBodyBytesMax}`);
+    const take = (chunk: Buffer) => {
+      length += chunk.length;
+      if (length > limits.apiBodyBytesMax) return fail(tooLarge());
+      chunks.push(chunk);
+    };
+    if (Number(request.headers["content-length"] ?? 0) > limits.apiBodyBytesMax) return reject(tooLarge());
+    if (request.destroyed) return reject(new Error("the client went before its request was read"));
+    request.on("data", take);
+    request.once("error", fail);
+    request.once("close", () => fail(new Error("the client went before its request was whole")));
+    request.once("end", () => {
+      const body = chunks.length === 1 ? chunks[0]! : Buffer.concat(chunks);
+      (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap]?.(body);
+      resolve(body);
+    });
+  });
 }
 
 const media = (request: Request): string => String(request.headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
@@ -43,7 +55,8 @@ export async function readObject(request: Request, registry: KindRegistry, withD
   if (type === "application/vnd.kubernetes.protobuf" || isProtobuf(bytes)) return { value: decodeProtobuf(bytes, registry), duplicates: [] };
   if (type === "application/yaml" || type === "application/x-yaml") return { value: await parseYamlBody(bytes), duplicates: [] };
   if (!objectMedia.has(type)) throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
-  return { value: parseJson(bytes, kind), duplicates: withDuplicates ? duplicateFields(bytes.toString("utf8")) : [] };
+  const text = bytes.toString("utf8");
+  return { value: parseJson(bytes, text, kind), duplicates: withDuplicates ? duplicateFields(text) : [] };
 }
 
 /** DeleteOptions and the like, where no body at all is fine. */
@@ -53,12 +66,11 @@ export async function readOptional(request: Request, registry: KindRegistry): Pr
   if (isProtobuf(bytes)) return decodeProtobuf(bytes, registry);
   const type = media(request);
   if (!objectMedia.has(type)) throw unsupportedMedia("application/json, application/yaml, application/vnd.kubernetes.protobuf");
-  return type === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes) as Record<string, unknown>);
+  return type === "application/yaml" ? ((await parseYamlBody(bytes)) as Record<string, unknown>) : (parseJson(bytes, bytes.toString("utf8"), "DeleteOptions") as Record<string, unknown>);
 }
 
 /** `kind` is what should have come. */
-function parseJson(bytes: Buffer, kind = "DeleteOptions"): unknown {
-  const text = bytes.toString("utf8");
+function parseJson(bytes: Buffer, text: string, kind: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch {

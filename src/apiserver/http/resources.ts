@@ -66,8 +66,9 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       if (kind.scope === "Namespaced" && namespace === undefined) throw methodNotAllowed();
       const context = writeContext(exchange, "CreateOptions");
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore", kind.kind);
-      const created = await api.create(kind, namespace, value, { ...context, duplicates }, { ...(name !== undefined && { name }), ...(subresource !== undefined && { subresource }) });
-      return answer(exchange, 201, created, kind, form, include, api);
+      const write = { ...context, duplicates };
+      const created = await api.create(kind, namespace, value, write, { ...(name !== undefined && { name }), ...(subresource !== undefined && { subresource }) });
+      return answerWritten(exchange, 201, created, write, kind, form, include, api);
     }
     case "update": {
       if (name === undefined) throw kind.custom ? badRequestError("name must be provided") : methodNotAllowed();
@@ -75,7 +76,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       const { value, duplicates } = await readObject(exchange.request, api.registry, context.fieldValidation !== "Ignore", kind.kind);
       const write = { ...context, duplicates, ...(authorizeCreate && { authorizeCreate }) };
       const updated = await api.update(kind, namespace, name, value, write, subresource !== undefined ? { subresource } : {});
-      return answer(exchange, write.created ? 201 : 200, updated, kind, form, include, api);
+      return answerWritten(exchange, write.created ? 201 : 200, updated, write, kind, form, include, api);
     }
     case "patch": {
       if (name === undefined) throw kind.custom ? badRequestError("name must be provided") : methodNotAllowed();
@@ -86,7 +87,7 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       const bytes = await readBody(exchange.request);
       const body = type === "apply" ? await readConfig(bytes, context) : parsePatch(bytes, type);
       const patched = await api.patch(kind, namespace, name, type, body, context, subresource !== undefined ? { subresource } : {});
-      return answer(exchange, context.created ? 201 : 200, patched, kind, form, include, api);
+      return answerWritten(exchange, context.created ? 201 : 200, patched, context, kind, form, include, api);
     }
     case "delete": {
       if (subresource !== undefined) throw methodNotAllowed();
@@ -116,6 +117,12 @@ function requireVerb(kind: Kind, verb: Kind["verbs"][number]): void {
 function answerEntry(exchange: Exchange, entry: Entry, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
   if (form.as === undefined && form.media === "json") return exchange.encoded(200, bytesOf(kind, entry));
   answer(exchange, 200, objectOf(kind, entry), kind, form, include, api);
+}
+
+/** What was just stored is encoded already. */
+function answerWritten(exchange: Exchange, code: number, object: object, { entry }: WriteContext, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
+  if (entry && form.as === undefined && form.media === "json" && !kind.storedAs && objectOf(kind, entry) === object) return exchange.encoded(code, bytesOf(kind, entry));
+  answer(exchange, code, object, kind, form, include, api);
 }
 
 function answer(exchange: Exchange, code: number, object: object, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
@@ -212,8 +219,13 @@ function writeContext(exchange: Exchange, options: OptionsKind, errors: readonly
   const all = [...errors, ...(options === "DeleteOptions" ? [] : managerErrors(manager)), ...(unknown.length > 0 ? [notSupported("dryRun", unknown, ["All"])] : [])];
   if (!isFieldValidation(validation)) all.push(notSupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]));
   if (all.length > 0 || !isFieldValidation(validation)) throw invalidError({ group: "meta.k8s.io", kind: options }, "", all);
-  const agent = String(exchange.headers["user-agent"] ?? "unknown").split("/")[0]!;
-  return { user: exchange.user, fieldManager: manager || [...agent].filter((character) => !unprintable.test(character)).join("").slice(0, managerBytesMax) || "unknown", fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings, ...(exchange.annotations && { annotations: exchange.annotations }) };
+  return { user: exchange.user, fieldManager: manager || managerOf(exchange.headers["user-agent"] ?? "unknown"), fieldValidation: validation, dryRun: dryRunInBody || dryRun.includes("All"), warnings: exchange.warnings, ...(exchange.annotations && { annotations: exchange.annotations }) };
+}
+
+function managerOf(userAgent: string): string {
+  const [agent] = userAgent.split("/", 1) as [string];
+  const printable = /^[\x20-\x7e]*$/.test(agent) ? agent : [...agent].filter((character) => !unprintable.test(character)).join("");
+  return printable.slice(0, managerBytesMax) || "unknown";
 }
 
 const isFieldValidation = (text: string): text is WriteContext["fieldValidation"] => text === "Strict" || text === "Warn" || text === "Ignore";

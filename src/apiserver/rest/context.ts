@@ -4,7 +4,7 @@ import type { Random } from "../../base/random.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { Kind } from "../../api/kind.ts";
 import type { KindRegistry } from "../../api/registry.ts";
-import type { Store } from "../../store/store.ts";
+import type { Entry, Store } from "../../store/store.ts";
 
 /** Who asks: proved by authentication, judged by authorization. */
 export interface Identity {
@@ -33,6 +33,8 @@ export interface WriteContext {
   authorizeCreate?: () => void;
   /** Set by an apply that created the object. */
   created?: boolean;
+  /** Set by the write: what is stored now. Its bytes are the answer, where that is JSON. */
+  entry?: Entry;
   /** What admission leaves for the audit log. */
   annotations?: Record<string, string>;
 }

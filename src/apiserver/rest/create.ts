@@ -28,7 +28,7 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
   const generated = !metadata.name && metadata.generateName;
   for (let attempt = 1; ; attempt++) {
     try {
-      return objectOf(kind, await createOnce(dependencies, kind, object, context));
+      return objectOf(kind, (context.entry = await createOnce(dependencies, kind, object, context)));
     } catch (error) {
       if (!generated || attempt >= generatedAttempts || !(error instanceof StatusError) || error.reason !== "AlreadyExists") throw error;
     }

@@ -9,6 +9,7 @@ import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject, type ManagedFieldsEntry, timestamp } from "../../api/meta.ts";
 import type { KindRegistry } from "../../api/registry.ts";
 import type { Schema } from "../../api/schema.ts";
+import { cloneJson } from "../../base/clone.ts";
 import type { RestDependencies } from "./context.ts";
 
 /**
@@ -161,7 +162,7 @@ export function sameOwnership(a: readonly ManagedFieldsEntry[] | undefined, b: r
 /** A copy that may be changed, but for its managedFields, which are only ever replaced. */
 export function draftOf(object: KubeObject): KubeObject {
   const { managedFields, ...metadata } = object.metadata;
-  const draft = JSON.parse(JSON.stringify({ ...object, metadata })) as KubeObject;
+  const draft = cloneJson({ ...object, metadata }) as KubeObject;
   setManagedFields(draft, managedFields);
   return draft;
 }

@@ -18,7 +18,9 @@ import { change, conflictRetries, type UpdateTarget } from "./update.ts";
 
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
-    const patched = applied(kind, old, type, body);
+    const patched = applied(kind, old, type, body) as Record<string, unknown>;
+    // What a strategic patch says of the type is not looked at.
+    if (type === "strategic") for (const field of ["apiVersion", "kind"]) if (typeof patched[field] === "string" && patched[field] !== old[field]) patched[field] = old[field];
     if (type !== "strategic" && !kind.custom) requireVersion(kind, patched, name, context);
     else if (kind.custom) requireType(kind, patched, name);
     const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
@@ -38,7 +40,6 @@ function requireVersion(kind: Kind, patched: unknown, name: string, context: Wri
   for (const [field, value] of Object.entries({ kind: given, apiVersion })) {
     if (value !== undefined && value !== null && typeof value !== "string") throw unfitting(patched, `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
   }
-  if (typeof apiVersion === "string" && apiVersion !== "" && given === kind.kind && !/(^|\/)v\d/.test(apiVersion)) throw unfitting(patched, `no kind ${JSON.stringify(given)} is registered for version ${JSON.stringify(apiVersion)} in scheme "pkg/runtime/scheme.go:111"`);
   if (apiVersion !== undefined && apiVersion !== null && apiVersion !== "") return;
   const unknown = Object.keys(rest).map((field) => `unknown field ${JSON.stringify(field)}`);
   if (context.fieldValidation === "Strict" && unknown.length > 0) throw unfitting(patched, strictDecodingText(unknown));
@@ -69,7 +70,7 @@ function converterText(why: string): string {
   if (to!.includes(".") && !/^v1\.[A-Z]\w*(Type|Policy|Mode|Protocol|Effect|Operator)$|^v1\.Protocol$/.test(to!)) return `cannot restore struct from: ${kind}`;
   const target = to!.includes(".") ? "string" : to;
   // What Go converts between, but its decoder does not; anything else it does not even know.
-  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && target!.startsWith("int"));
+  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && /^u?int/.test(target!));
   return isConvertible ? `cannot convert ${scalar} to ${to}` : `unrecognized type: ${target}`;
 }
 
@@ -109,7 +110,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
     if (isPart) throw notFoundError(kind, name);
     context.authorizeCreate?.();
     try {
-      const entry = await createOnce(dependencies, kind, object, context, "given");
+      const entry = (context.entry = await createOnce(dependencies, kind, object, context, "given"));
       context.created = true;
       return objectOf(kind, entry);
     } catch (error) {

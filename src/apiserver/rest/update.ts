@@ -53,7 +53,7 @@ async function createInstead(dependencies: RestDependencies, kind: Kind, wanted:
   context.authorizeCreate?.();
   const draft = draftOf(wanted);
   delete (draft.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
-  const entry = await createOnce(dependencies, kind, draft, context);
+  const entry = (context.entry = await createOnce(dependencies, kind, draft, context));
   context.created = true;
   return objectOf(kind, entry);
 }
@@ -73,7 +73,7 @@ export async function change(dependencies: RestDependencies, kind: Kind, namespa
     const named = object.metadata.resourceVersion === "0" ? "" : object.metadata.resourceVersion; // zero is any
     if (named && named !== old.metadata.resourceVersion) throw conflictError(kind, name);
     try {
-      return objectOf(kind, await changeOnce(dependencies, kind, key, entry, old, object, context, target, ownership));
+      return objectOf(kind, (context.entry = await changeOnce(dependencies, kind, key, entry, old, object, context, target, ownership)));
     } catch (error) {
       if (!(error instanceof KeyConflictError)) throw error;
       if (named || attempt >= conflictRetries) throw conflictError(kind, name);
