@@ -46,7 +46,14 @@ export async function compareDocuments(ours: HttpClient, theirs: HttpClient): Pr
     for (const name of known.keys()) differences.push(`${base} ${name}: only there`);
     await compareSchemas(base);
   }
+  await compareVersion2();
   return { compared, differences };
+
+  /** OpenAPI v2: the definitions that both have, in the words of that version. */
+  async function compareVersion2(): Promise<void> {
+    const [mine, real] = (await Promise.all([ours, theirs].map((client) => get(client, "/openapi/v2")))).map((document) => document?.["definitions"] as Json) as [Json, Json];
+    for (const name of Object.keys(mine)) if (real[name]) compareNode(`v2 ${name}`, mine[name] as Json, real[name] as Json);
+  }
 
   /** OpenAPI v3 of one group version: each schema and each operation that ours names must say the same, but for its prose. */
   async function compareSchemas(base: string): Promise<void> {
