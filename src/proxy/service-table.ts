@@ -2,13 +2,9 @@ import type { NetSnapshot, Readiness, ServicePortSnapshot, ServiceSnapshot } fro
 import { ClientAffinity, rendezvous, RoundRobin } from "../policy/balance.ts";
 import { limits } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
+import type { Endpoint } from "../policy/upstream.ts";
 
-export interface Endpoint {
-  ip: string;
-  port: number;
-  /** "ip:port". */
-  key: string;
-}
+export type { Endpoint } from "../policy/upstream.ts";
 
 /** Clients with affinity that one Service port remembers in one worker; beyond, the longest silent one is forgotten. */
 const affinityClientsMax = 10_000;

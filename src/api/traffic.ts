@@ -1,0 +1,289 @@
+/**
+ * What the traffic engine is told: listeners, routes and upstreams, compiled from Gateway API, Ingress and (later)
+ * mesh kinds. Plain JSON: it crosses process borders. Whatever is wrong in an object was found by its compiler and
+ * told in the object's status; what stands here can be served.
+ *
+ *   Gateway, Ingress ─▶ EdgeListener      who is listened to, and with which certificates
+ *   HTTPRoute, …     ─▶ Route             which request goes where; names the listeners it is attached to
+ *   Service port     ─▶ Upstream          how its endpoints are called; the endpoints come with the NetSnapshot
+ *
+ * A worker gets a whole {@link TrafficSnapshot} when it starts, and then {@link TrafficPatch}es: the cost of a change
+ * must not grow with the number of routes.
+ */
+export interface TrafficSnapshot {
+  /** Grows with every patch. */
+  revision: number;
+  /**
+   * 32 hexadecimal digits. Session cookies are keyed with it: the same in all workers and after a restart, or clients would
+   * lose their endpoints. Absent: the worker makes one up, and sessions end with it.
+   */
+  sessionKey?: string;
+  listeners: EdgeListener[];
+  routes: Route[];
+  upstreams: Upstream[];
+}
+
+/** Applied at once, all or nothing to a request: first what is removed, then what is put; ids are the objects' own. */
+export interface TrafficPatch {
+  revision: number;
+  put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
+  remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
+}
+
+/**
+ * One listener of a Gateway. Several may share an address and port, when their host names or protocols differ; they
+ * then share one socket, and the most specific host name wins (exact, then the longest wildcard, then none).
+ */
+export interface EdgeListener {
+  /** "NAMESPACE/GATEWAY/LISTENER"; Ingresses have "ingress/http" and "ingress/https". */
+  id: string;
+  /** Where it is bound, on the machine. */
+  address: string;
+  port: number;
+  protocol: "HTTP" | "HTTPS" | "TLS" | "TCP" | "UDP";
+  /** Lower case; "*.example.com" for a wildcard; absent: every name. */
+  hostname?: string;
+  tls?: ListenerTls;
+  /** Bounds that differ from the defaults of `base/limits.ts`. */
+  limits?: ListenerLimits;
+}
+
+export interface ListenerTls {
+  /** "passthrough": the connection goes on encrypted, by its server name. */
+  mode: "terminate" | "passthrough";
+  /** PEM. The first that fits the server name is shown, else the first. */
+  certificates: { certificate: string; key: string }[];
+  /** PEM of the authorities of client certificates. `optional`: connections without a valid one are let in. */
+  clientValidation?: { authorities: string; optional: boolean };
+  minVersion?: "TLSv1.2" | "TLSv1.3";
+  maxVersion?: "TLSv1.2" | "TLSv1.3";
+  ciphers?: string;
+}
+
+export interface ListenerLimits {
+  headerBytesMax?: number;
+  bodyBytesMax?: number;
+  headersMs?: number;
+  idleMs?: number;
+}
+
+/** One route object, as far as it is attached. */
+export type Route = HttpRoute | StreamRoute;
+
+interface RouteBase {
+  /** "HTTPRoute/NAMESPACE/NAME". */
+  id: string;
+  /** Seconds since the epoch: of two routes that are otherwise equal the older wins, then the lesser id. */
+  createdAt: number;
+  /** Where it is attached, with the host names that are left after both sides' names were intersected; "" is every name. */
+  attachments: { listener: string; hostnames: string[] }[];
+}
+
+export interface HttpRoute extends RouteBase {
+  type: "http";
+  /** gRPC is HTTP whose errors go into trailers. */
+  grpc?: boolean;
+  rules: HttpRule[];
+}
+
+export interface HttpRule {
+  /** For logs and `wherry route explain`. */
+  name: string;
+  /** Any of them; within one, all conditions. At least one. */
+  matches: HttpMatch[];
+  /** In order. */
+  filters: HttpFilter[];
+  backends: Backend[];
+  timeouts?: {
+    /** The whole exchange, from the request's head to the answer's end; 0 for none. */
+    requestMs?: number;
+    /** One try, to the answer's head. */
+    backendMs?: number;
+  };
+  retry?: Retry;
+  /** The same client goes to the same endpoint. */
+  persistence?: Persistence;
+}
+
+export interface HttpMatch {
+  /**
+   * `prefix` goes by path elements: "/a" and "/a/" both match "/a", "/a/" and "/a/b", and not "/ab". `regex` (RE2) must
+   * match the whole path, as Envoy's; with `partial` it need only be found in it, as nginx's `location ~`: the compiler writes
+   * the "^" itself. Of two regular expressions the longer one goes first.
+   */
+  path: { type: "exact" | "prefix" | "regex"; value: string; /** ingress-nginx matches regardless of case. */ ignoreCase?: boolean; /** Only of `regex`. */ partial?: boolean };
+  method?: string;
+  /** Names in lower case. */
+  headers?: ValueMatch[];
+  query?: ValueMatch[];
+  /** Names are case-sensitive. */
+  cookies?: ValueMatch[];
+  /**
+   * Goes before everything else that matches on the same host name, highest first; 0 unless said. For canaries, mesh, and
+   * ingress-nginx, who orders the regular expressions of a host by their length.
+   */
+  priority?: number;
+}
+
+/** Of a repeated query parameter or cookie the first counts. */
+export interface ValueMatch {
+  name: string;
+  /** `regex` (RE2) must match the whole value. */
+  type: "exact" | "regex" | "prefix" | "present";
+  value: string;
+  /** The opposite; so what is absent matches. */
+  not?: boolean;
+}
+
+/**
+ * Where a request may go, by weight. `error` instead of a Service: the reference is wrong, and its share of the requests
+ * is answered with that status.
+ */
+export interface Backend {
+  /** Id of an {@link Upstream}. */
+  upstream?: string;
+  error?: { status: number; reason: string };
+  weight: number;
+  /** Only for what goes to this backend. */
+  filters?: HttpFilter[];
+}
+
+export interface HeaderChange {
+  set?: { name: string; value: string }[];
+  add?: { name: string; value: string }[];
+  remove?: string[];
+}
+
+/** Each type is one file in `policy/filters/`, with its meaning and its bounds. */
+export type HttpFilter =
+  | ({ type: "requestHeaders" } & HeaderChange)
+  | ({ type: "responseHeaders" } & HeaderChange)
+  | { type: "redirect"; scheme?: string; hostname?: string; port?: number; path?: PathChange; status: number }
+  | { type: "rewrite"; hostname?: string; path?: PathChange }
+  | { type: "mirror"; upstream: string; /** Of a million requests. */ perMillion: number }
+  | { type: "cors"; origins: string[]; methods: string[]; headers: string[]; exposeHeaders: string[]; maxAgeSeconds: number; credentials: boolean }
+  | { type: "fault"; delay?: { ms: number; perMillion: number }; abort?: { status: number; grpcStatus?: number; perMillion: number } }
+  | { type: "respond"; status: number; headers?: { name: string; value: string }[]; body?: string }
+  | {
+      type: "rateLimit";
+      requests: number;
+      periodMs: number;
+      /**
+       * As nginx's `limit_req … burst=N nodelay`: so many more at once than the one that is due. A bucket of N tokens, as
+       * Envoy has it, is a burst of N - 1.
+       */
+      burst: number;
+      by: "route" | "client" | { header: string };
+      /** 429 unless said; ingress-nginx answers 503. */
+      status?: number;
+      /** Clients that are not limited, as addresses or CIDRs. */
+      except?: string[];
+    }
+  | { type: "concurrency"; max: number; by: "route" | "client"; /** 503 unless said. */ status?: number; except?: string[] }
+  /** Denied is denied; else, where somebody is allowed, nobody else is. 403. */
+  | { type: "sourceRanges"; allow?: string[]; deny?: string[] }
+  | { type: "bodyLimit"; bytes: number };
+
+/**
+ * Gateway API's two ways, and one with captures (`$1` or `${1}`). `regex` without a `pattern` takes the captures of the match
+ * that chose the rule. When the pattern is found, the substitution is the whole new path, as with nginx's `rewrite`, where it
+ * may end with arguments (`/x?a=$1`; the request's own follow, unless it ends with "?"); with `each` every place that matches is
+ * replaced, as Envoy does it. When it is not found, the path stays.
+ */
+export type PathChange =
+  | { type: "full"; value: string }
+  | { type: "prefix"; value: string }
+  | { type: "regex"; pattern?: string; substitution: string; ignoreCase?: boolean; each?: boolean };
+
+export interface Retry {
+  /** After the first try. */
+  attempts: number;
+  /** At least so long before a further try; it doubles, up to `backoffMaxMs` (ten times it, unless said), with up to half of it more. */
+  backoffMs: number;
+  backoffMaxMs?: number;
+  /** Answers that are tried again, besides failed connections and tries that timed out. */
+  statuses: number[];
+  /** Which failures; all by default. */
+  on?: ("connect" | "reset" | "timeout" | "status")[];
+  /** Also requests that are not idempotent. */
+  unsafe?: boolean;
+}
+
+export interface Persistence {
+  type: "cookie" | "header" | "address";
+  /** Of the cookie or header. */
+  name: string;
+  /** Absent: as long as the browser's session. Of `address`: forgotten after so long a silence, three hours unless said. */
+  maxAgeSeconds?: number;
+  /** Of the cookie; "/" unless said. */
+  path?: string;
+  /** Of the cookie: only over TLS. */
+  secure?: boolean;
+}
+
+/** One Service port: one pool, one breaker and one list of ejected endpoints, whatever the number of routes to it. */
+export interface Upstream {
+  /** "NAMESPACE/SERVICE/PORT". */
+  id: string;
+  namespace: string;
+  service: string;
+  port: number;
+  /** How it is spoken to: `h2` is TLS with ALPN, `h2c` prior knowledge. */
+  protocol: "http1" | "h2c" | "h2";
+  /** BackendTLSPolicy: with it the connection is encrypted and the certificate checked. */
+  tls?: { serverName: string; /** PEM; absent: what the system trusts. */ authorities?: string; /** Any of these must be in the certificate. */ altNames?: string[]; certificate?: { certificate: string; key: string } };
+  /** The policy names something that is not there: every request is answered with this. */
+  error?: { status: number; reason: string };
+  balancer?: Balancer;
+  connectMs?: number;
+  idleMs?: number;
+  breaker?: Breaker;
+  outlier?: Outlier;
+  /** The share of tries that may be further tries. */
+  retryBudget?: { percent: number; minPerSecond: number; /** Over which the share is reckoned; ten seconds unless said. */ intervalMs?: number };
+}
+
+/** Each type is one file in `policy/balancers/`. */
+export type Balancer =
+  | { type: "roundRobin" }
+  | { type: "leastRequest" }
+  | { type: "peakEwma" }
+  | { type: "random" }
+  | { type: "ringHash" | "maglev"; by: "address" | { header: string } | { cookie: string; maxAgeSeconds?: number } | { query: string } };
+
+export interface Breaker {
+  connectionsMax?: number;
+  /** Requests that wait for a connection. */
+  pendingMax?: number;
+  requestsMax?: number;
+  retriesMax?: number;
+  /**
+   * The whole upstream is left alone after so many failures in a row (no connection, no head in time, 5xx), for `openMs`; then
+   * `trials` requests are let through (one unless said): when they succeed it is closed again, when one fails it stays open as long once more.
+   */
+  circuit?: { consecutiveFailures: number; openMs: number; trials?: number };
+}
+
+/** Passive: endpoints that fail real requests are left out for a while. */
+export interface Outlier {
+  /** In a row; 0 for never. */
+  consecutive5xx: number;
+  consecutiveGatewayErrors?: number;
+  /** Where said, no connection and no head in time count only here; else they count as gateway errors. */
+  consecutiveLocalFailures?: number;
+  intervalMs: number;
+  /** Times the number of ejections so far; one is forgotten with each interval that an endpoint stays. */
+  baseEjectionMs: number;
+  /** 300 s unless said. */
+  maxEjectionMs?: number;
+  /** Never more than this share of the endpoints, and never the last one. */
+  maxEjectionPercent: number;
+  /** Below this share of healthy endpoints all are used: better than overloading the rest. 0 for never. */
+  panicPercent?: number;
+}
+
+/** TLSRoute, TCPRoute, UDPRoute: a connection, or the datagrams of one client, to one endpoint. */
+export interface StreamRoute extends RouteBase {
+  type: "tls" | "tcp" | "udp";
+  backends: Backend[];
+}

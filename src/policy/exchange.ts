@@ -1,0 +1,100 @@
+import type { HttpMatch } from "../api/traffic.ts";
+import type { Random } from "../base/random.ts";
+
+/**
+ * One request and its answer, as the policy sees it: what the gateway, the Service listeners, the preload and the chassis
+ * have in common. The policy is pure: it reads and changes an {@link Exchange}, and never a socket or a timer.
+ */
+export interface RequestView {
+  readonly method: string;
+  /** Of the listener, or of a trusted header. */
+  readonly scheme: "http" | "https";
+  /** Lower case, without port, trailing dot removed. */
+  readonly host: string;
+  /** The port the client dialled. */
+  readonly port: number;
+  /**
+   * The one normal form that is matched, judged and sent on: percent-encoding of unreserved characters undone, dot
+   * segments removed; what cannot be brought into it never gets here. Without query.
+   */
+  readonly path: string;
+  /** Without "?"; "" when there is none. */
+  readonly query: string;
+  /** The client's address, after trusted proxies were taken off. */
+  readonly client: string;
+  /** Name in lower case; values of repeated headers joined by ", ". Undefined when absent. */
+  header(name: string): string | undefined;
+}
+
+/** Order of application: `remove`, then `set`, then `add`. Names in lower case. */
+export interface HeaderEdits {
+  remove: string[];
+  set: [name: string, value: string][];
+  add: [name: string, value: string][];
+}
+
+/** An answer that is not the upstream's. */
+export interface LocalAnswer {
+  status: number;
+  headers: [name: string, value: string][];
+  body: string;
+  /** For the access log: who decided, in the short words of `policy/flags.ts`. */
+  flag: string;
+  reason: string;
+}
+
+export interface Exchange {
+  readonly request: RequestView;
+  /** What the upstream gets instead; undefined: as it came. */
+  host: string | undefined;
+  /** With its query. */
+  target: string | undefined;
+  requestHeaders: HeaderEdits | undefined;
+  responseHeaders: HeaderEdits | undefined;
+  /** The id of the upstream that it goes to: set by the rule's handler before it forwards. */
+  upstream: string | undefined;
+  /** Ids of upstreams that get a copy. */
+  mirrors: string[] | undefined;
+  /** The most that this request's body may have; undefined: what the listener allows. */
+  bodyBytesMax: number | undefined;
+  /** What chose the rule, as {@link RouteTable.find} found it; undefined where no route was asked. */
+  readonly match: HttpMatch | undefined;
+  /** The groups of its regular expression, [0] the whole: for rewrites. */
+  readonly captures: readonly string[] | undefined;
+  /** Called once, when the answer's head is known: its status and a way to look at and edit its headers. */
+  onResponse(look: (response: ResponseView) => void): void;
+  /** Called once, at the very end, whatever came of it: for what was taken and must be given back. */
+  onEnd(release: () => void): void;
+}
+
+export interface ResponseView {
+  readonly status: number;
+  header(name: string): string | undefined;
+}
+
+/** Answers, or lets the request go on to its backend; either may happen later, and exactly one of them once. */
+export interface Outcome {
+  forward(exchange: Exchange): void;
+  answer(exchange: Exchange, answer: LocalAnswer): void;
+}
+
+export type Handler = (exchange: Exchange, outcome: Outcome) => void;
+
+/**
+ * The one shape of a filter: its configuration is read once, when the rule is compiled, and what is left for each request
+ * is a function. A rule without filters has no function to call.
+ */
+export type Filter<Config> = (config: Config, tools: FilterTools) => (next: Handler) => Handler;
+
+export interface FilterTools {
+  random: Random;
+  /** Monotonic milliseconds. */
+  nowMs(): number;
+  /** For delays; never keeps the process alive. */
+  setTimer(delayMs: number, callback: () => void): { cancel(): void };
+  /**
+   * What a filter has counted outlives a change of its route: the same `key` within one rule gives what was made before, as
+   * long as the filter's configuration stays as it is. Absent: nothing is kept.
+   */
+  keep?<T>(key: string, make: () => T): T;
+}

@@ -1,0 +1,30 @@
+/**
+ * Why an answer is not the upstream's, in the access log and in {@link LocalAnswer.flag}: the short words that Envoy's
+ * `%RESPONSE_FLAGS%` has made known, and five of our own where Envoy has none. `status` is what the client gets unless
+ * the configuration says otherwise; 0: there is nobody left to answer, or the answer had begun.
+ */
+export const flags = {
+  NR: { status: 404, meaning: "No route: no listener, host name or rule fits the request." },
+  MD: { status: 421, meaning: "Misdirected: the connection was made for another host name. Not in Envoy." },
+  NC: { status: 500, meaning: "No backend: the rule names none that exists, or all have weight 0." },
+  UH: { status: 503, meaning: "No healthy upstream: the Service has no endpoint that may be used." },
+  UF: { status: 503, meaning: "Upstream connection failure: no endpoint that was tried accepted a connection." },
+  UC: { status: 503, meaning: "Upstream connection termination: it broke before an answer came." },
+  UT: { status: 504, meaning: "Upstream request timeout: no answer within the rule's time." },
+  UO: { status: 503, meaning: "Upstream overflow: a bound of its circuit breaker is reached, or the circuit is open." },
+  UPE: { status: 502, meaning: "Upstream protocol error: the answer was not HTTP as it must be." },
+  URX: { status: 503, meaning: "Upstream retry limit: the request was tried as often as the rule allows." },
+  RL: { status: 429, meaning: "Rate limited: more requests than the rule allows in this time." },
+  CL: { status: 503, meaning: "Concurrency limited: more requests at once than the rule allows. Not in Envoy." },
+  FI: { status: 503, meaning: "Fault injected: the rule ends a share of its requests on purpose." },
+  AD: { status: 403, meaning: "Access denied: the client's address is not among those allowed. Not in Envoy." },
+  BL: { status: 413, meaning: "Body limit: the request's body is larger than allowed. Not in Envoy." },
+  DR: { status: 200, meaning: "Direct response: the rule itself answers (redirect, fixed answer, CORS preflight). Not in Envoy." },
+  DPE: { status: 400, meaning: "Downstream protocol error: the request was not HTTP as it must be." },
+  IH: { status: 400, meaning: "Invalid header: a value that is not allowed in its header." },
+  SI: { status: 408, meaning: "Stream idle timeout: nothing came from the client for too long." },
+  OM: { status: 503, meaning: "Overload: a bound of the gateway as a whole is reached." },
+  DC: { status: 0, meaning: "Downstream connection termination: the client went away before the answer ended." },
+} as const satisfies Record<string, { status: number; meaning: string }>;
+
+export type Flag = keyof typeof flags;
