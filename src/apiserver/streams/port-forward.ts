@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type { RawData, WebSocket } from "ws";
 import type { PodKey } from "../../api/node.ts";
 import { badRequestError } from "../../api/status.ts";
+import { relayed } from "../../base/relayed.ts";
 import type { SpdyStream } from "./spdy.ts";
 
 type Dial = (port: number) => Promise<Duplex>;
@@ -122,6 +123,7 @@ export function forwardChannels(client: WebSocket, ports: readonly number[], dia
     const message = base64 ? `${channel}${payload.toString("base64")}` : Buffer.concat([Buffer.from([channel]), payload]);
     client.send(message, () => from?.isPaused() && client.bufferedAmount < clientBytesMax && from.resume());
     if (client.bufferedAmount >= clientBytesMax) from?.pause();
+    relayed(payload.length);
   };
   const finished = () => void (--left === 0 && client.close(1000));
   for (const [index, port] of ports.entries()) {
@@ -157,6 +159,7 @@ export function forwardChannels(client: WebSocket, ports: readonly number[], dia
     if (channel % 2 !== 0) return;
     const payload = base64 ? Buffer.from(message.toString("latin1", 1), "base64") : message.subarray(1);
     if (payload.length > 0 && connections[channel / 2]?.write(payload) === false) client.pause();
+    relayed(payload.length);
   });
   client.once("close", () => {
     for (const connection of connections) connection?.destroy?.();

@@ -4,6 +4,7 @@ import type { RawData, WebSocket } from "ws";
 import { channels, encodeFrame, FrameReader } from "../../api/node.ts";
 import { internalError, type Status } from "../../api/status.ts";
 import type { Log } from "../../base/log.ts";
+import { relayed } from "../../base/relayed.ts";
 import type { SpdyConnection, SpdyStream } from "./spdy.ts";
 
 /**
@@ -59,6 +60,7 @@ export function runWebSocket(client: WebSocket, session: CommandSession, protoco
       if (stream.isPaused() && client.bufferedAmount < clientBytesMax) stream.resume();
     });
     if (client.bufferedAmount >= clientBytesMax) stream.pause();
+    relayed(payload.length);
   };
   const end = (status: Buffer) => {
     if (over) return;
@@ -71,7 +73,7 @@ export function runWebSocket(client: WebSocket, session: CommandSession, protoco
   };
   const reader = new FrameReader((channel, payload) => {
     if (channel === channels.status) end(Buffer.from(payload));
-    else if (channel === channels.stdout || channel === channels.stderr) send(channel, Buffer.from(payload));
+    else if (channel === channels.stdout || channel === channels.stderr) send(channel, payload);
   });
   stream.on("data", (chunk: Buffer) => {
     try {
@@ -103,6 +105,7 @@ export function runWebSocket(client: WebSocket, session: CommandSession, protoco
     else if (channel === channels.resize) room = stream.write(encodeFrame(channels.resize, payload));
     else if (channel === channels.close && protocol.startsWith("v5.")) room = stream.write(encodeFrame(channels.close, payload));
     if (!room) client.pause();
+    relayed(payload.length);
   });
   client.once("close", () => {
     over = true;
@@ -152,7 +155,7 @@ export function runSpdy(connection: SpdyConnection, accept: { onStream: (stream:
     const reader = new FrameReader((channel, payload) => {
       if (channel === channels.status) return end(Buffer.from(payload));
       const output = streams.get(channel === channels.stdout ? "stdout" : "stderr");
-      if (!output || output.writableEnded || output.write(Buffer.from(payload))) return;
+      if (!output || output.writableEnded || output.write(payload)) return;
       stream.pause();
       output.once("drain", () => stream.resume());
     });

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import { relayed } from "../../base/relayed.ts";
 import { HeaderReader, type Headers, HeaderWriter } from "./spdy-headers.ts";
 
 /**
@@ -64,6 +65,7 @@ export class SpdyConnection {
 
   async #receive(chunk: Buffer): Promise<void> {
     this.#pending = this.#pending.length === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    relayed(chunk.length);
     // Header blocks unpack asynchronously and in order: what arrives meanwhile waits.
     this.#arrived = true;
     if (this.#busy) return;
@@ -163,6 +165,7 @@ export class SpdyConnection {
     head.writeUInt32BE(id, 0);
     head[4] = end ? fin : 0;
     head.writeUIntBE(chunk.length, 5, 3);
+    relayed(chunk.length);
     return this.write(Buffer.concat([head, chunk]));
   }
   /** The stream is done on both sides, or broken. */

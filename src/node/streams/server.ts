@@ -5,6 +5,7 @@ import { channels, encodeFrame, type ExecOptions, FrameReader, type NodeUsage, t
 import { badRequestError, internalError, StatusError, tooManyRequestsError } from "../../api/status.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
+import { relayed } from "../../base/relayed.ts";
 import type { ContainerRunner } from "../pod/runner.ts";
 import { isRunning } from "../pod/record.ts";
 import type { Held } from "../pause.ts";
@@ -164,7 +165,8 @@ function receive(socket: Socket, to: { stdin: Writable | undefined; resize(colum
   const reader = new FrameReader((channel, payload) => {
     if (channel === channels.stdin) {
       if (!to.stdin || to.stdin.writableEnded || payload.length === 0) return;
-      if (to.stdin.write(Buffer.from(payload))) return;
+      relayed(payload.length);
+      if (to.stdin.write(payload)) return;
       socket.pause();
       to.stdin.once("drain", () => socket.resume());
     } else if (channel === channels.close && payload[0] === channels.stdin) end();
@@ -190,6 +192,7 @@ function receive(socket: Socket, to: { stdin: Writable | undefined; resize(colum
 async function send(socket: Socket, channel: number, stream: Readable): Promise<void> {
   try {
     for await (const chunk of stream) {
+      relayed((chunk as Buffer).length);
       for (const piece of slices(chunk as Buffer)) {
         if (socket.destroyed) return;
         if (!socket.write(encodeFrame(channel, piece))) await new Promise<void>((resolve) => {
