@@ -446,7 +446,7 @@ const allocator = { MALLOC_ARENA_MAX: "1" };
 
 /** Our children get what programs need and nothing of npm's or the user's secrets. */
 function cleanEnvironment(): NodeJS.ProcessEnv {
-  const kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE"];
+  const kept = ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE", "WHERRY_SOURCES"];
   return { ...allocator, ...Object.fromEntries(kept.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]]))) };
 }
 

@@ -1,5 +1,6 @@
 // Runs before `npm start` and `npm test` under whatever Node happens to be there (18 or newer): installs the
-// locked modules when they are missing or older than the lock, here and in the examples, and says so.
+// locked modules when they are missing or older than the lock, here and in the examples, and says so; then makes one file
+// of each process.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
@@ -29,3 +30,6 @@ for (const folder of workspaces) {
   }
   writeFileSync(stamp, lock);
 }
+
+// Only speed is lost without it: each process then starts from the sources.
+await import("./bundle.mjs").then(({ bundlePrograms }) => bundlePrograms()).catch((error) => console.error(`the programs are not bundled: ${error.message.split("\n").slice(0, 3).join("\n")}`));

@@ -40,7 +40,7 @@ const door = fileURLToPath(new URL("../../bin/wherry.mjs", import.meta.url));
 const stopMs = 30_000;
 
 /** What programs need, and nothing of the test runner's: its NODE_OPTIONS are meant for its own Node. */
-const environment = (): NodeJS.ProcessEnv => Object.fromEntries(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE"].flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
+const environment = (): NodeJS.ProcessEnv => Object.fromEntries(["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "WHERRY_LOG", "WHERRY_COMPILE_CACHE", "WHERRY_SOURCES"].flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])));
 
 /** The Node that runs Wherry: this one when it is new enough. Throws StackError. */
 function node(): string {
