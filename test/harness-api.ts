@@ -62,7 +62,7 @@ export async function hasKubectl(t: TestContext, minor: string): Promise<boolean
   return false;
 }
 
-export async function startApi({ store: storeOptions, aggregation = false, fairness: isFair = false, api: apiOptions, log = silentLog, ...options }: { log?: Log; node?: NodeAccess; api?: Pick<ApiOptions, "serviceNetwork" | "withoutAdmission">; aggregation?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
+export async function startApi({ store: storeOptions, aggregation = false, alwaysAllow = false, fairness: isFair = false, api: apiOptions, log = silentLog, ...options }: { log?: Log; node?: NodeAccess; api?: Pick<ApiOptions, "serviceNetwork" | "withoutAdmission">; aggregation?: boolean; alwaysAllow?: boolean; fairness?: boolean; audit?: Audit; store?: Parameters<typeof createMemoryStore>[0] } = {}): Promise<TestApi> {
   const folder = mkdtempSync(join(tmpdir(), "wherry-api-"));
   const store = createMemoryStore(storeOptions);
   const api = createApi({ store, registry: createBuiltinRegistry(strategies), clock: systemClock, random: systemRandom, log, ...(options.node && { dialPod: options.node.dial }), ...apiOptions });
@@ -71,6 +71,8 @@ export async function startApi({ store: storeOptions, aggregation = false, fairn
   const tokens = new Tokens({ store, clock: systemClock, key: pki.serviceAccountKey });
   api.issueToken = (account, request, annotations) => tokens.issue(account, request, annotations);
   const rbac = new Rbac(store);
+  // As upstream's --authorization-mode=RBAC,AlwaysAllow.
+  if (alwaysAllow) rbac.authorize = () => ({ allowed: true, reason: "" });
   rbac.start();
   registerReviews(api, rbac, tokens);
   await bootstrapRbac(client);

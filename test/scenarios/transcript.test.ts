@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
-import { mismatch, parseTranscript } from "./transcript.ts";
+import { mismatch, parseTranscript, runTranscript } from "./transcript.ts";
 
 test("mismatch() compares word by word, with holes and skipped lines", () => {
   const output = "NAME     READY   STATUS    AGE\nweb-1    1/1     Running   3s\nweb-2    0/1     Pending   1s\n";
@@ -26,4 +29,15 @@ test("parseTranscript() reads commands, deadlines, background names and exit cod
       { command: "three", withinMs: undefined, background: undefined, show: undefined, exitCode: 3, expected: [] },
     ],
   );
+});
+
+test("runTranscript() ends a command that takes too long, with all it started", { timeout: 20_000 }, async (t) => {
+  const cwd = mkdtempSync(join(tmpdir(), "wherry-transcript-"));
+  t.after(() => rmSync(cwd, { recursive: true, force: true }));
+  const file = join(cwd, "transcript");
+  // The shell is gone at once; who holds its output is not.
+  for (const command of ["echo here; sleep 1000", "echo here; sleep 1000 & exit 0"]) {
+    writeFileSync(file, `$ ${command}\nhere\n`);
+    await assert.rejects(runTranscript(file, { cwd, env: { PATH: process.env["PATH"]! }, commandTimeoutMs: 500 }), /here\n[^]*ended: it took more than 500 ms/);
+  }
 });

@@ -145,10 +145,25 @@ function stop(entry: Background | undefined): void {
 
 function runCommand(command: string, options: TranscriptOptions): Promise<{ output: string; exitCode: number }> {
   return new Promise((resolve) => {
-    const child = spawn("/bin/sh", ["-c", command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], timeout: options.commandTimeoutMs ?? 120_000 });
+    const timeoutMs = options.commandTimeoutMs ?? 120_000;
+    const child = spawn("/bin/sh", ["-c", command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let output = "";
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    child.on("close", (code, signal) => resolve({ output, exitCode: code ?? (signal ? 128 : 1) }));
+    // The whole group: what the shell started holds its output open, and "close" would never come.
+    const timer = setTimeout(() => {
+      output += `\n[ended: it took more than ${timeoutMs} ms]\n`;
+      try {
+        process.kill(-child.pid!, "SIGKILL");
+      } catch {
+        // Only somebody with a session of his own is left.
+      }
+      child.stdout.destroy();
+      child.stderr.destroy();
+    }, timeoutMs);
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      resolve({ output, exitCode: code ?? (signal ? 128 : 1) });
+    });
   });
 }

@@ -20,12 +20,13 @@ export interface ScriptCluster extends AsyncDisposable {
 }
 
 const users = new Map(Object.entries({ "admin-token": "admin", "loopback-token": "system:apiserver" }).map(([token, name]) => [token, { name, groups: ["system:masters", "system:authenticated"] }]));
-// As hack/make-rules/test-cmd.sh of Kubernetes has them; the steps have upstream's names.
-const withoutAdmission = ["ServiceAccount", "DefaultStorageClass", "DefaultTolerationSeconds", "StorageObjectInUseProtection"];
+// As hack/make-rules/test-cmd.sh of Kubernetes has them; the steps have upstream's names. And ours, which keeps pods from
+// the machine: no pod runs there, and the suites of `kubectl debug` are about what kubectl asks for.
+const withoutAdmission = ["ServiceAccount", "DefaultStorageClass", "DefaultTolerationSeconds", "StorageObjectInUseProtection", "PodRefusals"];
 
 /** `controllers` and the admission that is left out are as test-cmd.sh has them; the newer scripts have the API server alone. */
 export async function startScriptCluster({ controllers: running = true } = {}): Promise<ScriptCluster> {
-  const server = await startApi({ aggregation: true, api: { serviceNetwork: "10.0.", withoutAdmission: running ? withoutAdmission : [] } });
+  const server = await startApi({ aggregation: true, alwaysAllow: running, api: { serviceNetwork: "10.0.", withoutAdmission: running ? withoutAdmission : [] } });
   server.tokens.structured = { authenticate: async (token) => users.get(token), mayBeAnonymous: undefined };
   const volumesDir = join(server.folder, "volumes");
   mkdirSync(volumesDir);
@@ -41,9 +42,14 @@ export async function startScriptCluster({ controllers: running = true } = {}): 
     withoutControllers: ["default-scheduler"],
   });
   if (running) await controllers.start();
-  // Upstream's server has the authorizer AlwaysAllow.
+  // Upstream's server has the authorizer AlwaysAllow, which also says so when it is asked for rules.
   await server.client.create(resources.clusterRoleBindings, undefined, { metadata: { name: "always-allow" }, subjects: [{ kind: "Group", apiGroup: "rbac.authorization.k8s.io", name: "system:authenticated" }], roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "cluster-admin" } });
-  if (running) await server.client.delete(resources.storageClasses, undefined, "standard");
+  if (running) {
+    // What a stack brings with it and a bare cluster has not.
+    await server.client.delete(resources.storageClasses, undefined, "standard");
+    const { items } = await server.client.list(resources.customResourceDefinitions);
+    for (const { metadata } of items) await server.client.delete(resources.customResourceDefinitions, undefined, metadata.name);
+  }
   await server.client.create(resources.nodes, undefined, { metadata: { name: "127.0.0.1", annotations: { "save-managers": "true" } }, status: { capacity: { memory: "1Gi" } } });
   await server.client.create(resources.services, "default", { metadata: { name: "kubernetes" }, spec: { clusterIP: "10.0.0.1", ports: [{ name: "https", port: 443, targetPort: 6443 }] } });
   const port = Number(new URL(server.url).port);

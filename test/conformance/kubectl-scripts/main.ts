@@ -1,12 +1,13 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { kubectl as kubectlOf } from "../../needs.ts";
 import { startScriptCluster } from "./cluster.ts";
 import { copyTree, kubernetesTree, runSuite, suiteNames } from "./suites.ts";
 
 /** `node test/conformance/kubectl-scripts/main.ts [SUITE…]`: runs them, output into .cache/kubectl-scripts/log. `KUBECTL` is the program to test. */
 const tree = kubernetesTree();
-const program = process.env["KUBECTL"] ?? kubectlOf("1.33");
+const wish = process.env["KUBECTL"];
+const program = wish === undefined ? kubectlOf("1.33") : resolve(wish);
 if (!tree || !program) throw new Error("needs Go, its module proxy and kubectl 1.33");
 const logs = join(import.meta.dirname, "..", "..", "..", ".cache", "kubectl-scripts", "log");
 mkdirSync(logs, { recursive: true });

@@ -8,12 +8,6 @@ import { copyTree, kubernetesTree, runSuite, suiteNames, suitesVersion } from ".
 /** Suites that do not pass, and why. One that begins to pass is a failure too: its line is to be deleted. */
 const misses: Record<string, string> = {
   run_multi_resources_tests: "its last step reads a manifest from the internet; all before it passes",
-  run_kubectl_debug_netadmin_tests: "the profile adds NET_ADMIN and NET_RAW, which no container gets here: refused",
-  run_kubectl_debug_custom_profile_tests: "its last step makes a pod in the node's namespaces, which is refused; all before it passes",
-  run_kubectl_debug_node_tests: "a pod in the node's namespaces is refused",
-  run_kubectl_debug_general_node_tests: "a pod in the node's namespaces is refused",
-  run_kubectl_debug_netadmin_node_tests: "a pod in the node's namespaces is refused",
-  run_kubectl_debug_warning_tests: "debugs with the profile netadmin, which is refused",
 };
 
 test(`kubectl's own suites, test/cmd/*.sh of Kubernetes ${suitesVersion}`, { timeout: 3_600_000 }, async (t) => {
