@@ -24,9 +24,9 @@ export function rbacEscalation({ store }: Pick<ApiOptions, "store">): AdmissionS
       const wanted = isBinding ? rbac.rulesOf(reference!, namespace) : ((object["rules"] as PolicyRule[] | undefined) ?? []);
       // Upstream names the resource of the request here, with the name of the role.
       if (!wanted) throw notFoundError(kind, asked.name);
-      const owned = rbac.rulesFor(user, namespace);
+      const { rules: owned, failure } = rbac.rulesFor(user, namespace);
       const missing = compact(uncovered(owned, wanted)).map(ruleText).sort();
-      if (missing.length > 0) throw forbiddenError(kind, object.metadata.name, `user ${JSON.stringify(user.name)} (groups=[${user.groups.map((group) => JSON.stringify(group)).join(" ")}]) is attempting to grant RBAC permissions not currently held:\n${missing.join("\n")}`);
+      if (missing.length > 0) throw forbiddenError(kind, object.metadata.name, `user ${JSON.stringify(user.name)} (groups=[${user.groups.map((group) => JSON.stringify(group)).join(" ")}]) is attempting to grant RBAC permissions not currently held:\n${missing.join("\n")}${failure && `; resolution errors: [${failure.replace(/^\[|\]$/g, "")}]`}`);
       // What it gathers in time may be anything.
       if (!isBinding && object["aggregationRule"] && uncovered(owned, everything).length > 0) throw forbiddenError(kind, object.metadata.name, "must have cluster-admin privileges to use the aggregationRule");
     },

@@ -12,8 +12,9 @@ import { type PolicyRule, uncovered } from "./rbac.ts";
 const read = ["get", "list", "watch"];
 const write = ["create", "delete", "deletecollection", "patch", "update"];
 const all = [...write, ...read];
-const rule = (groups: string | string[], names: string, verbs: string[]): PolicyRule => ({ apiGroups: Array.isArray(groups) ? groups : [groups], resources: names.split(" "), verbs });
-const urls = (paths: string[]): PolicyRule => ({ nonResourceURLs: paths, verbs: ["get"] });
+/** Each list in order, as upstream's builder of rules leaves them. */
+const rule = (groups: string | string[], names: string, verbs: string[]): PolicyRule => ({ apiGroups: [groups].flat().sort(), resources: names.split(" ").sort(), verbs: verbs.toSorted() });
+const urls = (paths: string[]): PolicyRule => ({ nonResourceURLs: paths.toSorted(), verbs: ["get"] });
 
 const rbac = "rbac.authorization.k8s.io";
 const events = ["", "events.k8s.io"];
@@ -23,7 +24,8 @@ const publicInfo = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
 
 const viewRules: PolicyRule[] = [
   rule("", "configmaps endpoints persistentvolumeclaims persistentvolumeclaims/status pods replicationcontrollers replicationcontrollers/scale serviceaccounts services services/status", read),
-  rule("", "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status namespaces", read),
+  rule("", "bindings limitranges namespaces/status pods/log pods/status replicationcontrollers/status resourcequotas resourcequotas/status", read),
+  rule("", "namespaces", read),
   rule(events, "events", read),
   rule("discovery.k8s.io", "endpointslices", read),
   rule("apps", "controllerrevisions daemonsets daemonsets/status deployments deployments/scale deployments/status replicasets replicasets/scale replicasets/status statefulsets statefulsets/scale statefulsets/status", read),
@@ -89,7 +91,8 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("", "nodes/status", ["patch", "update"]),
       rule("", "nodes", ["patch", "update"]),
       rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]),
-      rule("", "pods", ["create", "delete", ...read]),
+      rule("", "pods", read),
+      rule("", "pods", ["create", "delete"]),
       rule("", "pods/status", ["patch", "update"]),
       rule("", "pods/eviction", ["create"]),
       rule("", "configmaps secrets", read),
@@ -108,7 +111,7 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("", "serviceaccounts", ["get"]),
     ],
   },
-  { name: "system:kubelet-api-admin", rules: [rule("", "nodes", ["get", "list", "watch", "proxy"]), rule("", "nodes/proxy nodes/log nodes/stats nodes/metrics nodes/configz nodes/healthz nodes/pods", ["*"])] },
+  { name: "system:kubelet-api-admin", rules: [rule("", "nodes", read), rule("", "nodes", ["proxy"]), rule("", "nodes/log nodes/metrics nodes/proxy nodes/stats", ["*"]), rule("", "nodes/configz nodes/healthz nodes/pods", ["*"])] },
   { name: "system:node-bootstrapper", rules: [rule(certificates, "certificatesigningrequests", ["create", ...read])] },
   { name: "system:certificates.k8s.io:certificatesigningrequests:nodeclient", rules: [rule(certificates, "certificatesigningrequests/nodeclient", ["create"])] },
   { name: "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", rules: [rule(certificates, "certificatesigningrequests/selfnodeclient", ["create"])] },
@@ -117,7 +120,7 @@ export const bootstrapRoles: BootstrapRole[] = [
     rules: [{ apiGroups: [certificates], resources: ["signers"], resourceNames: [`kubernetes.io/${signer}`], verbs: ["approve"] }],
   })),
   { name: "system:volume-scheduler", rules: [rule("", "persistentvolumes", [...read, "patch", "update"]), rule("storage.k8s.io", "storageclasses", read), rule("", "persistentvolumeclaims", [...read, "patch", "update"])] },
-  { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"]), rule("networking.k8s.io", "servicecidrs", ["list", "watch"])] },
+  { name: "system:node-proxier", rules: [rule("", "endpoints services", ["list", "watch"]), rule("", "nodes", read), rule(["", "events.k8s.io"], "events", ["create", "patch", "update"]), rule("networking.k8s.io", "servicecidrs", ["list", "watch"]), rule("discovery.k8s.io", "endpointslices", ["list", "watch"])] },
   { name: "system:kube-aggregator", rules: [rule("", "endpoints services", read)] },
   {
     name: "system:kube-controller-manager",
@@ -125,9 +128,10 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule(events, "events", ["create", "patch", "update"]),
       rule("coordination.k8s.io", "leases", ["create"]),
       { ...rule("coordination.k8s.io", "leases", ["get", "update"]), resourceNames: ["kube-controller-manager"] },
-      rule("", "secrets serviceaccounts", ["create", "get", "update"]),
+      rule("", "secrets serviceaccounts", ["create"]),
       rule("", "secrets", ["delete"]),
-      rule("", "configmaps namespaces", ["get"]),
+      rule("", "configmaps namespaces secrets serviceaccounts", ["get"]),
+      rule("", "secrets serviceaccounts", ["update"]),
       rule("authentication.k8s.io", "tokenreviews", ["create"]),
       rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
       rule("*", "*", ["list", "watch"]),
@@ -141,19 +145,27 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("coordination.k8s.io", "leases", ["create"]),
       { ...rule("coordination.k8s.io", "leases", ["update", ...read]), resourceNames: ["kube-scheduler"] },
       rule("coordination.k8s.io", "leasecandidates", all),
-      rule("", "nodes namespaces replicationcontrollers services persistentvolumeclaims persistentvolumes", read),
+      rule("", "nodes", read),
       rule("", "pods", ["delete", ...read]),
       rule("", "bindings pods/binding", ["create"]),
       rule("", "pods/status", ["patch", "update"]),
+      rule("", "replicationcontrollers services", read),
       rule(["apps", "extensions"], "replicasets", read),
       rule("apps", "statefulsets", read),
       rule("policy", "poddisruptionbudgets", read),
+      rule("", "persistentvolumeclaims persistentvolumes", read),
       rule("authentication.k8s.io", "tokenreviews", ["create"]),
       rule("authorization.k8s.io", "subjectaccessreviews", ["create"]),
-      rule("storage.k8s.io", "csidrivers csinodes csistoragecapacities volumeattachments", read),
-      rule("resource.k8s.io", "deviceclasses resourceslices", read),
-      rule("resource.k8s.io", "resourceclaims resourceclaims/status", ["patch", "update", ...read]),
+      rule("storage.k8s.io", "csinodes", read),
+      rule("storage.k8s.io", "volumeattachments", read),
+      rule("", "namespaces", read),
+      rule("storage.k8s.io", "csidrivers", read),
+      rule("storage.k8s.io", "csistoragecapacities", read),
+      rule("resource.k8s.io", "deviceclasses", read),
+      rule("resource.k8s.io", "resourceclaims", ["patch", "update", ...read]),
+      rule("resource.k8s.io", "resourceclaims/status", ["patch", "update", ...read]),
       rule("", "pods/finalizers", ["update"]),
+      rule("resource.k8s.io", "resourceslices", read),
     ],
   },
 ];

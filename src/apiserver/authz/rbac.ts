@@ -59,16 +59,21 @@ export class Rbac {
 
   authorize(user: Identity, attributes: Attributes): Decision {
     if (user.groups.includes(allowedAlways)) return { allowed: true, reason: "" };
-    for (const { rules, why } of this.#grants(user, attributes.namespace)) {
-      if (rules.some((rule) => covers(rule, attributes))) return { allowed: true, reason: why };
+    const grants = this.#grants(user, attributes.namespace);
+    for (const { rules, why } of grants) {
+      if (rules?.some((rule) => covers(rule, attributes))) return { allowed: true, reason: why };
     }
-    return { allowed: false, reason: "" };
+    const failure = failureOf(grants);
+    return { allowed: false, reason: failure && `RBAC: ${failure}` };
   }
 
-  /** Everything the identity may do in a namespace (SelfSubjectRulesReview; escalation checks). */
-  rulesFor(user: Identity, namespace: string | undefined): PolicyRule[] {
-    if (user.groups.includes(allowedAlways)) return [{ verbs: ["*"], apiGroups: ["*"], resources: ["*"] }, { verbs: ["*"], nonResourceURLs: ["*"] }];
-    return this.#grants(user, namespace).flatMap(({ rules }) => rules);
+  /**
+   * Everything the identity may do in a namespace, binding by binding (SelfSubjectRulesReview; escalation checks).
+   * `failure` says which roles are bound to it and not there.
+   */
+  rulesFor(user: Identity, namespace: string | undefined): { rules: PolicyRule[]; failure: string } {
+    const grants = this.#grants(user, namespace);
+    return { rules: grants.flatMap(({ rules = [] }) => rules), failure: failureOf(grants) };
   }
 
   /** The rules a role reference stands for; undefined when there is no such role. */
@@ -76,11 +81,21 @@ export class Rbac {
     return this.#built().rulesOf(reference, namespace);
   }
 
+  /** One a binding, those of the whole cluster first. */
   #grants(user: Identity, namespace: string | undefined): Grant[] {
     const { cluster, namespaced } = this.#built();
     const subjects = [`User/${user.name}`, ...user.groups.map((group) => `Group/${group}`)];
     const local = namespace === undefined ? undefined : namespaced.get(namespace);
-    return subjects.flatMap((subject) => [...(cluster.get(subject) ?? []), ...(local?.get(subject) ?? [])]);
+    const found = new Map<number, Grant>();
+    for (const subject of subjects) {
+      for (const grants of [cluster.get(subject), local?.get(subject)]) {
+        for (const grant of grants ?? []) {
+          const known = found.get(grant.binding);
+          if (!known || grant.subject < known.subject) found.set(grant.binding, grant);
+        }
+      }
+    }
+    return [...found.values()].sort((a, b) => a.binding - b.binding);
   }
 
   #built(): Index {
@@ -91,9 +106,19 @@ export class Rbac {
 }
 
 interface Grant {
-  rules: readonly PolicyRule[];
+  /** Place among the bindings: those of the cluster come first. */
+  binding: number;
+  /** Place among the binding's subjects. */
+  subject: number;
+  /** Undefined: the role is not there. */
+  rules: readonly PolicyRule[] | undefined;
+  /** What allowed it, or what is missing. */
   why: string;
 }
+const failureOf = (grants: readonly Grant[]): string => {
+  const failures = [...new Set(grants.flatMap(({ rules, why }) => (rules ? [] : [why])))];
+  return failures.length > 1 ? `[${failures.join(", ")}]` : (failures[0] ?? "");
+};
 /** Grants by subject: "User/alice", "Group/dev"; a service account is the user it authenticates as. */
 type BySubject = Map<string, Grant[]>;
 interface Index {
@@ -120,14 +145,16 @@ function build(store: Store): Index {
   };
   const cluster: BySubject = new Map();
   const namespaced = new Map<string, BySubject>();
+  let count = 0;
   const put = (target: BySubject, binding: Binding, kind: string) => {
     const rules = rulesOf(binding.roleRef, binding.metadata.namespace);
-    if (!rules) return;
-    for (const subject of binding.subjects ?? []) {
+    const number = count++;
+    for (const [index, subject] of (binding.subjects ?? []).entries()) {
       const key = subject.kind === "ServiceAccount" ? `User/system:serviceaccount:${subject.namespace ?? binding.metadata.namespace}:${subject.name}` : `${subject.kind}/${subject.name}`;
       const place = binding.metadata.namespace ? `${binding.metadata.name}/${binding.metadata.namespace}` : binding.metadata.name;
       const who = subject.kind === "ServiceAccount" ? `${subject.name}/${subject.namespace ?? binding.metadata.namespace}` : subject.name;
-      const grant = { rules, why: `RBAC: allowed by ${kind} ${JSON.stringify(place)} of ${binding.roleRef.kind} ${JSON.stringify(binding.roleRef.name)} to ${subject.kind} ${JSON.stringify(who)}` };
+      const missing = `${binding.roleRef.kind.toLowerCase()}.rbac.authorization.k8s.io ${JSON.stringify(binding.roleRef.name)} not found`;
+      const grant = { binding: number, subject: index, rules, why: !rules ? missing : `RBAC: allowed by ${kind} ${JSON.stringify(place)} of ${binding.roleRef.kind} ${JSON.stringify(binding.roleRef.name)} to ${subject.kind} ${JSON.stringify(who)}` };
       target.set(key, [...(target.get(key) ?? []), grant]);
     }
   };

@@ -67,13 +67,14 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
   });
   add("selfsubjectrulesreviews.authorization.k8s.io", (spec, user) => {
     if (!spec.namespace) throw badRequestError("no namespace on request");
-    const rules = rbac.rulesFor(user, spec.namespace);
+    const { rules, failure } = rbac.rulesFor(user, spec.namespace);
     return {
       spec: {},
       status: {
         resourceRules: rules.filter((rule) => rule.resources?.length).map(({ verbs, apiGroups, resources, resourceNames }) => ({ verbs, apiGroups, resources, ...(resourceNames?.length && { resourceNames }) })),
         nonResourceRules: rules.filter((rule) => rule.nonResourceURLs?.length).map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
         incomplete: false,
+        ...(failure && { evaluationError: failure }),
       },
     };
   });
