@@ -21,7 +21,9 @@ export function podRefusals(): AdmissionStep {
       if (kind.kind === "Pod") {
         const lists = subresource === "ephemeralcontainers" ? (["ephemeralContainers"] as const) : operation === "CREATE" ? (["initContainers", "containers"] as const) : [];
         for (const list of lists) {
-          for (const [index, container] of (found.spec[list] ?? []).entries()) if (container.securityContext?.capabilities?.add?.includes(debugCapability)) warnings.push(`spec.${list}[${index}].securityContext.capabilities.add: ${debugCapability} is not granted: containers run without any capability`);
+          // Not of debug containers that were there before this one.
+          const known = before?.spec[list]?.length ?? 0;
+          for (const [index, container] of (found.spec[list] ?? []).entries()) if (index >= known && container.securityContext?.capabilities?.add?.includes(debugCapability)) warnings.push(`spec.${list}[${index}].securityContext.capabilities.add: ${debugCapability} is not granted: containers run without any capability`);
         }
       }
       if (errors.length > 0 && (!before || refusals(before.spec, before.path).length === 0)) throw invalidError(kind, object.metadata.name || object.metadata.generateName || "", errors);

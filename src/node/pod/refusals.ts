@@ -1,7 +1,7 @@
 import type { Condition } from "../../api/meta.ts";
 import type { Pod } from "../../api/types.ts";
 import { conditionType } from "../node-object.ts";
-import type { Finding } from "../sandbox/sandbox.ts";
+import type { Finding, Sandbox } from "../sandbox/sandbox.ts";
 
 /*
  * Refuse, never skip: what a pod asks for and cannot have here ends up in one of these three.
@@ -16,8 +16,9 @@ export function refusalOf(pod: Pod): string | undefined {
   for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
     const { privileged, capabilities, procMount } = container.securityContext ?? {};
     if (privileged) return `container ${JSON.stringify(container.name)}: privileged is refused: pods run without any capability`;
-    // Every pod may bind low ports already, so this one asks for nothing new.
-    const added = (capabilities?.add ?? []).filter((name) => name !== "NET_BIND_SERVICE");
+    // Every pod may bind low ports already, so the first asks for nothing new; the other is in each copy that `kubectl debug`
+    // makes, and admission has warned that it is not granted.
+    const added = (capabilities?.add ?? []).filter((name) => name !== "NET_BIND_SERVICE" && name !== "SYS_PTRACE");
     if (added.length > 0) return `container ${JSON.stringify(container.name)}: added capabilities (${added.join(", ")}) are refused: pods run without any capability`;
     if (procMount === "Unmasked") return `container ${JSON.stringify(container.name)}: procMount Unmasked is refused`;
     if ((container.volumeDevices ?? []).length > 0) return `container ${JSON.stringify(container.name)}: volumeDevices are refused: there are no block volumes here`;
@@ -27,10 +28,10 @@ export function refusalOf(pod: Pod): string | undefined {
 }
 
 /** What the pod asks for, runs without, and is told of by an Event; nothing here is a guard. */
-export function notHonoured(pod: Pod): string[] {
+export function notHonoured(pod: Pod, mode: Sandbox["mode"]): string[] {
   const spec = pod.spec!;
   const found: string[] = [];
-  if (spec.shareProcessNamespace) found.push("shareProcessNamespace: each container sees its own processes only");
+  if (spec.shareProcessNamespace && mode === "plain") found.push("shareProcessNamespace: without namespaces every program is one of the machine's processes, and PID 1 is the machine's");
   if (spec.securityContext?.fsGroup !== undefined) found.push(`fsGroup ${spec.securityContext.fsGroup}: volumes belong to the pod's own user, who may read and write them; no group is added`);
   if (spec.securityContext?.supplementalGroups?.length) found.push(`supplementalGroups (${spec.securityContext.supplementalGroups.join(", ")}): the pod has one group`);
   if (spec.setHostnameAsFQDN) found.push("setHostnameAsFQDN: the host name is the short one");
@@ -41,6 +42,7 @@ export function notHonoured(pod: Pod): string[] {
     if (seLinuxOptions) found.push(`seLinuxOptions of container ${name}`);
     if (seccompProfile?.type === "Localhost") found.push(`seccompProfile ${seccompProfile.localhostProfile} of container ${name}: Wherry's own filter is used where the machine allows one`);
     if (appArmorProfile?.type === "Localhost") found.push(`appArmorProfile ${appArmorProfile.localhostProfile} of container ${name}`);
+    if (securityContext?.capabilities?.add?.includes("SYS_PTRACE")) found.push(`SYS_PTRACE of container ${name}: containers run without any capability`);
     if (restartPolicyRules?.length) found.push(`restartPolicyRules of container ${name}: its restartPolicy alone decides`);
   }
   for (const { name, emptyDir } of spec.volumes ?? []) {

@@ -444,6 +444,13 @@ test("what a pod may not have is refused with the reason, and nothing starts", a
   }
 });
 
+test("the capability that kubectl debug asks for does not keep a copy from running; it is not granted, and said", async () => {
+  await using node = new NodeHarness();
+  await node.run({ containers: [{ name: "app", image: "a", securityContext: { capabilities: { add: ["SYS_PTRACE"] } } }] });
+  assert.equal(node.sandbox.started.length, 1);
+  assert.deepEqual(messages(node, "NotHonoured"), ["SYS_PTRACE of container app: containers run without any capability"]);
+});
+
 test("the CPU quota begins at first Ready, or after 30 s", async () => {
   await using node = new NodeHarness();
   let up = false;
