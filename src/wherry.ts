@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { bundleNamed } from "../bin/bundle.mjs";
 import type { Client } from "./api/client.ts";
 import type { HostAddress, NetSnapshot } from "./api/network.ts";
 import { Channel, type RawHandle } from "./base/channel.ts";
@@ -180,6 +181,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       network: sandbox.network,
       workers: limits.netWorkers,
       log: log.child("net"),
+      workerBundle: bundleNamed("net"),
       ports: settings.ports ?? {},
       private: options.private ?? false,
       egressPorts,

@@ -3,11 +3,13 @@ import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from
 import { stripTypeScriptTypes } from "node:module";
 import { dirname, join } from "node:path";
 // @ts-expect-error a build tool without types
+import { bundlePrograms } from "./bundle.mjs";
+// @ts-expect-error a build tool without types
 import { bundlePreload } from "./bundle-preload.mjs";
 
 /**
- * `npm pack` runs this: src/ as JavaScript in lib/, file by file. Node strips no types below node_modules, so the package
- * brings none. Types become spaces: lines and columns in a stack trace are those of the source.
+ * `npm pack` runs this: src/ as JavaScript in lib/, file by file, and one file of each process. Node strips no types below
+ * node_modules, so the package brings none. Types become spaces: lines and columns in a stack trace are those of the source.
  */
 const root = dirname(import.meta.dirname);
 const [from, to] = [join(root, "src"), join(root, "lib")];
@@ -28,6 +30,7 @@ if (process.argv[2] !== "--clean") {
   if (typed.status !== 0) process.exit(1);
   for (const file of globSync("testing/*.d.ts", { cwd: to })) writeFileSync(join(to, file), named(readFileSync(join(to, file), "utf8")));
   await bundlePreload();
+  await bundlePrograms({ from: "lib", force: true });
 }
 
 /** Files of ours go by their new names: in imports, and where one is started or copied. */

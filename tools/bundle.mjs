@@ -70,9 +70,9 @@ const at_ = (file) => joinPath_(__dirname, "..", "..", file);`;
 const placed = (from, extension, commands, seen) => ({
   name: "placed",
   setup(build) {
-    build.onLoad({ filter: /\.(ts|js)$/ }, ({ path }) => {
+    build.onLoad({ filter: /\.(ts|m?js)$/ }, ({ path }) => {
       const file = relative(root, path);
-      if (!file.startsWith(`${from}/`)) return undefined;
+      if (!file.startsWith(`${from}/`) && !file.startsWith("bin/")) return undefined;
       // Before it is read: what is written meanwhile makes the bundle stale.
       seen.set(file, stateOf(path));
       const contents = readFileSync(path, "utf8")
@@ -80,7 +80,7 @@ const placed = (from, extension, commands, seen) => ({
         .replace(/new URL\("\.\/([\w-]+-worker)\.[tj]s", import\.meta\.url\)/g, (whole, name) => (name in programs ? `joinPath_(__dirname, "${name}.cjs")` : whole))
         .replaceAll("import.meta.url", `urlOf_(at_(${JSON.stringify(file)})).href`)
         .replaceAll("import.meta.dirname", `dirname_(at_(${JSON.stringify(file)}))`);
-      return { contents, loader: extension };
+      return { contents, loader: file.endsWith("ts") ? "ts" : "js" };
     });
     const index = join(root, from, "cli", `index.${extension}`);
     build.onResolve({ filter: /^\.\// }, ({ path, importer, kind }) => {

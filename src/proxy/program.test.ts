@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
+import { build } from "esbuild";
 import { privilegedPortOffset } from "./messages.ts";
 import { workerProgram } from "./program.ts";
 import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "./testing/network.ts";
@@ -13,13 +14,16 @@ import { endWorker, spawnWorker } from "./worker-process.ts";
 const isRoot = process.getuid?.() === 0;
 const enter = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"];
 
-test("a worker of another user starts from sources and a Node that it may not read", { skip: isRoot ? false : "only root changes users" }, async () => {
+for (const form of ["sources", "bundle"] as const) test(`a worker of another user starts from ${form === "sources" ? "sources" : "its one file"} and a Node that it may not read`, { skip: isRoot ? false : "only root changes users" }, async () => {
   const home = mkdtempSync(join(tmpdir(), "wherry-home-"));
   assert.equal(statSync(home).mode & 0o777, 0o700);
-  cpSync(dirname(import.meta.dirname), join(home, "src"), { recursive: true });
+  const bundle = form === "bundle" ? join(home, "net.cjs") : undefined;
+  if (bundle) await build({ entryPoints: [join(import.meta.dirname, "worker.ts")], outfile: bundle, bundle: true, platform: "node", format: "cjs" });
+  else cpSync(dirname(import.meta.dirname), join(home, "src"), { recursive: true });
   symlinkSync(process.execPath, join(home, "node"));
-  const program = workerProgram(enter, join(home, "src"), join(home, "node"));
+  const program = workerProgram(enter, { bundle, sources: join(home, "src"), execPath: join(home, "node") });
   assert.ok(!program.file.startsWith(home) && program.nodeFd !== undefined);
+  assert.match(program.file, form === "bundle" ? /\/wherry-net-[^/]+\/net\.cjs$/ : /\/wherry-net-[^/]+\/proxy\/worker\.ts$/);
   const child = spawnWorker(enter, program);
   const [message] = (await Promise.race([once(child, "message"), once(child, "exit")])) as [{ type?: string }];
   assert.equal(message.type, "net/started");
@@ -28,7 +32,8 @@ test("a worker of another user starts from sources and a Node that it may not re
   assert.match(status, /^CapEff:\t0+$/m);
   await endWorker(child, AbortSignal.timeout(5_000));
   program.dispose();
-  assert.equal(existsSync(dirname(dirname(program.file))), false);
+  assert.equal(existsSync(program.file), false);
+  assert.deepEqual(readdirSync(tmpdir()).filter((name) => program.file.includes(`/${name}/`)), []);
   rmSync(home, { recursive: true });
 });
 

@@ -1,13 +1,13 @@
-import { chmodSync, chownSync, closeSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, closeSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 
 /**
  * How a worker's program reaches the user that it runs as. `wherry` may be root and sit in a folder of root's; its
  * workers are nobody in particular:
  *
- *   everything readable     node and src/ where they are
- *   src/ is not             a copy of base, policy and proxy in a temporary folder (a worker loads nothing else)
+ *   everything readable     node and the program where they are: one file that was made of it, or src/
+ *   the program is not      a copy of the file, or of base, policy and proxy, in a temporary folder (a worker loads nothing else)
  *   node is not             an open descriptor of it, executed as /proc/self/fd/N
  *
  * and each user has a compile cache of its own, so that a restarted worker serves in some 40 ms instead of 90.
@@ -32,17 +32,18 @@ const copied = ["base", "policy", "proxy"] as const;
 /** Workers read what strangers send: in plain mode, where no prefix does it, root's workers become this user. */
 const workerUid = 100_000;
 
-export function workerProgram(enter: readonly string[], sources = sourceDir, execPath = process.execPath): WorkerProgram {
+/** `bundle`: the worker in one file, where there is one; else it is loaded from `sources`. */
+export function workerProgram(enter: readonly string[], { bundle, sources = sourceDir, execPath = process.execPath }: { bundle?: string | undefined; sources?: string; execPath?: string } = {}): WorkerProgram {
   const user = enter.length === 0 && process.getuid?.() === 0 ? workerUid : undefined;
   const uid = user ?? otherUid(enter);
-  const isReadable = uid === undefined || (isReachable(join(sources, "proxy", "worker.ts")) && isReachable(join(sources, "base", "channel.ts")));
-  const copy = isReadable ? undefined : copySources(sources);
+  const isReadable = uid === undefined || (bundle ? isReachable(bundle) : isReachable(join(sources, "proxy", "worker.ts")) && isReachable(join(sources, "base", "channel.ts")));
+  const copy = isReadable ? undefined : copyProgram(sources, bundle);
   const nodeFd = uid === undefined || isReachable(execPath, 0o005) ? undefined : openSync(execPath, "r");
   const cache = compileCache(uid, copy);
   return {
     node: nodeFd === undefined ? execPath : `/proc/self/fd/${nodeFdInChild}`,
     nodeFd,
-    file: join(copy ?? sources, "proxy", "worker.ts"),
+    file: bundle ? join(copy ?? dirname(bundle), basename(bundle)) : join(copy ?? sources, "proxy", "worker.ts"),
     env: cache === undefined ? {} : { NODE_COMPILE_CACHE: cache, NODE_COMPILE_CACHE_PORTABLE: "1" },
     user,
     dispose() {
@@ -71,10 +72,11 @@ function isReachable(file: string, wanted = 0o004): boolean {
   }
 }
 
-function copySources(sources: string): string {
+function copyProgram(sources: string, bundle: string | undefined): string {
   const copy = mkdtempSync(join(tmpdir(), "wherry-net-"));
-  for (const folder of copied) cpSync(join(sources, folder), join(copy, folder), { recursive: true, filter: (file) => !/\.test\.ts$|\/testing$/.test(file) });
-  writeFileSync(join(copy, "package.json"), '{ "type": "module" }\n');
+  if (bundle) copyFileSync(bundle, join(copy, basename(bundle)));
+  else for (const folder of copied) cpSync(join(sources, folder), join(copy, folder), { recursive: true, filter: (file) => !/\.test\.ts$|\/testing$/.test(file) });
+  if (!bundle) writeFileSync(join(copy, "package.json"), '{ "type": "module" }\n');
   // Whatever the umask was: others may read, nobody but us may write.
   for (const entry of readdirSync(copy, { recursive: true, withFileTypes: true })) chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
   chmodSync(copy, 0o755);

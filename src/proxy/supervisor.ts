@@ -26,6 +26,8 @@ export interface NetSupervisorOptions {
   egressPorts?: readonly number[];
   /** How long the first workers may take to start, crashes included. */
   startTimeoutMs?: number;
+  /** The worker in one file, where there is one that is fresh. */
+  workerBundle?: string | undefined;
   /** The way out; another one in tests. */
   outside?: Outside;
 }
@@ -71,7 +73,7 @@ class Supervisor implements NetSupervisor {
 
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
-    this.#program = workerProgram(options.network.enter);
+    this.#program = workerProgram(options.network.enter, { bundle: options.workerBundle });
     this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#egressPorts = options.egressPorts ?? [80, 443];
     this.#refusals = new EgressRefusals(this.#egressPorts, (refusal) => this.#onEgressRefused(refusal));
