@@ -224,6 +224,8 @@ class Walker {
         if (typeof value !== "string") throw this.#mismatchInside(value, "string");
         return canonicalMicroTime(value);
       case "bytes":
+        // Go reads a list as the bytes it lists.
+        if (Array.isArray(value)) return dropZero && value.length === 0 ? undefined : this.#listedBytes(value);
         if (typeof value !== "string") return this.#mismatch(plan, value);
         return dropZero && value === "" ? undefined : this.#bytes(value);
       case "schema-or-bool":
@@ -276,6 +278,14 @@ class Walker {
   #quantity(value: unknown, milli: boolean): string {
     // Anything but a number is parsed as text, and what is not a quantity fails there.
     return canonicalQuantity(typeof value === "string" ? value : JSON.stringify(value), milli);
+  }
+
+  #listedBytes(list: readonly unknown[]): string {
+    for (const item of list) {
+      if (item === null || (typeof item === "number" && (item & 0xff) === item)) continue;
+      this.mismatch ??= this.#mismatchInside(item, "uint8", typeof item === "number" ? ` ${item}` : "");
+    }
+    return Buffer.from(list as number[]).toString("base64");
   }
 
   /** A wrong character is noted like a wrong type. */

@@ -51,7 +51,8 @@ function compilePort(port: ServicePortSpec, slices: readonly EndpointSlice[]): S
   const endpoints = new Map<string, ServicePortSnapshot["endpoints"][number]>();
   for (const slice of slices) {
     const target = slice.ports?.find((candidate) => (candidate.name ?? "") === name && (candidate.protocol ?? "TCP") === protocol);
-    if (!target?.port) continue;
+    // Its range is not checked when it is stored, as upstream does not.
+    if (!target?.port || target.port < 1 || target.port > 65_535) continue;
     for (const endpoint of slice.endpoints ?? []) {
       const ip = endpoint.addresses[0];
       // While a controller moves an endpoint between slices it may stand in both.

@@ -1,7 +1,7 @@
 import { type FieldError, forbidden, invalid, notSupported, required } from "../field.ts";
 import type { KubeObject } from "../meta.ts";
 import { notNegative } from "../validation/checks.ts";
-import { percent } from "../validation/names.ts";
+import { dns1123Label, percent } from "../validation/names.ts";
 import { formatSelector, isEmptySelector, type LabelSelector, selectorMatches, validateLabelSelector } from "../validation/selector.ts";
 import { podSpecWarnings } from "./core/pod/warnings.ts";
 import { validatePodTemplate } from "./core/pod/spec.ts";
@@ -59,8 +59,8 @@ export const isZero = (value: IntOrPercent): boolean => (typeof value === "strin
 export function validateReplicaCounts(status: any, parts: readonly string[], readyText = "readyReplicas"): FieldError[] {
   const counts = ["replicas", ...parts];
   const errors = counts.flatMap((field) => notNegative(`status.${field}`, status?.[field]));
-  for (const field of parts) if ((status?.[field] ?? 0) > (status?.replicas ?? 0)) errors.push(invalid(`status.${field}`, status[field], "cannot be greater than status.replicas"));
-  if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas, `cannot be greater than ${readyText}`));
+  for (const field of parts) if ((status?.[field] ?? 0) > (status?.replicas ?? 0)) errors.push(invalid(`status.${field}`, status[field] ?? 0, "cannot be greater than status.replicas"));
+  if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas ?? 0, `cannot be greater than ${readyText}`));
   return errors;
 }
 
@@ -69,6 +69,13 @@ export function validateCollisionCount(status: any, old: any): FieldError[] {
 }
 
 export const templateWarnings = (object: KubeObject, old?: KubeObject): string[] => podSpecWarnings("spec.template.spec", object.spec.template?.spec, object.spec.template?.metadata?.labels, old?.spec.template?.spec);
+
+/** Of kinds whose name becomes that of their pods. */
+export const nameWarnings = (object: KubeObject, old?: KubeObject): string[] => {
+  const wrong = old ? [] : dns1123Label(object.metadata.name ?? "");
+  return wrong.length === 0 ? [] : [`metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [${wrong.join(" ")}]`];
+};
+export const ownerWarnings = (object: KubeObject, old?: KubeObject): string[] => [...nameWarnings(object, old), ...templateWarnings(object, old)];
 
 /** Where /scale reads and writes, for kinds with a label selector. */
 export const replicasScale = {

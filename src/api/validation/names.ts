@@ -21,7 +21,7 @@ export function formError(text: string, form: string, ...examples: string[]): st
 }
 const emptyError = "must be non-empty";
 export const rangeError = (low: number, high: number): string => `must be between ${low} and ${high}, inclusive`;
-/** Names of DNS and labels count bytes, older checks speak of characters. */
+/** Labels and their keys speak of bytes, older checks of characters. */
 const maxBytes = (max: number): string => `must be no more than ${max} bytes`;
 const maxCharacters = (max: number): string => `must be no more than ${max} characters`;
 
@@ -34,7 +34,7 @@ const labelValuePattern = anchored(`(${qualified})?`);
 
 export const dns1123Label: Check = (value) => {
   const errors: string[] = [];
-  if (bytes(value) > 63) errors.push(maxBytes(63));
+  if (bytes(value) > 63) errors.push(maxCharacters(63));
   if (!labelPattern.test(value)) {
     if (subdomainPattern.test(value)) errors.push("must not contain dots");
     else errors.push(formError("a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character", label, "my-name", "123-abc"));
@@ -44,7 +44,7 @@ export const dns1123Label: Check = (value) => {
 
 export const dns1123Subdomain: Check = (value) => {
   const errors: string[] = [];
-  if (bytes(value) > 253) errors.push(maxBytes(253));
+  if (bytes(value) > 253) errors.push(maxCharacters(253));
   if (!subdomainPattern.test(value)) {
     errors.push(formError("a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character", subdomain, "example.com"));
   }
@@ -83,7 +83,7 @@ export const qualifiedName: Check = (value) => {
   if (parts.length === 2) {
     const prefix = parts[0]!;
     if (prefix === "") errors.push(`prefix part ${emptyError}`);
-    else errors.push(...dns1123Subdomain(prefix).map((error) => `prefix part ${error}`));
+    else errors.push(...dns1123Subdomain(prefix).map((error) => `prefix part ${error.replace(maxCharacters(253), maxBytes(253))}`));
   }
   if (name === "") errors.push(`name part ${emptyError}`);
   else if (bytes(name) > 63) errors.push(`name part ${maxBytes(63)}`);

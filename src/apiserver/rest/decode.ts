@@ -1,29 +1,31 @@
 import type { Kind } from "../../api/kind.ts";
 import { builtinSchema } from "../../api/kinds/table.ts";
 import { apiVersionOf, type KubeObject } from "../../api/meta.ts";
-import { badRequestError, type StatusError } from "../../api/status.ts";
+import { invalid } from "../../api/field.ts";
+import { badRequestError, invalidError, type StatusError } from "../../api/status.ts";
 import { cannotBeHandled, DecodeError, strictDecodingText, walk } from "../../api/walker.ts";
 import type { WriteContext } from "./context.ts";
 
 /**
  * A body as an object of the kind: types checked, values canonical, unknown fields judged by fieldValidation.
  * A missing apiVersion or kind is taken from the URL, as some clients rely on. `refuse` makes the error of a value that
- * does not fit.
+ * does not fit; default: the 400 of a body.
  */
-export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean, refuse: (why: string) => StatusError = (why) => cannotBeHandled(kind.version, kind.kind, why)): KubeObject {
+export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean, refuse?: (why: string) => StatusError): KubeObject {
   const apiVersion = apiVersionOf(kind.group, kind.version);
+  const unfit = refuse ?? ((why: string) => cannotBeHandled(kind.version, kind.kind, why));
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequestError(`the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`);
   const given = body as { apiVersion?: unknown; kind?: unknown };
   for (const field of ["apiVersion", "kind"] as const) {
     const value = given[field];
-    if (value !== undefined && value !== null && typeof value !== "string") throw refuse(`couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
+    if (value !== undefined && value !== null && typeof value !== "string") throw unfit(`couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
   }
-  if (given.kind !== undefined && given.kind !== null && given.kind !== "" && given.kind !== kind.kind) throw badRequestError(`${String(given.kind)} in version ${JSON.stringify(String(given.apiVersion ?? apiVersion).split("/").at(-1))} cannot be handled as a ${kind.kind}: converting (${String(given.apiVersion ?? "")}.${String(given.kind)}) to (${apiVersion}.${kind.kind}): unknown conversion`);
-  if (given.apiVersion !== undefined && given.apiVersion !== null && given.apiVersion !== "" && given.apiVersion !== apiVersion) throw badRequestError(`the API version in the data (${String(given.apiVersion)}) does not match the expected API version (${apiVersion})`);
+  const type = { apiVersion: (given.apiVersion as string | null | undefined) || apiVersion, kind: (given.kind as string | null | undefined) || kind.kind };
+  if (type.apiVersion !== apiVersion || type.kind !== kind.kind) throw wrongType(kind, type, body, refuse);
   try {
     const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
-    if (problems.length > 0 && context.fieldValidation === "Strict") throw refuse(strictDecodingText(problems));
+    if (problems.length > 0 && context.fieldValidation === "Strict") throw unfit(strictDecodingText(problems));
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
     const { apiVersion: _, kind: __, metadata, ...rest } = value;
     const sent = (body as { metadata?: { managedFields?: unknown } }).metadata?.managedFields;
@@ -31,9 +33,30 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
     const cleared = Array.isArray(sent) && sent.length === 0 && { managedFields: [] };
     return { kind: kind.kind, apiVersion, metadata: { ...(metadata as object | undefined), ...cleared } as KubeObject["metadata"], ...rest };
   } catch (error) {
-    if (error instanceof DecodeError) throw refuse(error.message);
+    if (error instanceof DecodeError) throw unfit(error.message);
     throw error;
   }
+}
+
+/**
+ * What a type other than that of the URL gets: upstream decodes what it knows before it compares.
+ * Source of the texts: k8s.io/apimachinery/pkg/runtime/{error,converter}.go, apiserver/pkg/endpoints/handlers/rest.go.
+ */
+function wrongType(wanted: Kind, { apiVersion, kind }: { apiVersion: string; kind: string }, body: object, refuse: ((why: string) => StatusError) | undefined): StatusError {
+  const parts = apiVersion.split("/");
+  if (parts.length > 2) {
+    const why = `unexpected GroupVersion string: ${apiVersion}`;
+    return refuse?.(why) ?? badRequestError(`the object provided is unrecognized (must be of type ${wanted.kind}): ${why} (${JSON.stringify(body).slice(0, 30)} ...)`);
+  }
+  const [version, group = ""] = parts.toReversed() as [string, string?];
+  // A custom resource is decoded whatever it says it is.
+  if (wanted.custom && apiVersion === apiVersionOf(wanted.group, wanted.version)) return invalidError({ group, kind }, (body as { metadata?: { name?: string } }).metadata?.name ?? "", [invalid("kind", kind, `must be ${wanted.kind}`)]);
+  // What is not served any more and still read has no table here.
+  const isOld = /^v\d+(alpha|beta)\d+$/.test(version);
+  if (wanted.custom || (kind === wanted.kind && (isOld || builtinSchema(group, version, kind)))) return badRequestError(`the API version in the data (${apiVersion}) does not match the expected API version (${apiVersionOf(wanted.group, wanted.version)})`);
+  const isKnown = builtinSchema(group, version, kind.replace(/List$/, "")) || /^(Status|WatchEvent|(Create|Update|Patch|Delete|List|Get)Options)$/.test(kind);
+  const why = isKnown ? `converting (${version}.${kind}) to (${wanted.group === "" ? "core" : wanted.group.split(".")[0]}.${wanted.kind}): unknown conversion` : `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)} in scheme "pkg/runtime/scheme.go:111"`;
+  return refuse?.(why) ?? badRequestError(`${kind} in version ${JSON.stringify(version)} cannot be handled as a ${wanted.kind}: ${why}`);
 }
 
 /** A body that is no object of its own (Binding, Eviction, TokenRequest, DeleteOptions): its types are checked all the same. Absent: empty. */

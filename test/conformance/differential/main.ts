@@ -7,17 +7,17 @@ import { startOracle } from "./oracle.ts";
 import { world, worldReady } from "./world.ts";
 
 /**
- * Looks for differences by hand: `node test/conformance/differential/main.ts [--from SEED] [--count N] [--kind pods]`.
- * Prints each once per place, smallest first, and a tally.
+ * Looks for differences by hand: `node test/conformance/differential/main.ts [--from SEED] [--count N] [--kind pods]`,
+ * or `--seeds 7,12,99`. Prints each once per place (`--full`: all), as small as it goes, and a tally.
  */
-const { values } = parseArgs({ options: { from: { type: "string", default: "1" }, count: { type: "string", default: "100" }, kind: { type: "string" }, full: { type: "boolean" } } });
+const { values } = parseArgs({ options: { from: { type: "string", default: "1" }, count: { type: "string", default: "100" }, kind: { type: "string" }, full: { type: "boolean" }, seeds: { type: "string" } } });
 await using oracle = await startOracle();
 await using api = await startApi();
 using driver = new Driver({ url: api.url, ca: api.pki.ca, ...api.pki.admin }, { url: oracle.url, ca: readFileSync(oracle.certificate, "utf8"), headers: { authorization: "Bearer oracle" } });
 await driver.prepare(world, worldReady);
 const seen = new Map<string, number>();
-const from = Number(values.from);
-for (let seed = from; seed < from + Number(values.count); seed++) {
+const seeds = values.seeds?.split(",").map(Number) ?? Array.from({ length: Number(values.count) }, (_, index) => Number(values.from) + index);
+for (const seed of seeds) {
   const found: Finding | undefined = await driver.run(sequence(seed, values.kind));
   if (!found) continue;
   const last = found.requests.at(-1)!;
@@ -28,4 +28,4 @@ for (let seed = from; seed < from + Number(values.count); seed++) {
   for (const request of found.requests) process.stdout.write(`   ${request.method} ${request.path} ${request.contentType ?? ""}${request.accept ? ` accept ${request.accept}` : ""}\n      ${JSON.stringify(request.body ?? "").slice(0, 700)}\n`);
   for (const { at, ours, theirs } of found.differences.filter(({ at }, index) => index < 4 || ["message", "reason"].includes(at))) process.stdout.write(`   ${at}\n      ours   ${JSON.stringify(ours)?.slice(0, 600)}\n      theirs ${JSON.stringify(theirs)?.slice(0, 600)}\n`);
 }
-process.stdout.write(`\n${driver.sent} requests in ${values.count} sequences: ${[...seen.values()].reduce((sum, count) => sum + count, 0)} with a difference, in ${seen.size} places\n`);
+process.stdout.write(`\n${driver.sent} requests in ${seeds.length} sequences: ${[...seen.values()].reduce((sum, count) => sum + count, 0)} with a difference, in ${seen.size} places\n`);

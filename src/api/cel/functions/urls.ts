@@ -1,3 +1,4 @@
+import { parseGoUrl } from "../../validation/url.ts";
 import { CelEvaluationError } from "../errors.ts";
 import { CelMap, EntryMap, Opaque } from "../values.ts";
 import { declare } from "./declare.ts";
@@ -27,43 +28,14 @@ class Url extends Opaque {
   }
 }
 
-// Source: net/url, shouldEscape for hosts and validUserinfo.
-const notInHost = /[^A-Za-z0-9\-_.~!$&'()*+,;=:[\]<>"%\u{80}-\u{10ffff}]/u;
-const notInUser = /[^A-Za-z0-9\-._:~!$&'()*+,;=%@]/;
-
-/** A URL as a request line has it: with a scheme, or an absolute path. Throws the reason in Go's words. */
+/** Throws the reason in Go's words. */
 function parse(text: string): Url {
-  const fail = (reason: string): never => {
-    throw new CelEvaluationError(`URL parse error during conversion from string: parse ${JSON.stringify(text)}: ${reason}`);
-  };
-  if (text === "") return fail("empty url");
-  // eslint-disable-next-line no-control-regex -- these are what is refused
-  if (/[\x00-\x1f\x7f]/.test(text)) return fail("net/url: invalid control character in URL");
-  if (text === "*") return new Url(text, "", "", "*", "");
-  const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(text)?.[1]?.toLowerCase() ?? "";
-  if (scheme === "" && text.startsWith(":")) return fail("missing protocol scheme");
-  const rest = scheme === "" ? text : text.slice(scheme.length + 1);
-  if (!rest.startsWith("/")) return fail("invalid URI for request");
-  const question = rest.indexOf("?");
-  let path = question < 0 ? rest : rest.slice(0, question);
-  const query = question < 0 ? "" : rest.slice(question + 1);
-  let host = "";
-  if (path.startsWith("//") && (scheme !== "" || !path.startsWith("///"))) {
-    const end = path.indexOf("/", 2);
-    const authority = end < 0 ? path.slice(2) : path.slice(2, end);
-    path = end < 0 ? "" : path.slice(end);
-    const at = authority.lastIndexOf("@");
-    host = authority.slice(at + 1);
-    const wrong = notInHost.exec(host);
-    if (wrong) return fail(`invalid character ${JSON.stringify(wrong[0])} in host name`);
-    const port = /^(?:\[[^\]]*\]|[^:[\]]*)(:.*)?$/.exec(host);
-    if (!port) return fail(host.startsWith("[") ? "missing ']' in host" : `invalid port ${JSON.stringify(host.slice(host.indexOf(":")))} after host`);
-    if (port[1] !== undefined && !/^:\d*$/.test(port[1])) return fail(`invalid port ${JSON.stringify(port[1])} after host`);
-    if (at > 0 && notInUser.test(authority.slice(0, at))) return fail("net/url: invalid userinfo");
+  try {
+    const { scheme, host, path, query } = parseGoUrl(text, { inRequest: true });
+    return new Url(text, scheme, host, path, query);
+  } catch (error) {
+    throw new CelEvaluationError(`URL parse error during conversion from string: ${(error as Error).message}`);
   }
-  const escape = /%(?![0-9A-Fa-f]{2}).{0,2}/.exec(path + host);
-  if (escape) return fail(`invalid URL escape ${JSON.stringify(escape[0])}`);
-  return new Url(text, scheme, host, path, query);
 }
 
 /** A path as url.URL.EscapedPath prints it. */

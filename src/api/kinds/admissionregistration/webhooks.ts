@@ -3,6 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { checked, each, oneOfOptional } from "../../validation/checks.ts";
 import { dns1035Label, dns1123Subdomain } from "../../validation/names.ts";
+import { type GoUrl, parseGoUrl } from "../../validation/url.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, integer, name } from "../columns.ts";
 import { validateConditions } from "./policies.ts";
@@ -70,29 +71,47 @@ function validateResources(path: string, resources: readonly string[]): FieldErr
   return errors;
 }
 
+const urlForm = "; desired format: https://host[/path]";
+
+/** Source: k8s.io/apiserver/pkg/util/webhook/validation.go. */
+function validateUrl(path: string, text: string): FieldError[] {
+  let url: GoUrl;
+  try {
+    url = parseGoUrl(text);
+  } catch (error) {
+    return [required(path, `url must be a valid URL: ${(error as Error).message}${urlForm}`)];
+  }
+  const errors: FieldError[] = [];
+  if (url.scheme !== "https") errors.push(invalid(path, url.scheme, `'https' is the only allowed URL scheme${urlForm}`));
+  if (url.host === "") errors.push(invalid(path, "", `host must be specified${urlForm}`));
+  if (url.user !== undefined) errors.push(invalid(path, url.user, "user information is not permitted in the URL"));
+  if (url.fragment) errors.push(invalid(path, url.fragment, "fragments are not permitted in the URL"));
+  if (url.query) errors.push(invalid(path, url.query, "query parameters are not permitted in the URL"));
+  return errors;
+}
+
+function validateService(path: string, service: Draft): FieldError[] {
+  const errors = ["name", "namespace"].filter((field) => !service[field]).map((field) => required(`${path}.${field}`));
+  const { port = 0, path: urlPath } = service;
+  if (port < 1 || port > 65535) errors.push(invalid(`${path}.port`, port, "port is not valid: must be between 1 and 65535, inclusive"));
+  if (!urlPath || urlPath === "/") return errors;
+  const wrong = (text: string): void => void errors.push(invalid(`${path}.path`, urlPath, text));
+  if (urlPath === "//") wrong("segment[0] may not be empty");
+  else {
+    if (!urlPath.startsWith("/")) wrong("must start with a '/'");
+    for (const [index, step] of urlPath.slice(1).replace(/\/$/, "").split("/").entries()) {
+      if (step === "") wrong(`segment[${index}] may not be empty`);
+      else for (const text of dns1123Subdomain(step)) wrong(`segment[${index}]: ${text}`);
+    }
+  }
+  return errors;
+}
+
 /** Where a webhook is called: a URL, or a Service. */
 export function validateClientConfig(path: string, config: Draft): FieldError[] {
-  if (!config?.url === !config?.service) return [required(path, "exactly one of url or service is required")];
-  if (config.url) {
-    const form = "; desired format: https://host[/path]";
-    let url: URL;
-    try {
-      url = new URL(config.url);
-    } catch {
-      return [required(`${path}.url`, `url must be a valid URL: parse ${JSON.stringify(config.url)}: invalid URI for request${form}`)];
-    }
-    const errors: FieldError[] = [];
-    if (url.protocol !== "https:") errors.push(invalid(`${path}.url`, url.protocol.slice(0, -1), `'https' is the only allowed URL scheme${form}`));
-    if (url.username || url.password) errors.push(invalid(`${path}.url`, url.username, `user information is not permitted in the URL`));
-    if (url.hash) errors.push(invalid(`${path}.url`, url.hash.slice(1), "fragments are not permitted in the URL"));
-    if (url.search) errors.push(invalid(`${path}.url`, url.search.slice(1), "query parameters are not permitted in the URL"));
-    return errors;
-  }
-  const { service } = config;
-  const errors = ["name", "namespace"].filter((field) => !service[field]).map((field) => required(`${path}.service.${field}`, `service ${field} is required`));
-  if (service.path && !service.path.startsWith("/")) errors.push(invalid(`${path}.service.path`, service.path, "must start with a '/'"));
-  if (service.port < 1 || service.port > 65535) errors.push(invalid(`${path}.service.port`, service.port, "port is not valid: must be between 1 and 65535, inclusive"));
-  return errors;
+  const { url, service } = config ?? {};
+  if ((url === undefined) === (service === undefined)) return [required(path, "exactly one of url or service is required")];
+  return url === undefined ? validateService(`${path}.service`, service) : validateUrl(`${path}.url`, url);
 }
 
 function validateName(path: string, value: string | undefined): FieldError[] {

@@ -4,7 +4,8 @@ import { controllerOf, type KubeObject } from "../../meta.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
 import { ageOf, countText, name, text } from "../columns.ts";
 
-const validate = (object: KubeObject): FieldError[] => [...(object.data === undefined || object.data === null ? [required("data", "data is mandatory")] : []), ...notNegative("revision", object.revision)];
+const validateData = (data: unknown): FieldError[] => (data === undefined || data === null ? [required("data", "data is mandatory")] : typeof data !== "object" || Array.isArray(data) ? [required("data", "data must be a valid JSON object")] : []);
+const validate = (object: KubeObject): FieldError[] => [...notNegative("revision", object.revision), ...(object.metadata.resourceVersion ? [] : validateData(object.data))];
 
 /** "StatefulSet.apps/web" as "statefulset.apps/web". */
 function controllerName(object: KubeObject): string {

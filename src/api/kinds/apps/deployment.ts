@@ -3,7 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
 import { ageOf, containers, countText, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { clearStatus, isZero, replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
+import { clearStatus, isZero, ownerWarnings, replicasScale, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
 
 function validateSpec(spec: any): FieldError[] {
   const errors = [...notNegative("spec.replicas", spec.replicas), ...validateSelectorAndTemplate(spec, "empty selector is invalid for deployment", "ReplicaSet")];
@@ -54,7 +54,7 @@ export const deployment: Strategy = {
     ...notNegative("status.unavailableReplicas", object.status?.unavailableReplicas),
     ...validateCollisionCount(object.status, old.status),
   ],
-  warnings: templateWarnings,
+  warnings: ownerWarnings,
   scale: replicasScale,
   columns: [
     name,

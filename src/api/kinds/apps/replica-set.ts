@@ -3,7 +3,7 @@ import type { Strategy } from "../../kind.ts";
 import { immutable, notNegative } from "../../validation/checks.ts";
 import { ageOf, containers, integer, name, selector } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { replicasScale, templateWarnings, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
+import { ownerWarnings, replicasScale, validateReplicaCounts, validateSelectorAndTemplate } from "../workload.ts";
 
 const validateSpec = (spec: any): FieldError[] => [
   ...notNegative("spec.replicas", spec.replicas),
@@ -37,7 +37,7 @@ export const replicaSet: Strategy = {
   validate: (object) => validateSpec(object.spec),
   validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
-  warnings: templateWarnings,
+  warnings: ownerWarnings,
   scale: replicasScale,
   columns: [...replicaColumns, selector()],
 };

@@ -10,14 +10,15 @@ import { validatePodTemplate } from "../core/pod/spec.ts";
 import { replicasScale, templateWarnings, validateAtMostHundred, validateCollisionCount, validateIntOrPercent, validateMatch, validateReplicaCounts, validateSelector } from "../workload.ts";
 
 function validateSpec(spec: any, isNew: boolean): FieldError[] {
-  const errors = each("spec.volumeClaimTemplates", isNew ? spec.volumeClaimTemplates : [], (claim, at) => validateClaimSpec(`${at}.spec`, claim.spec ?? {}));
+  const errors: FieldError[] = [];
   if (!["OrderedReady", "Parallel"].includes(spec.podManagementPolicy)) errors.push(invalid("spec.podManagementPolicy", spec.podManagementPolicy, "must be 'OrderedReady' or 'Parallel'"));
   errors.push(...validateUpdateStrategy("spec.updateStrategy", spec.updateStrategy));
   for (const field of ["whenDeleted", "whenScaled"]) {
     const policy = spec.persistentVolumeClaimRetentionPolicy?.[field];
     if (policy !== undefined && !["Retain", "Delete"].includes(policy)) errors.push(notSupported(`spec.persistentVolumeClaimRetentionPolicy.${field}`, policy, ["Retain", "Delete"]));
   }
-  errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds), ...notNegative("spec.revisionHistoryLimit", spec.revisionHistoryLimit));
+  if (isNew) errors.push(...each("spec.volumeClaimTemplates", spec.volumeClaimTemplates, (claim, at) => validateClaimSpec(`${at}.spec`, claim.spec ?? {})));
+  errors.push(...notNegative("spec.replicas", spec.replicas), ...notNegative("spec.minReadySeconds", spec.minReadySeconds));
   errors.push(...notNegative("spec.ordinals.start", spec.ordinals?.start));
   // It cannot be changed: what is stored may stay.
   if (isNew && spec.serviceName) errors.push(...checked("spec.serviceName", spec.serviceName, dns1123Label));
@@ -36,8 +37,10 @@ function validateTemplate(path: string, spec: any): FieldError[] {
   const template = spec.template;
   const claims: any[] = spec.volumeClaimTemplates ?? [];
   const own: any[] = (template.spec?.volumes ?? []).filter((volume: any) => !claims.some((claim) => claim.metadata?.name === volume.name));
-  const volumes = [...claims.map((claim) => ({ name: claim.metadata?.name, persistentVolumeClaim: { claimName: claim.metadata?.name } })), ...own];
-  return [...validateMatch(path, spec.selector, template), ...validatePodTemplate(path, { ...template, spec: { ...template.spec, volumes } })];
+  const volumes = [...[...new Set(claims.map((claim) => claim.metadata?.name))].map((name) => ({ name, persistentVolumeClaim: { claimName: name } })), ...own];
+  // The controller gives its pods their host names.
+  const { hostname: _, subdomain: __, ...rest } = template.spec ?? {};
+  return [...validateMatch(path, spec.selector, template), ...validatePodTemplate(path, { ...template, spec: { ...rest, volumes } })];
 }
 
 function validateUpdateStrategy(path: string, strategy: any): FieldError[] {

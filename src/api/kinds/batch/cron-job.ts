@@ -4,10 +4,11 @@ import type { KubeObject } from "../../meta.ts";
 import { notNegative } from "../../validation/checks.ts";
 import { ageOf, containers, integer, name, selector, since, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
-import { validateJobSpec } from "./job.ts";
+import { indexWarnings, validateJobSpec } from "./job.ts";
 import { scheduleError } from "./schedule.ts";
 import { isTimeZone } from "./time-zone.ts";
 import { podSpecWarnings } from "../core/pod/warnings.ts";
+import { nameWarnings } from "../workload.ts";
 
 /** Jobs are named after their CronJob with 11 characters more. */
 const nameBytesMax = 52;
@@ -57,7 +58,7 @@ export const cronJob: Strategy = {
     object.status = {};
   },
   validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name ?? "") > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
-  warnings: (object, old) => podSpecWarnings("spec.jobTemplate.spec.template.spec", podSpec(object), object.spec.jobTemplate?.spec?.template?.metadata?.labels, old && podSpec(old)),
+  warnings: (object, old) => [...nameWarnings(object, old), ...indexWarnings("spec.jobTemplate.spec", object.spec.jobTemplate.spec), ...podSpecWarnings("spec.jobTemplate.spec.template.spec", podSpec(object), object.spec.jobTemplate?.spec?.template?.metadata?.labels, old && podSpec(old))],
   columns: [
     name,
     text("Schedule", ({ spec }) => spec?.schedule),

@@ -1,32 +1,59 @@
-import { type FieldError, invalid, required, senseless } from "../../field.ts";
+import { duplicate, type FieldError, invalid, required, senseless } from "../../field.ts";
 import type { KubeObject } from "../../meta.ts";
-import { notNegative } from "../../validation/checks.ts";
+import { each, notNegative, semanticEqual } from "../../validation/checks.ts";
 import { countIndexes } from "./job-policies.ts";
 
 export const conditionIs = ({ status }: KubeObject, type: string): boolean => (status?.conditions ?? []).some((condition: any) => condition.type === type && condition.status === "True");
 
-/** Which statuses of a Job make sense, and which may follow another. Source: k8s.io/kubernetes/pkg/apis/batch/validation, validateJobStatus. */
+/**
+ * Which statuses of a Job make sense, and which may follow another. What a write does not change is not judged again, as the
+ * spec may have moved since. Source: k8s.io/kubernetes/pkg/{apis/batch/validation,registry/batch/job}, validateJobStatus and
+ * getStatusValidationOptions.
+ */
 export function validateJobStatus(object: KubeObject, old: KubeObject): FieldError[] {
-  const { status } = object;
-  const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
+  const { spec } = object;
+  const status: any = object.status ?? {};
+  const errors = ["active", "succeeded", "failed", "ready", "terminating"].flatMap((field) => notNegative(`status.${field}`, status[field]));
+  errors.push(...validateUncounted(status.uncountedTerminatedPods));
   const is = (type: string): boolean => conditionIs(object, type);
+  const turned = (...types: string[]): boolean => types.some((type) => is(type) !== conditionIs(old, type));
+  const changed = (field: string): boolean => !semanticEqual(status[field], old.status?.[field]);
   const over = is("Complete") || is("Failed");
+  const overTurned = over !== (conditionIs(old, "Complete") || conditionIs(old, "Failed"));
   const conditions = (wrong: boolean, text: string): void => void (wrong && errors.push(senseless("status.conditions", text)));
-  conditions(is("Complete") && is("Failed"), "cannot set Complete=True and Failed=true conditions");
-  conditions(is("Complete") && is("FailureTarget"), "cannot set Complete=True and FailureTarget=true conditions");
-  conditions(is("Failed") && !is("FailureTarget"), "cannot set Failed=True condition without the FailureTarget=true condition");
-  conditions(is("Complete") && !is("SuccessCriteriaMet"), "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+  conditions(turned("Complete", "Failed") && is("Complete") && is("Failed"), "cannot set Complete=True and Failed=true conditions");
+  conditions(turned("Complete", "FailureTarget") && is("Complete") && is("FailureTarget"), "cannot set Complete=True and FailureTarget=true conditions");
+  if (turned("Complete") || changed("completionTime")) {
+    if (status.completionTime && !is("Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
+    if (!status.completionTime && is("Complete")) errors.push(required("status.completionTime", "completionTime is required for Complete jobs"));
+  }
+  if ((changed("startTime") || changed("completionTime")) && status.startTime && status.completionTime < status.startTime) errors.push(invalid("status.completionTime", status.completionTime, "must be equal to or after `startTime`"));
+  conditions((turned("Failed") || changed("failedIndexes")) && is("Failed") && !is("FailureTarget"), "cannot set Failed=True condition without the FailureTarget=true condition");
+  conditions(turned("Complete", "SuccessCriteriaMet") && is("Complete") && !is("SuccessCriteriaMet"), "cannot set Complete=True condition without the SuccessCriteriaMet=true condition");
+  if ((overTurned || changed("active")) && over && status.active > 0) errors.push(invalid("status.active", status.active, "active>0 is invalid for finished job"));
+  if ((overTurned || changed("startTime")) && over && !status.startTime && !(spec.suspend === true && spec.completions === 0)) errors.push(required("status.startTime", "startTime is required for finished job"));
+  const uncounted = status.uncountedTerminatedPods;
+  if ((overTurned || changed("uncountedTerminatedPods")) && over && (uncounted?.succeeded ?? []).length + (uncounted?.failed ?? []).length > 0) errors.push(invalid("status.uncountedTerminatedPods", uncounted, "must be empty for finished job"));
+  errors.push(...validateIndexes(object, old));
+  if ((overTurned || changed("terminating")) && over && status.terminating > 0) errors.push(invalid("status.terminating", status.terminating, "terminating>0 is invalid for finished job"));
+  if ((changed("ready") || changed("active")) && status.ready > (status.active ?? 0)) errors.push(invalid("status.ready", status.ready, "cannot set more ready pods than active"));
   conditions(is("SuccessCriteriaMet") && is("Failed"), "cannot set SuccessCriteriaMet=True and Failed=true conditions");
   conditions(is("SuccessCriteriaMet") && is("FailureTarget"), "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions");
-  if (over && (status?.active ?? 0) > 0) errors.push(invalid("status.active", status.active, "active>0 is invalid for finished job"));
-  if (over && (status?.terminating ?? 0) > 0) errors.push(invalid("status.terminating", status.terminating, "terminating>0 is invalid for finished job"));
-  if (over && !status?.startTime) errors.push(required("status.startTime", "startTime is required for finished job"));
-  const uncounted = status?.uncountedTerminatedPods;
-  if (over && (uncounted?.succeeded ?? []).length + (uncounted?.failed ?? []).length > 0) errors.push(invalid("status.uncountedTerminatedPods", uncounted, "must be empty for finished job"));
-  if ((status?.ready ?? 0) > (status?.active ?? 0)) errors.push(invalid("status.ready", status.ready, "cannot set more ready pods than active"));
-  if (is("Complete") && !status?.completionTime) errors.push(required("status.completionTime", "completionTime is required for Complete jobs"));
-  if (status?.completionTime && !is("Complete")) errors.push(invalid("status.completionTime", status.completionTime, "cannot set completionTime when there is no Complete=True condition"));
-  return [...errors, ...validateIndexes(object, old), ...validateStatusChange(object, old)];
+  conditions(spec.successPolicy !== undefined && !is("SuccessCriteriaMet") && is("Complete"), "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True");
+  return [...errors, ...validateStatusChange(object, old)];
+}
+
+/** Pods that ended and are not in the counters yet; each once. */
+function validateUncounted(uncounted: any): FieldError[] {
+  const seen = new Set<string>();
+  return ["succeeded", "failed"].flatMap((list) =>
+    each<string>(`status.uncountedTerminatedPods.${list}`, uncounted?.[list], (uid, at) => {
+      if (uid === "") return [invalid(at, uid, "must not be empty")];
+      if (seen.has(uid)) return [duplicate(at, uid)];
+      seen.add(uid);
+      return [];
+    }),
+  );
 }
 
 /** "1,3-5": what of an indexed job is done or has failed. Only what changes is checked. */

@@ -10,7 +10,7 @@ import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
 import { validateFailurePolicy, validateSuccessPolicy } from "./job-policies.ts";
 import { conditionIs, validateJobStatus } from "./job-status.ts";
-import { templateWarnings, validateMatch } from "../workload.ts";
+import { nameWarnings, templateWarnings, validateMatch } from "../workload.ts";
 
 const uidLabel = "batch.kubernetes.io/controller-uid";
 const ownLabels = (object: KubeObject): Record<string, string> => ({
@@ -51,6 +51,8 @@ export function validateJobSpec(path: string, spec: any): FieldError[] {
   else if (spec.podFailurePolicy && policy !== "Never") errors.push(invalid(at, policy, `only "Never" is supported when podFailurePolicy is specified`));
   return errors;
 }
+
+export const indexWarnings = (path: string, spec: any): string[] => (spec.completionMode === "Indexed" && spec.completions > highCompletions && spec.parallelism > highLimit ? [`${path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail`] : []);
 
 /** Above so many indexes with a limit each, their failures no longer fit in a status. */
 const highCompletions = 100_000;
@@ -121,7 +123,7 @@ function validateUpdate(object: KubeObject, old: KubeObject): FieldError[] {
   const errors: FieldError[] = [];
   if (spec.completions !== before.completions) {
     if (spec.completionMode !== "Indexed") errors.push(...immutable("spec.completions", spec.completions ?? null, before.completions));
-    else if (spec.completions !== spec.parallelism) errors.push(invalid("spec.completions", spec.completions, `can only be modified in tandem with spec.parallelism`));
+    else if (spec.completions !== undefined && spec.completions !== spec.parallelism) errors.push(invalid("spec.completions", spec.completions, `can only be modified in tandem with spec.parallelism`));
   }
   errors.push(...immutable("spec.selector", spec.selector, before.selector));
   const maybeMoved = before.suspend === true && !old.status?.startTime;
@@ -180,7 +182,7 @@ export const job: Strategy = {
   validate,
   validateUpdate,
   validateStatusUpdate: validateJobStatus,
-  warnings: templateWarnings,
+  warnings: (object, old) => [...nameWarnings(object, old), ...indexWarnings("spec", object.spec), ...templateWarnings(object, old)],
   columns: [name, text("Status", statusOf), text("Completions", completions), text("Duration", duration), ageOf, ...containers(), selector()],
   selectableFields: ({ status }) => ({ "status.successful": String(status?.succeeded ?? 0) }),
 };

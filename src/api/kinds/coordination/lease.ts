@@ -9,13 +9,20 @@ function validate({ spec }: KubeObject): FieldError[] {
   return [...(seconds !== undefined && seconds <= 0 ? [invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")] : []), ...notNegative("spec.leaseTransitions", spec?.leaseTransitions)];
 }
 
-/** Source: k8s.io/kubernetes/pkg/apis/coordination/validation/validation.go. */
+/** Fields of the coordinated election, a feature that is off by default upstream and is not here. */
+function withoutElection({ spec }: KubeObject, old?: KubeObject): void {
+  for (const field of ["strategy", "preferredHolder"]) if (old?.spec?.[field] === undefined) delete spec[field];
+}
+
+/** Source: k8s.io/kubernetes/pkg/{apis/coordination/validation/validation.go,registry/coordination/lease/strategy.go}. */
 export const lease: Strategy = {
   conditionalUpdate: true,
   createOnUpdate: true,
   defaults(object) {
     object.spec ??= {};
   },
+  prepareForCreate: (object) => withoutElection(object),
+  prepareForUpdate: withoutElection,
   validate,
   columns: [name, text("Holder", ({ spec }) => spec?.holderIdentity), ageOf],
 };

@@ -5,7 +5,7 @@ import { notNegative } from "../../validation/checks.ts";
 import { formatSelector } from "../../validation/selector.ts";
 import { replicaColumns, replicaCounts } from "../apps/replica-set.ts";
 import { labelsText, text, wide } from "../columns.ts";
-import { replicasScale, templateWarnings, validateReplicaCounts, validateRunningTemplate } from "../workload.ts";
+import { ownerWarnings, replicasScale, validateReplicaCounts, validateRunningTemplate } from "../workload.ts";
 import { defaultPodTemplate } from "./pod/defaults.ts";
 
 const validateSpec = (spec: any): FieldError[] => [
@@ -34,7 +34,7 @@ export const replicationController: Strategy = {
   },
   validate: (object) => validateSpec(object.spec),
   validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
-  warnings: templateWarnings,
+  warnings: ownerWarnings,
   scale: { ...replicasScale, labelSelector: (object) => formatSelector({ matchLabels: object.spec.selector }) },
   columns: [...replicaColumns, wide(text("Selector", (object) => labelsText(object.spec?.selector)))],
   selectableFields: (object) => ({ "status.replicas": String(object.status?.replicas ?? 0) }),

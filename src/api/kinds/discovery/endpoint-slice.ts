@@ -3,8 +3,9 @@ import { duplicate, type FieldError, invalid, notSupported, required, tooMany } 
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { validateIP, validateNonSpecialIP } from "../../validation/address.ts";
-import { checked, each, immutable } from "../../validation/checks.ts";
-import { dns1123Label, dns1123Subdomain, nameIsDnsSubdomain, portNumber, qualifiedName } from "../../validation/names.ts";
+import { checked, each, immutable, oneOf, semanticEqual } from "../../validation/checks.ts";
+import { dns1123Label, dns1123Subdomain, labelValue, nameIsDnsSubdomain, qualifiedName } from "../../validation/names.ts";
+import { validateLabels } from "../../validation/metadata.ts";
 import { ageOf, name, shortList, text } from "../columns.ts";
 
 const endpointsMax = 1000;
@@ -12,51 +13,79 @@ const addressesMax = 100;
 const portsMax = 20_000;
 const addressTypes = ["FQDN", "IPv4", "IPv6"];
 
-function validateAddress(path: string, type: string, address: string): FieldError[] {
-  if (type === "FQDN") return checked(path, address, dns1123Subdomain);
+/** Of a type that is not known, addresses are not looked at. */
+function validateAddress(path: string, list: string, type: string, address: string): FieldError[] {
+  if (type === "FQDN") return fullyQualified(path, address);
+  if (type !== "IPv4" && type !== "IPv6") return [];
   const wrong = validateIP(path, address);
   if (wrong.length > 0) return wrong;
-  if (type === "IPv4" && !isIPv4(address)) return [invalid(path, address, "must be an IPv4 address")];
-  if (type === "IPv6" && !isIPv6(address)) return [invalid(path, address, "must be an IPv6 address")];
-  return validateNonSpecialIP(path, address);
+  return [...((type === "IPv4" ? isIPv4 : isIPv6)(address) ? [] : [invalid(list, address, `must be an ${type} address`)]), ...validateNonSpecialIP(path, address)];
 }
 
-function validate({ addressType, ...lists }: KubeObject): FieldError[] {
-  // Null when nobody gave any.
-  const endpoints = lists["endpoints"] ?? [];
-  const ports = lists["ports"] ?? [];
+/** Source: k8s.io/apimachinery/pkg/util/validation, IsFullyQualifiedDomainName. */
+function fullyQualified(path: string, name: string): FieldError[] {
+  if (name === "") return [required(path)];
+  const bare = name.endsWith(".") ? name.slice(0, -1) : name;
+  const wrong = dns1123Subdomain(bare);
+  if (wrong.length > 0) return [invalid(path, bare, wrong.join(","))];
+  const labels = bare.split(".");
+  if (labels.length < 2) return [invalid(path, bare, "should be a domain with at least two segments separated by dots")];
+  const label = labels.find((each) => dns1123Label(each).length > 0);
+  return label === undefined ? [] : [invalid(path, label, dns1123Label(label).join(","))];
+}
+
+const hintsMax = 8;
+
+/** For which zones or nodes an endpoint is meant; each once. */
+function validateHints(path: string, hints: any): FieldError[] {
   const errors: FieldError[] = [];
-  // What it is a slice of must be known first.
-  if (!addressType) return [required("addressType")];
-  if (!addressTypes.includes(addressType)) errors.push(notSupported("addressType", addressType, addressTypes));
-  if (endpoints.length > endpointsMax) errors.push(tooMany("endpoints", endpoints.length, endpointsMax));
-  else {
-    errors.push(
-      ...each<any>("endpoints", endpoints, (endpoint, at) => {
-        const found: FieldError[] = [];
-        const addresses: string[] = endpoint.addresses ?? [];
-        if (addresses.length === 0) found.push(required(`${at}.addresses`, "must contain at least 1 address"));
-        else if (addresses.length > addressesMax) found.push(tooMany(`${at}.addresses`, addresses.length, addressesMax));
-        found.push(...each(`${at}.addresses`, addresses, (address, addressAt) => validateAddress(addressAt, addressType, address)));
-        if (endpoint.nodeName !== undefined) found.push(...nameIsDnsSubdomain(endpoint.nodeName, false).map((text) => invalid(`${at}.nodeName`, endpoint.nodeName, text)));
-        if (endpoint.hostname !== undefined) found.push(...checked(`${at}.hostname`, endpoint.hostname, dns1123Label));
-        return found;
-      }),
-    );
+  for (const [field, check] of [["forZones", labelValue], ["forNodes", (name: string) => nameIsDnsSubdomain(name, false)]] as const) {
+    const list: { name?: string }[] = hints[field] ?? [];
+    if (list.length > hintsMax) return [...errors, tooMany(`${path}.${field}`, list.length, hintsMax)];
+    const names = list.map(({ name = "" }) => name);
+    errors.push(...each(`${path}.${field}`, names, (name, at, index) => [...(names.indexOf(name) < index ? [duplicate(`${at}.name`, name)] : []), ...checked(`${at}.name`, name, check)]));
   }
-  if (ports.length > portsMax) return [...errors, tooMany("ports", ports.length, portsMax)];
+  return errors;
+}
+
+const topologyMax = 16;
+
+function validateEndpoint(path: string, type: string, endpoint: any): FieldError[] {
+  const errors: FieldError[] = [];
+  const addresses: string[] = endpoint.addresses ?? [];
+  if (addresses.length === 0) errors.push(required(`${path}.addresses`, "must contain at least 1 address"));
+  else if (addresses.length > addressesMax) errors.push(tooMany(`${path}.addresses`, addresses.length, addressesMax));
+  errors.push(...each(`${path}.addresses`, addresses, (address, at) => validateAddress(at, `${path}.addresses`, type, address)));
+  if (endpoint.nodeName !== undefined) errors.push(...nameIsDnsSubdomain(endpoint.nodeName, false).map((text) => invalid(`${path}.nodeName`, endpoint.nodeName, text)));
+  const topology = Object.keys(endpoint.deprecatedTopology ?? {});
+  if (topology.length > topologyMax) errors.push(tooMany(`${path}.deprecatedTopology`, topology.length, topologyMax));
+  errors.push(...validateLabels(endpoint.deprecatedTopology, `${path}.deprecatedTopology`));
+  if (endpoint.hostname !== undefined) errors.push(...checked(`${path}.hostname`, endpoint.hostname, dns1123Label));
+  return endpoint.hints ? [...errors, ...validateHints(`${path}.hints`, endpoint.hints)] : errors;
+}
+
+function validatePorts(ports: readonly any[]): FieldError[] {
+  if (ports.length > portsMax) return [tooMany("ports", ports.length, portsMax)];
   const names = new Set<string>();
-  return [
-    ...errors,
-    ...each<any>("ports", ports, (port, at) => {
-      const found: FieldError[] = port.name ? checked(`${at}.name`, port.name, dns1123Label) : [];
-      if (names.has(port.name ?? "")) found.push(duplicate(`${at}.name`, port.name ?? ""));
-      names.add(port.name ?? "");
-      if (!["SCTP", "TCP", "UDP"].includes(port.protocol)) found.push(notSupported(`${at}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]));
-      if (port.port !== undefined) found.push(...portNumber(port.port).map((text) => invalid(`${at}.port`, port.port, text)));
-      return [...found, ...(port.appProtocol === undefined ? [] : checked(`${at}.appProtocol`, port.appProtocol, qualifiedName))];
-    }),
-  ];
+  return each<any>("ports", ports, (port, at) => {
+    const errors: FieldError[] = port.name ? checked(`${at}.name`, port.name, dns1123Label) : [];
+    if (names.has(port.name ?? "")) errors.push(duplicate(`${at}.name`, port.name ?? ""));
+    names.add(port.name ?? "");
+    if (!["SCTP", "TCP", "UDP"].includes(port.protocol)) errors.push(notSupported(`${at}.protocol`, port.protocol, ["SCTP", "TCP", "UDP"]));
+    // Whoever forwards to a number that is none finds out; upstream does not look at it.
+    return [...errors, ...(port.appProtocol === undefined ? [] : checked(`${at}.appProtocol`, port.appProtocol, qualifiedName))];
+  });
+}
+
+function validate(object: KubeObject, old?: KubeObject): FieldError[] {
+  const { addressType = "" } = object as { addressType?: string };
+  // Null when nobody gave any.
+  const endpoints: any[] = object["endpoints"] ?? [];
+  const errors = oneOf("addressType", addressType, addressTypes);
+  errors.push(...validatePorts(object["ports"] ?? []));
+  // What older servers took may stay.
+  if (old && semanticEqual(endpoints, old["endpoints"] ?? [])) return errors;
+  return [...errors, ...(endpoints.length > endpointsMax ? [tooMany("endpoints", endpoints.length, endpointsMax)] : each("endpoints", endpoints, (endpoint, at) => validateEndpoint(at, addressType, endpoint)))];
 }
 
 const portsText = ({ ports }: KubeObject): string => shortList((ports ?? []).map((port: any) => (port.port === undefined ? port.name || "*" : String(port.port))), 3);

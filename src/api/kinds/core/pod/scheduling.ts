@@ -113,31 +113,41 @@ export function validateTaints(path: string, taints: Draft[] | undefined): Field
   });
 }
 
+/** Labels of the pod itself whose values count: `matchLabelKeys` and `mismatchLabelKeys` beside a selector. */
+function validateLabelKeys(path: string, { matchLabelKeys, mismatchLabelKeys, labelSelector }: Draft): FieldError[] {
+  const errors = Object.entries({ matchLabelKeys, mismatchLabelKeys }).flatMap(([field, keys]) => {
+    if ((keys ?? []).length === 0) return [];
+    return labelSelector ? each(`${path}.${field}`, keys as string[], (key, at) => checked(at, key, qualifiedName)) : [forbidden(`${path}.${field}`, "must not be specified when labelSelector is not set")];
+  });
+  const selected = new Set(Object.keys(labelSelector?.matchLabels ?? {}));
+  for (const { key } of (labelSelector?.matchExpressions ?? []) as { key: string }[]) {
+    const index = ((matchLabelKeys ?? []) as string[]).lastIndexOf(key);
+    if (index >= 0 && selected.has(key)) errors.push(invalid(`${path}[${index}]`, key, "exists in both matchLabelKeys and labelSelector"));
+    selected.add(key);
+  }
+  return [...errors, ...each(`${path}.matchLabelKeys`, matchLabelKeys as string[], (key, at) => ((mismatchLabelKeys ?? []).includes(key) ? [invalid(at, key, "exists in both matchLabelKeys and mismatchLabelKeys")] : []))];
+}
+
 export function validateSpread(path: string, constraints: Draft[] | undefined): FieldError[] {
-  const seen = new Set<string>();
-  return each(path, constraints, (constraint, at) => {
+  return each(path, constraints, (constraint, at, index) => {
     const errors: FieldError[] = [];
     if (!(constraint.maxSkew > 0)) errors.push(invalid(`${at}.maxSkew`, constraint.maxSkew ?? 0, "must be greater than zero"));
     if (!constraint.topologyKey) errors.push(required(`${at}.topologyKey`, "can not be empty"));
-    else errors.push(...checked(`${at}.topologyKey`, constraint.topologyKey, qualifiedName));
     const actions = ["DoNotSchedule", "ScheduleAnyway"];
     if (!actions.includes(constraint.whenUnsatisfiable)) errors.push(notSupported(`${at}.whenUnsatisfiable`, constraint.whenUnsatisfiable ?? "", actions));
-    const pair = `{${constraint.topologyKey}, ${constraint.whenUnsatisfiable}}`;
-    if (seen.has(pair)) errors.push(duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, pair));
-    seen.add(pair);
+    const pairOf = ({ topologyKey = "", whenUnsatisfiable = "" }: Draft): string => `{${topologyKey}, ${whenUnsatisfiable}}`;
+    const pair = pairOf(constraint);
+    if (constraints!.slice(index + 1).some((other) => pairOf(other) === pair)) errors.push(duplicate(`${at}.{topologyKey, whenUnsatisfiable}`, pair));
     if (constraint.minDomains !== undefined) {
       if (constraint.minDomains <= 0) errors.push(invalid(`${at}.minDomains`, constraint.minDomains, "must be greater than zero"));
       if (constraint.whenUnsatisfiable !== "DoNotSchedule") {
-        errors.push(invalid(`${at}.minDomains`, constraint.minDomains, `can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ${constraint.whenUnsatisfiable}`));
+        errors.push(invalid(`${at}.minDomains`, constraint.minDomains, `can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ${constraint.whenUnsatisfiable ?? ""}`));
       }
     }
     for (const field of ["nodeAffinityPolicy", "nodeTaintsPolicy"]) {
       if (constraint[field] !== undefined && !["Honor", "Ignore"].includes(constraint[field])) errors.push(notSupported(`${at}.${field}`, constraint[field], ["Honor", "Ignore"]));
     }
-    for (const [index, key] of ((constraint.matchLabelKeys ?? []) as string[]).entries()) {
-      errors.push(...checked(`${at}.matchLabelKeys[${index}]`, key, qualifiedName));
-      if (!constraint.labelSelector) errors.push(forbidden(`${at}.matchLabelKeys`, "must not be specified when labelSelector is not set"));
-    }
+    errors.push(...validateLabelKeys(at, constraint));
     return [...errors, ...validateLabelSelector(constraint.labelSelector, `${at}.labelSelector`)];
   });
 }
