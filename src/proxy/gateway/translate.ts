@@ -1,0 +1,387 @@
+import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
+import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
+import type { ResolvedBackend } from "./backends.ts";
+import { condition } from "./conditions.ts";
+import { type AddressBook, type CompiledGateway, compileGateway } from "./gateways.ts";
+import { type Condition, controllerName, type Gateway, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { listenerStatus } from "./listeners.ts";
+import { type CompiledRoute, compileRoute } from "./routes.ts";
+import { compileUpstream, policyConditions } from "./upstreams.ts";
+import { gatewayOfSet, type World } from "./world.ts";
+
+/** A status that an object should have; conditions without generation and times. `kind` and `key` say whose. */
+export type WantedStatus =
+  | { kind: "GatewayClass"; key: string; conditions: Condition[] }
+  | { kind: "Gateway"; key: string; conditions: Condition[]; addresses: { type: string; value: string }[]; listeners: ReturnType<typeof listenerStatus>[]; attachedListenerSets: number }
+  | { kind: "ListenerSet"; key: string; conditions: Condition[]; listeners: ReturnType<typeof listenerStatus>[] }
+  | { kind: RouteKind; key: string; parents: RouteStatus["parents"] }
+  | { kind: "BackendTLSPolicy"; key: string; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
+
+interface TranslatedRoute {
+  kind: RouteKind;
+  key: string;
+  attachments: Attachment[];
+  compiled: CompiledRoute;
+  /** Gateways that its parents mean, and Services that it names, there or not: what makes it be looked at again. */
+  gateways: string[];
+  services: string[];
+}
+
+/**
+ * Gateway API objects → what the engine serves and what the objects' statuses say. Pure but for its memory: after any
+ * sequence of changes it holds what a fresh one would make of the same world, at the cost of what the changes touch.
+ *
+ *   changed(kind, key)  …  flush() ─▶ { patch, statuses }
+ */
+export class Translator {
+  readonly #world: World;
+  readonly #addresses: AddressBook;
+  readonly #gateways = new Map<string, CompiledGateway>();
+  readonly #routes = new Map<string, TranslatedRoute>();
+  /** Gateways by the Secrets and ConfigMaps that they and their sets name. */
+  readonly #gatewaysOfFile = new Index();
+  readonly #filesOf = new Map<string, string[]>();
+  readonly #routesOfGateway = new Index();
+  readonly #routesOfService = new Index();
+  readonly #listeners = new Published<EdgeListener>();
+  readonly #published = new Published<Route>();
+  readonly #upstreams = new Published<Upstream>();
+  readonly #dirty = { classes: new Set<string>(), gateways: new Set<string>(), routes: new Set<string>(), upstreams: new Set<string>(), policies: new Set<string>(), all: false };
+  /** Gateways whose counts of routes are to be told anew. */
+  readonly #recount = new Set<string>();
+  #revision = 0;
+
+  constructor(world: World, addresses: AddressBook) {
+    this.#world = world;
+    this.#addresses = addresses;
+  }
+
+  /** Something is there, is otherwise, or is gone: the world already shows it. */
+  changed(kind: string, key: string): void {
+    const dirty = this.#dirty;
+    if ((routeKinds as readonly string[]).includes(kind)) return void dirty.routes.add(`${kind}/${key}`);
+    switch (kind) {
+      case "GatewayClass":
+        dirty.classes.add(key);
+        for (const gateway of this.#world.gateways()) if (gateway.spec.gatewayClassName === key) dirty.gateways.add(`${gateway.metadata.namespace}/${gateway.metadata.name}`);
+        for (const gateway of this.#gateways.keys()) dirty.gateways.add(gateway);
+        return;
+      case "Gateway":
+        return void dirty.gateways.add(key);
+      case "ListenerSet": {
+        const set = this.#world.listenerSet(key);
+        if (set) dirty.gateways.add(gatewayOfSet(set));
+        for (const gateway of this.#gateways.values()) if (gateway.sets.some(({ set: old }) => `${old.metadata.namespace}/${old.metadata.name}` === key)) dirty.gateways.add(gateway.key);
+        return;
+      }
+      case "Service":
+        for (const route of this.#routesOfService.get(key)) dirty.routes.add(route);
+        for (const policy of this.#world.policiesOf(key)) dirty.policies.add(`${policy.metadata.namespace}/${policy.metadata.name}`);
+        return;
+      case "BackendTLSPolicy":
+        dirty.policies.add(key);
+        for (const { id } of this.#upstreams.values()) dirty.upstreams.add(id);
+        for (const other of this.#world.policies()) dirty.policies.add(`${other.metadata.namespace}/${other.metadata.name}`);
+        return;
+      case "Secret":
+      case "ConfigMap":
+        for (const gateway of this.#gatewaysOfFile.get(`${kind}/${key}`)) dirty.gateways.add(gateway);
+        for (const policy of this.#world.policies()) {
+          if (policy.metadata.namespace !== key.slice(0, key.indexOf("/"))) continue;
+          dirty.policies.add(`${policy.metadata.namespace}/${policy.metadata.name}`);
+          for (const { id } of this.#upstreams.values()) dirty.upstreams.add(id);
+        }
+        return;
+      // Labels and grants decide about anything.
+      case "Namespace":
+      case "ReferenceGrant":
+        dirty.all = true;
+        return;
+    }
+  }
+
+  /** What the engine serves now, whole: for a worker that has just started. */
+  snapshot(): TrafficSnapshot {
+    return { revision: this.#revision, listeners: this.#listeners.values(), routes: this.#published.values(), upstreams: this.#upstreams.values() };
+  }
+
+  /** Works off what changed. Without `patch` nothing changed for the engine. */
+  flush(): { patch: TrafficPatch | undefined; statuses: WantedStatus[] } {
+    const dirty = this.#dirty;
+    if (dirty.all) {
+      for (const gateway of [...this.#gateways.keys(), ...this.#world.gateways().map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)]) dirty.gateways.add(gateway);
+      for (const route of this.#routes.keys()) dirty.routes.add(route);
+    }
+    const statuses: WantedStatus[] = [];
+    for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
+    const gateways = [...dirty.gateways];
+    for (const key of gateways) this.#translateGateway(key);
+    for (const id of dirty.routes) statuses.push(...this.#translateRoute(id));
+    for (const id of dirty.upstreams) this.#upstream(id);
+    for (const key of new Set([...gateways, ...this.#recount])) statuses.push(...this.#gatewayStatus(key));
+    for (const key of dirty.policies) statuses.push(...this.#policyStatus(key));
+    dirty.all = false;
+    for (const set of [dirty.classes, dirty.gateways, dirty.routes, dirty.upstreams, dirty.policies, this.#recount]) set.clear();
+    return { patch: this.#patch(), statuses };
+  }
+
+  #translateGateway(key: string): void {
+    const gateway = this.#world.gateway(key);
+    const compiled = gateway && compileGateway(this.#world, gateway, this.#addresses);
+    const before = this.#gateways.get(key);
+    if (compiled) this.#gateways.set(key, compiled);
+    else this.#gateways.delete(key);
+    const files = gateway && compiled ? filesNamed(gateway, compiled) : [];
+    this.#gatewaysOfFile.move(key, this.#filesOf.get(key) ?? [], files);
+    this.#filesOf.set(key, files);
+    const now = new Set<string>();
+    for (const { edge } of compiled?.listeners ?? []) {
+      if (!edge) continue;
+      now.add(edge.id);
+      this.#listeners.put(edge.id, edge);
+    }
+    for (const { id } of before?.listeners ?? []) if (!now.has(id)) this.#listeners.remove(id);
+    if (this.#dirty.all || shapeOf(before) !== shapeOf(compiled)) for (const route of this.#routesOfGateway.get(key)) this.#dirty.routes.add(route);
+    // Routes that were there before their Gateway are found by asking all: Gateways come rarely.
+    if (!before && compiled) {
+      for (const kind of routeKinds) {
+        for (const route of this.#world.routes(kind)) {
+          const id = `${kind}/${route.metadata.namespace}/${route.metadata.name}`;
+          if (!this.#routes.has(id)) this.#dirty.routes.add(id);
+        }
+      }
+    }
+  }
+
+  #translateRoute(id: string): WantedStatus[] {
+    const kind = id.slice(0, id.indexOf("/")) as RouteKind;
+    const key = id.slice(kind.length + 1);
+    const object = this.#world.route(kind, key);
+    const before = this.#routes.get(id);
+    for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
+    const setOwner = (set: string): string | undefined => {
+      const found = this.#world.listenerSet(set);
+      return found && gatewayOfSet(found);
+    };
+    const parents = (object?.spec.parentRefs ?? []).map((parent) => ({ parent, gateway: gatewayOfParent(object!, parent, setOwner) }));
+    const gateways = [...new Set(parents.flatMap(({ gateway }) => gateway ?? []))];
+    this.#routesOfGateway.move(id, before?.gateways ?? [], object ? gateways : []);
+    if (!object) {
+      this.#routesOfService.move(id, before?.services ?? [], []);
+      this.#routes.delete(id);
+      this.#published.remove(id);
+      this.#releaseUpstreams(before, undefined);
+      return [];
+    }
+    const attachments = parents.flatMap(({ parent, gateway }) => {
+      const compiled = gateway === undefined ? undefined : this.#gateways.get(gateway);
+      return compiled ? [attach(kind, object, parent, compiled)] : [];
+    });
+    const compiled = compileRoute(this.#world, kind, object, attachments);
+    const services = servicesNamed(object);
+    this.#routesOfService.move(id, before?.services ?? [], services);
+    const next: TranslatedRoute = { kind, key, attachments, compiled, gateways, services };
+    this.#routes.set(id, next);
+    for (const gateway of gateways) this.#recount.add(gateway);
+    if (compiled.route) this.#published.put(id, compiled.route);
+    else this.#published.remove(id);
+    this.#releaseUpstreams(before, next);
+    for (const { id: upstream } of compiled.upstreams) this.#upstream(upstream);
+    return [{ kind, key, parents: parentStatuses(attachments, compiled) }];
+  }
+
+  /** Which routes lead to each Service port: the last one gone takes it along. */
+  readonly #users = new Map<string, Map<string, NonNullable<ResolvedBackend["upstream"]>>>();
+
+  #releaseUpstreams(before: TranslatedRoute | undefined, next: TranslatedRoute | undefined): void {
+    const id = `${(next ?? before)?.kind}/${(next ?? before)?.key}`;
+    const kept = new Set(next?.compiled.route ? next.compiled.upstreams.map((upstream) => upstream.id) : []);
+    for (const upstream of next?.compiled.route ? next.compiled.upstreams : []) {
+      let users = this.#users.get(upstream.id);
+      if (!users) this.#users.set(upstream.id, (users = new Map()));
+      users.set(id, upstream);
+      this.#policiesOf(upstream);
+    }
+    for (const upstream of before?.compiled.upstreams ?? []) {
+      if (kept.has(upstream.id)) continue;
+      const users = this.#users.get(upstream.id);
+      users?.delete(id);
+      if (users?.size === 0) this.#users.delete(upstream.id);
+      this.#upstream(upstream.id);
+      this.#policiesOf(upstream);
+    }
+  }
+
+  #policiesOf({ namespace, service }: { namespace: string; service: string }): void {
+    for (const { metadata } of this.#world.policiesOf(`${namespace}/${service}`)) this.#dirty.policies.add(`${metadata.namespace}/${metadata.name}`);
+  }
+
+  #upstream(id: string): void {
+    const users = this.#users.get(id);
+    if (!users) return this.#upstreams.remove(id);
+    const [user] = users.values();
+    const routes = [...users.keys()].map((route) => this.#routes.get(route)!);
+    const certificate = routes.flatMap((route) => route.gateways).map((gateway) => this.#gateways.get(gateway)?.backendCertificate).find(Boolean);
+    this.#upstreams.put(id, compileUpstream(this.#world, user!, routes.some(({ kind }) => kind === "GRPCRoute"), certificate));
+  }
+
+  #classStatus(name: string): WantedStatus[] {
+    const found = this.#world.gatewayClass(name);
+    if (found?.spec.controllerName !== controllerName) return [];
+    const parameters = found.spec.parametersRef;
+    const accepted = parameters
+      ? condition("Accepted", false, "InvalidParameters", `parametersRef: ${parameters.group}/${parameters.kind} ${parameters.name} is not a kind that configures Wherry; leave it out`)
+      : condition("Accepted", true, "Accepted", "served by Wherry");
+    return [{ kind: "GatewayClass", key: name, conditions: [accepted, condition("SupportedVersion", true, "SupportedVersion", "Gateway API v1.6")] }];
+  }
+
+  #gatewayStatus(key: string): WantedStatus[] {
+    const gateway = this.#gateways.get(key);
+    if (!gateway) return [];
+    const counts = new Map<string, number>();
+    for (const id of this.#routesOfGateway.get(key)) {
+      const listeners = new Set(this.#routes.get(id)!.attachments.filter((attachment) => attachment.gateway === key).flatMap(({ listeners }) => listeners.map(({ listener }) => listener.id)));
+      for (const listener of listeners) counts.set(listener, (counts.get(listener) ?? 0) + 1);
+    }
+    const told = (listeners: CompiledGateway["listeners"]) => listeners.map((listener) => listenerStatus(listener, counts.get(listener.id) ?? 0));
+    return [
+      {
+        kind: "Gateway",
+        key,
+        conditions: gateway.conditions,
+        addresses: gateway.address === undefined ? [] : [{ type: "IPAddress", value: gateway.address }],
+        listeners: told(gateway.listeners.filter(({ owner }) => owner.kind === "Gateway")),
+        attachedListenerSets: gateway.attachedListenerSets,
+      },
+      ...gateway.sets.map(({ set, conditions, listeners }): WantedStatus => ({ kind: "ListenerSet", key: `${set.metadata.namespace}/${set.metadata.name}`, conditions, listeners: told(listeners) })),
+    ];
+  }
+
+  #policyStatus(key: string): WantedStatus[] {
+    const policy = this.#world.policies().find(({ metadata }) => `${metadata.namespace}/${metadata.name}` === key);
+    if (!policy) return [];
+    const conditions = policyConditions(this.#world, policy);
+    const gateways = new Set<string>();
+    for (const { group, kind, name } of policy.spec.targetRefs) {
+      if (group !== "" || kind !== "Service") continue;
+      for (const id of this.#routesOfService.get(`${policy.metadata.namespace}/${name}`)) for (const { gateway } of this.#routes.get(id)!.attachments) gateways.add(gateway);
+    }
+    const ancestors = [...gateways].sort().map((gateway) => {
+      const [namespace, name] = gateway.split("/") as [string, string];
+      return { ancestorRef: { group: "gateway.networking.k8s.io", kind: "Gateway", namespace, name }, controllerName, conditions };
+    });
+    return [{ kind: "BackendTLSPolicy", key, ancestors }];
+  }
+
+  #patch(): TrafficPatch | undefined {
+    const [listeners, routes, upstreams] = [this.#listeners.take(), this.#published.take(), this.#upstreams.take()];
+    if (!listeners && !routes && !upstreams) return undefined;
+    return {
+      revision: ++this.#revision,
+      put: { ...(listeners?.put.length && { listeners: listeners.put }), ...(routes?.put.length && { routes: routes.put }), ...(upstreams?.put.length && { upstreams: upstreams.put }) },
+      remove: { ...(listeners?.remove.length && { listeners: listeners.remove }), ...(routes?.remove.length && { routes: routes.remove }), ...(upstreams?.remove.length && { upstreams: upstreams.remove }) },
+    };
+  }
+}
+
+/** One entry for each parent of ours, also those that have nothing to attach to. */
+function parentStatuses(attachments: readonly Attachment[], { resolvedRefs, refused, partiallyInvalid }: CompiledRoute): RouteStatus["parents"] {
+  return attachments.map(({ parentRef, accepted }) => ({
+    parentRef,
+    controllerName,
+    conditions: [accepted.status === "True" ? (refused ?? accepted) : accepted, resolvedRefs, ...(partiallyInvalid && accepted.status === "True" ? [partiallyInvalid] : [])],
+  }));
+}
+
+/** Services of all references, whether they exist or not. */
+function servicesNamed(route: { metadata: Gateway["metadata"]; spec: { rules?: readonly object[] } }): string[] {
+  const named = new Set<string>();
+  const look = (value: unknown): void => {
+    if (Array.isArray(value)) return value.forEach(look);
+    if (typeof value !== "object" || value === null) return;
+    for (const [field, inner] of Object.entries(value)) {
+      if (field === "backendRefs" || field === "backendRef") {
+        for (const { group = "", kind = "Service", namespace = route.metadata.namespace, name } of [inner].flat() as { group?: string; kind?: string; namespace?: string; name: string }[]) {
+          if (group === "" && kind === "Service") named.add(`${namespace}/${name}`);
+        }
+      }
+      look(inner);
+    }
+  };
+  look(route.spec.rules ?? []);
+  return [...named];
+}
+
+/** What of a Gateway decides about its routes: a renewed certificate touches none of them. */
+function shapeOf(gateway: CompiledGateway | undefined): string {
+  return JSON.stringify([gateway?.backendCertificate, gateway?.listeners.map((listener) => ({ ...listener, conditions: undefined, edge: listener.edge !== undefined }))]);
+}
+
+/** "Secret/NAMESPACE/NAME" of every certificate and authority named, there or not. */
+function filesNamed(gateway: Gateway, { sets }: CompiledGateway): string[] {
+  const named = new Set<string>();
+  const look = (value: unknown, namespace: string): void => {
+    if (Array.isArray(value)) return value.forEach((inner) => look(inner, namespace));
+    if (typeof value !== "object" || value === null) return;
+    for (const [field, inner] of Object.entries(value)) {
+      if (field === "certificateRefs" || field === "caCertificateRefs" || field === "clientCertificateRef") {
+        for (const reference of [inner].flat() as { kind?: string; namespace?: string; name: string }[]) named.add(`${reference.kind ?? "Secret"}/${reference.namespace ?? namespace}/${reference.name}`);
+      }
+      look(inner, namespace);
+    }
+  };
+  look(gateway.spec, gateway.metadata.namespace!);
+  for (const { set } of sets) look(set.spec, set.metadata.namespace!);
+  return [...named];
+}
+
+/** value → ids, for "who is concerned by this". */
+class Index {
+  readonly #ids = new Map<string, Set<string>>();
+
+  get(value: string): ReadonlySet<string> {
+    return this.#ids.get(value) ?? new Set();
+  }
+  move(id: string, from: readonly string[], to: readonly string[]): void {
+    for (const value of from) {
+      const ids = this.#ids.get(value);
+      ids?.delete(id);
+      if (ids?.size === 0) this.#ids.delete(value);
+    }
+    for (const value of to) {
+      const ids = this.#ids.get(value);
+      if (ids) ids.add(id);
+      else this.#ids.set(value, new Set([id]));
+    }
+  }
+}
+
+/** What the engine has, and what it has not been told yet. */
+class Published<T extends { id: string }> {
+  readonly #values = new Map<string, { value: T; text: string }>();
+  readonly #put = new Set<string>();
+  readonly #removed = new Set<string>();
+
+  values(): T[] {
+    return [...this.#values.values()].map(({ value }) => value);
+  }
+  put(id: string, value: T): void {
+    const text = JSON.stringify(value);
+    if (this.#values.get(id)?.text === text) return;
+    this.#values.set(id, { value, text });
+    this.#put.add(id);
+    this.#removed.delete(id);
+  }
+  remove(id: string): void {
+    if (!this.#values.delete(id)) return;
+    this.#put.delete(id);
+    this.#removed.add(id);
+  }
+  take(): { put: T[]; remove: string[] } | undefined {
+    if (this.#put.size === 0 && this.#removed.size === 0) return undefined;
+    const taken = { put: [...this.#put].map((id) => this.#values.get(id)!.value), remove: [...this.#removed] };
+    this.#put.clear();
+    this.#removed.clear();
+    return taken;
+  }
+}

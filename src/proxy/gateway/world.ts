@@ -1,0 +1,144 @@
+import type { Client } from "../../api/client.ts";
+import { Informer, keyOf } from "../../api/informer.ts";
+import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { resources } from "../../api/resources.ts";
+import type { ConfigMap, Namespace, Secret, Service } from "../../api/types.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import type { Random } from "../../base/random.ts";
+import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
+
+/** What the translation reads. Keys are "NAMESPACE/NAME", or "NAME" of what has no namespace. */
+export interface World {
+  gatewayClass(name: string): GatewayClass | undefined;
+  gateway(key: string): Gateway | undefined;
+  gateways(): Gateway[];
+  listenerSet(key: string): ListenerSet | undefined;
+  listenerSetsOf(gateway: string): ListenerSet[];
+  routes(kind: RouteKind): AnyRouteObject[];
+  route(kind: RouteKind, key: string): AnyRouteObject | undefined;
+  namespace(name: string): Namespace | undefined;
+  service(key: string): Service | undefined;
+  secret(key: string): Secret | undefined;
+  configMap(key: string): ConfigMap | undefined;
+  grantsIn(namespace: string): ReferenceGrant[];
+  policiesOf(service: string): BackendTlsPolicy[];
+  policies(): BackendTlsPolicy[];
+}
+
+export const routeResources: Record<RouteKind, GroupVersionResource> = {
+  HTTPRoute: gatewayResources.httpRoutes,
+  GRPCRoute: gatewayResources.grpcRoutes,
+  TLSRoute: gatewayResources.tlsRoutes,
+  TCPRoute: gatewayResources.tcpRoutes,
+  UDPRoute: gatewayResources.udpRoutes,
+};
+
+/** A world of plain objects: what tests and `wherry route explain` have. */
+export class ObjectWorld implements World {
+  readonly #objects = new Map<string, Map<string, KubeObject>>();
+
+  constructor(objects: readonly KubeObject[] = []) {
+    for (const object of objects) this.put(object);
+  }
+  put(object: KubeObject): void {
+    const kind = this.#kind(object.kind);
+    kind.set(keyOf(object), object);
+  }
+  remove(kind: string, key: string): void {
+    this.#kind(kind).delete(key);
+  }
+  #kind<T extends KubeObject>(kind: string): Map<string, T> {
+    let of = this.#objects.get(kind);
+    if (!of) this.#objects.set(kind, (of = new Map()));
+    return of as Map<string, T>;
+  }
+  #get<T>(kind: string, key: string): T | undefined {
+    return this.#kind(kind).get(key) as T | undefined;
+  }
+  #all<T>(kind: string): T[] {
+    return [...this.#kind(kind).values()] as T[];
+  }
+  gatewayClass = (name: string) => this.#get<GatewayClass>("GatewayClass", name);
+  gateway = (key: string) => this.#get<Gateway>("Gateway", key);
+  gateways = () => this.#all<Gateway>("Gateway");
+  listenerSet = (key: string) => this.#get<ListenerSet>("ListenerSet", key);
+  listenerSetsOf = (gateway: string) => this.#all<ListenerSet>("ListenerSet").filter((set) => gatewayOfSet(set) === gateway);
+  routes = (kind: RouteKind) => this.#all<AnyRouteObject>(kind);
+  route = (kind: RouteKind, key: string) => this.#get<AnyRouteObject>(kind, key);
+  namespace = (name: string) => this.#get<Namespace>("Namespace", name);
+  service = (key: string) => this.#get<Service>("Service", key);
+  secret = (key: string) => this.#get<Secret>("Secret", key);
+  configMap = (key: string) => this.#get<ConfigMap>("ConfigMap", key);
+  grantsIn = (namespace: string) => this.#all<ReferenceGrant>("ReferenceGrant").filter((grant) => grant.metadata.namespace === namespace);
+  policies = () => this.#all<BackendTlsPolicy>("BackendTLSPolicy");
+  policiesOf = (service: string) => this.policies().filter((policy) => servicesOfPolicy(policy).includes(service));
+}
+
+/** "NAMESPACE/NAME" of the Gateway that a set adds listeners to. */
+export function gatewayOfSet(set: ListenerSet): string {
+  const { namespace, name } = set.spec.parentRef;
+  return `${namespace ?? set.metadata.namespace}/${name}`;
+}
+
+export function servicesOfPolicy(policy: BackendTlsPolicy): string[] {
+  return policy.spec.targetRefs.filter(({ group, kind }) => group === "" && kind === "Service").map(({ name }) => `${policy.metadata.namespace}/${name}`);
+}
+
+export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
+
+/** The world as the API server tells it, kept current. */
+export class WatchedWorld implements World {
+  readonly #informers: Informer<never>[] = [];
+  readonly #classes: Informer<GatewayClass>;
+  readonly #gateways: Informer<Gateway>;
+  readonly #sets: Informer<ListenerSet>;
+  readonly #routes: Record<RouteKind, Informer<AnyRouteObject>>;
+  readonly #namespaces: Informer<Namespace>;
+  readonly #services: Informer<Service>;
+  readonly #secrets: Informer<Secret>;
+  readonly #configMaps: Informer<ConfigMap>;
+  readonly #grants: Informer<ReferenceGrant>;
+  readonly #policies: Informer<BackendTlsPolicy>;
+  readonly synced: Promise<void>;
+
+  constructor({ client, clock, random, log, changed }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed }) {
+    const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource, indexes: Record<string, (object: T) => string[]> = {}): Informer<T> => {
+      const informer = new Informer<T>({ client, resource, clock, log, indexes, ...(random ? { random } : {}) });
+      informer.onChange((key, object, old) => changed(kind, key, object, old));
+      this.#informers.push(informer as unknown as Informer<never>);
+      return informer;
+    };
+    this.#classes = watch("GatewayClass", gatewayResources.gatewayClasses);
+    this.#gateways = watch("Gateway", gatewayResources.gateways);
+    this.#sets = watch("ListenerSet", gatewayResources.listenerSets, { gateway: (set) => [gatewayOfSet(set)] });
+    this.#routes = Object.fromEntries(routeKinds.map((kind) => [kind, watch<AnyRouteObject>(kind, routeResources[kind])])) as Record<RouteKind, Informer<AnyRouteObject>>;
+    this.#namespaces = watch("Namespace", resources.namespaces as GroupVersionResource);
+    this.#services = watch("Service", resources.services);
+    this.#secrets = watch("Secret", resources.secrets);
+    this.#configMaps = watch("ConfigMap", resources.configMaps);
+    this.#grants = watch("ReferenceGrant", gatewayResources.referenceGrants);
+    this.#policies = watch("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { service: servicesOfPolicy });
+    for (const informer of this.#informers) informer.start();
+    this.synced = Promise.all(this.#informers.map((informer) => informer.synced)).then(() => {});
+  }
+
+  gatewayClass = (name: string) => this.#classes.get(name);
+  gateway = (key: string) => this.#gateways.get(key);
+  gateways = () => this.#gateways.list();
+  listenerSet = (key: string) => this.#sets.get(key);
+  listenerSetsOf = (gateway: string) => this.#sets.byIndex("gateway", gateway);
+  routes = (kind: RouteKind) => this.#routes[kind].list();
+  route = (kind: RouteKind, key: string) => this.#routes[kind].get(key);
+  namespace = (name: string) => this.#namespaces.get(name);
+  service = (key: string) => this.#services.get(key);
+  secret = (key: string) => this.#secrets.get(key);
+  configMap = (key: string) => this.#configMaps.get(key);
+  grantsIn = (namespace: string) => this.#grants.inNamespace(namespace);
+  policies = () => this.#policies.list();
+  policiesOf = (service: string) => this.#policies.byIndex("service", service);
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#informers.map((informer) => informer.stop()));
+  }
+}
