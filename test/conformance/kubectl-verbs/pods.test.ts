@@ -7,10 +7,11 @@ import { kubectl, needs } from "../../needs.ts";
 import { runTranscript } from "../../scenarios/transcript.ts";
 import { runVerbs } from "./verbs.ts";
 
-for (const minor of ["1.33"]) {
+// Over SPDY, over SPDY with the newer wording, and over WebSocket.
+for (const minor of ["1.27", "1.30", "1.33"]) {
   test(`kubectl ${minor}: the verbs that need running pods`, { timeout: 600_000 }, async (t) => {
     if (process.env["WHERRY_CONFORMANCE"] !== "1") return t.skip("it takes minutes: npm run conformance");
-    if (!needs(t, "python3") || !(await hasKubectl(t, minor))) return;
+    if (!needs(t, "python3", "curl", "script") || !(await hasKubectl(t, minor))) return;
     await using wherry = await startWherry({ test: t, kubectlMinor: minor });
     const folder = join(dirname(wherry.dataDir), "verbs");
     mkdirSync(folder);
