@@ -102,7 +102,7 @@ export async function runApi(): Promise<void> {
     const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => openFrontProxy(dataDir, clock.now()), clientCa: pki.ca });
     const fairness = new Fairness(store, clock);
     fairness.start();
-    const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry });
+    const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry, ...(access.auditRotation && { rotation: access.auditRotation }) });
     server = createApiServer({ api, aggregator, ...(audit && { audit: audit.audit }), fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));

@@ -81,6 +81,8 @@ export interface AccessFiles {
   /** An audit Policy, and where its log goes. Both or none. */
   auditPolicy?: string;
   auditLog?: string;
+  /** When the log's files are put aside and deleted, as kube-apiserver's flags have it. */
+  auditRotation?: { sizeMbMax?: number; ageDaysMax?: number; backupsMax?: number };
   /** An EncryptionConfiguration, and whether it is read again when it changes. */
   encryption?: string;
   encryptionReload?: boolean;

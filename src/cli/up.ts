@@ -23,6 +23,9 @@ pods that run it, a changed manifest is applied. Ctrl-C stops everything and kee
     "authentication-config": { type: "string", value: "FILE", help: "an AuthenticationConfiguration: whose tokens (OIDC) are taken beside the stack's own" },
     "audit-policy-file": { type: "string", value: "FILE", help: "an audit Policy: which requests are recorded" },
     "audit-log-path": { type: "string", value: "FILE", help: "where they are recorded, as lines of JSON (default: audit.log in the data directory)" },
+    "audit-log-maxsize": { type: "string", value: "MB", help: "at this size the file is put aside and a new one begun (default: 100)" },
+    "audit-log-maxage": { type: "string", value: "DAYS", help: "what was put aside is deleted after so many days (default: 0, never)" },
+    "audit-log-maxbackup": { type: "string", value: "N", help: "so many of them are kept; 0 keeps all (default: 10)" },
     "encryption-provider-config": { type: "string", value: "FILE", help: "an EncryptionConfiguration: with which keys Secrets are stored" },
     "encryption-provider-config-automatic-reload": { type: "boolean", help: "read it again when it changes; looked at every minute" },
     from: { type: "string", value: "FILE", help: "begin with what `wherry backup` wrote; the data directory must be empty" },
@@ -51,7 +54,11 @@ export async function run(argv: string[]): Promise<number | void> {
   const access: AccessFiles = definedOf({ authentication: file("authentication-config"), auditPolicy: file("audit-policy-file"), auditLog: file("audit-log-path"), encryption: file("encryption-provider-config") });
   if (values["encryption-provider-config-automatic-reload"]) access.encryptionReload = true;
   if (access.encryptionReload && access.encryption === undefined) throw new WherryError("USAGE", "--encryption-provider-config-automatic-reload: there is no --encryption-provider-config to read again");
-  if (access.auditLog !== undefined && access.auditPolicy === undefined) throw new WherryError("USAGE", "--audit-log-path: nothing is recorded without --audit-policy-file");
+  const rotation = rotationOf(values);
+  if (Object.keys(rotation).length > 0) access.auditRotation = rotation;
+  const auditOption = Object.keys(values).find((option) => option.startsWith("audit-log-"));
+  if (auditOption !== undefined && access.auditPolicy === undefined) throw new WherryError("USAGE", `--${auditOption}: nothing is recorded without --audit-policy-file`);
+  if (values["audit-log-path"] === "-") throw new WherryError("USAGE", "--audit-log-path -: standard output belongs to the stack; name a file");
 
   const request: ApplyRequest = { dataDir, paths: positionals, links: many("link"), watch: values["no-watch"] !== true, prune: values["prune"] === true };
   const options: StartOptions = {
@@ -154,7 +161,19 @@ function portOf(text: string, option: string): number {
 }
 
 /** Without what is undefined. */
-const definedOf = (files: Record<Exclude<keyof AccessFiles, "encryptionReload">, string | undefined>): AccessFiles => Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
+/** As kube-apiserver takes them: whole numbers, none below 0. */
+function rotationOf(values: Readonly<Record<string, unknown>>): NonNullable<AccessFiles["auditRotation"]> {
+  const numberOf = (option: string): number | undefined => {
+    const text = values[option] as string | undefined;
+    if (text === undefined) return undefined;
+    if (!/^\d{1,9}$/.test(text)) throw new WherryError("USAGE", `--${option} ${text}: must be a whole number, 0 or more`);
+    return Number(text);
+  };
+  const [sizeMbMax, ageDaysMax, backupsMax] = [numberOf("audit-log-maxsize"), numberOf("audit-log-maxage"), numberOf("audit-log-maxbackup")];
+  return { ...(sizeMbMax !== undefined && { sizeMbMax }), ...(ageDaysMax !== undefined && { ageDaysMax }), ...(backupsMax !== undefined && { backupsMax }) };
+}
+
+const definedOf = (files: Record<Exclude<keyof AccessFiles, "encryptionReload" | "auditRotation">, string | undefined>): AccessFiles => Object.fromEntries(Object.entries(files).filter(([, file]) => file !== undefined));
 
 /** Starts the same command in a session of its own and waits until it says that it is up, or ends. */
 async function detach(argv: string[], dataDir: string): Promise<number> {

@@ -82,7 +82,7 @@ test("a policy that cannot be followed is refused, field by field", (t) => {
 test("lines stay in order over many files, and the oldest files go", async (t) => {
   const folder = folderOf(t);
   const clock = new FakeClock(Date.UTC(2026, 0, 1));
-  const open = (backupsMax: number) => new AuditLog({ file: join(folder, "audit.log"), clock, log: silentLog, fileBytesMax: 60_000, backupsMax });
+  const open = (backupsMax: number, ageDaysMax = 0) => new AuditLog({ file: join(folder, "audit.log"), clock, log: silentLog, rotation: { sizeMbMax: 60_000 / 1024 / 1024, backupsMax, ageDaysMax } });
   const first = open(100);
   for (let number = 0; number < 20_000; number++) first.write(`line ${number}`);
   await first.close();
@@ -99,6 +99,21 @@ test("lines stay in order over many files, and the oldest files go", async (t) =
   assert.equal(left.length, 4);
   assert.ok(left.includes("audit-notes.log"), "another's file");
   assert.match(readFileSync(join(folder, "audit.log"), "utf8"), /line 19999\n$/);
+  const all = open(0);
+  for (let number = 0; number < 20_000; number++) all.write(`line ${number}`);
+  await all.close();
+  const kept = readdirSync(folder).length;
+  assert.ok(kept > 4, "none goes by its number");
+  clock.advance(2 * 86_400_000);
+  const third = open(0, 2);
+  third.write("at two days");
+  await third.close();
+  assert.equal(readdirSync(folder).length, kept);
+  clock.advance(1_000);
+  const fourth = open(0, 2);
+  fourth.write("later");
+  await fourth.close();
+  assert.deepEqual(readdirSync(folder).sort(), ["audit-notes.log", "audit.log"]);
 });
 
 test("while the file cannot be written nothing more is taken, and nothing is lost", async (t) => {

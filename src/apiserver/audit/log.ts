@@ -4,19 +4,29 @@ import { basename, dirname, extname, join } from "node:path";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 
+/** As kube-apiserver's flags `--audit-log-maxsize`, `-maxage` and `-maxbackup` have it. */
+export interface AuditRotation {
+  /** A file this long, in MiB, is put aside. Default: 100. */
+  sizeMbMax?: number;
+  /** What was put aside is deleted after so many days. 0, the default: never. */
+  ageDaysMax?: number;
+  /** So many are kept beside the one that is written; 0: all. Default: 10. */
+  backupsMax?: number;
+}
+
 export interface AuditLogOptions {
   file: string;
   clock: Clock;
   log: Log;
-  /** A file this long is put aside. */
-  fileBytesMax?: number;
-  /** So many are kept beside the one that is written. */
-  backupsMax?: number;
+  /** When files are put aside and deleted. */
+  rotation?: AuditRotation;
   /** More than that may not wait to be written. */
   waitingBytesMax?: number;
 }
 
-const defaults = { fileBytesMax: 100 * 1024 * 1024, backupsMax: 10, waitingBytesMax: 64 * 1024 * 1024 };
+const waitingBytesMax = 64 * 1024 * 1024;
+const mib = 1024 * 1024;
+const dayMs = 86_400_000;
 
 /**
  * Lines into a file, in the order they were given, without holding anybody up. Who asks first whether it
@@ -24,6 +34,7 @@ const defaults = { fileBytesMax: 100 * 1024 * 1024, backupsMax: 10, waitingBytes
  */
 export class AuditLog {
   readonly #options: Required<AuditLogOptions>;
+  readonly #fileBytesMax: number;
   #waiting: string[] = [];
   #waitingBytes = 0;
   #writing: Promise<void> | undefined;
@@ -34,7 +45,8 @@ export class AuditLog {
   #retry: Timer | undefined;
 
   constructor(options: AuditLogOptions) {
-    this.#options = { ...defaults, ...options };
+    this.#options = { waitingBytesMax, rotation: {}, ...options };
+    this.#fileBytesMax = (this.#options.rotation.sizeMbMax || 100) * mib;
     mkdirSync(dirname(options.file), { recursive: true, mode: 0o700 });
   }
 
@@ -76,8 +88,11 @@ export class AuditLog {
       const lines = this.#waiting.splice(0, 1000);
       const text = Buffer.from(`${lines.join("\n")}\n`);
       try {
-        this.#handle ??= await this.#open();
-        if (this.#bytes > 0 && this.#bytes + text.length > this.#options.fileBytesMax) await this.#rotate();
+        if (!this.#handle) {
+          this.#handle = await this.#open();
+          await this.#clear();
+        }
+        if (this.#bytes > 0 && this.#bytes + text.length > this.#fileBytesMax) await this.#rotate();
         for (let at = 0; at < text.length; ) at += (await this.#handle.write(text, at)).bytesWritten;
         this.#bytes += text.length;
         this.#waitingBytes -= lines.reduce((sum, line) => sum + line.length + 1, 0);
@@ -100,20 +115,34 @@ export class AuditLog {
     return handle;
   }
 
-  /** `audit.log` → `audit-2026-11-21T10-30-21.000.log`; the oldest go. */
+  /** `audit.log` → `audit-2026-11-21T10-30-21.000.log`. */
   async #rotate(): Promise<void> {
-    const { file, clock, backupsMax } = this.#options;
+    const { file, clock } = this.#options;
     const [folder, extension] = [dirname(file), extname(file)];
-    const stem = basename(file, extension);
-    const isBackup = (name: string): boolean => name.startsWith(`${stem}-`) && name.endsWith(extension) && /^\d{4}-\d\d-\d\dT/.test(name.slice(stem.length + 1));
     await this.#handle!.close();
     this.#handle = undefined;
     const names = new Set(await readdir(folder));
     let atMs = clock.now();
-    const nameAt = (ms: number): string => `${stem}-${new Date(ms).toISOString().replaceAll(":", "-").replace("Z", "")}${extension}`;
+    const nameAt = (ms: number): string => `${basename(file, extension)}-${new Date(ms).toISOString().replaceAll(":", "-").replace("Z", "")}${extension}`;
     while (names.has(nameAt(atMs))) atMs++;
     await rename(file, join(folder, nameAt(atMs)));
-    for (const name of [...names, nameAt(atMs)].filter(isBackup).sort().toReversed().slice(backupsMax)) await unlink(join(folder, name));
+    await this.#clear();
     this.#handle = await this.#open();
+  }
+
+  /** Deletes what is too much or too old of what was put aside. */
+  async #clear(): Promise<void> {
+    const { file, clock } = this.#options;
+    const { backupsMax = 10, ageDaysMax = 0 } = this.#options.rotation;
+    const [folder, extension] = [dirname(file), extname(file)];
+    const stem = `${basename(file, extension)}-`;
+    const backups = (await readdir(folder)).flatMap((name) => {
+      if (!name.startsWith(stem) || !name.endsWith(extension)) return [];
+      const [, date, hour, minute, rest] = /^(\d{4}-\d\d-\d\dT)(\d\d)-(\d\d)-(\d\d\.\d{3})$/.exec(name.slice(stem.length, name.length - extension.length)) ?? [];
+      return date === undefined ? [] : [{ name, atMs: Date.parse(`${date}${hour}:${minute}:${rest}Z`) }];
+    });
+    backups.sort((a, b) => b.atMs - a.atMs);
+    const isTooMuch = (index: number, atMs: number): boolean => (backupsMax > 0 && index >= backupsMax) || (ageDaysMax > 0 && atMs < clock.now() - ageDaysMax * dayMs);
+    for (const [index, { name, atMs }] of backups.entries()) if (isTooMuch(index, atMs)) await unlink(join(folder, name));
   }
 }
