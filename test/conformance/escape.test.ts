@@ -196,6 +196,20 @@ s = socket.socket(); s.settimeout(1); s.bind(("${ip}", 0)); s.connect(("${surrou
     await Promise.all([pod.remove(), neighbour.remove()]);
   });
 
+  test("kill 1 and kill everything never reach the machine from containers that share their processes", async () => {
+    for (const script of ["kill -TERM 1", "kill -KILL 1", "kill -9 -1"]) {
+      const [pod, neighbour] = [await harness.pod({ shareProcesses: true }), await harness.pod({ shareProcesses: true })];
+      const [here, there] = await Promise.all([pod, neighbour].map((where) => where.startContainer(containerSpec(["sleep", "1000"], { name: "one" }))));
+      const beside = await pod.startContainer(containerSpec(["sleep", "1000"], { name: "two" }));
+      await execIn(here!, ["sh", "-c", script]);
+      // The kernel keeps a namespace's first process from a SIGKILL of its own kind.
+      if (script !== "kill -KILL 1") assert.deepEqual((await Promise.all([here!.exited, beside.exited])).map(({ exitCode }) => exitCode), [137, 137], script);
+      assert.equal((await execIn(there!, ["echo", "alive"])).stdout, "alive\n", script);
+      assert.equal(victim.exitCode ?? victim.signalCode, null, script);
+      await Promise.all([pod.remove(), neighbour.remove()]);
+    }
+  });
+
   test("the environment is the pod's alone", async () => {
     const { stdout } = await runIn(attacker, ["env"], { name: "env", env: { PATH: "/usr/bin:/bin", OWN: "1" } });
     assert.deepEqual(stdout.split("\n").filter(Boolean).map((line) => line.split("=")[0]).filter((name) => name !== "PWD").toSorted(), ["OWN", "PATH"]);

@@ -34,6 +34,7 @@ export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: st
     hostname: podHostname(pod),
     dir,
     hostUid,
+    ...(spec.shareProcessNamespace && { shareProcesses: true }),
     hostAliases: (spec.hostAliases ?? []).map(({ ip, hostnames }) => ({ ip, hostnames: hostnames ?? [] })),
     dns: {
       nameservers: [...new Set([...nameservers, ...(config.nameservers ?? [])])].slice(0, 3),

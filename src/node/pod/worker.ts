@@ -80,7 +80,7 @@ export class PodWorker implements RunnerHost {
     this.#records = recordsOf(pod, ctx.clock.now());
     this.#status = pod.status ?? {};
     this.#foundEnded = this.#isTerminal;
-    this.#untold = notHonoured(pod);
+    this.#untold = notHonoured(pod, ctx.sandbox.mode);
     this.#writer = new StatusWriter(ctx, pod);
     this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid);
     this.#storage = new StorageWatch({

@@ -11,7 +11,7 @@ import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
 import { ownMounts, readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
-import { descendantsOf, identify, isAlive, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { allPids, descendantsOf, identify, isAlive, mountNamespaceOf, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import type { Tools } from "./tools.ts";
@@ -168,6 +168,8 @@ export class IsolatedContainer implements ContainerProcess {
   #child: ChildProcess | undefined;
   #outer: ProcessIdentity | undefined;
   #init: ProcessIdentity | undefined;
+  /** Of a guest: what tells its processes, orphans and exec'd ones included, from the others of its process namespace. */
+  #mounts: string | undefined;
   #status = "";
   #statusChanged: (() => void) | undefined;
   #ended: ContainerExit | undefined;
@@ -225,6 +227,7 @@ export class IsolatedContainer implements ContainerProcess {
     if (!init) throw this.#failure();
     this.#init = init;
     this.pid = init.pid;
+    if (this.isGuest) this.#mounts = mountNamespaceOf(init.pid);
     this.runtime.record(init);
     const connected = onNamespaces(init.pid);
     connected.catch(() => {});
@@ -275,6 +278,7 @@ export class IsolatedContainer implements ContainerProcess {
   #end(code: number | undefined, signal: NodeJS.Signals | undefined): void {
     if (this.#ended) return;
     this.#stopWatching?.();
+    this.#killLeft();
     const oomKilled = this.#overMemory || (this.cgroup?.oomKills() ?? 0) > 0;
     // When PID 1 dies by SIGKILL, unshare fails to repeat that on itself and says so.
     const killed = signal === "SIGKILL" || (code !== 0 && (this.#killed || this.#overMemory || this.#status.includes("sigprocmask")));
@@ -315,12 +319,19 @@ export class IsolatedContainer implements ContainerProcess {
     if (this.#ended) return;
     this.#killed = true;
     this.#overMemory ||= overMemory;
-    // Nobody takes them along: the first of their namespace is another container's.
-    const below = this.isGuest && this.#init ? descendantsOf(this.#init.pid).slice(1).flatMap((pid) => identify(pid) ?? []) : [];
     // The outer process dies of it too; by itself it would end the rest (kill-child), but only once it is past the fork.
     const sent = this.#init !== undefined && signalProcess(this.#init, "SIGKILL");
-    for (const process of below) signalProcess(process, "SIGKILL");
+    this.#killLeft();
     if (!sent && this.#outer) signalProcess(this.#outer, "SIGKILL");
+  }
+
+  /** Nobody takes a guest's processes along: the first of their namespace is another container's. */
+  #killLeft(): void {
+    if (this.#mounts === undefined || this.#mounts === mountNamespaceOf(process.pid)) return;
+    for (const pid of allPids()) {
+      const left = pid !== this.#init?.pid && mountNamespaceOf(pid) === this.#mounts && identify(pid);
+      if (left) signalProcess(left, "SIGKILL");
+    }
   }
 
   exec(spec: ExecSpec): Promise<ExecProcess> {

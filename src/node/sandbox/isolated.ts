@@ -118,6 +118,12 @@ export class IsolatedSandbox implements Sandbox {
   }
 }
 
+/** As upstream's pause: another user than any program's, no files, no rights. */
+const holderSpec: ContainerSpec = {
+  name: ".pause", argv: ["sleep", "infinity"], env: { PATH: systemPath }, workingDir: "/", uid: 65535, gid: 65535, userName: "pause", homeDir: "/",
+  mounts: [], readOnlyRoot: true, limits: {}, stdin: false, tty: false,
+};
+
 class IsolatedPod implements PodSandbox {
   readonly ip: string;
   readonly #runtime: ContainerRuntime;
@@ -128,6 +134,8 @@ class IsolatedPod implements PodSandbox {
   readonly #onRemoved: () => void;
   readonly #containers = new Set<IsolatedContainer>();
   #shared: SharedNamespaces | undefined;
+  /** Where the pod's processes are one set: whose PID 1 is theirs. */
+  #holder: Promise<IsolatedContainer> | undefined;
   /** The start that makes the shared namespaces; others wait for it. */
   #making: Promise<unknown> | undefined;
   #removed: Promise<void> | undefined;
@@ -143,8 +151,30 @@ class IsolatedPod implements PodSandbox {
   }
 
   async startContainer(spec: ContainerSpec): Promise<ContainerProcess> {
+    if (!this.#spec.shareProcesses) return await this.#startOwn(spec);
+    const holder = await this.#hold();
+    return await this.#start(spec, this.#shared!, holder);
+  }
+
+  /** PID 1 of all containers waits, and reaps what is orphaned. Whoever ends it ends them all, and the next start begins with another. */
+  async #hold(): Promise<IsolatedContainer> {
+    for (;;) {
+      const starting = (this.#holder ??= this.#startOwn(holderSpec).then((container) => {
+        for (const silent of [container.stdout, container.stderr]) silent.resume();
+        return container;
+      }));
+      const over = () => this.#holder === starting && (this.#holder = undefined);
+      const holder = await starting.catch((error: unknown) => {
+        over();
+        throw error;
+      });
+      if (!holder.hasEnded) return holder;
+      over();
+    }
+  }
+
+  async #startOwn(spec: ContainerSpec): Promise<IsolatedContainer> {
     while (!this.#shared && this.#making) await this.#making.catch(() => {});
-    if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
     if (this.#shared) return this.#start(spec, this.#shared);
     // A link name is never used twice: the kernel frees a dead namespace's links late. (And it must be no word of ip's, as "vf" is.)
     const first = this.#start(spec, { link: this.#nextLink(), ip: this.ip });
@@ -152,11 +182,12 @@ class IsolatedPod implements PodSandbox {
     this.#making.catch(() => {});
     return first;
   }
-  async #start(spec: ContainerSpec, shared: SharedNamespaces | NetworkPlan): Promise<IsolatedContainer> {
+  async #start(spec: ContainerSpec, shared: SharedNamespaces | NetworkPlan, holder?: IsolatedContainer): Promise<IsolatedContainer> {
+    if (this.#removed) throw new SandboxRefusal("RunContainerError", "the pod is being removed");
     const dir = join(this.#dir, String(this.#starts++));
     mkdirSync(dir, { recursive: true });
     if (this.#starts === 1) writePodFiles(this.#dir, this.#spec, this.ip);
-    const host = spec.processesOf === undefined ? undefined : [...this.#containers].find((other) => other.spec.name === spec.processesOf && !other.hasEnded);
+    const host = holder ?? (spec.processesOf === undefined ? undefined : [...this.#containers].find((other) => other.spec.name === spec.processesOf && !other.hasEnded));
     if (spec.processesOf !== undefined && !host) throw new SandboxRefusal("CreateContainerConfigError", `unable to find target container ${spec.processesOf}`);
     const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, host, async (pid) => {
       if (!("link" in shared)) return;

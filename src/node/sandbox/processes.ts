@@ -97,6 +97,15 @@ export function programRuns(init: number): boolean {
   return identify(child) === undefined || (words !== "" && words !== wordsOf(init) && !words.includes("\0--default-signal"));
 }
 
+/** The mounts that a process sees, by name: one such namespace a container. Undefined when it is gone or not ours to ask. */
+export function mountNamespaceOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/mnt`);
+  } catch {
+    return undefined;
+  }
+}
+
 /** `pid` and everything below it. A process that starts meanwhile may be missed. */
 export function descendantsOf(pid: number): number[] {
   const found = [pid];

@@ -43,6 +43,8 @@ export interface PodSandboxSpec {
   dir: string;
   /** The host uid to run as when Wherry is root: sticky per namespace, workload and ordinal, chosen by the agent. */
   hostUid: number;
+  /** All containers live among one set of processes, whose PID 1 is none of theirs. Plain mode has no such walls. */
+  shareProcesses?: boolean;
   /** Lines of /etc/hosts beyond the pod's own, and resolv.conf. */
   hostAliases: readonly { ip: string; hostnames: readonly string[] }[];
   dns: { nameservers: readonly string[]; searches: readonly string[]; options: readonly string[] };

@@ -5,7 +5,7 @@ import { text } from "node:stream/consumers";
 import { silentLog } from "../../base/log.ts";
 import { createSandbox, type SandboxOptions } from "./index.ts";
 import { identify } from "./processes.ts";
-import type { ContainerExit, ContainerProcess, ContainerSpec, ExecSpec, PodSandbox, Sandbox } from "./sandbox.ts";
+import type { ContainerExit, ContainerProcess, ContainerSpec, ExecSpec, PodSandbox, PodSandboxSpec, Sandbox } from "./sandbox.ts";
 
 /** For tests of the sandbox itself: a started one in a folder of its own, and short ways to run things in it. */
 export class SandboxHarness implements AsyncDisposable {
@@ -28,7 +28,7 @@ export class SandboxHarness implements AsyncDisposable {
     }
     return new SandboxHarness(sandbox, dataDir);
   }
-  async pod(): Promise<PodSandbox & { dir: string; hostUid: number }> {
+  async pod(more: Partial<PodSandboxSpec> = {}): Promise<PodSandbox & { dir: string; hostUid: number }> {
     const n = ++this.#pods;
     const dir = join(this.dataDir, "pods", `uid-${n}`);
     mkdirSync(dir, { recursive: true });
@@ -36,6 +36,7 @@ export class SandboxHarness implements AsyncDisposable {
     const pod = await this.sandbox.createPod({
       uid: `uid-${n}`, namespace: "default", name: `pod-${n}`, hostname: `pod-${n}`, dir, hostUid, hostAliases: [{ ip: "10.1.2.3", hostnames: ["legacy"] }],
       dns: { nameservers: [this.sandbox.network.dnsIP], searches: ["default.svc.cluster.local"], options: ["ndots:5"] },
+      ...more,
     });
     return Object.assign(pod, { dir, hostUid });
   }
