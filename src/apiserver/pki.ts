@@ -1,7 +1,7 @@
 import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomic } from "../base/files.ts";
+import { writeFilesAtomic } from "../base/files.ts";
 import { type CertificateWish, makeCertificate, type Pair } from "./certificate.ts";
 import type { SigningWish } from "./authn/sign-request.ts";
 
@@ -38,18 +38,21 @@ export async function openPki(dataDir: string, options: { nowMs?: number; names?
   const names = [...new Set([...serverNames, ...(options.names ?? [])])];
   const addresses = [...new Set([...serverAddresses, ...(options.addresses ?? [])])];
 
-  const ca = await pair(folder, "ca", nowMs, () => true, () => signed({ subject: [["CN", "wherry-ca"]], days: lifeDays.ca, nowMs, authority: undefined }));
+  const made: Made = new Map();
+  const ca = pair(folder, "ca", nowMs, made, () => true, () => signed({ subject: [["CN", "wherry-ca"]], days: lifeDays.ca, nowMs, authority: undefined }));
   const byCa = (cert: X509Certificate) => cert.checkIssued(new X509Certificate(ca.cert)) && cert.verify(new X509Certificate(ca.cert).publicKey);
-  const server = await pair(folder, "api", nowMs, (cert) => byCa(cert) && names.every((name) => cert.checkHost(name)) && addresses.every((address) => cert.checkIP(address)), () =>
+  const server = pair(folder, "api", nowMs, made, (cert) => byCa(cert) && names.every((name) => cert.checkHost(name)) && addresses.every((address) => cert.checkIP(address)), () =>
     signed({ subject: [["CN", "kube-apiserver"]], days: lifeDays.leaf, nowMs, authority: ca, names, addresses }),
   );
-  const admin = await pair(folder, "admin", nowMs, byCa, () => signed({ subject: subjectOf("kubernetes-admin", ["system:masters"]), days: lifeDays.leaf, nowMs, authority: ca, client: true }));
+  const admin = pair(folder, "admin", nowMs, made, byCa, () => signed({ subject: subjectOf("kubernetes-admin", ["system:masters"]), days: lifeDays.leaf, nowMs, authority: ca, client: true }));
 
   const accountFile = join(folder, "sa.key");
-  if (!existsSync(accountFile)) writeFileAtomic(accountFile, generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
-  const privateKey = createPrivateKey(readFileSync(accountFile));
+  if (!existsSync(accountFile)) made.set(accountFile, generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }) as string);
+  const privateKey = createPrivateKey(made.get(accountFile) ?? readFileSync(accountFile));
   const publicKey = publicKeyOf(privateKey);
   const id = createHash("sha256").update(publicKey.export({ type: "spki", format: "der" })).digest("base64url");
+  // Before anybody is told of them. Whatever part a crash leaves is found to fit together, or made anew.
+  await writeFilesAtomic(made);
 
   return {
     ca: ca.cert,
@@ -67,8 +70,10 @@ export async function openPki(dataDir: string, options: { nowMs?: number; names?
  */
 export async function openFrontProxy(dataDir: string, nowMs = Date.now()): Promise<{ ca: string; cert: string; key: string }> {
   const folder = join(dataDir, "pki");
-  const ca = await pair(folder, "front-proxy-ca", nowMs, () => true, () => signed({ subject: [["CN", "front-proxy-ca"]], days: lifeDays.ca, nowMs, authority: undefined }));
-  const client = await pair(folder, "front-proxy-client", nowMs, (cert) => cert.checkIssued(new X509Certificate(ca.cert)), () => signed({ subject: [["CN", "front-proxy-client"]], days: lifeDays.leaf, nowMs, authority: ca, client: true }));
+  const made: Made = new Map();
+  const ca = pair(folder, "front-proxy-ca", nowMs, made, () => true, () => signed({ subject: [["CN", "front-proxy-ca"]], days: lifeDays.ca, nowMs, authority: undefined }));
+  const client = pair(folder, "front-proxy-client", nowMs, made, (cert) => cert.checkIssued(new X509Certificate(ca.cert)), () => signed({ subject: [["CN", "front-proxy-client"]], days: lifeDays.leaf, nowMs, authority: ca, client: true }));
+  await writeFilesAtomic(made);
   return { ca: ca.cert, ...client };
 }
 
@@ -77,8 +82,11 @@ export const publicKeyOf = (key: KeyObject): KeyObject => createPublicKey(key);
 
 const subjectOf = (name: string, groups: readonly string[]): CertificateWish["subject"] => [...groups.map((group) => ["O", group] as const), ["CN", name]];
 
-/** The pair in `folder`, if it is still good for a while; else a new one, written there. */
-async function pair(folder: string, name: string, nowMs: number, fits: (cert: X509Certificate) => boolean, make: () => Pair): Promise<Pair> {
+/** Texts by file, to be written. */
+type Made = Map<string, string>;
+
+/** The pair in `folder`, if it is still good for a while; else a new one, put with what is to be written there. */
+function pair(folder: string, name: string, nowMs: number, toWrite: Made, fits: (cert: X509Certificate) => boolean, make: () => Pair): Pair {
   const files = { cert: join(folder, `${name}.crt`), key: join(folder, `${name}.key`) };
   if (existsSync(files.cert) && existsSync(files.key)) {
     const found = { cert: readFileSync(files.cert, "utf8"), key: readFileSync(files.key, "utf8") };
@@ -90,8 +98,7 @@ async function pair(folder: string, name: string, nowMs: number, fits: (cert: X5
     }
   }
   const made = make();
-  writeFileAtomic(files.key, made.key);
-  writeFileAtomic(files.cert, made.cert);
+  toWrite.set(files.key, made.key).set(files.cert, made.cert);
   return made;
 }
 

@@ -1,4 +1,5 @@
 import { closeSync, fsyncSync, openSync, readFileSync, realpathSync, renameSync, statSync, unlinkSync, writeSync } from "node:fs";
+import { open, rename, unlink } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 
 /**
@@ -23,6 +24,37 @@ export function writeFileAtomic(file: string, content: string | Uint8Array, mode
     fsyncSync(folder);
   } finally {
     closeSync(folder);
+  }
+}
+
+/**
+ * Several files of one folder, each as writeFileAtomic writes it, all durable when it resolves; a reader may see some of
+ * them before others. They are synced at the same time, which takes a disk hardly longer than one.
+ */
+export async function writeFilesAtomic(files: ReadonlyMap<string, string | Uint8Array>, mode = 0o600): Promise<void> {
+  const first = files.keys().next().value;
+  if (first === undefined) return;
+  await Promise.all(
+    Array.from(files, async ([file, content]) => {
+      const temporary = `${file}.${process.pid}.tmp`;
+      const handle = await open(temporary, "w", mode);
+      try {
+        await handle.writeFile(content);
+        await handle.sync();
+        await rename(temporary, file);
+      } catch (error) {
+        await unlink(temporary);
+        throw error;
+      } finally {
+        await handle.close();
+      }
+    }),
+  );
+  const folder = await open(dirname(first), "r");
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
   }
 }
 
