@@ -14,7 +14,7 @@ function folder(t: TestContext): string {
 test("several files are written whole, for us alone, over what was there", async (t) => {
   const place = folder(t);
   writeFileSync(join(place, "a"), "a longer text that was there before");
-  await writeFilesAtomic(new Map([[join(place, "a"), "new"], [join(place, "b"), Buffer.from("two")]]));
+  await writeFilesAtomic(new Map<string, string | Buffer>([[join(place, "a"), "new"], [join(place, "b"), Buffer.from("two")]]));
   assert.deepEqual(readdirSync(place).map((name) => [name, readFileSync(join(place, name), "utf8"), statSync(join(place, name)).mode & 0o777]), [["a", "new", 0o600], ["b", "two", 0o600]]);
   await writeFilesAtomic(new Map());
 });
