@@ -26,11 +26,11 @@ export interface RequestView {
   header(name: string): string | undefined;
 }
 
-/** Order of application: `remove`, then `set`, then `add`. Names in lower case. */
+/** Order of application: `remove`, then `set`, then `add`. Names in lower case. Never changed: requests of one rule share it. */
 export interface HeaderEdits {
-  remove: string[];
-  set: [name: string, value: string][];
-  add: [name: string, value: string][];
+  readonly remove: readonly string[];
+  readonly set: readonly (readonly [name: string, value: string])[];
+  readonly add: readonly (readonly [name: string, value: string])[];
 }
 
 /** An answer that is not the upstream's. */
@@ -74,6 +74,7 @@ export interface ResponseView {
 
 /** Answers, or lets the request go on to its backend; either may happen later, and exactly one of them once. */
 export interface Outcome {
+  /** `exchange.upstream` says where to. */
   forward(exchange: Exchange): void;
   answer(exchange: Exchange, answer: LocalAnswer): void;
 }
@@ -92,6 +93,8 @@ export interface FilterTools {
   nowMs(): number;
   /** For delays; never keeps the process alive. */
   setTimer(delayMs: number, callback: () => void): { cancel(): void };
+  /** {@link TrafficSnapshot.sessionKey}, for sessions that hold on to one of several weighted backends. */
+  sessionKey?: string;
   /**
    * What a filter has counted outlives a change of its route: the same `key` within one rule gives what was made before, as
    * long as the filter's configuration stays as it is. Absent: nothing is kept.

@@ -1,5 +1,12 @@
-import type { Exchange, Handler, HeaderEdits, LocalAnswer, RequestView, ResponseView } from "../exchange.ts";
 import type { HttpMatch } from "../../api/traffic.ts";
+import type { FakeClock } from "../../base/clock.ts";
+import { seededRandom } from "../../base/random.ts";
+import type { Exchange, FilterTools, Handler, HeaderEdits, LocalAnswer, RequestView, ResponseView } from "../exchange.ts";
+
+/** What filters are given, on a clock that moves when it is told to. */
+export function toolsAt(clock: FakeClock, seed = 1): FilterTools {
+  return { random: seededRandom(seed), nowMs: () => clock.monotonicMs(), setTimer: (ms, go) => clock.setTimer(ms, go) };
+}
 
 export interface RequestFields {
   method?: string;

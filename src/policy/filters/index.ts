@@ -1,0 +1,30 @@
+import type { HttpFilter } from "../../api/traffic.ts";
+import type { Filter } from "../exchange.ts";
+import { bodyLimit } from "./body-limit.ts";
+import { concurrency } from "./concurrency.ts";
+import { cors } from "./cors.ts";
+import { fault } from "./fault.ts";
+import { mirror } from "./mirror.ts";
+import { rateLimit } from "./rate-limit.ts";
+import { redirect } from "./redirect.ts";
+import { requestHeaders } from "./request-headers.ts";
+import { respond } from "./respond.ts";
+import { responseHeaders } from "./response-headers.ts";
+import { rewrite } from "./rewrite.ts";
+import { sourceRanges } from "./source-ranges.ts";
+
+/** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
+export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
+  bodyLimit,
+  concurrency,
+  cors,
+  fault,
+  mirror,
+  rateLimit,
+  redirect,
+  requestHeaders,
+  respond,
+  responseHeaders,
+  rewrite,
+  sourceRanges,
+};
