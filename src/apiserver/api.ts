@@ -16,7 +16,7 @@ import { terminatingError, watchWhileServed } from "./crd/serving.ts";
 import { Admission, type Identity, type RestDependencies, type WriteContext } from "./rest/context.ts";
 import { create } from "./rest/create.ts";
 import { decode, decodeRequest } from "./rest/decode.ts";
-import { type Deleted, remove } from "./rest/delete.ts";
+import { type Deleted, remove, warnOfOrphans } from "./rest/delete.ts";
 import { objectOf } from "./rest/keys.ts";
 import { apply, patch } from "./rest/patch.ts";
 import { evict } from "./rest/eviction.ts";
@@ -169,6 +169,7 @@ export class Api {
   /** One deletion each for what the selectors choose; gives the objects as the list showed them. */
   async deleteCollection(kind: Kind, options: ListOptions, deletion: DeleteOptions, context: WriteContext): Promise<KubeObject[]> {
     filterOf(kind, options);
+    warnOfOrphans(kind, deletion, context);
     const objects = this.list(kind, options).entries.map((entry) => objectOf(kind, entry));
     for (const object of objects) {
       const { uid, resourceVersion } = deletion.preconditions ?? {};

@@ -19,7 +19,7 @@ import { lease } from "./coordination/lease.ts";
 import { componentStatus } from "./core/component-status.ts";
 import { configMap } from "./core/config-map.ts";
 import { endpoints } from "./core/endpoints.ts";
-import { event, eventFromStored, eventToStored } from "./core/event.ts";
+import { event, eventFromStored, eventToStored, strictEvent } from "./core/event.ts";
 import { limitRange, resourceQuota } from "./core/limits.ts";
 import { namespace } from "./core/namespace.ts";
 import { node } from "./core/node.ts";
@@ -83,7 +83,7 @@ export const strategies: readonly KindCode[] = [
   of("certificates.k8s.io", "certificatesigningrequests", certificateSigningRequest),
   of("coordination.k8s.io", "leases", lease),
   of("discovery.k8s.io", "endpointslices", endpointSlice),
-  of("events.k8s.io", "events", event, { storedAs: { group: "", version: "v1", resource: "events", toStored: eventToStored, fromStored: eventFromStored } }),
+  of("events.k8s.io", "events", strictEvent, { storedAs: { group: "", version: "v1", resource: "events", toStored: eventToStored, fromStored: eventFromStored } }),
   of("flowcontrol.apiserver.k8s.io", "flowschemas", flowSchema),
   of("flowcontrol.apiserver.k8s.io", "prioritylevelconfigurations", priorityLevelConfiguration),
   of("networking.k8s.io", "ingressclasses", ingressClass),

@@ -1,5 +1,5 @@
 import { type FieldError, invalid, notSupported, required } from "../field.ts";
-import type { Check } from "./names.ts";
+import { type Check, dns1123Subdomain, formError } from "./names.ts";
 
 /** Small checks of single fields, and how to put them together. A path is text: "spec.containers[0].image". */
 
@@ -28,6 +28,16 @@ export const immutable = (path: string, value: unknown, old: unknown): FieldErro
 /** `check(item, path, index)` of each item of a list that may be absent. */
 export function each<T = any>(path: string, items: readonly T[] | null | undefined, check: (item: T, path: string, index: number) => FieldError[]): FieldError[] {
   return (items ?? []).flatMap((item, index) => check(item, `${path}[${index}]`, index));
+}
+
+/** "acme.io/foo". Source: k8s.io/apimachinery/pkg/util/validation, IsDomainPrefixedPath. */
+export function domainPrefixedPath(path: string, value: string): FieldError[] {
+  if (value === "") return [required(path)];
+  const slash = value.indexOf("/");
+  const [host, rest] = [value.slice(0, Math.max(slash, 0)), value.slice(slash + 1)];
+  if (host === "" || rest === "") return [invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
+  const errors = checked(path, host, dns1123Subdomain);
+  return /^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/.test(rest) ? errors : [...errors, invalid(path, rest, formError("Invalid path", "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+"))];
 }
 
 /**

@@ -1,6 +1,8 @@
 import { randomInt } from "../../base/random.ts";
 import type { FieldError } from "../../api/field.ts";
 import { invalid } from "../../api/field.ts";
+import { initFamilies } from "../../api/kinds/core/service/families.ts";
+import { fillFromOld, normalizeClusterIPs } from "../../api/kinds/core/service/lifecycle.ts";
 import { internalError, invalidError } from "../../api/status.ts";
 import type { Service } from "../../api/types.ts";
 import type { ApiOptions } from "../api.ts";
@@ -30,32 +32,26 @@ export function serviceAddresses({ store, random, clock, serviceNetwork: network
 
   return {
     name: "ServiceAddresses",
-    allocate({ operation, kind, subresource, object, old }) {
+    allocate({ operation, kind, subresource, object, old, dryRun }) {
       if (kind.group !== "" || kind.resource !== "services" || subresource !== undefined || !object || operation === "DELETE") return;
       const service = object as unknown as Service;
       const spec = (service.spec ??= {});
       const before = old as unknown as Service | undefined;
       const others = services(before?.metadata.uid);
       const errors: FieldError[] = [];
-      if (spec.type === "ExternalName") {
-        for (const field of ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] as const) delete spec[field];
-        return;
-      }
       // A replacement that says nothing keeps what it has.
-      if (before?.spec?.clusterIP && !spec.clusterIP && before.spec.type !== "ExternalName") {
-        spec.clusterIP = before.spec.clusterIP;
-        spec.clusterIPs = [...(before.spec.clusterIPs ?? [before.spec.clusterIP])];
-      }
-      spec.clusterIP ||= spec.clusterIPs?.[0] ?? "";
+      if (before?.spec) fillFromOld(spec, before.spec);
+      normalizeClusterIPs(spec, before?.spec);
+      const unfit = initFamilies(spec, before?.spec);
+      if (unfit.length > 0) throw invalidError(kind, service.metadata.name ?? "", unfit);
+      if (spec.type === "ExternalName") return;
       const taken = new Set(others.flatMap((other) => other.spec?.clusterIPs ?? []));
-      if (spec.clusterIP === "") spec.clusterIP = freeAddress(taken);
+      if (!spec.clusterIP) spec.clusterIP = freeAddress(taken);
       else if (spec.clusterIP !== "None" && spec.clusterIP !== before?.spec?.clusterIP) {
         if (!spec.clusterIP.startsWith(network)) errors.push(invalid("spec.clusterIPs", spec.clusterIPs ?? [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: the provided IP (${spec.clusterIP}) is not in the valid range. The range of valid IPs is ${network}0.0/16`));
         else if (taken.has(spec.clusterIP)) errors.push(invalid("spec.clusterIPs", spec.clusterIPs ?? [spec.clusterIP], `failed to allocate IP ${spec.clusterIP}: provided IP is already allocated`));
       }
       spec.clusterIPs = [spec.clusterIP];
-      spec.ipFamilies ??= ["IPv4"];
-      spec.ipFamilyPolicy ??= "SingleStack";
 
       const wantsNodePorts = spec.type === "NodePort" || (spec.type === "LoadBalancer" && spec.allocateLoadBalancerNodePorts !== false);
       const takenPorts = new Set(others.flatMap((other) => (other.spec?.ports ?? []).flatMap(({ nodePort, protocol }) => (nodePort ? [`${protocol}/${nodePort}`] : []))));
@@ -67,12 +63,16 @@ export function serviceAddresses({ store, random, clock, serviceNetwork: network
         }
         port.nodePort ||= was ?? freePort(takenPorts, port.protocol ?? "TCP");
         const key = `${port.protocol}/${port.nodePort}`;
+        if (dryRun) {
+          takenPorts.add(key);
+          continue;
+        }
         if (port.nodePort < nodePorts.from || port.nodePort > nodePorts.to) errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, `provided port is not in the valid range. The range of valid ports is ${nodePorts.from}-${nodePorts.to}`));
         else if (takenPorts.has(key)) errors.push(invalid(`spec.ports[${index}].nodePort`, port.nodePort, "provided port is already allocated"));
         takenPorts.add(key);
         promise(key);
       }
-      if (errors.length > 0) throw invalidError(kind, service.metadata.name, errors);
+      if (errors.length > 0) throw invalidError(kind, service.metadata.name ?? "", errors);
       promise(spec.clusterIP);
     },
     release({ kind, object, operation }) {

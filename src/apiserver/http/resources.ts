@@ -39,7 +39,8 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
   if (subresource !== undefined && !kind.subresources.some((known) => known.name === subresource)) throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
   if (kind.custom && kind.deprecation) exchange.warnings.push(kind.deprecation);
   if (info.verb === "patch" && (name !== undefined || kind.custom)) patchTypeOf(exchange, kind);
-  if (kind.deprecation && !kind.custom) exchange.warnings.push(kind.deprecation);
+  const isServed = name !== undefined || (info.verb !== "update" && info.verb !== "patch");
+  if (kind.deprecation && !kind.custom && isServed) exchange.warnings.push(kind.deprecation);
   // What is wrong with the options of a list is told before what form it cannot have.
   if (info.verb === "list") checkListOptions(listOptions(query, namespace));
   else if (info.verb === "watch") checkWatchOptions(watchOptions(query, namespace));
@@ -127,7 +128,7 @@ function answerWritten(exchange: Exchange, code: number, object: object, { entry
 
 function answer(exchange: Exchange, code: number, object: object, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
   const known = object as KubeObject;
-  if (form.as === "Table" && known.kind === "Scale" && kind.kind !== "Scale") return answer(exchange, code, known, { ...kind, kind: "Scale", columns: scaleColumns } as Kind, form, include, api);
+  if (form.as !== undefined && known.kind === "Scale" && kind.kind !== "Scale") return answer(exchange, code, known, { ...kind, kind: "Scale", group: "autoscaling", columns: scaleColumns, custom: undefined } as Kind, form, include, api);
   if (form.as === undefined || known.kind !== kind.kind) return exchange.json(code, object, form);
   if (form.as === "Table") return exchange.json(code, table(kind, [row(kind, known, api.clock.now(), include, form.version!)], { resourceVersion: known.metadata.resourceVersion }, form.version!), form);
   if (form.as === "PartialObjectMetadata") return exchange.json(code, partialMetadata(known, form.version!), form);

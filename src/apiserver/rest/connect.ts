@@ -2,11 +2,11 @@ import type { Kind } from "../../api/kind.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { AdmissionRequest, Identity, RestDependencies } from "./context.ts";
 
-const kinds: Readonly<Record<string, string>> = { exec: "PodExecOptions", attach: "PodAttachOptions", portforward: "PodPortForwardOptions" };
+const kinds: Readonly<Record<string, string>> = { "pods/exec": "PodExecOptions", "pods/attach": "PodAttachOptions", "pods/portforward": "PodPortForwardOptions", "pods/proxy": "PodProxyOptions", "services/proxy": "ServiceProxyOptions" };
 
-/** Admission of a stream to a pod, before it is opened: webhooks see what was asked for as an object. Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go, ConnectResource. */
+/** Admission of a stream to a pod or of a request that is passed on to it, before anything of it is reached: webhooks see what was asked for as an object. Source: k8s.io/apiserver/pkg/endpoints/handlers/rest.go, ConnectResource. */
 export async function admitConnect({ admission }: Pick<RestDependencies, "admission">, kind: Kind, namespace: string | undefined, name: string, subresource: string, query: URLSearchParams, user: Identity, annotations?: Record<string, string>): Promise<void> {
-  const of = kinds[subresource];
+  const of = kinds[`${kind.resource}/${subresource}`];
   if (of === undefined) return;
   const object = { kind: of, apiVersion: "v1", ...optionsOf(subresource, query) } as unknown as KubeObject;
   const request: AdmissionRequest = { operation: "CONNECT", kind, subresource, objectKind: { group: "", version: "v1", kind: of }, namespace, name, user, dryRun: false, warnings: [], ...(annotations && { annotations }), object, old: undefined };

@@ -37,6 +37,9 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
 
 export const hasStandardFinalizers = (kind: Kind): boolean => !kind.custom && !extensionGroups.has(kind.group);
 
+/** Mistakes are told of the kind that is stored, as which upstream checks it. */
+export const judgedAs = (kind: Kind): { group: string; kind: string } => (kind.storedAs ? { group: kind.storedAs.group, kind: kind.kind } : kind);
+
 /** The namespace of the URL and that of the body must agree; an absent one is filled in. */
 export function placeIn(kind: Kind, object: KubeObject, namespace: string | undefined): void {
   const { metadata } = object;
@@ -75,7 +78,7 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     kind.prepareForCreate?.(object);
     const own = kind.validate?.(object) ?? [];
     const errors = kind.validatesBeforeMetadata && own.length > 0 ? own : [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...own];
-    if (errors.length > 0) throw invalidError(kind, metadata.name || metadata.generateName || "", errors);
+    if (errors.length > 0) throw invalidError(judgedAs(kind), metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);
     const key = keyOf(kind, metadata.namespace, metadata.name);

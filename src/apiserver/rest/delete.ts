@@ -16,19 +16,25 @@ export interface Deleted {
 }
 
 const orphaningWarning = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+/** Also of a collection in which there is nothing to delete. */
+export function warnOfOrphans(kind: Kind, { propagationPolicy }: DeleteOptions, { warnings }: Pick<WriteContext, "warnings">): void {
+  if (propagationPolicy === undefined && kind.group === "batch" && kind.defaultPropagation === "Orphan") warnings.push(orphaningWarning);
+}
 const policies = ["Foreground", "Background", "Orphan"];
 
 /** Source of the rules: k8s.io/apiserver/pkg/registry/rest/delete.go and generic/registry/store.go. */
 export async function remove(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, options: DeleteOptions, context: WriteContext): Promise<Deleted> {
   const { store, clock, admission } = dependencies;
   if (options.propagationPolicy !== undefined && !policies.includes(options.propagationPolicy)) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("propagationPolicy", options.propagationPolicy, [...policies, "nil"])]);
-  if (options.propagationPolicy === undefined && kind.group === "batch" && kind.defaultPropagation === "Orphan") context.warnings.push(orphaningWarning);
+  warnOfOrphans(kind, options, context);
   const key = keyOf(kind, namespace, name);
   for (;;) {
     const entry = store.get(key);
     if (!entry) throw notFoundError(kind, name);
     const old = objectOf(kind, entry);
     checkPreconditions(kind, old, options);
+    // One that is on its way stays on it, whatever a second deletion wants.
+    if (isNamespace(kind) && old.metadata.deletionTimestamp && holdsContent(kind, old)) return { object: old, gone: false };
     const request: AdmissionRequest = { operation: "DELETE", kind, subresource: undefined, namespace, name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, ...(context.annotations && { annotations: context.annotations }), object: undefined, old };
     await admission.mutate(request);
     await admission.validate(request);

@@ -104,6 +104,8 @@ export function recordWrite({ registry, clock }: Pick<RestDependencies, "registr
   const before = ownersBefore(live?.metadata.managedFields, next.metadata.managedFields, subresource !== undefined);
   if (before.size === 0 && live) return undefined;
   const entry = entryOf(kind, manager, "Update", subresource);
+  // What another version keeps in an annotation is the writer's as well.
+  if (kind.storedAs) next = kind.storedAs.fromStored(kind.storedAs.toStored(next));
   let owners: Owners;
   try {
     owners = withUpdate(before, entry, live ?? ({ apiVersion: next.apiVersion, kind: next.kind } as KubeObject), next, versionsOf(registry, kind, subresource), timestamp(clock.now()));

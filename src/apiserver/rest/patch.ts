@@ -14,7 +14,7 @@ import { appliedTo, unconvertible } from "./apply.ts";
 import { createOnce, placeIn } from "./create.ts";
 import { draftOf } from "./managed-fields.ts";
 import { keyOf, objectOf } from "./keys.ts";
-import { change, conflictRetries, type UpdateTarget } from "./update.ts";
+import { change, conflictRetries, missingWhole, type UpdateTarget } from "./update.ts";
 
 export async function patch(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, type: Exclude<PatchType, "apply">, body: unknown, context: WriteContext, target?: UpdateTarget): Promise<KubeObject> {
   return change(dependencies, kind, namespace, name, context, target, (old) => {
@@ -41,6 +41,7 @@ function requireVersion(kind: Kind, patched: unknown, name: string, context: Wri
     if (value !== undefined && value !== null && typeof value !== "string") throw unfitting(patched, `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
   }
   if (apiVersion !== undefined && apiVersion !== null && apiVersion !== "") return;
+  if (given !== undefined && given !== null && given !== "" && given !== kind.kind) throw unfitting(patched, `no kind ${JSON.stringify(given)} is registered for the internal version of group ${JSON.stringify(kind.group)} in scheme "pkg/runtime/scheme.go:111"`);
   const unknown = Object.keys(rest).map((field) => `unknown field ${JSON.stringify(field)}`);
   if (context.fieldValidation === "Strict" && unknown.length > 0) throw unfitting(patched, strictDecodingText(unknown));
   if (context.fieldValidation === "Warn") context.warnings.push(...unknown);
@@ -106,8 +107,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
     const isPart = target !== undefined || kind.part !== undefined;
     if (isPart && !kind.createOnUpdate) throw notFoundError(kind, name);
     const object = configured(dependencies, kind, namespace, name, undefined, config, context, target);
-    // What is wrong with it was told; a part of nothing cannot be made.
-    if (isPart) throw notFoundError(kind, name);
+    if (isPart) throw missingWhole(kind, object);
     context.authorizeCreate?.();
     try {
       const entry = (context.entry = await createOnce(dependencies, kind, object, context, "given"));

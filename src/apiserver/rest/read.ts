@@ -39,7 +39,7 @@ function selectorsOf(options: Pick<ListOptions, "labelSelector" | "fieldSelector
 
 function checkFields(kind: Kind, selector: FieldSelector): void {
   for (const { field } of selector.terms) {
-    if (field === "metadata.name" || (field === "metadata.namespace" && !(kind.custom && kind.scope === "Cluster"))) continue;
+    if (field === "metadata.name" || (field === "metadata.namespace" && !(kind.scope === "Cluster" && (kind.custom || kind.selectableFields)))) continue;
     if (!kind.selectableFields && !kind.custom) throw unknownField(field);
     // The labels a kind knows are those it gives for any object, even an empty one.
     if (!(field in (kind.selectableFields ?? (() => ({})))({ apiVersion: apiVersionOf(kind.group, kind.version), kind: kind.kind, metadata: {} as KubeObject["metadata"], spec: {}, status: {} }))) throw badRequestError(kind.kind === "Job" ? `field label ${JSON.stringify(field)} not supported for Job` : `field label not supported: ${field}`);

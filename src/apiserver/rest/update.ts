@@ -1,14 +1,14 @@
 import type { Kind } from "../../api/kind.ts";
 import { invalid } from "../../api/field.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { badRequestError, conflictError, invalidError, notFoundError } from "../../api/status.ts";
+import { badRequestError, conflictError, invalidError, notFoundError, type StatusError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
 import { nameIsDnsSubdomain } from "../../api/validation/names.ts";
 import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
 import { walk } from "../../api/walker.ts";
 import { type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
-import { createOnce, dryEntry, encoder, hasStandardFinalizers, placeIn } from "./create.ts";
+import { createOnce, dryEntry, encoder, hasStandardFinalizers, judgedAs, placeIn } from "./create.ts";
 import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, metadataDiffers, specDiffers } from "./generation.ts";
@@ -34,6 +34,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   if (wanted.metadata.name && wanted.metadata.name !== name) throw badRequestError(`the name of the object (${wanted.metadata.name}) does not match the name on the URL (${name})`);
   if (!wanted.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (kind.createOnUpdate && target === undefined && !dependencies.store.get(keyOf(kind, namespace, name))) return createInstead(dependencies, kind, wanted, context);
+  if (kind.createOnUpdate && target !== undefined && !dependencies.store.get(keyOf(kind, namespace, name))) throw missingWhole(kind, wanted);
   const existing = (kind.conditionalUpdate || kind.custom) && !wanted.metadata.resourceVersion ? dependencies.store.get(keyOf(kind, namespace, name)) : undefined;
   if (existing) requireSame(kind, name, wanted.metadata.uid, objectOf(kind, existing).metadata.uid);
   if (existing) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
@@ -41,6 +42,17 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
     requireSame(kind, name, wanted.metadata.uid, old.metadata.uid);
     return draftOf(wanted);
   });
+}
+
+/**
+ * A part of nothing cannot be made. Of kinds that a PUT may create, upstream first tells what is wrong with the whole, and
+ * then makes it, though nothing is allocated for it.
+ */
+export function missingWhole(kind: Kind, given: KubeObject): StatusError {
+  const draft = draftOf(given);
+  kind.defaults?.(draft);
+  const errors = kind.validate?.(draft) ?? [];
+  return errors.length > 0 ? invalidError(judgedAs(kind), draft.metadata.name, errors) : notFoundError(kind, draft.metadata.name);
 }
 
 function requireSame(kind: Kind, name: string, wanted: string | undefined, uid: string): void {
@@ -120,7 +132,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     target === "status"
       ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && kind.resource !== "cronjobs" }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
       : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind), ...(judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) }), ...(kind.validate?.(object, old) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
-  if (errors.length > 0) throw invalidError(kind, object.metadata.name, errors);
+  if (errors.length > 0) throw invalidError(judgedAs(kind), object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
   await admission.validate(request);
 
@@ -130,7 +142,11 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   try {
     await kind.custom?.beforeStore?.(object);
     // The last finalizer gone from an object that is being deleted: it goes now.
-    if (old.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object)) return await store.delete(key, entry.revision, encoder(kind, object));
+    if (old.metadata.deletionTimestamp && !object.metadata.finalizers?.length && !(object.metadata.deletionGracePeriodSeconds ?? 0) && !holdsContent(kind, object)) {
+      // Whoever watches is told of it as it was; the writer reads what he wrote.
+      await store.delete(key, entry.revision, encoder(kind, old));
+      return dryEntry(key, object);
+    }
     return await store.put(key, entry.revision, encoder(kind, object));
   } catch (error) {
     admission.release(request);

@@ -15,6 +15,7 @@ await using oracle = await startOracle();
 await using api = await startApi();
 using driver = new Driver({ url: api.url, ca: api.pki.ca, ...api.pki.admin }, { url: oracle.url, ca: readFileSync(oracle.certificate, "utf8"), headers: { authorization: "Bearer oracle" } });
 await driver.prepare(world, worldReady);
+const shown = values.full ? 4_000 : 700;
 const seen = new Map<string, number>();
 const seeds = values.seeds?.split(",").map(Number) ?? Array.from({ length: Number(values.count) }, (_, index) => Number(values.from) + index);
 for (const seed of seeds) {
@@ -25,7 +26,7 @@ for (const seed of seeds) {
   seen.set(place, (seen.get(place) ?? 0) + 1);
   if (seen.get(place)! > 1 && !values.full) continue;
   process.stdout.write(`\n── seed ${seed}: ${place}\n`);
-  for (const request of found.requests) process.stdout.write(`   ${request.method} ${request.path} ${request.contentType ?? ""}${request.accept ? ` accept ${request.accept}` : ""}\n      ${JSON.stringify(request.body ?? "").slice(0, 700)}\n`);
-  for (const { at, ours, theirs } of found.differences.filter(({ at }, index) => index < 4 || ["message", "reason"].includes(at))) process.stdout.write(`   ${at}\n      ours   ${JSON.stringify(ours)?.slice(0, 600)}\n      theirs ${JSON.stringify(theirs)?.slice(0, 600)}\n`);
+  for (const request of found.requests) process.stdout.write(`   ${request.method} ${request.path} ${request.contentType ?? ""}${request.accept ? ` accept ${request.accept}` : ""}\n      ${JSON.stringify(request.body ?? "").slice(0, shown)}\n`);
+  for (const { at, ours, theirs } of found.differences.filter(({ at }, index) => index < 4 || ["message", "reason"].includes(at))) process.stdout.write(`   ${at}\n      ours   ${JSON.stringify(ours)?.slice(0, shown)}\n      theirs ${JSON.stringify(theirs)?.slice(0, shown)}\n`);
 }
 process.stdout.write(`\n${driver.sent} requests in ${seeds.length} sequences: ${[...seen.values()].reduce((sum, count) => sum + count, 0)} with a difference, in ${seen.size} places\n`);

@@ -2,8 +2,8 @@ import { humanDuration } from "../../duration.ts";
 import { type FieldError, invalid, notSupported, required, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
-import { dns1123Label, nameIsDnsSubdomain } from "../../validation/names.ts";
+import { domainPrefixedPath, immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
+import { dns1123Label } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
@@ -76,11 +76,7 @@ const managedByMax = 63;
 /** "acme.io/foo". */
 function validateManagedBy(path: string, value: string | undefined): FieldError[] {
   if (value === undefined) return [];
-  if (value === "") return [required(path)];
-  const [host, ...rest] = value.split("/") as [string, ...string[]];
-  if (host === "" || rest.join("/") === "") return [invalid(path, value, 'must be a domain-prefixed path (such as "acme.io/foo")')];
-  const errors = nameIsDnsSubdomain(host, false).map((text) => invalid(path, host, text));
-  if (!/^[A-Za-z0-9/\-._~%!$&'()*+,;=:]+$/.test(rest.join("/"))) errors.push(invalid(path, rest.join("/"), "Invalid path (e.g. 'acme.io/foo', regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')"));
+  const errors = domainPrefixedPath(path, value);
   return value.length > managedByMax ? [...errors, tooLong(path, managedByMax)] : errors;
 }
 

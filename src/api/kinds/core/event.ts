@@ -3,7 +3,7 @@ import { type FieldError, invalid, required, tooLong } from "../../field.ts";
 import type { Column, Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { checked, immutable } from "../../validation/checks.ts";
-import { qualifiedName } from "../../validation/names.ts";
+import { nameIsDnsSubdomain, nameIsPathSegment, qualifiedName } from "../../validation/names.ts";
 import { countText, name, text, wide } from "../columns.ts";
 
 /** `events.k8s.io/v1` names for fields of a `v1` Event; all others are spelt alike in both. */
@@ -82,6 +82,7 @@ const over = (column: Column): Column => ({ ...column, cell: (object, nowMs) => 
 /** Source: k8s.io/kubernetes/pkg/{apis/core/validation/events.go,registry/core/event/strategy.go}. */
 export const event: Strategy = {
   createOnUpdate: true,
+  validateName: nameIsPathSegment,
   validate,
   validateUpdate,
   columns: [
@@ -110,3 +111,6 @@ export const event: Strategy = {
     };
   },
 };
+
+/** Seen through events.k8s.io, which is stricter about names. */
+export const strictEvent: Strategy = { ...event, validateName: nameIsDnsSubdomain };

@@ -25,6 +25,16 @@ function validatePod(pod: KubeObject): FieldError[] {
   return errors;
 }
 
+/** Fields of features that are off by default upstream and are not here, unless they were there before. */
+function dropUnserved(status: any, old: any): void {
+  if (old?.resources === undefined && old?.allocatedResources === undefined) {
+    delete status.resources;
+    delete status.allocatedResources;
+  }
+  if (old?.extendedResourceClaimStatus === undefined) delete status.extendedResourceClaimStatus;
+  for (const list of ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"]) for (const container of status[list] ?? []) delete container.allocatedResourcesStatus;
+}
+
 /** Source: k8s.io/kubernetes/pkg/registry/core/pod/strategy.go. */
 export const pod: Strategy = {
   hasStatus: true,
@@ -39,6 +49,7 @@ export const pod: Strategy = {
     if (old.metadata.ownerReferences) metadata.ownerReferences = old.metadata.ownerReferences;
     else delete metadata.ownerReferences;
     if (!status) return;
+    dropUnserved(status, old.status);
     if (!status.qosClass && old.status?.qosClass) status.qosClass = old.status.qosClass;
     // A node that does not know of generations must not take them away.
     const before = [...(old.status?.conditions ?? [])];

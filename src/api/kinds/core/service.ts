@@ -2,6 +2,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { ageOf, labelsText, loadBalancerText, name, text, wide } from "../columns.ts";
 import { nameIsDns1035Label } from "../../validation/names.ts";
+import { initFamilies } from "./service/families.ts";
 import { externallyAccessible, fillFromOld, forgetWhatTypeNeedsNoMore, normalizeClusterIPs } from "./service/lifecycle.ts";
 import { validateService, validateServiceStatus, validateServiceUpdate } from "./service/validate.ts";
 
@@ -25,8 +26,7 @@ function externalIP({ spec, status }: KubeObject): string {
 const ports = ({ spec }: KubeObject): string => (spec?.ports ?? []).map((port: any) => `${port.port}${port.nodePort ? `:${port.nodePort}` : ""}/${port.protocol}`).join(",");
 
 /**
- * Addresses and node ports are given out by the API server's allocators: before validation of a new Service, and
- * after `prepareForUpdate` of one that exists.
+ * Addresses, families and node ports are given out by the API server's allocators, before `prepareForUpdate` and validation.
  * Source: k8s.io/kubernetes/pkg/{apis/core/v1/defaults.go,registry/core/service}.
  */
 export const service: Strategy = {
@@ -52,21 +52,15 @@ export const service: Strategy = {
   },
   prepareForCreate(object) {
     object.status = { loadBalancer: {} };
+    // Nothing new after the allocator; of what could not be had, validation tells.
     normalizeClusterIPs(object.spec);
-    if (object.spec.type !== "ExternalName") {
-      // The pod network speaks IPv4 alone.
-      object.spec.ipFamilyPolicy ??= "SingleStack";
-      object.spec.ipFamilies ??= ["IPv4"];
-    }
+    initFamilies(object.spec);
   },
   prepareForUpdate(object, old) {
-    normalizeClusterIPs(object.spec, old.spec);
     fillFromOld(object.spec, old.spec);
+    normalizeClusterIPs(object.spec, old.spec);
+    initFamilies(object.spec, old.spec);
     forgetWhatTypeNeedsNoMore(object.spec, old.spec);
-    if (object.spec.type !== "ExternalName") {
-      object.spec.ipFamilyPolicy ??= old.spec.ipFamilyPolicy ?? "SingleStack";
-      object.spec.ipFamilies ??= old.spec.ipFamilies ?? ["IPv4"];
-    }
   },
   validate: validateService,
   validateUpdate: validateServiceUpdate,

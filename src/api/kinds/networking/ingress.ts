@@ -1,21 +1,25 @@
 import { isIP } from "node:net";
-import { type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
+import { type FieldError, forbidden, invalid, notSupported, required, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { checked, each, immutable } from "../../validation/checks.ts";
-import { dns1035Label, dns1123Subdomain, nameIsDnsSubdomain, portName, portNumber, wildcardDns1123Subdomain } from "../../validation/names.ts";
+import { checked, domainPrefixedPath, each, immutable } from "../../validation/checks.ts";
+import { dns1035Label, dns1123Label, dns1123Subdomain, nameIsDnsSubdomain, nameIsPathSegment, portName, portNumber, wildcardDns1123Subdomain } from "../../validation/names.ts";
 import { ageOf, loadBalancerText, name, text } from "../columns.ts";
 
 const classAnnotation = "kubernetes.io/ingress.class";
 
+/** An object of whatever kind, whose kind and name may stand in a URL. */
+function validateReference(path: string, reference: any): FieldError[] {
+  const { apiGroup } = reference;
+  const errors = apiGroup === undefined || apiGroup === null ? [] : checked(`${path}.apiGroup`, apiGroup, dns1123Subdomain);
+  for (const field of ["kind", "name"]) errors.push(...(reference[field] ? nameIsPathSegment(reference[field], false).map((text) => invalid(`${path}.${field}`, reference[field], text)) : [required(`${path}.${field}`)]));
+  return errors;
+}
+
 function validateBackend(path: string, backend: any): FieldError[] {
   const { service, resource } = backend;
   if (service && resource) return [invalid(path, "", "cannot set both resource and service backends")];
-  if (resource) {
-    const errors: FieldError[] = [];
-    for (const field of ["kind", "name"]) if (!resource[field]) errors.push(required(`${path}.resource.${field}`));
-    return errors;
-  }
+  if (resource) return validateReference(`${path}.resource`, resource);
   if (!service) return [invalid(path, "", "resource or service backend is required")];
   const errors: FieldError[] = service.name ? checked(`${path}.service.name`, service.name, dns1035Label) : [required(`${path}.service.name`)];
   const { name: portOf, number } = service.port ?? {};
@@ -109,16 +113,16 @@ export const ingress: Strategy = {
   ],
 };
 
+const controllerBytesMax = 250;
+
 function validateClass({ spec }: KubeObject): FieldError[] {
-  const errors: FieldError[] = [];
-  if (!spec?.controller) errors.push(required("spec.controller"));
-  if (spec?.controller !== undefined && spec.controller.length > 250) errors.push({ type: "FieldValueTooLong", field: "spec.controller", body: "Too long: may not be more than 250 bytes" });
-  if (spec?.controller && !/^[^/]+\/.+$/.test(spec.controller)) errors.push(invalid("spec.controller", spec.controller, 'must be a domain-prefixed path (such as "acme.io/foo")'));
-  const parameters = spec?.parameters;
+  const { controller = "", parameters } = spec ?? {};
+  const errors = Buffer.byteLength(controller) > controllerBytesMax ? [tooLong("spec.controller", controllerBytesMax)] : [];
+  errors.push(...domainPrefixedPath("spec.controller", controller));
   if (!parameters) return errors;
-  for (const field of ["kind", "name"]) if (!parameters[field]) errors.push(required(`spec.parameters.${field}`));
+  errors.push(...validateReference("spec.parameters", parameters));
   if (!["Cluster", "Namespace"].includes(parameters.scope)) errors.push(notSupported("spec.parameters.scope", parameters.scope ?? "", ["Cluster", "Namespace"]));
-  if (parameters.scope === "Namespace" && !parameters.namespace) errors.push(required("spec.parameters.namespace", "`parameters.scope` is set to 'Namespace'"));
+  if (parameters.scope === "Namespace") errors.push(...(parameters.namespace === undefined ? [required("spec.parameters.namespace", "`parameters.scope` is set to 'Namespace'")] : checked("spec.parameters.namespace", parameters.namespace, dns1123Label)));
   if (parameters.scope === "Cluster" && parameters.namespace !== undefined) errors.push(forbidden("spec.parameters.namespace", "`parameters.scope` is set to 'Cluster'"));
   return errors;
 }

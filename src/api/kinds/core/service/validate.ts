@@ -1,10 +1,11 @@
-import { duplicate, type FieldError, forbidden, invalid, notSupported, required } from "../../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid, required } from "../../../field.ts";
 import type { KubeObject } from "../../../meta.ts";
 import { validateCIDR, validateIP, validateNonSpecialIP } from "../../../validation/address.ts";
 import { checked, each, oneOf, oneOfOptional } from "../../../validation/checks.ts";
 import { validateLabels } from "../../../validation/metadata.ts";
 import { dns1123Label, dns1123Subdomain, portNumber, qualifiedName } from "../../../validation/names.ts";
 import { validatePortNumberOrName } from "../pod/containers.ts";
+import { validateFamilies } from "./families.ts";
 import { externallyAccessible, isHeadless, needsHealthCheckPort } from "./lifecycle.ts";
 
 const protocols = ["SCTP", "TCP", "UDP"];
@@ -19,7 +20,7 @@ export function validateService({ spec }: KubeObject): FieldError[] {
   if (spec.type === "ExternalName") errors.push(...validateExternalName(spec));
   errors.push(...validatePorts("spec.ports", spec), ...validateLabels(spec.selector, "spec.selector"));
   errors.push(...oneOf("spec.sessionAffinity", spec.sessionAffinity, ["ClientIP", "None"]), ...validateAffinityConfig("spec.sessionAffinityConfig", spec));
-  errors.push(...validateClusterIPs(spec));
+  errors.push(...validateFamilies(spec));
   errors.push(
     ...each("spec.externalIPs", spec.externalIPs, (address: string, at) => {
       const wrong = validateIP(at, address);
@@ -87,26 +88,6 @@ function validateAffinityConfig(path: string, spec: any): FieldError[] {
   const seconds = spec.sessionAffinityConfig?.clientIP?.timeoutSeconds;
   if (seconds === undefined) return [required(path, "when session affinity type is ClientIP")];
   return seconds > 0 && seconds <= affinitySecondsMax ? [] : [invalid(`${path}.clientIP.timeoutSeconds`, seconds, `must be greater than 0 and less than ${affinitySecondsMax}`)];
-}
-
-function validateClusterIPs(spec: any): FieldError[] {
-  if (spec.type === "ExternalName") return [];
-  const path = "spec.clusterIPs";
-  const addresses: string[] = spec.clusterIPs ?? [];
-  const errors: FieldError[] = [];
-  if (spec.clusterIP && addresses.length === 0) errors.push(required(path));
-  else if (addresses.length > 0 && addresses[0] !== spec.clusterIP) errors.push(invalid(path, addresses, "first value must match `clusterIP`"));
-  if (addresses.length > 2) errors.push(invalid(path, addresses, "may only hold up to 2 values"));
-  errors.push(
-    ...each(path, addresses, (address, at, index) => {
-      if (address === "None") return addresses.length > 1 ? [invalid(path, addresses, "'None' must be the first and only value")] : [];
-      return index === 0 || address !== "" ? validateIP(at, address) : [];
-    }),
-  );
-  const families: string[] = spec.ipFamilies ?? [];
-  errors.push(...each("spec.ipFamilies", families, (family, at) => (["IPv4", "IPv6"].includes(family) ? [] : [notSupported(at, family, ["IPv4", "IPv6"])])));
-  if (new Set(families).size !== families.length) errors.push(duplicate("spec.ipFamilies[1]", families[1]));
-  return [...errors, ...oneOfOptional("spec.ipFamilyPolicy", spec.ipFamilyPolicy, ["PreferDualStack", "RequireDualStack", "SingleStack"])];
 }
 
 function validateLoadBalancer(spec: any): FieldError[] {
