@@ -7,6 +7,14 @@ import { availableParallelism } from "node:os";
 export const limits = {
   /** A request body to the API. Larger: 413. Upstream's etcd refuses above 1.5 MiB, its API server above 3 MiB. */
   apiBodyBytesMax: 3 * 1024 * 1024,
+  /** HTTP/2: requests and watches under way on one connection. More: refused as not begun, and the client opens another connection or waits. */
+  http2Streams: 1000,
+  /** Bytes of one body that may wait to be read. The client waits. */
+  http2StreamBytes: 1024 * 1024,
+  /** And of all bodies of one connection: as above. */
+  http2ConnectionBytes: 16 * 1024 * 1024,
+  /** Names and values of a request's headers, as HTTP/2 counts them. More: the connection is ended. */
+  http2HeaderBytes: 256 * 1024,
   /** One stored object, encoded. Larger: 413 `Request entity too large`. */
   objectBytesMax: 1.5 * 1024 * 1024,
   /** How many changes the watch window keeps. Older watches: 410 Expired. */
@@ -55,6 +63,31 @@ export const limits = {
   pauseMaxMs: 60_000,
   /** Folders below those given to `up` that are watched for changes. Those beyond are not, and it is said. */
   watchedFoldersMax: 8_192,
+  /** A request's head in the gateway: request line and fields. Larger: 431. The line alone: 414. */
+  gatewayHeadBytesMax: 32 * 1024,
+  gatewayLineBytesMax: 16 * 1024,
+  /** An answer's head. Larger: 502. */
+  gatewayAnswerHeadBytesMax: 64 * 1024,
+  /** A request's body, where a route does not say otherwise; it streams, so this costs no memory. Larger: 413. */
+  gatewayBodyBytesMax: 4 * 1024 * 1024 * 1024,
+  /** How long a head may take from its first byte, and a new connection until it. Longer: 408, or closed. */
+  gatewayHeadersMs: 15_000,
+  /** How long a connection is kept between requests. Longer: closed. */
+  gatewayIdleMs: 75_000,
+  /** How long a body, or a client that an answer is written to, may stand still; and how fast a body must come. Longer or slower: 408, or cut off. */
+  gatewayBodyIdleMs: 30_000,
+  gatewayBodyBytesPerSecond: 256,
+  /** How long an upstream may be silent before or within its answer, where a route does not say otherwise. Longer: 504, or cut off. */
+  gatewayAnswerMs: 300_000,
+  /** How long an upgraded connection may be silent in both directions. Longer: closed. */
+  gatewayTunnelIdleMs: 3_600_000,
+  /** How long a connection to an endpoint is kept for the next request, unless the endpoint says less. */
+  gatewayUpstreamIdleMs: 60_000,
+  /** How long an endpoint may take to accept before the next is tried. */
+  gatewayConnectMs: 3_000,
+  /** Connections of clients in one worker, and of one address. More: reset. */
+  gatewayConnectionsMax: 20_000,
+  gatewayConnectionsPerClient: 4_096,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -1,0 +1,210 @@
+import { randomFillSync } from "node:crypto";
+import { STATUS_CODES } from "node:http";
+import type { HeaderEdits } from "../../policy/exchange.ts";
+import { idOfName, ids, values, tokens } from "./bytes.ts";
+import type { Head } from "./head.ts";
+import type { Output } from "./output.ts";
+
+/**
+ * Writes heads anew: what was parsed, minus what ends at a gateway, plus what it says itself. Fields that stay are
+ * copied in runs, since the parser has seen each of their bytes.
+ */
+const kept = 0;
+const ends = 1;
+const fates = (...names: (keyof typeof ids)[]): Uint8Array => {
+  const table = new Uint8Array(Object.keys(ids).length + 1).fill(kept);
+  for (const name of names) table[ids[name]] = ends;
+  return table;
+};
+const hopByHop = ["connection", "keepAlive", "proxyConnection", "te", "trailer", "transferEncoding", "upgrade", "http2Settings"] as const;
+const rebuilt = ["host", "contentLength", "expect", "forwarded", "forwardedFor", "forwardedProto", "forwardedHost", "forwardedPort", "forwardedPrefix", "forwardedServer", "forwardedScheme", "forwardedSsl", "forwardedBy", "forwardedUri", "forwardedMethod", "forwardedClientCert", "realIp", "originalUrl", "rewriteUrl", "requestId"] as const;
+const requestFates = fates(...hopByHop, "proxyAuthenticate", "proxyAuthorization", ...rebuilt);
+const responseFates = fates(...hopByHop, "contentLength");
+
+/** How a message's end is known. */
+export const framing = { none: 0, length: 1, chunked: 2, close: 3 } as const;
+export type Framing = (typeof framing)[keyof typeof framing];
+
+export interface RequestLines {
+  host: string | undefined;
+  target: string | undefined;
+  edits: HeaderEdits | undefined;
+  client: string;
+  scheme: string;
+  port: number;
+  /** Of whom the client's own X-Forwarded-For and X-Request-Id are believed. */
+  trusted: boolean;
+  requestId: string;
+  framing: Framing;
+  length: number;
+  upgrade: boolean;
+}
+
+/** What configuration may put into a request line. */
+const printable = /^[\x21-\x7e]+$/;
+
+/** The request head for the upstream. */
+export function composeRequest(out: Output, head: Head, lines: RequestLines): void {
+  const { bytes, base } = head;
+  out.need(head.end + 1024);
+  out.copy(bytes, base + head.methodStart, base + head.methodEnd);
+  out.text(" ");
+  if (lines.target !== undefined) {
+    out.text(printable.test(lines.target) ? lines.target : encodeURI(lines.target));
+  } else if (head.unusualPath) {
+    out.text(head.path);
+    out.copy(bytes, base + head.queryStart, base + head.targetEnd);
+  } else {
+    out.copy(bytes, base + head.targetStart, base + head.targetEnd);
+  }
+  out.text(" HTTP/1.1\r\nHost: ");
+  const from = head.hostField * 4;
+  if (lines.host !== undefined && printable.test(lines.host)) out.text(lines.host);
+  else if (head.absolute) out.text(/^https?:\/\/([^/]+)/i.exec(bytes.latin1Slice(base + head.targetStart, base + head.queryStart))![1]!);
+  else if (head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
+  out.text("\r\n");
+  composeFields(out, head, requestFates, lines.edits);
+  out.text("X-Forwarded-For: ");
+  if (lines.trusted && head.forwardedForField >= 0) out.text(`${head.find("x-forwarded-for")!}, `);
+  out.text(lines.client);
+  out.text(lines.scheme === "https" ? "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: " : "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
+  if (!head.absolute && head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
+  else out.text(head.host);
+  out.text(`\r\nX-Forwarded-Port: ${lines.port}\r\nX-Request-Id: ${lines.requestId}\r\n`);
+  if (lines.framing === framing.length) out.text(`Content-Length: ${lines.length}\r\n`);
+  else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
+  if (lines.upgrade) {
+    const at = head.upgradeField * 4;
+    out.text("Connection: Upgrade\r\nUpgrade: ");
+    out.copy(bytes, base + head.offsets[at + 2]!, base + head.offsets[at + 3]!);
+    out.text("\r\n\r\n");
+  } else {
+    out.text("\r\n");
+  }
+}
+
+export interface ResponseLines {
+  edits: HeaderEdits | undefined;
+  setCookie: string | undefined;
+  framing: Framing;
+  length: number;
+  /** Of a HEAD or 304 answer: said, though no body follows. */
+  lengthSaid: boolean;
+  /** "close", "keep-alive", or "" when HTTP/1.1 says it by itself; "upgrade" for 101. */
+  connection: string;
+}
+
+/** The response head for the client. */
+export function composeResponse(out: Output, head: Head, lines: ResponseLines): void {
+  const { bytes, base } = head;
+  out.need(head.end + 512);
+  if (head.minorVersion === 1 && head.targetEnd > head.methodEnd) {
+    out.copy(bytes, base, base + head.fieldsStart);
+  } else {
+    out.text(`HTTP/1.1 ${head.status} `);
+    if (head.targetEnd > head.methodEnd) out.copy(bytes, base + head.methodEnd + 1, base + head.targetEnd);
+    out.text("\r\n");
+  }
+  composeFields(out, head, responseFates, lines.edits);
+  if (!head.hasDate && head.status >= 200) out.text(dateLine());
+  if (lines.setCookie !== undefined) out.text(`Set-Cookie: ${lines.setCookie}\r\n`);
+  if (lines.framing === framing.length || lines.lengthSaid) out.text(`Content-Length: ${lines.length}\r\n`);
+  else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
+  if (lines.connection === "upgrade") {
+    const at = head.upgradeField * 4;
+    out.text("Connection: Upgrade\r\nUpgrade: ");
+    out.copy(bytes, base + head.offsets[at + 2]!, base + head.offsets[at + 3]!);
+    out.text("\r\n\r\n");
+  } else if (lines.connection === "close") {
+    out.text("Connection: close\r\n\r\n");
+  } else if (lines.connection === "keep-alive") {
+    out.text("Connection: keep-alive\r\n\r\n");
+  } else {
+    out.text("\r\n");
+  }
+}
+
+/** Fields that stay, and what the policy sets and adds. */
+function composeFields(out: Output, head: Head, fate: Uint8Array, edits: HeaderEdits | undefined): void {
+  const { bytes, base, offsets, fieldIds, plain, dropped, count } = head;
+  const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
+  let from = -1;
+  for (let i = 0; i < count; i++) {
+    const start = offsets[i * 4]!;
+    const keep = fate[fieldIds[i]!] === kept && dropped[i] === 0 && !(gone && gone.has(twinless(head.nameAt(i))));
+    if (keep && plain[i] === 1) {
+      if (from < 0) from = start;
+      continue;
+    }
+    if (from >= 0) out.copy(bytes, base + from, base + start);
+    from = -1;
+    if (!keep) continue;
+    out.copy(bytes, base + start, base + offsets[i * 4 + 1]!);
+    out.text(": ");
+    out.copy(bytes, base + offsets[i * 4 + 2]!, base + offsets[i * 4 + 3]!);
+    out.text("\r\n");
+  }
+  if (from >= 0) out.copy(bytes, base + from, base + head.end - 2);
+  if (!edits) return;
+  for (const [name, value] of edits.set) composeField(out, name, value);
+  for (const [name, value] of edits.add) composeField(out, name, value);
+}
+
+/** `x_user` and `X-User` are one header for many backends: who sets one removes both. */
+const twinless = (name: string): string => name.toLowerCase().replaceAll("_", "-");
+
+/** A field from configuration. What would break the head is left out: configuration is checked long before. */
+export function composeField(out: Output, name: string, value: string): void {
+  const id = idOfName(name.toLowerCase());
+  if (id === ids.contentLength || id === ids.transferEncoding || id === ids.connection || id === ids.host) return;
+  const text = isLatin1(value) ? value : Buffer.from(value, "utf8").toString("latin1");
+  if (name === "" || !every(name, tokens) || !every(text, values)) return;
+  out.text(`${name}: ${text}\r\n`);
+}
+const isLatin1 = (text: string): boolean => !/[\u0100-\uffff]/.test(text);
+function every(text: string, table: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (!table[text.charCodeAt(i)]) return false;
+  return true;
+}
+
+/** An answer of ours. */
+export function composeLocal(out: Output, status: number, headers: readonly (readonly [name: string, value: string])[], body: string, options: { connection: string; isHead: boolean; edits: HeaderEdits | undefined }): void {
+  const content = Buffer.from(body, "utf8");
+  const { edits } = options;
+  const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
+  out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`);
+  out.text(dateLine());
+  for (const [name, value] of headers) if (!gone?.has(twinless(name))) composeField(out, name, value);
+  if (edits) for (const [name, value] of [...edits.set, ...edits.add]) composeField(out, name, value);
+  if (status >= 200 && status !== 204 && status !== 304) out.text(`Content-Length: ${content.length}\r\n`);
+  out.text(options.connection === "" ? "\r\n" : `Connection: ${options.connection}\r\n\r\n`);
+  if (!options.isHead && status !== 204 && status !== 304) out.copy(content, 0, content.length);
+}
+
+let dateText = "";
+let dateAt = 0;
+/** Once a second is enough. */
+function dateLine(): string {
+  const second = Math.floor(Date.now() / 1000);
+  if (second !== dateAt) {
+    dateAt = second;
+    dateText = `Date: ${new Date(second * 1000).toUTCString()}\r\n`;
+  }
+  return dateText;
+}
+
+const randomBytes = Buffer.alloc(4096);
+let randomAt = randomBytes.length;
+/** 32 hexadecimal digits that nobody can guess. */
+export function newRequestId(): string {
+  if (randomAt === randomBytes.length) {
+    randomFillSync(randomBytes);
+    randomAt = 0;
+  }
+  return randomBytes.hexSlice(randomAt, (randomAt += 16));
+}
+declare global {
+  interface Buffer {
+    hexSlice(from: number, to: number): string;
+  }
+}

@@ -1,0 +1,172 @@
+import type { TcpHandle } from "../../base/handles.ts";
+import { limits } from "../../base/limits.ts";
+import { systemRandom, type Random } from "../../base/random.ts";
+import type { UpstreamPolicy } from "../../policy/upstream.ts";
+import { dial } from "../dial.ts";
+import { peerAddress } from "../tcp-service.ts";
+import { AccessLog } from "./access-log.ts";
+import { ClientConnection } from "./client-connection.ts";
+import { Counters } from "./counters.ts";
+import type { HttpExchange } from "./exchange.ts";
+import { sendMirror } from "./mirror.ts";
+import { Output } from "./output.ts";
+import type { Bounds, Listener } from "./routing.ts";
+import type { Stream } from "./stream.ts";
+import { Sweeper } from "./sweeper.ts";
+import { UpstreamPool, type UpstreamSettings } from "./upstream-pool.ts";
+
+/** What a listener bounds unless its configuration says otherwise. */
+export const defaultBounds: Bounds = {
+  headBytesMax: limits.gatewayHeadBytesMax,
+  lineBytesMax: limits.gatewayLineBytesMax,
+  bodyBytesMax: limits.gatewayBodyBytesMax,
+  headersMs: limits.gatewayHeadersMs,
+  idleMs: limits.gatewayIdleMs,
+  bodyIdleMs: limits.gatewayBodyIdleMs,
+  bodyBytesPerSecond: limits.gatewayBodyBytesPerSecond,
+  answerMs: limits.gatewayAnswerMs,
+  tunnelIdleMs: limits.gatewayTunnelIdleMs,
+  connectionsPerClient: limits.gatewayConnectionsPerClient,
+};
+
+export interface EngineOptions {
+  /** Reaches endpoints, wherever they are; {@link dial} unless said. */
+  dial?: typeof dial;
+  connectionsMax?: number;
+  /** Gets whole lines. Without it nothing is logged. */
+  accessLog?: (lines: string) => void;
+  random?: Random;
+}
+
+/** The HTTP/1.1 engine of one worker: connections in, connections out, and what they share. */
+export class Engine {
+  readonly output = new Output();
+  readonly sweeper = new Sweeper();
+  readonly counters = new Counters();
+  readonly random: Random;
+  readonly #log: AccessLog | undefined;
+  readonly #dial: typeof dial;
+  readonly #connectionsMax: number;
+  readonly #pools = new Map<string, UpstreamPool>();
+  readonly #clients = new Set<ClientConnection>();
+  readonly #perClient = new Map<string, number>();
+  draining = false;
+
+  constructor(options: EngineOptions = {}) {
+    this.#dial = options.dial ?? dial;
+    this.#connectionsMax = options.connectionsMax ?? limits.gatewayConnectionsMax;
+    this.#log = options.accessLog ? new AccessLog(options.accessLog, this.counters) : undefined;
+    this.random = options.random ?? systemRandom;
+  }
+
+  /** A connection that was accepted for this listener. */
+  accept(handle: TcpHandle, listener: Listener): void {
+    const address = peerAddress(handle);
+    if (!this.#admit(address, listener)) {
+      if (handle.reset() !== 0) handle.close();
+      return;
+    }
+    this.#serve(new ClientConnection(this, handle, listener, address));
+  }
+  /** The same for one that is decrypted on its way. */
+  acceptStream(stream: Stream, listener: Listener, address: string): void {
+    if (!this.#admit(address, listener)) return stream.reset();
+    this.#serve(new ClientConnection(this, stream, listener, address));
+  }
+  #admit(address: string, listener: Listener): boolean {
+    const { counters } = this;
+    const ofClient = this.#perClient.get(address) ?? 0;
+    if (this.draining || counters.connections >= this.#connectionsMax || ofClient >= listener.bounds.connectionsPerClient) {
+      counters.connectionsRefused++;
+      return false;
+    }
+    this.#perClient.set(address, ofClient + 1);
+    counters.connections++;
+    counters.connectionsTotal++;
+    return true;
+  }
+  #serve(connection: ClientConnection): void {
+    this.#clients.add(connection);
+    connection.start();
+  }
+
+  // Upstreams.
+  pool(id: string): UpstreamPool | undefined {
+    return this.#pools.get(id);
+  }
+  /** Makes the upstream known, or changes its settings. Its policy is its owner's to configure. */
+  putUpstream(settings: UpstreamSettings, policy: UpstreamPolicy): UpstreamPool {
+    const known = this.#pools.get(settings.id);
+    if (known && known.policy === policy) {
+      known.settings = settings;
+      return known;
+    }
+    known?.close();
+    const pool = new UpstreamPool(settings, policy, { sweeper: this.sweeper, output: this.output, headBytesMax: limits.gatewayAnswerHeadBytesMax }, this.#dial);
+    this.#pools.set(settings.id, pool);
+    return pool;
+  }
+  removeUpstream(id: string): void {
+    this.#pools.get(id)?.close();
+    this.#pools.delete(id);
+  }
+  /** This address gets nothing more: idle connections to it end now, busy ones with their request. */
+  leave(ip: string): void {
+    for (const pool of this.#pools.values()) pool.leave((endpoint) => endpoint.ip === ip);
+  }
+  mirror(id: string, exchange: HttpExchange, body: Buffer | undefined, isWhole: boolean): void {
+    const pool = this.#pools.get(id);
+    if (!pool || !isWhole || exchange.isUpgrade) this.counters.mirrorsSkipped++;
+    else sendMirror(this.output, pool, exchange, body);
+  }
+
+  // What connections and exchanges tell.
+  began(): void {
+    this.counters.requestsRunning++;
+    this.counters.requestsTotal++;
+  }
+  ended(exchange: HttpExchange): void {
+    const { counters } = this;
+    counters.requestsRunning--;
+    counters.answers[Math.floor(exchange.status / 100)]!++;
+    counters.receivedBytes += exchange.receivedBytes;
+    counters.sentBytes += exchange.sentBytes;
+    if (exchange.tries > 1) counters.retries += exchange.tries - 1;
+    if (exchange.flag !== "") counters.flagged(exchange.flag);
+    this.#log?.add(exchange);
+  }
+  refused(client: ClientConnection, status: number, flag: string, reason: string): void {
+    this.counters.answers[Math.floor(status / 100)]!++;
+    this.counters.flagged(flag);
+    this.#log?.addRefused(client.address, client.listener.id, status, flag, reason);
+  }
+  left(client: ClientConnection): void {
+    if (!this.#clients.delete(client)) return;
+    this.counters.connections--;
+    const ofClient = this.#perClient.get(client.address)! - 1;
+    if (ofClient > 0) this.#perClient.set(client.address, ofClient);
+    else this.#perClient.delete(client.address);
+    if (this.#clients.size === 0) this.#drained?.();
+  }
+
+  #drained: (() => void) | undefined;
+  /** Takes nothing new; running requests finish, with `Connection: close`. What still runs when the signal comes is cut off. */
+  async drain(signal: AbortSignal): Promise<void> {
+    this.draining = true;
+    for (const client of this.#clients) client.drain();
+    if (this.#clients.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.#drained = resolve;
+        if (signal.aborted) resolve();
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      });
+    }
+    this.close();
+  }
+  close(): void {
+    this.draining = true;
+    for (const client of this.#clients) client.abort();
+    for (const id of this.#pools.keys()) this.removeUpstream(id);
+    this.#log?.flush();
+  }
+}

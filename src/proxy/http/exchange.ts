@@ -1,0 +1,454 @@
+import type { HttpMatch } from "../../api/traffic.ts";
+import type { Exchange, HeaderEdits, LocalAnswer, Outcome, RequestView, ResponseView } from "../../policy/exchange.ts";
+import { type Flag, flags } from "../../policy/flags.ts";
+import { localAnswer } from "../../policy/local-answer.ts";
+import type { Picked, TryResult } from "../../policy/upstream.ts";
+import { composeRequest, framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
+import type { Engine } from "./engine.ts";
+import type { Head } from "./head.ts";
+import { writeContent, writeLastChunk } from "./output.ts";
+import { HeadView } from "./request-view.ts";
+import type { Listener, Routed } from "./routing.ts";
+import type { Bulk, Stream } from "./stream.ts";
+import type { Asker, UpstreamConnection } from "./upstream-connection.ts";
+import type { UpstreamPool } from "./upstream-pool.ts";
+
+/** The side that asked: a connection of HTTP/1.1, or a stream of HTTP/2. */
+export interface Client {
+  readonly listener: Listener;
+  readonly address: string;
+  readonly protocol: string;
+  /** It does not take more of the answer for the moment; `HttpExchange.clientDrained` will follow. */
+  readonly isBlocked: boolean;
+  /** More of the request's body may come, or must not for the moment. */
+  wantBody(): void;
+  pauseBody(): void;
+  /** 1xx. */
+  interim(head: Head): void;
+  answer(head: Head, framing: Framing, length: number): void;
+  content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void;
+  end(trailers: readonly [name: string, value: string][]): void;
+  local(answer: LocalAnswer): void;
+  /** The answer has begun and cannot be ended. */
+  breakOff(): void;
+  /** The answer is 101: bytes both ways from now on. */
+  tunnel(head: Head, upstream: Stream, bytes: Buffer, from: number, to: number): void;
+  /** Nothing more will be said about this exchange. */
+  finished(): void;
+}
+
+/** How much of a request's body waits for its upstream, and may be sent again. */
+const bufferedMax = 64 * 1024;
+/** Endpoints that are tried until one accepts; with nothing sent yet, that is always safe. */
+const connectTriesMax = 3;
+const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
+/** Another try must not come at the same moment as everybody else's. */
+const backoffMaxMs = 10_000;
+
+/** One request on its way: policy, tries, answer, and the line in the log. */
+export class HttpExchange implements Exchange, Outcome, Asker {
+  readonly client: Client;
+  readonly head: Head;
+  readonly request: RequestView;
+  readonly isHead: boolean;
+  readonly isUpgrade: boolean;
+  readonly #engine: Engine;
+  // What the policy decides.
+  host: string | undefined;
+  target: string | undefined;
+  requestHeaders: HeaderEdits | undefined;
+  responseHeaders: HeaderEdits | undefined;
+  upstream: string | undefined;
+  mirrors: string[] | undefined;
+  bodyBytesMax: number | undefined;
+  #looks: ((response: ResponseView) => void)[] | undefined;
+  #releases: (() => void)[] | undefined;
+  #routed: Routed | undefined;
+  // The request's body.
+  readonly framing: Framing;
+  readonly length: number;
+  #buffered: Buffer | undefined;
+  #received = 0;
+  #bodyComplete: boolean;
+  /** Some of the body went to an upstream without being kept. */
+  #streamed = false;
+  // The try that runs.
+  #pool: UpstreamPool | undefined;
+  #connection: UpstreamConnection | undefined;
+  #giveUp: (() => void) | undefined;
+  #picked: Picked | undefined;
+  #tried: string[] | undefined;
+  #tries = 0;
+  #triedStale = false;
+  #sent = false;
+  #tryTimer: NodeJS.Timeout | undefined;
+  #requestTimer: NodeJS.Timeout | undefined;
+  #triedAt = 0;
+  #latencyMs = 0;
+  // The answer.
+  answered = false;
+  #over = false;
+  status = 0;
+  flag = "";
+  reason = "";
+  setCookie: string | undefined;
+  sentBytes = 0;
+  readonly startedAt = performance.now();
+  readonly requestId: string;
+
+  constructor(engine: Engine, client: Client, head: Head, bodyFraming: Framing) {
+    this.#engine = engine;
+    this.client = client;
+    this.head = head;
+    const { listener } = client;
+    this.request = new HeadView(head, listener.scheme, listener.port, client.address);
+    this.isHead = head.methodIs("HEAD");
+    this.framing = bodyFraming;
+    this.length = head.contentLength;
+    this.#bodyComplete = bodyFraming === framing.none || (bodyFraming === framing.length && head.contentLength === 0);
+    // "h2c" would lead past every rule (RFC 9113 dropped it); and what is a tunnel must not have a body first.
+    this.isUpgrade = head.connectionUpgrade && head.upgradeField >= 0 && head.minorVersion === 1 && this.#bodyComplete && !/(^|,)\s*h2c?\s*(,|$)/i.test(head.valueAt(head.upgradeField));
+    const given = listener.trusted && head.requestIdField >= 0 ? head.valueAt(head.requestIdField) : "";
+    this.requestId = given !== "" && /^[\w.~:+/=@-]{1,128}$/.test(given) ? given : newRequestId();
+  }
+
+  get match(): HttpMatch | undefined {
+    return this.#routed?.match;
+  }
+  get captures(): readonly string[] | undefined {
+    return this.#routed?.captures;
+  }
+  get rule(): string {
+    return this.#routed?.name ?? "";
+  }
+  get endpoint(): string {
+    return this.#picked?.endpoint.key ?? this.#tried?.at(-1) ?? "";
+  }
+  get receivedBytes(): number {
+    return this.#received;
+  }
+  get tries(): number {
+    return this.#tries;
+  }
+  get latencyMs(): number {
+    return this.#latencyMs;
+  }
+  onResponse(look: (response: ResponseView) => void): void {
+    (this.#looks ??= []).push(look);
+  }
+  onEnd(release: () => void): void {
+    (this.#releases ??= []).push(release);
+  }
+
+  start(): void {
+    const routed = this.client.listener.route(this.request);
+    if (routed.status !== undefined) return this.answer(this, routed);
+    this.#routed = routed;
+    const requestMs = routed.timeouts?.requestMs ?? 0;
+    if (requestMs > 0) this.#requestTimer = setTimeout(() => this.#timedOut(), requestMs).unref();
+    routed.handler(this, this);
+  }
+
+  // Outcome: what the policy says.
+  forward(): void {
+    if (this.#over) return;
+    const pool = this.upstream === undefined ? undefined : this.#engine.pool(this.upstream);
+    if (!pool) return this.#local("NC", "the rule leads to no upstream");
+    this.#pool = pool;
+    if (this.#received > this.#bodyMax || this.length > this.#bodyMax) return this.#tooLarge();
+    if (this.mirrors) for (const id of this.mirrors) this.#engine.mirror(id, this, this.#bodyComplete ? this.#buffered : undefined, this.#bodyComplete);
+    this.#try();
+  }
+  answer(_exchange: Exchange, answer: LocalAnswer): void {
+    if (this.#over || this.answered) return;
+    this.flag = answer.flag;
+    this.reason = answer.reason;
+    this.#give(answer);
+  }
+
+  // The request's body, as the client brings it.
+  get #bodyMax(): number {
+    return this.bodyBytesMax ?? this.client.listener.bounds.bodyBytesMax;
+  }
+  get bodyComplete(): boolean {
+    return this.#bodyComplete;
+  }
+  bodyContent(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
+    if (this.#over) return;
+    this.#received += to - from;
+    if (this.#received > this.#bodyMax && this.#pool) return this.#tooLarge();
+    const connection = this.#sent ? this.#connection : undefined;
+    if (connection) {
+      this.#streamed = true;
+      this.#buffered = undefined;
+      writeContent(this.#engine.output, connection.stream, bytes, from, to, bulk, this.framing === framing.chunked);
+      return;
+    }
+    const before = this.#buffered?.length ?? 0;
+    const grown = Buffer.allocUnsafe(before + to - from);
+    if (before > 0) this.#buffered!.copy(grown, 0);
+    bytes.copy(grown, before, from, to);
+    this.#buffered = grown;
+    if (grown.length >= bufferedMax) this.client.pauseBody();
+  }
+  bodyEnd(): void {
+    this.#bodyComplete = true;
+    if (this.#sent && this.#connection && this.framing === framing.chunked) writeLastChunk(this.#engine.output, this.#connection.stream, []);
+  }
+  /** To be looked at after each piece was flushed. */
+  get upstreamBlocked(): boolean {
+    return this.#sent ? (this.#connection?.stream.isBlocked ?? false) : !this.#bodyComplete;
+  }
+  #tooLarge(): void {
+    this.#abandon("cancelled");
+    this.#local("BL", `the body is larger than ${this.#bodyMax} bytes`);
+  }
+
+  // Tries.
+  #try(): void {
+    const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.#routed?.persistence);
+    if (picked.endpoint === undefined) return this.#refused(picked.flag, picked.reason, picked.status);
+    this.#picked = picked;
+    this.#tries++;
+    const connection = this.#pool!.take(picked.endpoint);
+    this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();
+    const tryMs = this.#routed?.timeouts?.backendMs ?? 0;
+    if (tryMs > 0) this.#tryTimer = setTimeout(() => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`), tryMs).unref();
+    if (connection) return this.#send(connection);
+    this.#connect();
+  }
+  #connect(): void {
+    const { endpoint } = this.#picked!;
+    this.#giveUp = this.#pool!.connect(endpoint, (connection, reason, isOverflow) => {
+      this.#giveUp = undefined;
+      if (connection) return this.#send(connection);
+      if (isOverflow) {
+        this.#endTry({ type: "cancelled", latencyMs: 0 });
+        return this.#local("UO", reason);
+      }
+      this.#tryFailed("connect", `${endpoint.key}: ${reason}`);
+    });
+  }
+  #refused(flag: string, reason: string, status: number): void {
+    if (this.flag !== "" && this.reason !== "") return this.#local(this.flag as Flag, this.reason);
+    this.#give(localAnswer(this.request, flag as Flag, reason, { status }));
+    this.flag = flag;
+    this.reason = reason;
+  }
+
+  #send(connection: UpstreamConnection): void {
+    this.#connection = connection;
+    connection.asker = this;
+    const { output } = this.#engine;
+    output.to(connection.stream);
+    composeRequest(output, this.head, this.lines(this.isUpgrade));
+    const chunked = this.framing === framing.chunked;
+    if (this.#buffered) writeContent(output, connection.stream, this.#buffered, 0, this.#buffered.length, undefined, chunked);
+    if (chunked && this.#bodyComplete) writeLastChunk(output, connection.stream, []);
+    output.flush();
+    this.#sent = true;
+    if (!this.#bodyComplete) this.client.wantBody();
+  }
+
+  /** What the upstream's head says. */
+  lines(upgrade: boolean): RequestLines {
+    const { listener, address } = this.client;
+    return {
+      host: this.host,
+      target: this.target,
+      edits: this.requestHeaders,
+      client: address,
+      scheme: listener.scheme,
+      port: listener.port,
+      trusted: listener.trusted,
+      requestId: this.requestId,
+      framing: this.framing,
+      length: this.length,
+      upgrade,
+    };
+  }
+
+  #endTry(result: TryResult): void {
+    clearTimeout(this.#tryTimer);
+    const picked = this.#picked;
+    this.#picked = undefined;
+    this.#connection = undefined;
+    this.#sent = false;
+    if (!picked) return;
+    (this.#tried ??= []).push(picked.endpoint.key);
+    picked.done(result);
+  }
+  /** Leaves the try that runs, whatever it was doing. */
+  #abandon(type: TryResult["type"]): void {
+    this.#giveUp?.();
+    this.#giveUp = undefined;
+    this.#connection?.close();
+    this.#endTry({ type, latencyMs: performance.now() - this.#triedAt });
+  }
+
+  /** No answer from this one. Once more, elsewhere, if that is safe and wanted. */
+  #tryFailed(why: "connect" | "reset" | "timeout" | "protocol", reason: string, status?: number): void {
+    const connection = this.#connection;
+    const replayable = !this.#streamed && idempotent.has(this.request.method);
+    // A kept connection that ended as it was used again says nothing about its endpoint.
+    if (why === "reset" && connection && connection.served > 0 && !this.#triedStale && replayable) {
+      this.#triedStale = true;
+      this.#connection = undefined;
+      this.#sent = false;
+      return this.#connect();
+    }
+    this.#giveUp?.();
+    this.#giveUp = undefined;
+    connection?.close();
+    this.#endTry({ type: why === "timeout" ? "timeout" : "local", latencyMs: performance.now() - this.#triedAt });
+    const flag = why === "connect" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
+    this.flag = flag;
+    this.reason = reason;
+    const retry = this.#routed?.retry;
+    const wanted = why !== "protocol" && retry !== undefined && (retry.on === undefined || retry.on.includes(why)) && this.#tries <= retry.attempts;
+    const again = why === "connect" ? !this.#streamed && (wanted || this.#tries < connectTriesMax) : wanted && !this.#streamed && (replayable || retry.unsafe === true);
+    if (!again) return this.#local(flag, reason, status);
+    this.#tryAgain(wanted ? retry.backoffMs : 0);
+  }
+  #tryAgain(backoffMs: number): void {
+    if (backoffMs <= 0) return this.#try();
+    const delay = Math.min(backoffMs * 2 ** (this.#tries - 1), backoffMaxMs) * (0.5 + this.#engine.random.next() / 2);
+    this.#tryTimer = setTimeout(() => this.#try(), delay).unref();
+  }
+  #timedOut(): void {
+    const ms = this.#routed!.timeouts!.requestMs!;
+    if (this.answered) {
+      this.flag = "UT";
+      this.reason = `the answer did not end within ${ms} ms`;
+      this.#abandon("timeout");
+      return this.#breakOff();
+    }
+    this.#abandon("timeout");
+    this.#local("UT", `no answer within ${ms} ms`);
+  }
+
+  // Asker: what comes back.
+  interim(head: Head): void {
+    if (head.status !== 100) this.client.interim(head);
+  }
+  #isTriedAgain(head: Head): boolean {
+    const retry = this.#routed?.retry;
+    if (!retry?.statuses.includes(head.status) || (retry.on && !retry.on.includes("status")) || this.#tries > retry.attempts) return false;
+    if (this.#streamed || !(idempotent.has(this.request.method) || retry.unsafe === true)) return false;
+    this.flag = "URX";
+    this.reason = `${this.#picked!.endpoint.key} answered ${head.status}`;
+    this.#connection!.close();
+    this.#endTry({ type: "answered", status: head.status, latencyMs: performance.now() - this.#triedAt });
+    this.#tryAgain(retry.backoffMs);
+    return true;
+  }
+  #beginAnswer(head: Head): void {
+    this.#latencyMs = performance.now() - this.#triedAt;
+    clearTimeout(this.#tryTimer);
+    this.answered = true;
+    this.flag = this.reason = "";
+    this.status = head.status;
+    this.setCookie = this.#picked!.setCookie;
+    const { setHeader } = this.#picked!;
+    if (setHeader) {
+      const { remove, set, add } = this.responseHeaders ?? { remove: [], set: [], add: [] };
+      this.responseHeaders = { remove, set: [...set, [setHeader.name, setHeader.value]], add };
+    }
+    if (this.#looks) for (const look of this.#looks) look({ status: head.status, header: (name) => head.find(name) });
+  }
+  onAnswer(head: Head, bodyFraming: Framing, length: number): void {
+    if (this.#isTriedAgain(head)) return;
+    this.#beginAnswer(head);
+    // An upstream that answers before it has heard all will not hear the rest.
+    if (!this.#bodyComplete) this.#connection!.forbidReuse();
+    this.client.answer(head, bodyFraming, length);
+  }
+  content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
+    this.sentBytes += to - from;
+    this.client.content(bytes, from, to, bulk);
+  }
+  /** After a turn's output was flushed. */
+  flushed(): void {
+    if (this.client.isBlocked) this.#connection?.stream.pause();
+  }
+  clientDrained(): void {
+    this.#connection?.stream.resume();
+  }
+  upstreamDrained(): void {
+    if (!this.#bodyComplete) this.client.wantBody();
+  }
+  ended(trailers: readonly [name: string, value: string][]): void {
+    this.#endTry({ type: "answered", status: this.status, latencyMs: this.#latencyMs });
+    this.client.end(trailers);
+    this.#conclude();
+  }
+  switched(head: Head, bytes: Buffer, from: number, to: number): void {
+    this.#beginAnswer(head);
+    const stream = this.#connection!.leave();
+    const picked = this.#picked!;
+    this.#picked = undefined;
+    (this.#tried ??= []).push(picked.endpoint.key);
+    this.#connection = undefined;
+    // It counts as long as it is open.
+    this.onEnd(() => picked.done({ type: "answered", status: 101, latencyMs: this.#latencyMs }));
+    clearTimeout(this.#requestTimer);
+    this.client.tunnel(head, stream, bytes, from, to);
+  }
+  failed(reason: string, protocol: boolean): void {
+    const key = this.#picked?.endpoint.key ?? "";
+    if (!this.answered) return this.#tryFailed(protocol ? "protocol" : "reset", `${key}: ${reason}`);
+    this.flag = protocol ? "UPE" : "UC";
+    this.reason = `${key}: ${reason}`;
+    this.#endTry({ type: "local", latencyMs: this.#latencyMs });
+    this.#breakOff();
+  }
+
+  // Ends.
+  /** The client is gone, or has broken the rules; nobody is there to answer. */
+  cancel(flag: Flag, reason: string): void {
+    if (this.#over) return;
+    this.flag = flag;
+    this.reason = reason;
+    this.#abandon("cancelled");
+    this.#conclude();
+  }
+  /** The request's body is not what it must be. */
+  refuse(status: number, flag: Flag, reason: string): void {
+    if (this.#over) return;
+    this.#abandon("cancelled");
+    if (!this.answered) return this.#local(flag, reason, status);
+    this.flag = flag;
+    this.reason = reason;
+    this.#breakOff();
+  }
+  #breakOff(): void {
+    this.client.breakOff();
+    this.#conclude();
+  }
+  #local(flag: Flag, reason: string, status: number = flags[flag].status): void {
+    this.flag = flag;
+    this.reason = reason;
+    this.#give(localAnswer(this.request, flag, reason, { status }));
+  }
+  #give(answer: LocalAnswer): void {
+    if (this.#over) return;
+    this.answered = true;
+    this.status = answer.status;
+    if (this.#looks) for (const look of this.#looks) look({ status: answer.status, header: (name) => answer.headers.find(([known]) => known.toLowerCase() === name)?.[1] });
+    this.client.local(answer);
+    this.#conclude();
+  }
+  /** The tunnel has ended. */
+  closed(): void {
+    this.#conclude();
+  }
+  #conclude(): void {
+    if (this.#over) return;
+    this.#over = true;
+    clearTimeout(this.#requestTimer);
+    clearTimeout(this.#tryTimer);
+    if (this.#releases) for (const release of this.#releases) release();
+    this.#engine.ended(this);
+    this.client.finished();
+  }
+}

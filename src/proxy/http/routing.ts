@@ -1,0 +1,47 @@
+import type { HttpMatch, HttpRule, Persistence, Retry } from "../../api/traffic.ts";
+import type { Handler, LocalAnswer, RequestView } from "../../policy/exchange.ts";
+
+/** What the engine knows about a port that it serves. */
+export interface Listener {
+  readonly id: string;
+  /** The port that clients dial. */
+  readonly port: number;
+  readonly scheme: "http" | "https";
+  /** Clients' own X-Forwarded-For and X-Request-Id are believed and continued; otherwise they begin here. */
+  readonly trusted: boolean;
+  readonly bounds: Bounds;
+  /** Where a request goes, or why nowhere. */
+  route(request: RequestView): Routed | LocalAnswer;
+}
+
+/** Beyond these a client is refused. Milliseconds; 0 for none where it says so. */
+export interface Bounds {
+  headBytesMax: number;
+  lineBytesMax: number;
+  bodyBytesMax: number;
+  /** From a head's first byte to its last; also for the first head of a connection. */
+  headersMs: number;
+  /** Between requests. */
+  idleMs: number;
+  /** Without a byte of the body; and each second of a body must bring {@link bodyBytesPerSecond}. */
+  bodyIdleMs: number;
+  bodyBytesPerSecond: number;
+  /** Without a byte of the answer, or of one that its client does not take; 0 for none. */
+  answerMs: number;
+  /** Without a byte in either direction of an upgraded connection; 0 for none. */
+  tunnelIdleMs: number;
+  connectionsPerClient: number;
+}
+
+export interface Routed {
+  status?: undefined;
+  /** Of the rule, for the log. */
+  name: string;
+  /** Ends in `forward` with `exchange.upstream` set, or in `answer`. */
+  handler: Handler;
+  timeouts?: HttpRule["timeouts"] | undefined;
+  retry?: Retry | undefined;
+  persistence?: Persistence | undefined;
+  match?: HttpMatch | undefined;
+  captures?: readonly string[] | undefined;
+}
