@@ -1,10 +1,10 @@
 import { request as httpRequest } from "node:http";
-import type { ClientRequest, IncomingMessage, OutgoingHttpHeaders } from "node:http";
+import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream";
 import { connect, type TLSSocket } from "node:tls";
 import { serviceUnavailableError } from "../../api/status.ts";
 import type { Request, Response } from "../http/exchange.ts";
+import { forwardedHeaders, hostOf, passOn, passUpgradeOn } from "../http/pass-on.ts";
 import type { Identity } from "../rest/context.ts";
 import { type DialDependencies, dialService, type ServiceReference } from "../webhooks/service-target.ts";
 import { checkName, connectionText, trustOf } from "../webhooks/tls-trust.ts";
@@ -20,9 +20,6 @@ export interface FrontProxy {
   cert: string;
   key: string;
 }
-
-/** These belong to one connection, or would let a client say who it is. */
-const dropped = /^(connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|host|http2-settings|authorization|impersonate-.*|x-remote-.*|:.*)$/;
 
 /** What the foreign server is told of who asks. Source: k8s.io/client-go/transport/round_trippers.go, NewAuthProxyRoundTripper. */
 export function identityHeaders({ name, uid, groups, extra }: Identity): OutgoingHttpHeaders {
@@ -75,50 +72,25 @@ export async function ask(dependencies: DialDependencies, server: ForeignServer,
   });
 }
 
-/** Passes a request on and its answer back, as streams: a slow reader slows the writer, whoever goes takes the other with him. */
+/** Passes a request on and its answer back. */
 export async function forward(dependencies: DialDependencies, server: ForeignServer, proxy: FrontProxy, user: Identity, request: Request, response: Response): Promise<void> {
-  let socket: TLSSocket;
-  try {
-    socket = await connectTo(dependencies, server, proxy);
-  } catch (error) {
-    throw serviceUnavailableError(`error trying to reach service: ${(error as Error).message}`);
-  }
-  const headers: OutgoingHttpHeaders = { ...Object.fromEntries(Object.entries(request.headers).filter(([name]) => !dropped.test(name))), ...identityHeaders(user), host: `${server.service.name}.${server.service.namespace}.svc`, "x-forwarded-uri": request.url ?? "/", "x-forwarded-host": String(request.headers.host ?? request.headers[":authority"] ?? ""), "x-forwarded-proto": "https" };
-  return new Promise((resolve, reject) => {
-    const outgoing: ClientRequest = httpRequest({ createConnection: () => socket, method: request.method ?? "GET", path: request.url ?? "/", headers });
-    response.once("close", () => {
-      outgoing.destroy();
-      socket.destroy();
-      resolve();
-    });
-    outgoing.once("error", (error) => {
-      socket.destroy();
-      reject(serviceUnavailableError(`error trying to reach service: ${error.message}`));
-    });
-    outgoing.once("response", (answer) => {
-      const passed = Object.fromEntries(Object.entries(answer.headers).filter(([name, value]) => value !== undefined && !/^(connection|keep-alive|proxy-.*|transfer-encoding|upgrade)$/.test(name)));
-      (response as unknown as { writeHead(code: number, headers: object): void }).writeHead(answer.statusCode ?? 502, passed);
-      // A watch's first line may be long in coming: who waits shall know that it has begun.
-      (response as { flushHeaders?: () => void }).flushHeaders?.();
-      pipeline(answer, response as never, () => socket.destroy());
-    });
-    pipeline(request as never, outgoing, () => {});
-  });
+  const socket = await reach(dependencies, server, proxy);
+  const headers = { ...headersTo(server, user, request), "x-forwarded-uri": request.url ?? "/", "x-forwarded-host": hostOf(request), "x-forwarded-proto": "https" };
+  return passOn(socket, request, response, { path: request.url ?? "/", headers });
 }
 
-/** exec and its like: after the handshake bytes pass both ways unread. */
+/** exec and its like. */
 export async function forwardUpgrade(dependencies: DialDependencies, server: ForeignServer, proxy: FrontProxy, user: Identity, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
-  let socket: TLSSocket;
+  const socket = await reach(dependencies, server, proxy);
+  passUpgradeOn(socket, request, client, head, { path: request.url ?? "/", headers: headersTo(server, user, request) });
+}
+
+async function reach(dependencies: DialDependencies, server: ForeignServer, proxy: FrontProxy): Promise<TLSSocket> {
   try {
-    socket = await connectTo(dependencies, server, proxy);
+    return await connectTo(dependencies, server, proxy);
   } catch (error) {
     throw serviceUnavailableError(`error trying to reach service: ${(error as Error).message}`);
   }
-  const kept = Object.entries(request.headers).filter(([name]) => !dropped.test(name));
-  const headers = { ...Object.fromEntries(kept), ...identityHeaders(user), host: `${server.service.name}.${server.service.namespace}.svc`, connection: "Upgrade", upgrade: request.headers.upgrade };
-  const lines = Object.entries(headers).flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => `${name}: ${String(one).replaceAll(/[\r\n]/g, " ")}`));
-  socket.write(`${request.method} ${request.url} HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n`);
-  if (head.length > 0) socket.write(head);
-  pipeline(client, socket, () => socket.destroy());
-  pipeline(socket, client, () => client.destroy());
 }
+
+const headersTo = ({ service }: ForeignServer, user: Identity, request: Request): OutgoingHttpHeaders => ({ ...forwardedHeaders(request), ...identityHeaders(user), host: `${service.name}.${service.namespace}.svc` });

@@ -69,7 +69,7 @@ export class Fairness {
       level.executing--;
       if (level.waiting > 0) this.#drainSoon();
     };
-    const isLong = info.verb === "watch" || info.resource?.subresource === "log";
+    const isLong = info.verb === "watch" || info.resource?.subresource === "log" || info.resource?.subresource === "proxy";
     const seated = () => (isLong ? release() : void response.once("close", release));
     this.#turn();
     if (this.#startedThisTurn < startsPerTurn && level.hasRoom()) {

@@ -64,6 +64,10 @@ export function requestInfoOf(registry: KindRegistry, method: string, url: strin
   return info;
 }
 
+/** Whether a request is for what answers behind a pod or a Service: `…/pods/[https:]NAME[:PORT]/proxy/PATH`. */
+export const isProxied = ({ group, resource, subresource, namespace, name }: ResourceInfo): boolean =>
+  subresource === "proxy" && group === "" && (resource === "pods" || resource === "services") && namespace !== undefined && name !== undefined && !`${namespace}${name}`.includes("/");
+
 function verbOf(method: string, hasName: boolean, isWatch: boolean): string {
   switch (method) {
     case "GET":

@@ -15,6 +15,7 @@ export async function admitConnect({ admission }: Pick<RestDependencies, "admiss
 }
 
 function optionsOf(subresource: string, query: URLSearchParams): object {
+  if (subresource === "proxy") return { path: query.get("path") ?? "" };
   if (subresource === "portforward") {
     const ports = query.getAll("ports").flatMap((list) => list.split(",").map(Number));
     return ports.length > 0 ? { ports } : {};
