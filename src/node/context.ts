@@ -50,6 +50,8 @@ export interface Objects {
 /** Which uid of the machine a pod runs as. */
 export interface Uids {
   acquire(pod: Pod): number;
+  /** The machine's group that stands for `gid` in all pods of its namespace. Given back with the last of its pods. */
+  group(pod: Pod, gid: number): number;
   release(pod: Pod): void;
 }
 

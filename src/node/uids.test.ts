@@ -36,6 +36,24 @@ test("living pods never share a uid; a place gives the next pod the same one", (
   assert.equal(new Set([first, second, ordinal]).size, 3);
 });
 
+test("a group is one number of the machine for all pods of a namespace, and of no pod's user, as long as one of them lives", () => {
+  const uids = allocator();
+  const [a, b] = [pod("a"), pod("b")];
+  const other = { ...pod("c"), metadata: { ...pod("c").metadata, namespace: "elsewhere" } };
+  const shared = uids.group(a, 2000);
+  assert.equal(uids.group(b, 2000), shared);
+  assert.equal(new Set([shared, uids.group(a, 2001), uids.group(other, 2000), uids.acquire(a), uids.acquire(b), uids.acquire(other)]).size, 6);
+  uids.release(a);
+  for (let i = 0; i < 2000; i++) {
+    const job = pod(`job-${i}`);
+    uids.group(job, 5000 + i);
+    uids.release(job);
+  }
+  assert.equal(uids.group(pod("d"), 2000), shared, "b still lives");
+  uids.release(b);
+  assert.equal(uids.group(pod("e"), 2000), shared, "and the next pod finds its volume its own");
+});
+
 test("places of pods that never come back are forgotten, the longest free first", () => {
   const uids = allocator();
   const sts = pod("db-0", { kind: "StatefulSet", name: "db" });

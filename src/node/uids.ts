@@ -11,6 +11,8 @@ const range = { first: 100_100, last: 165_500 } as const;
 const configMapName = "wherry-uids";
 /** Places without a pod that are remembered: Jobs come and go under ever new names. Forgetting one costs a chown. */
 const freePlacesMax = 500;
+/** Holds the places of groups, which many pods may use. */
+const groupHolder = "-";
 
 /**
  * One uid of the machine for each pod, sticky per namespace, workload and place in it, so that the next pod of a
@@ -20,6 +22,8 @@ const freePlacesMax = 500;
 export class UidAllocator implements Uids {
   readonly #ctx: Pick<NodeContext, "client" | "clock" | "log">;
   readonly #places = new Map<string, { uid: number; holder: string }>();
+  /** Pods that use a group, by its place. */
+  readonly #groupUsers = new Map<string, Set<string>>();
   #saving = false;
   #dirty = false;
 
@@ -55,7 +59,27 @@ export class UidAllocator implements Uids {
     }
   }
 
+  group(pod: Pod, gid: number): number {
+    const place = `${pod.metadata.namespace}.Group.${gid}`;
+    const users = this.#groupUsers.get(place) ?? new Set();
+    this.#groupUsers.set(place, users.add(pod.metadata.uid));
+    const known = this.#places.get(place);
+    if (known?.holder) return known.uid;
+    const uid = known?.uid ?? this.#freeUid();
+    // Whose it is matters to nobody, but it is somebody's.
+    this.#places.set(place, { uid, holder: groupHolder });
+    this.#save();
+    return uid;
+  }
+
   release(pod: Pod): void {
+    for (const [place, users] of this.#groupUsers) {
+      if (!users.delete(pod.metadata.uid) || users.size > 0) continue;
+      this.#groupUsers.delete(place);
+      const { uid } = this.#places.get(place)!;
+      this.#places.delete(place);
+      this.#places.set(place, { uid, holder: "" });
+    }
     const held = [...this.#places].find(([, { holder }]) => holder === pod.metadata.uid);
     if (held) {
       // Behind all others: what has been free the longest is forgotten first.

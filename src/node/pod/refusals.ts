@@ -1,7 +1,9 @@
 import type { Condition } from "../../api/meta.ts";
 import type { Pod } from "../../api/types.ts";
+import type { NodeContext } from "../context.ts";
 import { conditionType } from "../node-object.ts";
-import type { Finding, Sandbox } from "../sandbox/sandbox.ts";
+import type { Finding } from "../sandbox/sandbox.ts";
+import { hasGroups } from "./groups.ts";
 
 /*
  * Refuse, never skip: what a pod asks for and cannot have here ends up in one of these three.
@@ -28,12 +30,17 @@ export function refusalOf(pod: Pod): string | undefined {
 }
 
 /** What the pod asks for, runs without, and is told of by an Event; nothing here is a guard. */
-export function notHonoured(pod: Pod, mode: Sandbox["mode"]): string[] {
+export function notHonoured(pod: Pod, ctx: Pick<NodeContext, "root" | "sandbox">): string[] {
+  const { mode } = ctx.sandbox;
   const spec = pod.spec!;
   const found: string[] = [];
   if (spec.shareProcessNamespace && mode === "plain") found.push("shareProcessNamespace: without namespaces every program is one of the machine's processes, and PID 1 is the machine's");
-  if (spec.securityContext?.fsGroup !== undefined) found.push(`fsGroup ${spec.securityContext.fsGroup}: volumes belong to the pod's own user, who may read and write them; no group is added`);
-  if (spec.securityContext?.supplementalGroups?.length) found.push(`supplementalGroups (${spec.securityContext.supplementalGroups.join(", ")}): the pod has one group`);
+  if (!hasGroups(ctx)) {
+    const why = ctx.root ? "without namespaces a pod is one user and one group of the machine" : "Wherry runs as an ordinary user, and so every pod has one user and one group";
+    const { fsGroup, supplementalGroups = [] } = spec.securityContext ?? {};
+    if (fsGroup !== undefined) found.push(`fsGroup ${fsGroup}: ${why}; volumes belong to it, and it may read and write them`);
+    if (supplementalGroups.length > 0) found.push(`supplementalGroups (${supplementalGroups.join(", ")}): ${why}`);
+  }
   if (spec.setHostnameAsFQDN) found.push("setHostnameAsFQDN: the host name is the short one");
   if (spec.runtimeClassName) found.push(`runtimeClassName ${spec.runtimeClassName}: there is one way to run a pod here`);
   if (spec.securityContext?.sysctls?.length) found.push(`sysctls (${spec.securityContext.sysctls.map(({ name }) => name).join(", ")}): the pod has the kernel's defaults`);

@@ -10,6 +10,7 @@ import { liveFolder, makeRoom } from "../images/artifact-image.ts";
 import type { Image } from "../images/image.ts";
 import { containerUser } from "../images/user.ts";
 import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
+import type { PodGroups } from "./groups.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 
 /** A pod's host name: spec.hostname or its name, cut to what a host name may hold. */
@@ -17,7 +18,7 @@ export function podHostname(pod: Pod): string {
   return (pod.spec!.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, "");
 }
 
-export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: string): PodSandboxSpec {
+export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: string, groups: PodGroups = []): PodSandboxSpec {
   const { namespace = "" } = pod.metadata;
   const spec = pod.spec!;
   const config = spec.dnsConfig ?? {};
@@ -34,6 +35,7 @@ export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: st
     hostname: podHostname(pod),
     dir,
     hostUid,
+    ...(groups.length > 0 && { groups }),
     ...(spec.shareProcessNamespace && { shareProcesses: true }),
     hostAliases: (spec.hostAliases ?? []).map(({ ip, hostnames }) => ({ ip, hostnames: hostnames ?? [] })),
     dns: {

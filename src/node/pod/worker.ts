@@ -16,6 +16,7 @@ import { parseReference } from "../images/reference.ts";
 import { type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
 import { removeTree } from "../volumes/remove.ts";
 import { PodVolumes } from "../volumes/volumes.ts";
+import { groupsOf, type PodGroups } from "./groups.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
 import { type ContainerRecord, containersOf, isRunning, newRecord, recordsOf } from "./record.ts";
 import { type References, referencesOf } from "./references.ts";
@@ -39,6 +40,7 @@ export class PodWorker implements RunnerHost {
   readonly runners = new Map<string, ContainerRunner>();
   pod: Pod;
   hostUid: number;
+  readonly #groups: PodGroups;
   sandbox: PodSandbox | undefined;
   #volumes: PodVolumes;
   readonly #resize: PodResize;
@@ -80,9 +82,10 @@ export class PodWorker implements RunnerHost {
     this.#records = recordsOf(pod, ctx.clock.now());
     this.#status = pod.status ?? {};
     this.#foundEnded = this.#isTerminal;
-    this.#untold = notHonoured(pod, ctx.sandbox.mode);
+    this.#untold = notHonoured(pod, ctx);
     this.#writer = new StatusWriter(ctx, pod);
-    this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid);
+    this.#groups = groupsOf(ctx, pod);
+    this.#volumes = new PodVolumes(ctx, pod, this.dir, this.hostUid, this.#groups);
     this.#storage = new StorageWatch({
       ctx,
       dir: this.dir,
@@ -315,7 +318,7 @@ export class PodWorker implements RunnerHost {
       if (refusal) throw new SandboxRefusal("FailedCreatePodSandBox", refusal);
       for (const field of this.#untold.splice(0)) this.#ctx.event(this.pod, "Warning", "NotHonoured", field);
       await this.#volumes.mount();
-      this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP));
+      this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP, this.#groups));
       this.#sandboxStage = "ready";
       this.#storage.start();
       this.#sandboxRetry.reset();

@@ -15,7 +15,7 @@ import { allPids, descendantsOf, identify, isAlive, mountNamespaceOf, namedBelow
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import type { Tools } from "./tools.ts";
-import { makeTree, type TreeBase } from "./tree.ts";
+import { hostGid, makeTree, type TreeBase } from "./tree.ts";
 
 /** What all containers of one sandbox share. */
 export interface ContainerRuntime {
@@ -109,7 +109,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
       network: isFirst ? { link: shared.link, ip, gateway: addresses.link, hostname: pod.hostname } : undefined,
       // "ignore" opens /dev/null at the numbers between; they go too.
       closeFds: [...new Set([...closeFds, ...stdio.map((_, fd) => fd).filter((fd) => fd > 3)])],
-      hostUid: pod.hostUid, uid: spec.uid, gid: spec.gid, processesMax: container.processesMax, isGuest: host !== undefined,
+      hostUid: pod.hostUid, hostGid: hostGid(pod, spec.gid), hostGroups: container.hostGroups.map(({ host }) => host), uid: spec.uid, gid: spec.gid, processesMax: container.processesMax, isGuest: host !== undefined,
     });
     const env: Record<string, string> = { ...(spec.tty ? { TERM: "xterm" } : {}), ...spec.env };
     const packed = packEnvironment(env);
@@ -154,6 +154,9 @@ export class IsolatedContainer implements ContainerProcess {
   readonly exited: Promise<ContainerExit>;
   /** Undefined when there is one uid for all. */
   readonly hostUid: number | undefined;
+  readonly hostGid: number | undefined;
+  /** Groups besides its own. */
+  readonly hostGroups: readonly { inside: number; host: number }[];
   cgroup: Cgroup | undefined;
   processesMax: number | undefined;
   podEnv: Readonly<Record<string, string>> = {};
@@ -182,6 +185,8 @@ export class IsolatedContainer implements ContainerProcess {
 
   constructor(runtime: ContainerRuntime, pod: PodSandboxSpec, spec: ContainerSpec, dir: string) {
     this.hostUid = runtime.tools.isRoot ? pod.hostUid : undefined;
+    this.hostGid = runtime.tools.isRoot ? hostGid(pod, spec.gid) : undefined;
+    this.hostGroups = runtime.tools.isRoot ? (pod.groups ?? []).filter(({ inside }) => inside !== spec.gid) : [];
     this.runtime = runtime;
     this.spec = spec;
     this.#limits = spec.limits;
@@ -235,6 +240,11 @@ export class IsolatedContainer implements ContainerProcess {
     checkMounts(init.pid, expected);
     await connected;
     (this.#child!.stdio[2] as Socket).write("go\n");
+    if (this.hostGroups.length > 0) {
+      await this.#word("map");
+      await this.runtime.network.mapGroups(init.pid, [{ inside: this.spec.gid, host: this.hostGid! }, ...this.hostGroups]);
+      (this.#child!.stdio[2] as Socket).write("mapped\n");
+    }
     await this.#word("started");
     await this.#programRuns(init);
     if (this.spec.limits.memoryBytes !== undefined && !this.runtime.cgroups?.controllers.memory) this.#limitMemory(this.spec.limits.memoryBytes);
@@ -266,7 +276,7 @@ export class IsolatedContainer implements ContainerProcess {
   }
   #failure(): SandboxRefusal {
     const program = JSON.stringify(this.spec.argv[0]);
-    const lines = this.#status.split("\n").filter((line) => line !== "" && !line.startsWith("pid ") && !["namespaces", "mounted", "started"].includes(line));
+    const lines = this.#status.split("\n").filter((line) => line !== "" && !line.startsWith("pid ") && !["namespaces", "mounted", "map", "started"].includes(line));
     if (lines.includes("missing")) {
       const why = this.spec.argv[0]!.includes("/") ? `stat ${this.spec.argv[0]}: no such file or directory` : "executable file not found in $PATH";
       return new SandboxRefusal("RunContainerError", `exec: ${program}: ${why}`);

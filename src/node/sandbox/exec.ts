@@ -54,7 +54,7 @@ export async function execInContainer(container: IsolatedContainer, init: Proces
     const argv = [
       tools.setpriv, "--pdeathsig", "KILL", ...joinPrefix(container.cgroup?.folders ?? [], tools.sh),
       ...(tools.isRoot
-        ? [...seccomp, tools.setpriv, `--reuid=${owner}`, `--regid=${owner}`, "--clear-groups", "--no-new-privs", `--inh-caps=${caps}`, `--ambient-caps=${caps}`, "--pdeathsig", "KILL", ...join]
+        ? [...seccomp, tools.setpriv, `--reuid=${owner}`, `--regid=${container.hostGid}`, container.hostGroups.length > 0 ? `--groups=${container.hostGroups.map(({ host }) => host).join(",")}` : "--clear-groups", "--no-new-privs", `--inh-caps=${caps}`, `--ambient-caps=${caps}`, "--pdeathsig", "KILL", ...join]
         : [tools.setpriv, "--no-new-privs", ...runtime.network.enterAsAdmin, ...seccomp, ...join]),
     ];
     const child = spawn(argv[0]!, argv.slice(1), { env: { ...runtime.env, ...packed.variables }, stdio, detached: true, cwd: "/" });

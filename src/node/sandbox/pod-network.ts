@@ -64,6 +64,13 @@ export class PodNetworkNamespaces {
   connect(link: string, ip: string): Promise<void> {
     return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
   }
+  /**
+   * Gives a pod's user namespace more than one group: the namespace itself may map only its own, and only who is in H, the
+   * one above, may write the rest. What its programs have got is fixed from then on.
+   */
+  mapGroups(pid: number, groups: readonly { inside: number; host: number }[]): Promise<void> {
+    return this.#setUp(this.enterAsAdmin, `echo deny > /proc/${pid}/setgroups && echo '${groups.map(({ inside, host }) => `${inside} ${host} 1`).join("\n")}' > /proc/${pid}/gid_map`, "the pod's groups");
+  }
   stop(): void {
     this.#links?.stop();
     if (this.#netFd >= 0) closeSync(this.#netFd);
@@ -109,13 +116,13 @@ export class PodNetworkNamespaces {
       });
     });
   }
-  async #setUp(enter: string[], script: string): Promise<void> {
+  async #setUp(enter: string[], script: string, what = "the pod network"): Promise<void> {
     const [program, ...rest] = [...enter, this.#tools.sh, "-c", script];
     const child = spawn(program!, rest, { env: { PATH: systemPath, LC_ALL: "C" }, stdio: ["ignore", "ignore", "pipe"] });
     let errors = "";
     child.stderr.on("data", (chunk: Buffer) => void (errors += chunk.toString().slice(0, 4000)));
     const code = await new Promise((resolve) => child.on("close", resolve));
-    if (code !== 0) throw new Error(`the pod network could not be set up: ${errors.trim()}`);
+    if (code !== 0) throw new Error(`${what} could not be set up: ${errors.trim()}`);
   }
 }
 

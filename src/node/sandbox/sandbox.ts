@@ -43,6 +43,8 @@ export interface PodSandboxSpec {
   dir: string;
   /** The host uid to run as when Wherry is root: sticky per namespace, workload and ordinal, chosen by the agent. */
   hostUid: number;
+  /** Groups of every container besides its own: the number in the pod, and the machine's, in isolated mode as root. */
+  groups?: readonly { inside: number; host: number }[];
   /** All containers live among one set of processes, whose PID 1 is none of theirs. Plain mode has no such walls. */
   shareProcesses?: boolean;
   /** Lines of /etc/hosts beyond the pod's own, and resolv.conf. */
@@ -95,6 +97,8 @@ export interface Mount {
   source?: string;
   identity?: string;
   sizeBytes?: number;
+  /** tmpfs: the machine's group that shares it. */
+  group?: number;
 }
 
 export interface ContainerProcess {

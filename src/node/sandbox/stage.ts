@@ -24,6 +24,9 @@ export interface StageOptions {
   /** Descriptors that must not reach the program. */
   closeFds: readonly number[];
   hostUid: number;
+  hostGid: number;
+  /** The machine's groups that it has besides. They have a number inside once Wherry has mapped them: the namespace itself may map one only. */
+  hostGroups: readonly number[];
   uid: number;
   gid: number;
   processesMax: number | undefined;
@@ -59,8 +62,9 @@ export function stageScript(options: StageOptions): string {
   lines.push("echo mounted >&2", "read -r answer <&2", '[ "$answer" = go ] || exit 125');
   lines.push(`cd ${quote(options.root)} && ${tools.pivotRoot} . .old && cd / && ${tools.umount} -l /.old || fail pivot`);
   lines.push(`cd ${quote(options.workingDir)} || fail workingDir`);
-  const become = tools.isRoot ? `${tools.setpriv} --reuid=${options.hostUid} --regid=${options.hostUid} --clear-groups ` : "";
-  lines.push(`exec ${become}${tools.unshare} -U --map-user=${options.uid} --map-group=${options.gid} --keep-caps ${tools.sh} -c ${quote(dropScript(tools, options.processesMax))} sh "$@"`);
+  const become = tools.isRoot ? `${tools.setpriv} --reuid=${options.hostUid} --regid=${options.hostGid} ${options.hostGroups.length > 0 ? `--groups=${options.hostGroups.join(",")}` : "--clear-groups"} ` : "";
+  const isMapped = options.hostGroups.length > 0;
+  lines.push(`exec ${become}${tools.unshare} -U --map-user=${options.uid} ${isMapped ? "" : `--map-group=${options.gid} `}--keep-caps ${tools.sh} -c ${quote(dropScript(tools, options.processesMax, isMapped))} sh "$@"`);
   return lines.join("\n");
 }
 
@@ -68,8 +72,9 @@ export function stageScript(options: StageOptions): string {
 export const limitProcesses = (max: number | undefined) => (max === undefined ? ":" : `ulimit -p ${max} 2>/dev/null || ulimit -u ${max}`);
 
 /** `$1` is the pod's PATH, `$2` the program, then what becomes PID 1. */
-function dropScript(tools: Tools, processesMax: number | undefined): string {
+function dropScript(tools: Tools, processesMax: number | undefined, waitsForMap: boolean): string {
   return [
+    ...(waitsForMap ? ["echo map >&2", "read -r answer <&2", '[ "$answer" = mapped ] || exit 125'] : []),
     'echo 0 > /proc/sys/user/max_user_namespaces || { echo "fail namespaces" >&2; exit 125; }',
     limitProcesses(processesMax),
     'PATH=$1; command -v "$2" >/dev/null 2>&1 || { echo "missing" >&2; exit 127; }',

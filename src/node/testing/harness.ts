@@ -53,7 +53,7 @@ export class NodeHarness implements AsyncDisposable {
       },
       images: { resolve: (image) => this.resolveImage(image) },
       allocations: new NodeAllocations({ cpuMillis: 4000, memoryBytes: 4 * 2 ** 30 }),
-      uids: { acquire: () => process.getuid?.() ?? 0, release() {} },
+      uids: { acquire: () => process.getuid?.() ?? 0, group: (_, gid) => gid, release() {} },
       dataDir: this.dataDir,
       hostIP: "192.0.2.1",
       hostPathRoots: [],

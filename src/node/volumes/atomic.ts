@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { chmodSync, chownSync, lstatSync, mkdirSync, readdirSync, readlinkSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import type { Owner } from "./open.ts";
 
 /** Files of a volume that the agent writes: relative path → content and mode. */
 export type Payload = Map<string, { data: Buffer; mode: number }>;
@@ -12,7 +13,7 @@ export type Payload = Map<string, { data: Buffer; mode: number }>;
  * and a trip to the thread pool costs more than each step.
  * Source of the layout: k8s.io/kubernetes/pkg/volume/util/atomic_writer.go.
  */
-export function writePayload(dir: string, payload: Payload, nowMs: number, owner?: number): boolean {
+export function writePayload(dir: string, payload: Payload, nowMs: number, owner?: Owner): boolean {
   const digest = digestOf(payload);
   const data = join(dir, "..data");
   if (linkTarget(data)?.endsWith(`.${digest}`)) return false;
@@ -27,9 +28,11 @@ export function writePayload(dir: string, payload: Payload, nowMs: number, owner
     if (path.includes("/")) mkdirSync(dirname(file), { recursive: true, mode: 0o755 });
     writeFileSync(file, data, { mode });
     // The umask took its share.
-    chmodSync(file, mode);
-    if (owner !== undefined) chownSync(file, owner, owner);
+    if (owner) chownSync(file, owner.uid, owner.gid);
+    chmodSync(file, owner?.shared ? mode | 0o440 : mode);
+    if (path.includes("/")) shareFolder(dirname(file), owner);
   }
+  for (const folder of [fresh, dir]) shareFolder(folder, owner);
   const temporary = join(dir, "..data_tmp");
   rmSync(temporary, { force: true });
   symlinkSync(name, temporary);
@@ -46,6 +49,13 @@ export function writePayload(dir: string, payload: Payload, nowMs: number, owner
     if (!lstatSync(link, { throwIfNoEntry: false })) symlinkSync(join("..data", entry), link);
   }
   return true;
+}
+
+/** The agent's own folders stay its own; a group that shares the volume may pass and look. */
+function shareFolder(folder: string, owner: Owner | undefined): void {
+  if (!owner?.shared) return;
+  chownSync(folder, -1, owner.gid);
+  chmodSync(folder, 0o2755);
 }
 
 function linkTarget(path: string): string | undefined {

@@ -55,10 +55,37 @@ test("giveTree() gives files, folders and links themselves, not what links point
   writeFileSync(join(tree, "sub", "file"), "");
   symlinkSync(outside, join(tree, "sub", "folder-link"));
   symlinkSync(join(outside, "file"), join(tree, "file-link"));
-  await giveTree(tree, 100_123);
+  await giveTree(tree, { uid: 100_123, gid: 100_123, shared: false });
   const owner = (...path: string[]) => lstatSync(join(...path)).uid;
   assert.deepEqual([owner(tree), owner(tree, "sub"), owner(tree, "sub", "file"), owner(tree, "sub", "folder-link"), owner(tree, "file-link")], [100_123, 100_123, 100_123, 100_123, 100_123]);
   assert.deepEqual([owner(outside), owner(outside, "file")], [0, 0]);
+}));
+
+test("a tree that a group shares: its bits are set, links lead nowhere, and whose top has them all is left alone unless always", { skip: !isRoot && "needs root" }, withFolder(async (dir) => {
+  const tree = join(dir, "tree");
+  mkdirSync(join(tree, "sub"), { recursive: true, mode: 0o700 });
+  const file = join(tree, "sub", "file");
+  writeFileSync(file, "", { mode: 0o600 });
+  writeFileSync(join(dir, "outside"), "", { mode: 0o600 });
+  symlinkSync(join(dir, "outside"), join(tree, "link"));
+  execFileSync("mkfifo", ["-m", "600", join(tree, "pipe")]);
+  const owner = { uid: 100_123, gid: 150_000, shared: true };
+  const seen = (path: string) => [lstatSync(path).uid, lstatSync(path).gid, (lstatSync(path).mode & 0o7777).toString(8)];
+  await giveTree(tree, owner);
+  for (const path of [tree, join(tree, "sub")]) assert.deepEqual(seen(path).slice(0, 2), [100_123, 150_000]);
+  assert.equal(lstatSync(tree).mode & 0o2770, 0o2770);
+  assert.equal(lstatSync(join(tree, "sub")).mode & 0o2770, 0o2770);
+  assert.deepEqual(seen(file), [100_123, 150_000, "660"]);
+  assert.deepEqual(seen(join(tree, "pipe")), [100_123, 150_000, "600"]);
+  assert.deepEqual(seen(join(dir, "outside")), [0, 0, "600"]);
+  execFileSync("chmod", ["600", file]);
+  await giveTree(tree, owner);
+  assert.deepEqual(seen(file), [100_123, 150_000, "600"], "OnRootMismatch");
+  await giveTree(tree, owner, true);
+  assert.deepEqual(seen(file), [100_123, 150_000, "660"], "Always");
+  execFileSync("chmod", ["600", file]);
+  await giveTree(tree, { ...owner, gid: 150_001 });
+  assert.deepEqual(seen(file), [100_123, 150_001, "660"], "another group");
 }));
 
 test("makeFolder() sets the mode of what it makes, and leaves the mode of what is there", withFolder(async (dir) => {
@@ -68,6 +95,13 @@ test("makeFolder() sets the mode of what it makes, and leaves the mode of what i
   execFileSync("chmod", ["700", folder]);
   await makeFolder(folder, 0o777, undefined);
   assert.equal(statSync(folder).mode & 0o777, 0o700);
+}));
+
+test("a payload that a group shares is readable for it, whatever its mode", { skip: !isRoot && "needs root" }, withFolder(async (dir) => {
+  writePayload(dir, payload({ "a/token": "x" }, 0o400), Date.UTC(2026, 10, 21), { uid: 100_123, gid: 150_000, shared: true });
+  const stat = statSync(join(dir, "a", "token"));
+  assert.deepEqual([stat.uid, stat.gid, stat.mode & 0o7777], [100_123, 150_000, 0o440]);
+  for (const path of [dir, join(dir, "..data"), join(dir, "a")]) assert.deepEqual([statSync(path).gid, statSync(path).mode & 0o7777], [150_000, 0o2755], path);
 }));
 
 const payload = (files: Record<string, string>, mode = 0o644): Payload => new Map(Object.entries(files).map(([path, text]) => [path, { data: Buffer.from(text), mode }]));

@@ -6,9 +6,10 @@ import type { Container, PersistentVolume, Pod, Volume } from "../../api/types.t
 import type { Timer } from "../../base/clock.ts";
 import { ContainerError, formatPod, type NodeContext } from "../context.ts";
 import { expand } from "../env/expand.ts";
+import type { PodGroups } from "../pod/groups.ts";
 import type { Mount } from "../sandbox/sandbox.ts";
 import { writePayload } from "./atomic.ts";
-import { giveTree, makeFolder, openBelow } from "./open.ts";
+import { giveTree, makeFolder, openBelow, type Owner } from "./open.ts";
 import { volumePayload } from "./payload.ts";
 import { PodTokens } from "./token.ts";
 
@@ -24,6 +25,8 @@ interface Mounted {
   /** The pod owns what it makes in it. */
   owned: boolean;
   sizeBytes?: number;
+  /** Of memory: the machine's group that shares it. */
+  group?: number;
   identity?: string;
 }
 
@@ -33,19 +36,25 @@ export class PodVolumes {
   readonly #dir: string;
   /** What the agent writes lies in memory: tokens and secrets never touch the disk, and a start waits for none. */
   readonly #generatedDir: string;
-  readonly #owner: number | undefined;
+  /** Of what is the pod's alone; undefined where Wherry gives nothing away. */
+  readonly #own: Owner | undefined;
+  /** Of volumes that a group of the pod shares (fsGroup). */
+  readonly #owner: Owner | undefined;
   readonly #mounted = new Map<string, Mounted>();
   readonly #tokens: PodTokens;
   #pod: Pod;
   #renewal: Timer | undefined;
   #refreshing: Promise<void> = Promise.resolve();
 
-  constructor(ctx: NodeContext, pod: Pod, dir: string, hostUid: number) {
+  constructor(ctx: NodeContext, pod: Pod, dir: string, hostUid: number, groups: PodGroups = []) {
     this.#ctx = ctx;
     this.#pod = pod;
     this.#dir = join(dir, "volumes");
     this.#generatedDir = join(ctx.sandbox.scratch, "volumes", pod.metadata.uid);
-    this.#owner = ctx.root ? hostUid : undefined;
+    this.#own = ctx.root ? { uid: hostUid, gid: hostUid, shared: false } : undefined;
+    const { fsGroup } = pod.spec?.securityContext ?? {};
+    const group = groups.find(({ inside }) => inside === fsGroup);
+    this.#owner = group && this.#own ? { ...this.#own, gid: group.host, shared: true } : this.#own;
     this.#tokens = new PodTokens(ctx, pod);
   }
 
@@ -80,9 +89,9 @@ export class PodVolumes {
       const { sizeLimit } = volume.emptyDir;
       const size = sizeLimit === undefined ? 0 : quantityValue(String(sizeLimit));
       // Memory is a mount of one container; where several share the volume, a folder does what they need.
-      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size > 0 && { sizeBytes: size }) };
+      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size > 0 && { sizeBytes: size }), ...(this.#owner?.shared && { group: this.#owner.gid }) };
       await makeFolder(path, 0o777, this.#owner);
-      if (this.#owner !== undefined) await giveTree(path, this.#owner);
+      if (this.#owner) await giveTree(path, this.#owner);
       return { path, generated: false, readOnly: false, owned: true };
     }
     if (volume.persistentVolumeClaim) return await this.#claim(volume.persistentVolumeClaim.claimName, volume.persistentVolumeClaim.readOnly ?? false);
@@ -95,7 +104,7 @@ export class PodVolumes {
   async #makeGeneratedDir(): Promise<void> {
     const parent = dirname(this.#generatedDir);
     if (mkdirSync(parent, { recursive: true, mode: 0o711 }) !== undefined) chmodSync(parent, 0o711);
-    await makeFolder(this.#generatedDir, 0o700, this.#owner);
+    await makeFolder(this.#generatedDir, 0o700, this.#own);
   }
 
   #usersOf(volume: string): number {
@@ -112,10 +121,13 @@ export class PodVolumes {
     const path = volumePath(volume);
     if (path === undefined) throw new Error(`persistentvolume ${JSON.stringify(volumeName)} names no folder of this machine (hostPath or local)`);
     const own = join(this.#ctx.dataDir, "volumes");
-    if (!isBelow(own, path)) return await this.#hostPath(path, "");
+    if (!isBelow(own, path)) {
+      if (volume.spec?.local && this.#owner?.shared) this.#ctx.event(this.#pod, "Warning", "NotHonoured", `fsGroup in volume ${JSON.stringify(volumeName)}: ${path} is a folder of yours, which keeps its owners`);
+      return await this.#hostPath(path, "");
+    }
     await makeFolder(path, 0o777, this.#owner);
     // Its last user may have been another uid; a database wants to own its files.
-    if (this.#owner !== undefined) await giveTree(path, this.#owner);
+    if (this.#owner) await giveTree(path, this.#owner, this.#owner.shared && this.#pod.spec!.securityContext?.fsGroupChangePolicy !== "OnRootMismatch");
     return { path, generated: false, readOnly, owned: true };
   }
 
@@ -141,7 +153,7 @@ export class PodVolumes {
     const target = mount.mountPath.replace(/(?<=.)\/+$/, "");
     if (volume.path === undefined) {
       if (mount.subPath || mount.subPathExpr) throw new ContainerError("CreateContainerConfigError", `volume ${JSON.stringify(mount.name)} is memory: it has no subPath`);
-      return { kind: "tmpfs", target, readOnly, ...(volume.sizeBytes !== undefined && { sizeBytes: volume.sizeBytes }) };
+      return { kind: "tmpfs", target, readOnly, ...(volume.sizeBytes !== undefined && { sizeBytes: volume.sizeBytes }), ...(volume.group !== undefined && { group: volume.group }) };
     }
     let subPath = mount.subPath ?? "";
     if (mount.subPathExpr) {
@@ -157,7 +169,7 @@ export class PodVolumes {
     // not follow later changes, as in Kubernetes.
     const base = volume.generated ? realpathSync(join(volume.path, "..data")) : volume.path;
     try {
-      const opened = await openBelow(base, subPath, { create: volume.generated || volume.readOnly ? undefined : "folder", ...(volume.owned && this.#owner !== undefined && { owner: this.#owner }) });
+      const opened = await openBelow(base, subPath, { create: volume.generated || volume.readOnly ? undefined : "folder", ...(volume.owned && this.#owner && { owner: this.#owner }) });
       return { kind: "bind", source: opened.path, identity: opened.identity, target, readOnly };
     } catch (error) {
       throw new ContainerError("CreateContainerConfigError", `failed to prepare subPath for volumeMount ${JSON.stringify(mount.name)} of pod ${formatPod(this.#pod)}: ${(error as Error).message}`);
@@ -169,8 +181,8 @@ export class PodVolumes {
     const path = join(this.#dir, `.image-${container}`, target.replaceAll("/", "_"));
     await mkdir(dirname(path), { recursive: true, mode: 0o755 });
     if (first !== undefined && !existsSync(path)) await cp(first, path, { recursive: true, verbatimSymlinks: true, mode: constants.COPYFILE_FICLONE });
-    await makeFolder(path, 0o777, this.#owner);
-    if (this.#owner !== undefined) await giveTree(path, this.#owner);
+    await makeFolder(path, 0o777, this.#own);
+    if (this.#own) await giveTree(path, this.#own);
     return { kind: "bind", source: path, target, readOnly: false };
   }
 
