@@ -33,8 +33,7 @@ async function foreign(structured: StructuredAuthentication, token: string): Pro
 }
 
 function certificateIdentity(request: Request): Identity | undefined {
-  // Over HTTP/2 the socket is that of the session, seen through a proxy that lets certificate questions pass.
-  const socket = ("stream" in request && request.stream?.session ? request.stream.session.socket : request.socket) as TLSSocket | undefined;
+  const socket = request.socket as TLSSocket | undefined;
   if (!socket?.encrypted) return undefined;
   let identity = known.get(socket);
   if (identity === undefined) known.set(socket, (identity = identityOf(socket)));

@@ -3,6 +3,7 @@ import { jsonError } from "../../api/json-error.ts";
 import { decodeProtobuf, isProtobuf } from "../../api/protobuf.ts";
 import type { KindRegistry } from "../../api/registry.ts";
 import { badRequestError, requestTooLargeError, StatusError } from "../../api/status.ts";
+import { Http2Request } from "../../base/http2/messages.ts";
 import { limits } from "../../base/limits.ts";
 import type { Request } from "./exchange.ts";
 
@@ -31,6 +32,12 @@ export function readBody(request: Request): Promise<Buffer> {
       chunks.push(chunk);
     };
     if (Number(request.headers["content-length"] ?? 0) > limits.apiBodyBytesMax) return reject(tooLarge());
+    const whole = (request as unknown) instanceof Http2Request ? (request as unknown as Http2Request).takeWhole() : undefined;
+    if (whole) {
+      if (whole.length > limits.apiBodyBytesMax) return reject(tooLarge());
+      (request as { [bodyTap]?: (bytes: Buffer) => void })[bodyTap]?.(whole);
+      return resolve(whole);
+    }
     if (request.destroyed) return reject(new Error("the client went before its request was read"));
     request.on("data", take);
     request.once("error", fail);

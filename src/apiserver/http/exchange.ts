@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from "node:http";
-import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { pipeline, Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { createGzip, gzip } from "node:zlib";
 import { dump } from "js-yaml";
 import { internalError, type Status, StatusError, tooManyRequestsError } from "../../api/status.ts";
@@ -10,8 +9,9 @@ import type { Identity } from "../rest/context.ts";
 import type { Form } from "./negotiate.ts";
 import { isTrue, type RequestInfo } from "./request-info.ts";
 
-export type Request = IncomingMessage | Http2ServerRequest;
-export type Response = ServerResponse | Http2ServerResponse;
+/** As Node has them. Those of HTTP/2 (src/base/http2) have of it what is used here; the doors, which make them, say that they are these. */
+export type Request = IncomingMessage;
+export type Response = ServerResponse;
 
 // Upstream compresses from here on.
 const gzipFrom = 128 * 1024;
@@ -43,8 +43,7 @@ export class Exchange {
 
   constructor(request: Request, response: Response, info: RequestInfo, user: Identity) {
     this.request = request;
-    // Both versions' answers have what is used here: setHeader, writeHead, write, end.
-    this.response = response as ServerResponse;
+    this.response = response;
     this.info = info;
     this.user = user;
     this.headers = request.headers;
@@ -81,9 +80,22 @@ export class Exchange {
     this.#warn();
     const packs = this.#takesGzip();
     this.response.writeHead(code, { "content-type": "application/json", "cache-control": "no-cache, private", ...(this.headers["accept-encoding"] ? { vary: "Accept-Encoding" } : {}), ...(packs ? { "content-encoding": "gzip" } : { "content-length": length }) });
-    const chunks = Readable.from(joined(parts), { objectMode: true, highWaterMark: 1 });
-    // A client that goes early is no error of ours.
-    pipeline(packs ? [chunks, createGzip({ level: 1 }), this.response] : [chunks, this.response], () => {});
+    const { response } = this;
+    const chunks = joined(parts);
+    if (packs) {
+      const packer = createGzip({ level: 1 });
+      response.once("close", () => packer.destroy());
+      Readable.from(chunks, { objectMode: true, highWaterMark: 1 }).pipe(packer).pipe(response);
+      return;
+    }
+    const next = (): void => {
+      for (;;) {
+        const { done, value } = chunks.next();
+        if (done) return void response.end();
+        if (!response.write(value)) return void response.once("drain", next);
+      }
+    };
+    next();
   }
 
   #takesGzip(): boolean {

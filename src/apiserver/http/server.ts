@@ -1,13 +1,17 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type Server } from "node:http";
-import { createSecureServer, type Http2SecureServer } from "node:http2";
+import { createServer as createSecureServer } from "node:https";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
+import type { TLSSocket } from "node:tls";
 import type { Kind } from "../../api/kind.ts";
 import type { NodeAccess } from "../../api/node.ts";
 import { forbiddenError, StatusError } from "../../api/status.ts";
 import { kubernetesVersion } from "../../api/resources.ts";
 import type { RawHandle } from "../../base/channel.ts";
+import { serveHttp2 } from "../../base/http2/connection.ts";
+import type { Http2Request, Http2Response } from "../../base/http2/messages.ts";
+import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { Aggregator } from "../aggregation/aggregator.ts";
@@ -25,7 +29,7 @@ import type { Pki } from "../pki.ts";
 import { type Identity, systemIdentity } from "../rest/context.ts";
 import { Exchange, type Request, type Response, statusOf } from "./exchange.ts";
 import { serveResource } from "./resources.ts";
-import { type RequestInfo, requestInfoOf, type ResourceInfo } from "./request-info.ts";
+import { isProxied, type RequestInfo, requestInfoOf, type ResourceInfo } from "./request-info.ts";
 import { servePath } from "./paths.ts";
 
 export interface ApiServerOptions {
@@ -71,7 +75,7 @@ export function createApiServer(options: ApiServerOptions): ApiServer {
 class HttpApiServer implements ApiServer {
   readonly #options: ApiServerOptions;
   readonly #paths: Parameters<typeof servePath>[0];
-  readonly #servers = new Set<Http2SecureServer | Server>();
+  readonly #servers = new Set<Server>();
   readonly #sockets = new Set<Socket>();
   #closing = false;
 
@@ -114,7 +118,8 @@ class HttpApiServer implements ApiServer {
     await Promise.all(closed);
   }
 
-  #secure(): Http2SecureServer {
+  /** HTTP/1.1 is Node's, HTTP/2 ours: what the client prefers of the two. */
+  #secure(): Server {
     const { pki } = this.#options;
     const server = createSecureServer({
       key: pki.server.key,
@@ -122,25 +127,29 @@ class HttpApiServer implements ApiServer {
       ca: pki.ca,
       requestCert: true,
       rejectUnauthorized: false, // who has no certificate may have a token
-      allowHTTP1: true,
       minVersion: "TLSv1.2",
-      // Node's 10 MB ends streams with ENHANCE_YOUR_CALM as soon as a client has a few large lists under way.
-      maxSessionMemory: 128,
-      settings: { initialWindowSize: 1 << 20, maxConcurrentStreams: 1000 },
+      ALPNProtocols: ["h2", "http/1.1"],
+      shouldUpgradeCallback: upgrades,
+      keepAliveTimeout: keepAliveMs,
+      requestTimeout: 0,
+      headersTimeout: headersTimeoutMs,
     });
-    // The HTTP/1.1 half takes these like a plain server, though its type does not say so.
-    Object.assign(server, { shouldUpgradeCallback: upgrades, keepAliveTimeout: keepAliveMs, requestTimeout: 0, headersTimeout: headersTimeoutMs, timeout: 0 });
     server.setTimeout(0);
     server.on("request", (request, response) => this.#serve(request, response, undefined));
     server.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => this.#upgrade(request, socket, head, undefined));
-    // A client that breaks off is no news.
-    server.on("sessionError", () => {});
-    server.on("secureConnection", (socket: Socket) => socket.setNoDelay(true));
+    const http1 = server.listeners("secureConnection") as ((this: unknown, socket: TLSSocket) => void)[];
+    server.removeAllListeners("secureConnection");
+    const http2 = { streamsMax: limits.http2Streams, streamWindow: limits.http2StreamBytes, connectionWindow: limits.http2ConnectionBytes, headerBytesMax: limits.http2HeaderBytes, prefaceMs: headersTimeoutMs, onRequest: (request: Http2Request, response: Http2Response) => this.#serve(request as unknown as Request, response as unknown as Response, undefined) };
+    server.on("secureConnection", (socket: TLSSocket) => {
+      if (socket.alpnProtocol === "h2") return serveHttp2(socket, http2);
+      socket.setNoDelay(true);
+      for (const listener of http1) listener.call(server, socket);
+    });
     this.#keep(server);
     return server;
   }
 
-  #keep(server: Http2SecureServer | Server): void {
+  #keep(server: Server): void {
     this.#servers.add(server);
     server.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
@@ -153,7 +162,7 @@ class HttpApiServer implements ApiServer {
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
     const run = async () => {
-      const { user, record } = await this.#identify(request, info, known, (recording) => recording.follow(response, info.verb === "watch" || info.resource?.subresource === "log"));
+      const { user, record } = await this.#identify(request, info, known, (recording) => recording.follow(response, info.verb === "watch" || info.resource?.subresource === "log" || info.resource?.subresource === "proxy"));
       exchange = new Exchange(request, response, info, user);
       if (record) exchange.annotations = record.annotations;
       const turn = this.#options.fairness?.admit(info, user, response);
@@ -170,6 +179,10 @@ class HttpApiServer implements ApiServer {
         throw new StatusError(404, "NotFound", "the server could not find the requested resource", {});
       }
       const target = resource as ResourceInfo & { kind: Kind };
+      if (isProxied(resource)) {
+        await this.#admitProxied(target, user, record);
+        return (await import("../streams/proxy.ts")).serveProxy({ api, random, ...(this.#options.node && { node: this.#options.node }) }, { ...info, resource: target }, request, response);
+      }
       if (resource.group === "" && resource.resource === "pods") {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });
         if (["exec", "attach", "portforward"].includes(resource.subresource ?? "")) throw new StatusError(400, "BadRequest", "Upgrade request required");
@@ -196,16 +209,23 @@ class HttpApiServer implements ApiServer {
         upgrade = recording;
         socket.once("close", () => recording.complete(101));
       });
+      const isPassedOn = info.resource !== undefined && isProxied(info.resource);
       // Opening a stream makes something, whatever the method says: upstream asks for "create" since 1.35.
-      this.#authorize(info.resource?.subresource ? { ...info, verb: "create" } : info, user, record);
+      this.#authorize(info.resource?.subresource && !isPassedOn ? { ...info, verb: "create" } : info, user, record);
       const { resource } = info;
       const foreign = this.#options.aggregator?.match(info.path);
       if (foreign) return (await import("../aggregation/serve.ts")).serveForeignUpgrade(this.#options.aggregator!, foreign, user, request, socket, head);
       if (!resource?.kind) throw new StatusError(404, "NotFound", "the server could not find the requested resource");
+      const target = resource as ResourceInfo & { kind: Kind };
+      if (isPassedOn) {
+        await this.#admitProxied(target, user, record);
+        record?.started(101);
+        return (await import("../streams/proxy.ts")).serveProxyUpgrade({ api, random: this.#options.random, ...(node && { node }) }, { ...info, resource: target }, request, socket, head);
+      }
       if (resource.name !== undefined) await api.admitConnect(resource.kind, resource.namespace, resource.name, resource.subresource ?? "", info.query, user, record?.annotations);
       const { serveConnect } = await import("../streams/connect.ts"); // nobody pays for WebSocket before it is used
       record?.started(101);
-      serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: resource as ResourceInfo & { kind: Kind } }, request, socket, head);
+      serveConnect({ api, log, ...(node && { node }) }, { ...info, resource: target }, request, socket, head);
     };
     open().catch((error: unknown) => {
       const status = statusOf(error, log);
@@ -213,6 +233,10 @@ class HttpApiServer implements ApiServer {
       upgrade?.complete(status.code, status);
       socket.end(`HTTP/1.1 ${status.code} ${status.reason ?? "Error"}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
     });
+  }
+
+  #admitProxied({ kind, namespace, name, rest }: ResourceInfo & { kind: Kind }, user: Identity, record: AuditRecord | undefined): Promise<void> {
+    return this.#options.api.admitConnect(kind, namespace, name!, "proxy", new URLSearchParams({ path: rest }), user, record?.annotations);
   }
 
   /** Who asks, and the record of it: it begins once he has a name, and says as whom he acts. */
