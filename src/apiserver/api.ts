@@ -98,7 +98,7 @@ export class Api {
     return read(this.store, kind, namespace, name);
   }
   getSubresource(kind: Kind, namespace: string | undefined, name: string, subresource: string): object {
-    if (subresource === "proxy") throw new StatusError(501, "NotImplemented", "the proxy subresource is not served: use kubectl port-forward");
+    if (subresource === "proxy") throw new StatusError(501, "NotImplemented", "the proxy subresource of nodes is not served: there is no kubelet API");
     if (!kind.subresources.some((known) => known.name === subresource && known.verbs.includes("get"))) throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "get");
     const object = objectOf(kind, this.get(kind, namespace, name));
     return subresource === "scale" && kind.scale ? scaleOf(kind, object) : object;

@@ -146,7 +146,7 @@ test("what is not served is refused, not answered with something else", async (t
   const server = await start(t);
   await server.client.create(resources.pods, "default", pod);
   const http = server.http();
-  await assert.rejects(http.raw("GET", `${path("pods")}/p/proxy`), { code: 501 });
+  await assert.rejects(http.raw("GET", "/api/v1/nodes/wherry/proxy/pods"), { code: 501 });
   await assert.rejects(http.raw("GET", `${path("pods")}/p/eviction`), { code: 405 });
   await assert.rejects(http.raw("GET", `${path("pods")}/p/nonsense`), { code: 404 });
 });
