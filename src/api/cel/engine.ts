@@ -7,6 +7,7 @@ import { fromJson } from "./from-json.ts";
 import { parse } from "./parser.ts";
 import type { CelProgram, CelType, CompileOptions } from "./program.ts";
 import { typeOfSchema } from "./schema-type.ts";
+import { selects } from "./selects.ts";
 import { toJson } from "./to-json.ts";
 import { type Type, types } from "./types.ts";
 
@@ -38,6 +39,7 @@ export function compile(expression: string, options: CompileOptions): CelProgram
   };
   const program: CelProgram = {
     variables: checker.used,
+    selects: (variable, field) => selects(root, variable, field),
     type,
     get estimatedCost() {
       return (estimated ??= estimate(root));

@@ -32,6 +32,8 @@ export interface CelProgram {
   evaluateRaw(activation: Readonly<Record<string, unknown>>, budget: CostBudget): unknown;
   /** Which variables the expression names: "oldSelf" makes a transition rule. */
   readonly variables: ReadonlySet<string>;
+  /** Whether the expression selects this field of this variable: `claims.email`. */
+  selects(variable: string, field: string): boolean;
   /** The type of the result. */
   readonly type: Type;
   /** Worst-case cost by the sizes that the schema allows (maxLength, maxItems, maxProperties …); may be Infinity. */

@@ -1,4 +1,6 @@
 import { type CelProgram, type CompileOptions, compileCel, CostBudget, PER_REQUEST_LIMIT } from "../../../api/cel/program.ts";
+import { UnescapingMap } from "../../../api/cel/unescaping.ts";
+import type { Schema } from "../../../api/schema.ts";
 import type { Clock } from "../../../base/clock.ts";
 import type { Log } from "../../../base/log.ts";
 import type { Identity } from "../../rest/context.ts";
@@ -24,6 +26,13 @@ export interface StructuredOptions {
 }
 
 const timeoutMs = 10_000;
+const text = { type: "string" } as const;
+const texts = { type: "array", items: text } as const;
+/** What expressions may ask about. */
+const variables = {
+  claims: { type: "object", additionalProperties: { preserveUnknownFields: true } },
+  user: { type: "object", properties: { username: text, uid: text, groups: texts, extra: { type: "object", additionalProperties: texts } } },
+} as const satisfies Record<string, Schema>;
 /** Anybody may send tokens: of those refused in this time, the first is logged, and how many more there were. */
 const logEveryMs = 1_000;
 /** Clocks differ a little. */
@@ -63,7 +72,7 @@ class JwtAuthenticator {
   #loggedAtMs = -Infinity;
   #unlogged = 0;
   readonly #keys: KeySource;
-  readonly #rules: { holds: (claims: object, budget: CostBudget) => boolean; message: string }[];
+  readonly #rules: { holds: (claims: Claims, seen: UnescapingMap, budget: CostBudget) => boolean; message: string }[];
   readonly #userRules: { program: CelProgram | undefined; message: string }[];
   readonly #programs: { username: CelProgram | undefined; groups: CelProgram | undefined; uid: CelProgram | undefined; extra: (readonly [string, CelProgram | undefined])[] };
 
@@ -73,19 +82,23 @@ class JwtAuthenticator {
     this.#options = options;
     const { discoveryURL, certificateAuthority, url } = config.issuer;
     this.#keys = new KeySource({ issuer: url, discoveryUrl: discoveryURL, ca: certificateAuthority, clock: options.clock, timeoutMs: options.timeoutMs ?? timeoutMs, onFailure: (why) => options.log.warn("the issuer's keys could not be fetched", { issuer: url, why }) });
-    const compile = (path: string, expression: string | undefined, variable: "claims" | "user", result: CompileOptions["result"]): CelProgram | undefined => {
+    const compile = (path: string, expression: string | undefined, variable: keyof typeof variables, result: CompileOptions["result"]): CelProgram | undefined => {
       if (!expression) return undefined;
       try {
-        return compileCel(expression, { variables: { [variable]: "dyn" }, result });
+        return compileCel(expression, { variables: { [variable]: variables[variable] }, result });
       } catch (error) {
-        errors.push(`${at}.${path}: Invalid value: ${JSON.stringify(expression)}: compilation failed: ${(error as Error).message}`);
+        const { message } = error as Error;
+        errors.push(`${at}.${path}: Invalid value: ${JSON.stringify(expression)}: ${message.startsWith("ERROR:") ? "compilation failed: " : ""}${message}`);
         return undefined;
       }
     };
+    // Where it may be asked whether an e-mail address is verified.
+    const verifying: (CelProgram | undefined)[] = [];
     this.#rules = (config.claimValidationRules ?? []).map(({ claim, requiredValue = "", expression, message }, index) => {
-      if (claim) return { holds: (claims) => (claims as Record<string, unknown>)[claim] === requiredValue, message: `the claim ${claim} is not ${JSON.stringify(requiredValue)}` };
+      if (claim) return { holds: (claims) => claims[claim] === requiredValue, message: `the claim ${claim} is not ${JSON.stringify(requiredValue)}` };
       const program = compile(`claimValidationRules[${index}].expression`, expression, "claims", "bool");
-      return { holds: (claims, budget) => program?.evaluate({ claims }, budget) === true, message: message || `validation expression '${expression}' failed` };
+      if (program) verifying.push(program);
+      return { holds: (_, seen, budget) => program?.evaluate({ claims: seen }, budget) === true, message: message || `validation expression '${expression}' failed` };
     });
     const { username, groups, uid, extra = [] } = config.claimMappings;
     this.#programs = {
@@ -94,6 +107,9 @@ class JwtAuthenticator {
       uid: compile("claimMappings.uid.expression", uid?.expression, "claims", "any"),
       extra: extra.map(({ key, valueExpression }, index) => [key, compile(`claimMappings.extra[${index}].valueExpression`, valueExpression, "claims", "any")] as const),
     };
+    verifying.push(this.#programs.username, ...this.#programs.extra.map(([, program]) => program));
+    const { username: mapped } = this.#programs;
+    if (mapped?.selects("claims", "email") && !verifying.some((program) => program?.selects("claims", "email_verified"))) errors.push(`${at}.claimMappings.username.expression: Invalid value: ${JSON.stringify(username.expression)}: claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression`);
     this.#userRules = (config.userValidationRules ?? []).map(({ expression, message }, index) => ({ program: compile(`userValidationRules[${index}].expression`, expression, "user", "bool"), message: message || `validation expression '${expression}' failed` }));
   }
 
@@ -137,35 +153,44 @@ class JwtAuthenticator {
     if (!meant.some((audience) => wanted.includes(audience as string))) throw new Error(`it is for ${JSON.stringify(aud)}, not for ${wanted.join(" or ")}`);
   }
 
-  #identityOf(claims: Record<string, unknown>): Identity {
+  #identityOf(claims: Claims): Identity {
     const budget = new CostBudget(PER_REQUEST_LIMIT);
-    const failed = this.#rules.find((rule) => !rule.holds(claims, budget));
+    const seen = new UnescapingMap(claims);
+    const failed = this.#rules.find((rule) => !rule.holds(claims, seen, budget));
     if (failed) throw new Error(failed.message);
     const { username, groups, uid } = this.#config.claimMappings;
-    const valueOf = (mapping: Mapping | undefined, program: CelProgram | undefined): unknown => (program ? program.evaluate({ claims }, budget) : mapping?.claim ? claims[mapping.claim] : undefined);
+    const valueOf = (mapping: Mapping | undefined, program: CelProgram | undefined): unknown => (program ? program.evaluate({ claims: seen }, budget) : mapping?.claim ? claims[mapping.claim] : undefined);
     if (username.claim === "email" && "email_verified" in claims && claims["email_verified"] !== true) throw new Error("its email is not verified");
     const name = valueOf(username, this.#programs.username);
     if (typeof name !== "string" || name === "") throw new Error("its claims give no name");
     const id = valueOf(uid, this.#programs.uid);
     if (uid && (uid.claim || uid.expression) && typeof id !== "string") throw new Error("its claims give no uid");
-    const extra = Object.fromEntries(this.#programs.extra.map(([key, program]) => [key, textsOf(program?.evaluate({ claims }, budget), `extra ${key}`)] as const).filter(([, values]) => values.length > 0));
+    const extra = Object.fromEntries(this.#programs.extra.map(([key, program]) => [key, givenTexts(program?.evaluate({ claims: seen }, budget), `extra ${key}`)] as const).filter(([, values]) => values.length > 0));
+    if (typeof claims["jti"] === "string") extra["authentication.kubernetes.io/credential-id"] = [`JTI=${claims["jti"]}`];
+    if (groups?.claim && !(groups.claim in claims) && groups.claim in ((claims["_claim_names"] ?? {}) as object)) throw new Error(`its claim ${groups.claim} lies elsewhere (_claim_names), where nobody is asked`);
+    const given = valueOf(groups, this.#programs.groups);
     const identity: Identity = {
       name: `${username.prefix ?? ""}${name}`,
       ...(typeof id === "string" && { uid: id }),
-      groups: textsOf(valueOf(groups, this.#programs.groups), "groups").map((group) => `${groups?.prefix ?? ""}${group}`),
+      groups: groups?.expression ? givenTexts(given, "groups") : textsOf(given, "groups").map((group) => `${groups?.prefix ?? ""}${group}`),
       ...(Object.keys(extra).length > 0 && { extra }),
     };
-    const user = { username: identity.name, uid: identity.uid ?? "", groups: identity.groups, extra };
+    const user = new UnescapingMap({ username: identity.name, uid: identity.uid ?? "", groups: identity.groups, extra });
     const refused = this.#userRules.find(({ program }) => program?.evaluate({ user }, budget) !== true);
     if (refused) throw new Error(refused.message);
     return { ...identity, groups: [...identity.groups.filter((group) => group !== "system:authenticated"), "system:authenticated"] };
   }
 }
 
-/** A text, a list of texts, or nothing at all; empty ones count as nothing. */
+type Claims = Record<string, unknown>;
+
+/** What expressions give: empty texts count as nothing. */
+const givenTexts = (value: unknown, what: string): string[] => textsOf(value, what).filter((item) => item !== "");
+
+/** A text, a list of texts, or nothing at all. */
 function textsOf(value: unknown, what: string): string[] {
   if (value === undefined || value === null) return [];
   const list = Array.isArray(value) ? value : [value];
   if (!list.every((item) => typeof item === "string")) throw new Error(`its claims give no texts for ${what}`);
-  return list.filter((item) => item !== "");
+  return list as string[];
 }

@@ -1,4 +1,5 @@
 import { X509Certificate } from "node:crypto";
+import { dns1123Subdomain } from "../../../api/validation/names.ts";
 import { readConfig, refuse } from "../config-file.ts";
 
 /** Source: k8s.io/apiserver/pkg/apis/apiserver/v1 (AuthenticationConfiguration), and validation/validation.go for the texts. */
@@ -31,18 +32,23 @@ const shape = {
   anonymous: { enabled: "boolean", conditions: [{ path: "string" }] },
 } as const;
 
+const authenticatorsMax = 64;
+
 /** `own` are the issuers that nobody else may claim to be. Throws WherryError ACCESS_CONFIG_INVALID. */
 export function readAuthenticationConfig(file: string, own: readonly string[]): AuthenticationConfig {
   const config = readConfig<Partial<AuthenticationConfig>>(file, "apiserver.config.k8s.io", "AuthenticationConfiguration", ["v1", "v1beta1", "v1alpha1"], shape);
   const read: AuthenticationConfig = { jwt: config.jwt ?? [], ...(config.anonymous && { anonymous: config.anonymous }) };
   const errors: string[] = [];
+  if (read.jwt.length > authenticatorsMax) errors.push(`jwt: Too many: ${read.jwt.length}: must have at most ${authenticatorsMax} items`);
   read.jwt.forEach((jwt, index) => {
     const at = `jwt[${index}]`;
     errors.push(...issuerErrors(`${at}.issuer`, jwt.issuer, own), ...ruleErrors(at, jwt), ...mappingErrors(`${at}.claimMappings`, jwt));
     if (read.jwt.findIndex((other) => other.issuer?.url === jwt.issuer?.url) < index) errors.push(`${at}.issuer.url: Duplicate value: ${JSON.stringify(jwt.issuer.url)}`);
+    const discovery = jwt.issuer?.discoveryURL;
+    if (discovery && read.jwt.findIndex((other) => other.issuer?.discoveryURL === discovery) < index) errors.push(`${at}.issuer.discoveryURL: Duplicate value: ${JSON.stringify(discovery)}`);
   });
   const { enabled = false, conditions = [] } = read.anonymous ?? {};
-  if (!enabled && conditions.length > 0) errors.push(`anonymous.conditions: Invalid value: ${JSON.stringify(conditions)}: enabled should be set to true when conditions are defined`);
+  if (!enabled && conditions.length > 0) errors.push(`anonymous.conditions: Invalid value: ${JSON.stringify(conditions.map(({ path }) => ({ Path: path })))}: enabled should be set to true when conditions are defined`);
   refuse(file, errors);
   return read;
 }
@@ -86,41 +92,62 @@ function urlErrors(at: string, text: string): string[] {
   ];
 }
 
-function ruleErrors(at: string, jwt: JwtConfig): string[] {
-  const rules = (jwt.claimValidationRules ?? []).flatMap((rule, index) => {
+function ruleErrors(at: string, { claimValidationRules = [], userValidationRules = [] }: JwtConfig): string[] {
+  const [claims, expressions, ofUsers] = [new Set<string>(), new Set<string>(), new Set<string>()];
+  /** Told of the second of two equal ones. */
+  const duplicate = (seen: Set<string>, here: string, value: string): string[] => {
+    if (seen.has(value)) return [`${here}: Duplicate value: ${JSON.stringify(value)}`];
+    seen.add(value);
+    return [];
+  };
+  const rules = claimValidationRules.flatMap((rule, index) => {
     const here = `${at}.claimValidationRules[${index}]`;
     if (rule.claim && rule.expression) return [`${here}: Invalid value: ${JSON.stringify(rule.claim)}: claim and expression can't both be set`];
-    if (!rule.claim && !rule.expression) return [`${here}: Required value: claim or expression is required`];
-    if (rule.claim && rule.message) return [`${here}.message: Invalid value: ${JSON.stringify(rule.message)}: may not be specified when claim is set`];
-    if (rule.expression && rule.requiredValue) return [`${here}.requiredValue: Invalid value: ${JSON.stringify(rule.requiredValue)}: may not be specified when expression is set`];
-    return [];
+    if (rule.claim) return [...(rule.message ? [`${here}.message: Invalid value: ${JSON.stringify(rule.message)}: may not be specified when claim is set`] : []), ...duplicate(claims, `${here}.claim`, rule.claim)];
+    if (rule.expression) return [...(rule.requiredValue ? [`${here}.requiredValue: Invalid value: ${JSON.stringify(rule.requiredValue)}: may not be specified when expression is set`] : []), ...duplicate(expressions, `${here}.expression`, rule.expression)];
+    return [`${here}: Required value: claim or expression is required`];
   });
-  return [...rules, ...(jwt.userValidationRules ?? []).flatMap((rule, index) => (rule.expression ? [] : [`${at}.userValidationRules[${index}].expression: Required value: expression is required`]))];
+  return [...rules, ...userValidationRules.flatMap(({ expression }, index) => {
+    const here = `${at}.userValidationRules[${index}].expression`;
+    return expression ? duplicate(ofUsers, here, expression) : [`${here}: Required value`];
+  })];
 }
 
-function mappingErrors(at: string, { claimMappings: mappings, claimValidationRules = [] }: JwtConfig): string[] {
+function mappingErrors(at: string, { claimMappings: mappings }: JwtConfig): string[] {
   if (!mappings?.username?.claim && !mappings?.username?.expression) return [`${at}.username: Required value: claim or expression is required`];
   const errors: string[] = [];
   for (const name of ["username", "groups"] as const) {
     const mapping = mappings[name];
     if (!mapping) continue;
     if (mapping.expression && mapping.claim) errors.push(`${at}.${name}: Invalid value: "": claim and expression can't both be set`);
-    if (mapping.expression && mapping.prefix !== undefined) errors.push(`${at}.${name}.prefix: Invalid value: ${JSON.stringify(mapping.prefix)}: prefix is not supported when expression is set`);
-    if (mapping.claim && mapping.prefix === undefined) errors.push(`${at}.${name}.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing`);
-    if (!mapping.claim && mapping.prefix !== undefined) errors.push(`${at}.${name}.prefix: Invalid value: ${JSON.stringify(mapping.prefix)}: prefix is not supported without claim`);
+    else if (mapping.expression && mapping.prefix !== undefined) errors.push(`${at}.${name}.prefix: Invalid value: ${JSON.stringify(mapping.prefix)}: may not be specified when expression is set`);
+    else if (mapping.claim && mapping.prefix === undefined) errors.push(`${at}.${name}.prefix: Required value: prefix is required when claim is set. It can be set to an empty string to disable prefixing`);
   }
   if (mappings.uid?.claim && mappings.uid.expression) errors.push(`${at}.uid: Invalid value: "": claim and expression can't both be set`);
-  const usesEmail = (text: string | undefined): boolean => /\bclaims\.email\b|claims\[["']email["']\]/.test(text ?? "");
-  const asksVerified = [mappings.username.expression, ...(mappings.extra ?? []).map((extra) => extra.valueExpression), ...claimValidationRules.map((rule) => rule.expression)].some((text) => text?.includes("email_verified"));
-  if (usesEmail(mappings.username.expression) && !asksVerified) errors.push(`${at}.username.expression: Invalid value: ${JSON.stringify(mappings.username.expression)}: claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression`);
+  const keys = (mappings.extra ?? []).map(({ key }) => key);
   (mappings.extra ?? []).forEach((extra, index) => {
     const here = `${at}.extra[${index}]`;
-    const invalid = (why: string): string => `${here}.key: Invalid value: ${JSON.stringify(extra.key)}: ${why}`;
-    if (!extra.key) errors.push(`${here}.key: Required value`);
-    else if (!/^[a-z0-9.-]+\.[a-z0-9.-]+\/.+$/.test(extra.key)) errors.push(invalid("it must be a domain-prefixed path (such as \"acme.io/foo\")"));
-    else if (extra.key !== extra.key.toLowerCase()) errors.push(invalid("key must be lowercase"));
-    else if (/(^|\.)(k8s|kubernetes)\.io\//.test(extra.key)) errors.push(invalid("k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use"));
-    if (!extra.valueExpression) errors.push(`${here}.valueExpression: Required value: valueExpression is required`);
+    errors.push(...keyErrors(`${here}.key`, extra.key ?? ""));
+    if (keys.indexOf(extra.key) < index) errors.push(`${here}.key: Duplicate value: ${JSON.stringify(extra.key)}`);
+    else if (!extra.valueExpression) errors.push(`${here}.valueExpression: Required value`);
   });
+  return errors;
+}
+
+const pathFormat = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
+
+/** Source: k8s.io/apimachinery/pkg/util/validation (IsDomainPrefixedPath). */
+function keyErrors(at: string, key: string): string[] {
+  if (key === "") return [`${at}: Required value`];
+  const invalid = (value: string, why: string): string => `${at}: Invalid value: ${JSON.stringify(value)}: ${why}`;
+  const [, host, path] = /^([^/]+)\/([^]+)$/.exec(key) ?? [];
+  const errors: string[] = [];
+  if (host === undefined || path === undefined) errors.push(invalid(key, 'must be a domain-prefixed path (such as "acme.io/foo")'));
+  else {
+    errors.push(...dns1123Subdomain(host).map((why) => invalid(host, why)));
+    if (!new RegExp(`^${pathFormat}$`).test(path)) errors.push(invalid(path, `Invalid path (regex used for validation is '${pathFormat}')`));
+  }
+  if (key !== key.toLowerCase()) errors.push(invalid(key, "must be lowercase"));
+  if (/^(.*\.)?(kubernetes|k8s)\.io$/.test(key.includes("/") ? key.slice(0, key.indexOf("/")) : "")) errors.push(invalid(key, "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use"));
   return errors;
 }
