@@ -7,8 +7,9 @@ import { join } from "node:path";
 import { createServer } from "node:https";
 import { createInterface } from "node:readline";
 import { after, before, test } from "node:test";
-import { readAuditPolicy } from "../../src/apiserver/audit/policy.ts";
+import { judge as levelOf, readAuditPolicy } from "../../src/apiserver/audit/policy.ts";
 import { openStructuredAuthentication } from "../../src/apiserver/authn/oidc/authenticator.ts";
+import type { RequestInfo } from "../../src/apiserver/http/request-info.ts";
 import { Encryption } from "../../src/apiserver/encryption/encryption.ts";
 import { openPki } from "../../src/apiserver/pki.ts";
 import { FakeClock, systemClock } from "../../src/base/clock.ts";
@@ -39,11 +40,11 @@ after(() => {
   rmSync(folder, { recursive: true });
 });
 
-async function ask(question: object): Promise<{ error: string; users?: (Json | null)[] }> {
+async function ask(question: object): Promise<{ error: string; users?: (Json | null)[]; levels?: string[] }> {
   judge.stdin.write(`${JSON.stringify(question)}\n`);
   const { value, done } = await answers.next();
   if (done) throw new Error("the judge has ended");
-  return JSON.parse(value) as { error: string; users?: (Json | null)[] };
+  return JSON.parse(value) as { error: string; users?: (Json | null)[]; levels?: string[] };
 }
 function write(content: unknown): string {
   const file = join(folder, `${files++}.yaml`);
@@ -349,5 +350,54 @@ test("who a token speaks for", { skip }, async (t) => {
     }
   }
   t.diagnostic(`${configs.length * claims.length} answers`);
+  assert.deepEqual(differences, []);
+});
+
+test("what a policy says of a request", { skip }, async (t) => {
+  const conditions: Json[] = [
+    {},
+    { users: ["ann"] },
+    { userGroups: ["team", "system:nodes"] },
+    { verbs: ["get", "list"] },
+    { namespaces: ["default"] },
+    { namespaces: [""] },
+    { namespaces: ["default", ""], verbs: ["delete"] },
+    { resources: [{ group: "" }] },
+    { resources: [{ group: "apps" }, { group: "", resources: ["secrets"] }] },
+    { resources: [{ group: "", resources: ["pods"] }] },
+    { resources: [{ group: "", resources: ["pods/log"] }] },
+    { resources: [{ group: "", resources: ["pods/*"] }] },
+    { resources: [{ group: "", resources: ["*/status"] }] },
+    { resources: [{ group: "", resources: ["*"] }] },
+    { resources: [{ group: "", resources: ["pods"], resourceNames: ["one"] }] },
+    { resources: [{ group: "apps", resources: ["deployments", "deployments/*"], resourceNames: ["one", ""] }] },
+    { resources: [{ group: "", resources: ["pods"] }], namespaces: ["default"], users: ["ann"] },
+    { nonResourceURLs: ["/healthz"] },
+    { nonResourceURLs: ["/healthz*", "/api"] },
+    { nonResourceURLs: ["/livez/*"] },
+    { nonResourceURLs: ["*"] },
+    { users: ["ann"], nonResourceURLs: ["/version"] },
+    { omitStages: ["RequestReceived", "Panic"], omitManagedFields: true },
+  ];
+  const whose = [{ user: "ann", groups: ["team"] }, { user: "bob", groups: [] }];
+  const asked: Json[] = [
+    ...["/healthz", "/healthz/", "/healthzz", "/livez/a", "/livez", "/api", "/version"].map((path) => ({ verb: "get", path })),
+    ...[["", "pods", "", "one"], ["", "pods", "", ""], ["", "pods", "log", "one"], ["", "pods", "status", "two"], ["", "nodes", "status", "one"], ["", "secrets", "", "one"], ["apps", "deployments", "", "one"], ["apps", "deployments", "scale", "one"], ["apps", "deployments", "status", "two"], ["batch", "jobs", "", ""]].flatMap(([group, resource, subresource, name]) =>
+      ["default", ""].flatMap((namespace) => ["get", "delete"].map((verb) => ({ verb, path: "/x", namespace, group, resource, subresource, name })))),
+  ];
+  const requests = whose.flatMap((who) => asked.map((one) => ({ ...who, ...one })));
+  const differences: string[] = [];
+  for (const rule of conditions) {
+    const file = write({ ...policy({ level: "Request", ...rule }, { level: "Metadata", omitStages: ["ResponseStarted"] }), omitStages: ["ResponseComplete"] });
+    const { levels } = await ask({ kind: "levels", file, requests });
+    const read = readAuditPolicy(file);
+    for (const [index, { user, groups, verb, path, group, resource, subresource, name, namespace }] of requests.entries() as IterableIterator<[number, Json]>) {
+      const info = { verb, path, ...(resource && { resource: { group, version: "v1", resource, ...(subresource && { subresource }), ...(name && { name }), ...(namespace && { namespace }) } }) } as RequestInfo;
+      const verdict = levelOf(read, info, { name: user, groups });
+      const words = [verdict.level, ...[...verdict.omitted].sort(), ...(verdict.omitManagedFields ? ["omitManagedFields"] : [])].join(" ");
+      if (words !== levels![index]) differences.push(`${JSON.stringify(rule)} ${JSON.stringify(requests[index])}: ${words} instead of ${levels![index]}`);
+    }
+  }
+  t.diagnostic(`${conditions.length * requests.length} answers`);
   assert.deepEqual(differences, []);
 });

@@ -44,7 +44,7 @@ test("the first rule that fits says how much is recorded", (t) => {
     [{ resources: [{ resources: ["pods"] }] }, `GET ${pods}/p/log`, false],
     [{ resources: [{ resources: ["pods/log"] }] }, `GET ${pods}/p/log`, true],
     [{ resources: [{ resources: ["pods/*"] }] }, `GET ${pods}/p/log`, true],
-    [{ resources: [{ resources: ["pods/*"] }] }, `GET ${pods}/p`, false],
+    [{ resources: [{ resources: ["pods/*"] }] }, `GET ${pods}/p`, true],
     [{ resources: [{ resources: ["*/log"] }] }, `GET ${pods}/p/log`, true],
     [{ resources: [{ resources: ["*"] }] }, `GET ${pods}/p/log`, true],
     [{ resources: [{ resources: ["pods"], resourceNames: ["p"] }] }, `GET ${pods}/p`, true],

@@ -91,6 +91,7 @@ function fitsResource(rule: Rule, { resource: asked }: RequestInfo): boolean {
     if ((entry.group ?? "") !== group) return false;
     if (!entry.resources?.length) return true;
     if (entry.resourceNames?.length && !entry.resourceNames.includes(name)) return false;
-    return entry.resources.some((wanted) => wanted === "*" || wanted === whole || (subresource !== "" && (wanted === `*/${subresource}` || wanted === `${resource}/*`)));
+    // "pods/*" means pods as well, as upstream's checker has it.
+    return entry.resources.some((wanted) => wanted === "*" || wanted === whole || wanted === `${resource}/*` || (subresource !== "" && wanted === `*/${subresource}`));
   });
 }

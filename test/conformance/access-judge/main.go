@@ -3,6 +3,7 @@
 //
 //	{"kind": "authentication" | "encryption" | "audit", "file": "…"}  → {"error": "…"}, "" when it can be followed
 //	{"kind": "tokens", "file": "…", "tokens": ["…"]}                  → {"error": "", "users": [{…} | null]}
+//	{"kind": "levels", "file": "…", "requests": [{…}]}                → {"error": "", "levels": ["Metadata RequestReceived"]}
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"sort"
 	"strings"
 	"time"
 
@@ -21,15 +23,31 @@ import (
 	"k8s.io/apiserver/pkg/apis/apiserver/validation"
 	"k8s.io/apiserver/pkg/audit/policy"
 	authenticationcel "k8s.io/apiserver/pkg/authentication/cel"
+	authuser "k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/authorization/authorizer"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/pkg/server/options/encryptionconfig"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 )
 
 type question struct {
-	Kind   string   `json:"kind"`
-	File   string   `json:"file"`
-	Tokens []string `json:"tokens"`
+	Kind     string    `json:"kind"`
+	File     string    `json:"file"`
+	Tokens   []string  `json:"tokens"`
+	Requests []request `json:"requests"`
+}
+
+// What an audit policy is asked about.
+type request struct {
+	User        string   `json:"user"`
+	Groups      []string `json:"groups"`
+	Verb        string   `json:"verb"`
+	Path        string   `json:"path"`
+	Namespace   string   `json:"namespace"`
+	Group       string   `json:"group"`
+	Resource    string   `json:"resource"`
+	Subresource string   `json:"subresource"`
+	Name        string   `json:"name"`
 }
 
 type user struct {
@@ -40,8 +58,9 @@ type user struct {
 }
 
 type answer struct {
-	Error string  `json:"error"`
-	Users []*user `json:"users,omitempty"`
+	Error  string   `json:"error"`
+	Users  []*user  `json:"users,omitempty"`
+	Levels []string `json:"levels,omitempty"`
 }
 
 func main() {
@@ -53,8 +72,13 @@ func main() {
 		if err := json.Unmarshal(lines.Bytes(), &asked); err != nil {
 			panic(err)
 		}
-		users, err := judge(asked)
-		given := answer{Users: users}
+		given := answer{}
+		var err error
+		if asked.Kind == "levels" {
+			given.Levels, err = levels(asked)
+		} else {
+			given.Users, err = judge(asked)
+		}
 		if err != nil {
 			given.Error = err.Error()
 		}
@@ -102,6 +126,31 @@ func judge(asked question) ([]*user, error) {
 		users = append(users, who(ctx, authenticators, token))
 	}
 	return users, nil
+}
+
+func levels(asked question) ([]string, error) {
+	rules, err := policy.LoadPolicyFromFile(asked.File)
+	if err != nil {
+		return nil, err
+	}
+	evaluator := policy.NewPolicyRuleEvaluator(rules)
+	found := []string{}
+	for _, one := range asked.Requests {
+		given := evaluator.EvaluatePolicyRule(authorizer.AttributesRecord{
+			User: &authuser.DefaultInfo{Name: one.User, Groups: one.Groups}, Verb: one.Verb, Namespace: one.Namespace, APIGroup: one.Group,
+			Resource: one.Resource, Subresource: one.Subresource, Name: one.Name, ResourceRequest: one.Resource != "", Path: one.Path,
+		})
+		words := []string{string(given.Level)}
+		for _, stage := range given.OmitStages {
+			words = append(words, string(stage))
+		}
+		sort.Strings(words[1:])
+		if given.OmitManagedFields {
+			words = append(words, "omitManagedFields")
+		}
+		found = append(found, strings.Join(words, " "))
+	}
+	return found, nil
 }
 
 func who(ctx context.Context, authenticators []oidc.AuthenticatorTokenWithHealthCheck, token string) *user {
