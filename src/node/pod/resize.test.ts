@@ -33,7 +33,7 @@ test("more is given to what runs, without a restart", async () => {
   assert.deepEqual(shown(node), { resources: sized("100m", "64Mi", { cpu: "500m", memory: "128Mi" }), allocatedResources: { cpu: "100m", memory: "64Mi" }, restartCount: 0, conditions: [] });
   const more = sized("200m", "64Mi", { cpu: "1", memory: "256Mi" });
   await resize(node, more);
-  assert.deepEqual(node.sandbox.started.map(({ resized }) => resized), [{ memoryBytes: 256 * Mi, cpuMillis: 1000 }]);
+  assert.deepEqual(node.sandbox.started.map(({ resized }) => resized), [{ memoryBytes: 256 * Mi, cpuMillis: 1000, cpuRequestMillis: 200 }]);
   assert.deepEqual(shown(node), { resources: more, allocatedResources: more.requests, restartCount: 0, conditions: [] });
   assert.equal(node.pod()!.status!.observedGeneration, 2);
   const summary = '{"containers":[{"name":"app","resources":{"limits":{"cpu":"1","memory":"256Mi"},"requests":{"cpu":"200m","memory":"64Mi"}}}],"generation":2}';
@@ -158,7 +158,7 @@ test("a sidecar is resized as a container is; an init container is history", asy
   await node.settle();
   await node.client.patch(resources.pods, "default", "web", { metadata: { generation: 2 }, spec: { initContainers: [first, side("64Mi")] } });
   await node.settle();
-  assert.deepEqual(node.sandbox.started.map(({ spec, resized }) => [spec.name, resized]), [["first", undefined], ["side", { memoryBytes: 64 * Mi }], ["app", undefined]]);
+  assert.deepEqual(node.sandbox.started.map(({ spec, resized }) => [spec.name, resized]), [["first", undefined], ["side", { memoryBytes: 64 * Mi, cpuRequestMillis: 10 }], ["app", undefined]]);
   const statuses = node.pod()!.status!.initContainerStatuses! as unknown as { name: string; resources?: Sizes }[];
   assert.deepEqual(statuses.map(({ name, resources: inForce }) => [name, inForce?.limits?.["memory"]]), [["first", "32Mi"], ["side", "64Mi"]]);
 });

@@ -111,10 +111,11 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
   };
 }
 
-/** What a container may use, in bytes and thousandths of a core. */
+/** What a container may use and what it asks for, in bytes and thousandths of a core. */
 export function containerLimits(container: Pick<Container, "name" | "resources">): ContainerSpec["limits"] {
   const { memory, cpu } = container.resources?.limits ?? {};
-  return { ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) };
+  const asked = container.resources?.requests?.["cpu"] ?? cpu;
+  return { ...(asked !== undefined && { cpuRequestMillis: quantityMilliValue(String(asked)) }), ...(memory !== undefined && { memoryBytes: quantityValue(String(memory)) }), ...(cpu !== undefined && { cpuMillis: Math.max(1, quantityMilliValue(String(cpu))) }) };
 }
 
 /** "NODE_OPTIONS=… , GOMAXPROCS=1": what the container's program was started with because of its limits. */

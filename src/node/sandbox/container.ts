@@ -180,7 +180,7 @@ export class IsolatedContainer implements ContainerProcess {
   #killed = false;
   #overMemory = false;
   #stopWatching: (() => void) | undefined;
-  #limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">;
+  #limits: Omit<ContainerSpec["limits"], "pidsMax">;
   #cpuLimited = false;
 
   constructor(runtime: ContainerRuntime, pod: PodSandboxSpec, spec: ContainerSpec, dir: string) {
@@ -361,9 +361,11 @@ export class IsolatedContainer implements ContainerProcess {
   }
   applyCpuLimit(): void {
     this.#cpuLimited = true;
-    if (this.#limits.cpuMillis !== undefined && !this.#ended) this.cgroup?.applyCpu(this.#limits.cpuMillis);
+    if (this.#ended) return;
+    this.cgroup?.applyWeight(this.#limits.cpuRequestMillis ?? 0);
+    if (this.#limits.cpuMillis !== undefined) this.cgroup?.applyCpu(this.#limits.cpuMillis);
   }
-  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void {
+  setLimits(limits: Omit<ContainerSpec["limits"], "pidsMax">): void {
     if (this.#ended) return;
     if (limits.memoryBytes !== undefined && limits.memoryBytes !== this.#limits.memoryBytes) this.#limitMemory(limits.memoryBytes);
     this.#limits = limits;

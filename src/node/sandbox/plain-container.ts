@@ -119,7 +119,7 @@ export class PlainContainer implements ContainerProcess, Watched {
   #main: ProcessIdentity | undefined;
   #ended: ContainerExit | undefined;
   #overMemory = false;
-  #limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">;
+  #limits: Omit<ContainerSpec["limits"], "pidsMax">;
   #cpuLimited = false;
   #stopWatching: (() => void) | undefined;
   #resolveExit!: (exit: ContainerExit) => void;
@@ -251,9 +251,11 @@ export class PlainContainer implements ContainerProcess, Watched {
   }
   applyCpuLimit(): void {
     this.#cpuLimited = true;
-    if (this.#limits.cpuMillis !== undefined && !this.#ended) this.#cgroup?.applyCpu(this.#limits.cpuMillis);
+    if (this.#ended) return;
+    this.#cgroup?.applyWeight(this.#limits.cpuRequestMillis ?? 0);
+    if (this.#limits.cpuMillis !== undefined) this.#cgroup?.applyCpu(this.#limits.cpuMillis);
   }
-  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void {
+  setLimits(limits: Omit<ContainerSpec["limits"], "pidsMax">): void {
     if (this.#ended) return;
     if (limits.memoryBytes !== undefined && limits.memoryBytes !== this.#limits.memoryBytes) this.#limitMemory(limits.memoryBytes);
     this.#limits = limits;

@@ -75,7 +75,8 @@ export interface ContainerSpec {
   explicitUser?: boolean;
   mounts: readonly Mount[];
   readOnlyRoot: boolean;
-  limits: { memoryBytes?: number; cpuMillis?: number; pidsMax?: number };
+  /** cpuRequestMillis: its weight where CPU is short, beside the other containers'. */
+  limits: { memoryBytes?: number; cpuMillis?: number; cpuRequestMillis?: number; pidsMax?: number };
   /** Keep stdin open as a pipe (spec.stdin), or give /dev/null. */
   stdin: boolean;
   /** A terminal for the main program (spec.tty). */
@@ -115,10 +116,10 @@ export interface ContainerProcess {
   exec(spec: ExecSpec): Promise<ExecProcess>;
   /** CPU nanoseconds used and anonymous memory in bytes of everything in the container. */
   usage(): Promise<{ cpuNs: number; memoryBytes: number }>;
-  /** The CPU quota begins at first Ready, so that a 100m service does not take ten seconds to start. */
+  /** The CPU quota, and the weight, begin at first Ready, so that a 100m service does not take ten seconds to start. */
   applyCpuLimit(): void;
   /** Other limits for what runs, at once (the CPU quota once it has begun). Throws where the kernel refuses; then nothing of memory changed. */
-  setLimits(limits: Pick<ContainerSpec["limits"], "memoryBytes" | "cpuMillis">): void;
+  setLimits(limits: Omit<ContainerSpec["limits"], "pidsMax">): void;
   resize(columns: number, rows: number): void;
 }
 
