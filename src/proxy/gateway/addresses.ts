@@ -1,7 +1,7 @@
 import { isIPv4 } from "node:net";
 import type { AddressBook, GatewayAddress } from "./gateways.ts";
 import type { Gateway } from "./kinds.ts";
-import { hash } from "../../policy/balance.ts";
+import { hash } from "../../policy/hash.ts";
 
 const net = "127.99";
 

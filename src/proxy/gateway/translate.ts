@@ -1,7 +1,7 @@
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
 import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
-import { condition } from "./conditions.ts";
+import { classConditions } from "./gateway-class.ts";
 import { type AddressBook, type CompiledGateway, compileGateway } from "./gateways.ts";
 import { type Condition, controllerName, type Gateway, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
 import { listenerStatus } from "./listeners.ts";
@@ -227,12 +227,8 @@ export class Translator {
 
   #classStatus(name: string): WantedStatus[] {
     const found = this.#world.gatewayClass(name);
-    if (found?.spec.controllerName !== controllerName) return [];
-    const parameters = found.spec.parametersRef;
-    const accepted = parameters
-      ? condition("Accepted", false, "InvalidParameters", `parametersRef: ${parameters.group}/${parameters.kind} ${parameters.name} is not a kind that configures Wherry; leave it out`)
-      : condition("Accepted", true, "Accepted", "served by Wherry");
-    return [{ kind: "GatewayClass", key: name, conditions: [accepted, condition("SupportedVersion", true, "SupportedVersion", "Gateway API v1.6")] }];
+    const conditions = found && classConditions(found);
+    return conditions ? [{ kind: "GatewayClass", key: name, conditions }] : [];
   }
 
   #gatewayStatus(key: string): WantedStatus[] {

@@ -1,0 +1,57 @@
+/**
+ * Distils the CustomResourceDefinitions that are there from the start (src/api/definitions/NAME.json) from the projects' own:
+ * names, types, formats, defaults, enums, list types, rules, columns; no descriptions. Deterministic, so that a test can
+ * prove them up to date.
+ *
+ *   node tools/generate-definitions.ts <folder with conformance/ and data/>
+ *
+ * Origin: kubernetes-sigs/gateway-api v1.6.1, Apache-2.0.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { loadAll } from "js-yaml";
+
+interface Source {
+  name: string;
+  folder: string;
+  /** Of the definition's name. */
+  only: RegExp;
+}
+const sources: Source[] = [
+  // The experimental channel is the standard one with more fields.
+  { name: "gateway-api", folder: "conformance/gateway-api/crds/experimental", only: /\.gateway\.networking\.k8s\.io$/ },
+];
+
+type Json = null | boolean | number | string | Json[] | { [field: string]: Json };
+
+/** Without prose; a property that is called description stays. */
+function withoutProse(value: Json, named = false): Json {
+  if (Array.isArray(value)) return value.map((item) => withoutProse(item));
+  if (typeof value !== "object" || value === null) return value;
+  const kept = Object.entries(value).filter(([field]) => named || field !== "description");
+  return Object.fromEntries(kept.map(([field, inner]) => [field, withoutProse(inner, !named && field === "properties")]));
+}
+
+export function generateDefinitions(shared: string): Record<string, string> {
+  const files: Record<string, string> = {};
+  for (const { name, folder, only } of sources) {
+    const definitions: Json[] = [];
+    for (const file of readdirSync(join(shared, folder)).sort()) {
+      if (!file.endsWith(".yaml") || file === "kustomization.yaml") continue;
+      for (const document of loadAll(readFileSync(join(shared, folder, file), "utf8")) as { kind?: string; metadata: { name: string; annotations?: Record<string, string> }; spec: Json }[]) {
+        if (document?.kind !== "CustomResourceDefinition" || !only.test(document.metadata.name)) continue;
+        const annotations = Object.fromEntries(Object.entries(document.metadata.annotations ?? {}).filter(([key]) => !key.startsWith("controller-gen")));
+        definitions.push({ apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition", metadata: { name: document.metadata.name, annotations }, spec: withoutProse(document.spec) });
+      }
+    }
+    if (definitions.length === 0) throw new Error(`${folder} has none of ${only.source}`);
+    files[`${name}.json`] = `[\n${definitions.map((definition) => JSON.stringify(definition)).join(",\n")}\n]\n`;
+  }
+  return files;
+}
+
+if (import.meta.main) {
+  const target = join(import.meta.dirname, "../src/api/definitions");
+  mkdirSync(target, { recursive: true });
+  for (const [file, text] of Object.entries(generateDefinitions(process.argv[2] ?? join(import.meta.dirname, "../../shared")))) writeFileSync(join(target, file), text);
+}
