@@ -249,7 +249,11 @@ export type Balancer =
   | { type: "leastRequest" }
   | { type: "peakEwma" }
   | { type: "random" }
-  | { type: "ringHash" | "maglev"; by: "address" | { header: string } | { cookie: string; maxAgeSeconds?: number } | { query: string } };
+  | { type: "ringHash"; by: HashBy }
+  | { type: "maglev"; by: HashBy };
+
+/** A request without it goes anywhere. A cookie with `maxAgeSeconds` (0: the browser's session) is given to clients that have none. */
+export type HashBy = "address" | { header: string } | { cookie: string; maxAgeSeconds?: number } | { query: string };
 
 export interface Breaker {
   connectionsMax?: number;

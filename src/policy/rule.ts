@@ -1,11 +1,10 @@
-import type { Backend, HttpFilter, HttpRoute, HttpRule, Persistence } from "../api/traffic.ts";
+import type { Backend, HttpFilter, HttpRoute, HttpRule } from "../api/traffic.ts";
 import type { Exchange, Filter, FilterTools, Handler, LocalAnswer, RequestView } from "./exchange.ts";
 import { filters } from "./filters/index.ts";
 import type { Flag } from "./flags.ts";
 import { localAnswer } from "./local-answer.ts";
 import { at, PolicyError } from "./policy-error.ts";
-import { SessionNames, upstreamPartOf } from "./session-token.ts";
-import { cookieValue } from "./values.ts";
+import { sessionIn, SessionNames, upstreamPartOf } from "./session-token.ts";
 import { SmoothWeights } from "./weighted.ts";
 
 /** Where one request goes: to an upstream, or nowhere. */
@@ -106,12 +105,6 @@ function compileSessions({ persistence, backends }: HttpRule, choices: readonly 
     const session = request && sessionIn(request, persistence!);
     return (session !== undefined && upstreams.get(upstreamPartOf(session))) || byWeight();
   };
-}
-
-/** What the client shows of its session; undefined when there is none, or none can be. */
-export function sessionIn(request: RequestView, { type, name }: Persistence): string | undefined {
-  if (type === "cookie") return cookieValue(request.header("cookie"), name);
-  return type === "header" ? request.header(name.toLowerCase()) : undefined;
 }
 
 /** The end of a rule's chain: the backend, its filters, and off. */

@@ -1,3 +1,7 @@
+import type { Persistence } from "../api/traffic.ts";
+import type { RequestView } from "./exchange.ts";
+import { cookieValue } from "./values.ts";
+
 /**
  * The names that sessions have for upstreams and endpoints: keyed hashes, so that a cookie tells nobody an address and nobody
  * can make one up. The same key gives the same names, in all workers and after a restart.
@@ -25,6 +29,12 @@ export class SessionNames {
 /** What a session carries: which of the rule's upstreams, and which endpoint of it. */
 export const sessionOf = (names: SessionNames, upstream: string, endpoint: string): string => names.name(upstream) + names.name(`${upstream} ${endpoint}`);
 export const upstreamPartOf = (session: string): string => session.slice(0, 16);
+
+/** What the client shows of its session; undefined when there is none, or none can be. */
+export function sessionIn(request: RequestView, { type, name }: Persistence): string | undefined {
+  if (type === "cookie") return cookieValue(request.header("cookie"), name);
+  return type === "header" ? request.header(name.toLowerCase()) : undefined;
+}
 
 function sipHash([k0, k1, k2, k3]: readonly [number, number, number, number], text: string): string {
   // v0…v3 as low and high halves.

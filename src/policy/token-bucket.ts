@@ -22,14 +22,20 @@ export class TokenBuckets {
     return this.#fullAtMs.size;
   }
 
-  /** 0: the request may go, and is counted. Else milliseconds until one may. */
-  take(key: string, nowMs: number): number {
-    const known = this.#fullAtMs.get(key);
-    const fullAtMs = Math.max(known ?? nowMs, nowMs);
-    const waitMs = fullAtMs - this.#toleranceMs - nowMs;
+  /** Milliseconds until a request of this key may go; 0 for now. */
+  due(key: string, nowMs: number): number {
+    const waitMs = (this.#fullAtMs.get(key) ?? nowMs) - this.#toleranceMs - nowMs;
     // A sum of fractions may lie beside the true value by a hair.
-    if (waitMs > 1e-6) return waitMs;
-    if (known !== undefined) this.#fullAtMs.delete(key);
+    return waitMs > 1e-6 ? waitMs : 0;
+  }
+
+  /** The same, and when it may go it is counted. */
+  take(key: string, nowMs: number): number {
+    const waitMs = this.due(key, nowMs);
+    if (waitMs > 0) return waitMs;
+    const fullAtMs = Math.max(this.#fullAtMs.get(key) ?? nowMs, nowMs);
+    // Those seen last stand last.
+    this.#fullAtMs.delete(key);
     this.#fullAtMs.set(key, fullAtMs + this.#intervalMs);
     this.#forget(nowMs);
     return 0;

@@ -26,6 +26,13 @@ export interface UpstreamPolicy {
    * The result is valid until its `done`, which is called exactly once.
    */
   pick(request: RequestView | undefined, tried?: readonly string[], isRetry?: boolean, persistence?: Persistence): Picked | Refused;
+  /**
+   * Whether a further try would be let go now: to be asked before an answer is thrown away for it. Nothing is counted; when
+   * others were faster, the `pick` that follows is refused all the same.
+   */
+  mayRetry(): boolean;
+  /** What is known of each endpoint: for metrics and `wherry route explain`. */
+  endpoints(): readonly { key: string; active: number; /** 0: it is not ejected. */ ejectedForMs: number; latencyMs: number }[];
   /** For the pool: whether one more connection may be opened; if so it is counted until {@link connectionClosed}. */
   connectionOpened(): boolean;
   connectionClosed(): void;

@@ -1,5 +1,5 @@
 import type { NetSnapshot, Readiness } from "../api/network.ts";
-import { hash } from "../policy/balance.ts";
+import { hash } from "../policy/hash.ts";
 
 /**
  * What `wherry` and a `wherry-net` worker say to each other.

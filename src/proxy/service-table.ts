@@ -1,5 +1,7 @@
 import type { NetSnapshot, Readiness, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
-import { ClientAffinity, rendezvous, RoundRobin } from "../policy/balance.ts";
+import { Turn } from "../policy/balancers/round-robin.ts";
+import { ClientAffinity } from "../policy/client-affinity.ts";
+import { rendezvous } from "../policy/hash.ts";
 import { limits } from "../base/limits.ts";
 import type { Random } from "../base/random.ts";
 import type { Endpoint } from "../policy/upstream.ts";
@@ -22,14 +24,14 @@ export class ServicePort {
   /** None may, but one will in a moment: connections wait. */
   held = false;
   readonly #waiting = new Set<() => void>();
-  readonly #turn: RoundRobin;
+  readonly #turn: Turn;
   #affinity: ClientAffinity | undefined;
 
   constructor(key: string, service: ServiceSnapshot, port: ServicePortSnapshot, random: Random) {
     this.key = key;
     this.service = service;
     this.port = port;
-    this.#turn = new RoundRobin(random);
+    this.#turn = new Turn(random);
   }
 
   /** Readiness by the agent goes before the snapshot's: it is newer. Returns whether anything changed. */
