@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
@@ -120,4 +121,76 @@ test("storage as kubectl sees it: claims that grow, snapshots, restores, clones"
   mkdirSync(folder);
   for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
   await runTranscript(join(import.meta.dirname, "storage.transcript"), { cwd: folder, env: { ...wherry.env, DATA: wherry.dataDir }, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+});
+
+const sharing = `
+apiVersion: v1
+kind: Secret
+metadata: {name: key}
+stringData: {key: secret}
+---${claim("shared").replace("ReadWriteOnce", "ReadWriteMany")}---
+apiVersion: v1
+kind: Pod
+metadata: {name: family}
+spec:
+  terminationGracePeriodSeconds: 0
+  shareProcessNamespace: true
+  securityContext: {runAsUser: 1000, runAsGroup: 1000, fsGroup: 2000, supplementalGroups: [3000], fsGroupChangePolicy: OnRootMismatch}
+  containers:
+  - name: one
+    image: busybox
+    command: [sh, -c, "trap 'echo told' USR1; while :; do sleep 0.05; done"]
+    volumeMounts: [{name: disk, mountPath: /disk}, {name: memory, mountPath: /memory}, {name: key, mountPath: /key}, {name: claim, mountPath: /claim}, {name: claim, mountPath: /below, subPath: deep/er}]
+  - {name: two, image: busybox, command: [sleep, infinity], securityContext: {runAsUser: 1001, runAsGroup: 2000}}
+  volumes:
+  - {name: disk, emptyDir: {}}
+  - {name: memory, emptyDir: {medium: Memory}}
+  - {name: key, secret: {secretName: key, defaultMode: 0400}}
+  - {name: claim, persistentVolumeClaim: {claimName: shared}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: friend}
+spec:
+  terminationGracePeriodSeconds: 0
+  securityContext: {runAsUser: 5000, runAsGroup: 5000, fsGroup: 2000, fsGroupChangePolicy: OnRootMismatch}
+  containers: [{name: one, image: busybox, command: [sleep, infinity], volumeMounts: [{name: claim, mountPath: /claim}]}]
+  volumes: [{name: claim, persistentVolumeClaim: {claimName: shared}}]
+`;
+
+test("pods that share: volumes by a group, processes with one another", { timeout: 60_000 }, async (t) => {
+  if (!needs(t, "kubectl")) return;
+  await using wherry = await startWherry({ test: t });
+  const file = join(dirname(wherry.dataDir), "sharing.yaml");
+  writeFileSync(file, sharing);
+  const kubectl = async (...args: string[]) => {
+    const { stdout, stderr, code } = await wherry.kubectl(...args);
+    assert.equal(code, 0, `${args.join(" ")}: ${stderr}`);
+    return stdout;
+  };
+  await kubectl("apply", "-f", file);
+  await kubectl("wait", "--for=condition=ready", "pod/family", "pod/friend", "--timeout=30s");
+
+  const processes = await kubectl("exec", "family", "-c", "two", "--", "sh", "-c", "for p in /proc/[0-9]*; do echo ${p#/proc/} $(tr '\\0' ' ' < $p/cmdline); done");
+  assert.match(processes, /^1 .*sleep infinity/m);
+  const pid = /^(\d+) sh -c trap 'echo told'/m.exec(processes)![1]!;
+  await kubectl("exec", "family", "-c", "two", "--", "sh", "-c", `kill -USR1 ${pid}`);
+  for (const end = performance.now() + 5_000; !/told/.test(await kubectl("logs", "family", "-c", "one")); ) assert.ok(performance.now() < end, "the signal did not arrive");
+
+  const untold = (await kubectl("events", "--for", "pod/family", "-o", "jsonpath={.items[?(@.reason=='NotHonoured')].message}"));
+  if (process.getuid?.() !== 0) return assert.match(untold, /fsGroup 2000: .*supplementalGroups \(3000\)/s);
+  assert.equal(untold, "");
+  const look = (pod: string, container: string, script: string) => kubectl("exec", pod, "-c", container, "--", "sh", "-c", script);
+  assert.equal(await look("family", "one", "id -G; stat -c '%g %a' /disk /memory /key /claim /below; stat -L -c '%g %a' /key/key; cat /key/key"), "1000 2000 3000\n2000 2777\n2000 2777\n2000 2755\n2000 2777\n2000 2775\n2000 440\nsecret");
+  assert.equal(await look("family", "two", "id -u; id -G"), "1001\n2000 3000\n");
+  // Both write what the other reads, whoever they are on the machine and inside.
+  assert.equal(await look("family", "one", "umask 027; echo hello > /claim/deep/greeting; stat -c '%u %g %a' /claim/deep/greeting"), "1000 2000 640\n");
+  assert.equal(await look("friend", "one", "cat /claim/deep/greeting; echo back > /claim/answer; stat -c '%g' /claim/answer"), "hello\n2000\n");
+  assert.equal(await look("family", "one", "cat /claim/answer"), "back\n");
+
+  // Its own end is its own; the end of the first process is everybody's.
+  await kubectl("exec", "family", "-c", "one", "--", "sh", "-c", "kill 1").catch(() => {});
+  await kubectl("wait", "--for=jsonpath={.status.containerStatuses[1].restartCount}=1", "pod/family", "--timeout=30s");
+  await kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/family", "--timeout=30s");
+  assert.equal(await look("friend", "one", "echo here"), "here\n");
 });
