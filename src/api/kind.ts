@@ -106,9 +106,9 @@ export interface Strategy {
    * of the main resource (an object that exists has a resourceVersion), `validateUpdate` adds what only a change
    * can do wrong.
    */
-  readonly validate?: (object: KubeObject, old?: KubeObject) => FieldError[];
-  readonly validateUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
-  readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject) => FieldError[];
+  readonly validate?: (object: KubeObject, old?: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
+  readonly validateUpdate?: (object: KubeObject, old: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
+  readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
   /** Its own rules come first and its metadata is looked at only when they find nothing. */
   readonly validatesBeforeMetadata?: boolean;
   /** `Warning:` headers, such as those for deprecated fields. */

@@ -132,7 +132,7 @@ export class FieldShape {
   constructor(schema: Schema, zero: unknown, open: boolean) {
     this.#schema = schema;
     this.#open = open;
-    this.default = schema.default;
+    this.default = schema.default ?? (schema.statesZero && schema.type === "string" ? "" : undefined);
     this.zero = zero;
   }
   get shape(): Shape {

@@ -110,9 +110,9 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     get schema() {
       return schema();
     },
-    validate: (object) => (object.metadata.resourceVersion ? [] : validateObject(schema(), scale, object)),
-    validateUpdate: (object, old) => validateObject(schema(), scale, object, old),
-    validateStatusUpdate: (object, old) => validateStatus(schema(), scale, object, old),
+    validate: (object, old, ofMetadata) => (old ? [] : validateObject(schema(), scale, object, undefined, ofMetadata)),
+    validateUpdate: (object, old, ofMetadata) => validateObject(schema(), scale, object, old, ofMetadata),
+    validateStatusUpdate: (object, old, ofMetadata) => validateStatus(schema(), scale, object, old, ofMetadata),
     warnings: (object, old) => finalizerWarnings(object, old),
     ...(version.deprecated && { deprecation: version.deprecationWarning ?? deprecationOf(spec, version.name) }),
     ...(version.selectableFields && version.selectableFields.length > 0 && { selectableFields: selectableOf(version.selectableFields) }),

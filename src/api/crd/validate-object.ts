@@ -2,6 +2,7 @@ import { CostBudget, PER_REQUEST_LIMIT } from "../cel/program.ts";
 import { type FieldError, invalid } from "../field.ts";
 import type { KubeObject } from "../meta.ts";
 import { Correlation } from "./correlation.ts";
+import { goText } from "../patch/go-text.ts";
 import type { ScalePaths } from "./definition.ts";
 import { validateEmbedded } from "./embedded.ts";
 import { validateListTypes } from "./list-types.ts";
@@ -10,21 +11,21 @@ import type { CustomSchema } from "./schema.ts";
 import { validateValue } from "./validate-value.ts";
 
 /**
- * What is wrong with a custom resource; metadata was looked at before. With `old`, what was wrong already and has not
+ * What is wrong with a custom resource; metadata was looked at before, and `ofMetadata` is what was found there. With `old`, what was wrong already and has not
  * changed passes.
  * Source of the order: k8s.io/apiextensions-apiserver/pkg/registry/customresource/{strategy,validator}.go.
  */
-export function validateObject(schema: CustomSchema, scale: ScalePaths | undefined, object: KubeObject, old?: KubeObject): FieldError[] {
+export function validateObject(schema: CustomSchema, scale: ScalePaths | undefined, object: KubeObject, old?: KubeObject, ofMetadata: readonly FieldError[] = []): FieldError[] {
   const correlation = old && new Correlation(schema, object, old);
   const errors = [...validateValue(schema, object, correlation), ...(scale ? validateScale(object, scale) : []), ...validateEmbedded(schema, object)];
   // Who has two of a kind already may keep them.
   if (!old || validateListTypes(schema, old).length === 0) errors.push(...validateListTypes(schema, object));
-  errors.push(...judgedByRules(schema, errors, object, old));
+  errors.push(...judgedByRules(schema, [...ofMetadata, ...errors], object, old));
   return errors;
 }
 
 /** The same for a write of the status alone. */
-export function validateStatus(schema: CustomSchema, scale: ScalePaths | undefined, object: KubeObject, old: KubeObject): FieldError[] {
+export function validateStatus(schema: CustomSchema, scale: ScalePaths | undefined, object: KubeObject, old: KubeObject, ofMetadata: readonly FieldError[] = []): FieldError[] {
   const errors: FieldError[] = [];
   const status = schema.fields.get("status");
   if (status && Object.hasOwn(object, "status")) {
@@ -34,7 +35,7 @@ export function validateStatus(schema: CustomSchema, scale: ScalePaths | undefin
   }
   if (scale) errors.push(...validateScaleStatus(object, scale));
   if (validateListTypes(schema, old).length === 0) errors.push(...validateListTypes(schema, object));
-  errors.push(...judgedByRules(schema, errors, object, old));
+  errors.push(...judgedByRules(schema, [...ofMetadata, ...errors], object, old));
   return errors;
 }
 
@@ -55,23 +56,35 @@ function validateScale(object: KubeObject, paths: ScalePaths): FieldError[] {
 function validateScaleStatus(object: KubeObject, { statusReplicasPath, labelSelectorPath }: ScalePaths): FieldError[] {
   const errors = validateReplicas(object, statusReplicasPath);
   if (!labelSelectorPath) return errors;
-  const selector = at(object, labelSelectorPath);
-  if (selector !== undefined && typeof selector !== "string") errors.push(invalid(labelSelectorPath, "", `${labelSelectorPath} accessor error: ${JSON.stringify(selector)} is of the type ${goType(selector)}, expected string`));
+  const { value, text } = at(object, labelSelectorPath);
+  if (text === undefined && value !== undefined && typeof value !== "string") errors.push(invalid(labelSelectorPath, "", mistyped(labelSelectorPath, value, "string")));
+  else if (text !== undefined) errors.push(invalid(labelSelectorPath, "", text));
   return errors;
 }
 
 function validateReplicas(object: KubeObject, path: string): FieldError[] {
-  const replicas = at(object, path);
-  if (replicas === undefined) return [];
-  if (typeof replicas !== "number" || !Number.isInteger(replicas)) return [invalid(path, 0, `${path} accessor error: ${JSON.stringify(replicas)} is of the type ${goType(replicas)}, expected int64`)];
-  if (replicas < 0) return [invalid(path, replicas, "should be a non-negative integer")];
-  return replicas > int32Max ? [invalid(path, replicas, `should be less than or equal to ${int32Max}`)] : [];
+  const { value, text } = at(object, path);
+  if (text !== undefined) return [invalid(path, 0, text)];
+  if (value === undefined) return [];
+  if (typeof value !== "number" || !Number.isInteger(value)) return [invalid(path, 0, mistyped(path, value, "int64"))];
+  if (value < 0) return [invalid(path, value, "should be a non-negative integer")];
+  return value > int32Max ? [invalid(path, value, `should be less than or equal to ${int32Max}`)] : [];
 }
 
-function at(object: KubeObject, path: string): unknown {
+/** Source: k8s.io/apimachinery/pkg/apis/meta/v1/unstructured/helpers.go. */
+const mistyped = (path: string, value: unknown, wanted: string): string => `${path} accessor error: ${goText(value)} is of the type ${goType(value)}, expected ${wanted}`;
+
+/** What lies at a path; `text` says so where something on the way is no map. */
+function at(object: KubeObject, path: string): { value?: unknown; text?: string } {
   let value: unknown = object;
-  for (const name of path.replace(/^\./, "").split(".")) value = typeof value === "object" && value !== null && Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-  return value;
+  const names = path.replace(/^\./, "").split(".");
+  for (const [index, name] of names.entries()) {
+    if (value === null || value === undefined) return {};
+    if (typeof value !== "object" || Array.isArray(value)) return { text: mistyped(`.${names.slice(0, index + 1).join(".")}`, value, "map[string]interface{}") };
+    if (!Object.hasOwn(value, name)) return {};
+    value = (value as Record<string, unknown>)[name];
+  }
+  return { value };
 }
 
 function goType(value: unknown): string {

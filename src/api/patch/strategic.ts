@@ -22,7 +22,7 @@ const orderPrefix = "$setElementOrder/";
 const badRetainKeys = () => malformedPatch("invalid patch format of retainKeys");
 const badElementOrder = () => malformedPatch("invalid patch format of setElementOrder list");
 /** What upstream answers to mistakes that it did not foresee a status for. */
-const unforeseen = (message: string) => new StatusError(500, "InternalError", message);
+const unforeseen = (message: string) => new StatusError(500, "", message);
 const badPatchType = (type: unknown, map: JsonObject) => unforeseen(`unknown patch type: ${String(type)} in map: ${goMap(map)}`);
 const noMergeKey = (map: JsonObject, key: string) => unforeseen(`map: ${goMap(map)} does not contain declared merge key: ${key}`);
 

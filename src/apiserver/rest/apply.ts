@@ -32,7 +32,10 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
     if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
     merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
   } catch (error) {
-    if (error instanceof ListElementError) throw unforeseen(`failed to create typed live object (${objectText(kind, old)}): ${error.message}`);
+    if (error instanceof ListElementError) {
+      const where = validateConfig(shapeOfKind(kind), old)[0] ?? error.message;
+      throw unforeseen(owners.size === 0 ? `failed to create manager for existing fields: failed to convert new object (${objectText(kind, old)}) to smd typed: ${where}` : `failed to create typed live object (${objectText(kind, old)}): ${where}`);
+    }
     throw error;
   }
   const object = (merged.object === undefined ? old : withoutZeros(merged.object)) as KubeObject;

@@ -18,7 +18,7 @@ import type { Ownership } from "./update.ts";
 const generatedPrefixMax = 58;
 const generatedAttempts = 8;
 /** Groups whose kinds are checked as custom ones are. */
-const extensionGroups = new Set(["apiextensions.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io"]);
+const extensionGroups = new Set(["apiextensions.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"]);
 
 /** Source of the order: k8s.io/apiserver/pkg/registry/rest/create.go. */
 export async function create(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, shared = false): Promise<KubeObject> {
@@ -76,14 +76,17 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
     // A Job's labels are made of its uid, so the system's fields come first.
     if (kind.hasStatus && !kind.bringsStatus) delete object["status"];
     kind.prepareForCreate?.(object);
-    const own = kind.validate?.(object) ?? [];
-    const errors = kind.validatesBeforeMetadata && own.length > 0 ? own : [...validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...own];
+    const ofMetadata = validateObjectMeta(metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) });
+    const own = kind.validate?.(object, undefined, ofMetadata) ?? [];
+    const errors = kind.validatesBeforeMetadata && own.length > 0 ? own : [...ofMetadata, ...own];
     if (errors.length > 0) throw invalidError(judgedAs(kind), metadata.name || metadata.generateName || "", errors);
     context.warnings.push(...(kind.warnings?.(object) ?? []));
     await admission.validate(request);
     const key = keyOf(kind, metadata.namespace, metadata.name);
     if (context.dryRun) {
       if (store.get(key)) throw taken(kind, metadata, store.get(key));
+      // What is not stored is not refused for it either, and answered as it came.
+      if (named) metadata.resourceVersion = named;
       return dryEntry(key, object);
     }
     // The store asks first, and only numbers are versions to it.

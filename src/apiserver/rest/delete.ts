@@ -65,7 +65,10 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
     try {
       await kind.custom?.beforeStore?.(object);
       const written = stays ? await store.put(key, entry.revision, encoder(kind, object)) : await store.delete(key, entry.revision, encoder(kind, object));
-      return { object: objectOf(kind, written), gone: !stays };
+      const last = objectOf(kind, written);
+      // The answer shows it as it stood, with the finalizers that this deletion took away.
+      const { finalizers: taken } = old.metadata;
+      return { object: !stays && isMarked && taken ? { ...last, metadata: { ...last.metadata, finalizers: taken } } : last, gone: !stays };
     } catch (error) {
       if (!(error instanceof KeyConflictError)) throw error;
       await store.flush();

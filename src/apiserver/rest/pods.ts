@@ -24,12 +24,13 @@ export async function bind(dependencies: RestDependencies, pods: Kind, namespace
   if (kind && kind !== "Node") throw invalidError({ group: "", kind: "Binding" }, name, [notSupported("target.kind", kind, ["Node", "<empty>"])]);
   if (!binding.target?.name) throw invalidError({ group: "", kind: "Binding" }, name, [required("target.name")]);
   const node = binding.target.name;
+  const part = { group: "", resource: "pods/binding" };
   await rewrite(dependencies, pods, namespace, name, context.dryRun, (old) => {
     const { spec, status } = old as unknown as PodLike;
     if (binding.metadata?.uid && binding.metadata.uid !== old.metadata.uid) throw conflictError(pods, name, `Precondition failed: UID in precondition: ${binding.metadata.uid}, UID in object meta: ${old.metadata.uid}`);
-    if (old.metadata.deletionTimestamp) throw conflictError(pods, name, `pod ${name} is being deleted, cannot be assigned to a host`);
-    if (spec.nodeName) throw conflictError(pods, name, `pod ${name} is already assigned to node ${JSON.stringify(spec.nodeName)}`);
-    if ((spec.schedulingGates ?? []).length > 0) throw conflictError(pods, name, `pod ${name} has non-empty .spec.schedulingGates`);
+    if (old.metadata.deletionTimestamp) throw conflictError(part, name, `pod ${name} is being deleted, cannot be assigned to a host`);
+    if (spec.nodeName) throw conflictError(part, name, `pod ${name} is already assigned to node ${JSON.stringify(spec.nodeName)}`);
+    if ((spec.schedulingGates ?? []).length > 0) throw conflictError(part, name, `pod ${name} has non-empty .spec.schedulingGates`);
     const annotations = { ...old.metadata.annotations, ...binding.metadata?.annotations };
     const scheduled = { type: "PodScheduled", status: "True", lastProbeTime: null, lastTransitionTime: timestamp(dependencies.clock.now()) };
     return { ...old, metadata: { ...old.metadata, ...(Object.keys(annotations).length > 0 && { annotations }) }, spec: { ...spec, nodeName: node }, status: { ...status, conditions: [...(status?.conditions ?? []).filter(({ type }) => type !== "PodScheduled"), scheduled] } };

@@ -128,10 +128,9 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     keepStatusOnly(kind, object, old);
     if (target === "status") kind.prepareForStatusUpdate?.(object, old, dependencies.clock.now());
   }
-  const errors =
-    target === "status"
-      ? [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && kind.resource !== "cronjobs" }), ...(kind.validateStatusUpdate?.(object, old) ?? [])]
-      : [...validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind), ...(judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) }), ...(kind.validate?.(object, old) ?? []), ...(kind.validateUpdate?.(object, old) ?? [])];
+  const ofMetadata = validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && !(target === "status" && kind.resource === "cronjobs"), ...(target === undefined && judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) });
+  const own = target === "status" ? kind.validateStatusUpdate?.(object, old, ofMetadata) : [...(kind.validate?.(object, old, ofMetadata) ?? []), ...(kind.validateUpdate?.(object, old, ofMetadata) ?? [])];
+  const errors = [...ofMetadata, ...(own ?? [])];
   if (errors.length > 0) throw invalidError(judgedAs(kind), object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
   await admission.validate(request);

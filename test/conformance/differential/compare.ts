@@ -46,8 +46,11 @@ function settled(value: unknown, key = ""): unknown {
     return items;
   }
   if (!isObject(value)) return typeof value === "string" ? text(value) : value;
+  // Of a name that the server made, only its beginning is the same.
+  const { generateName, name: named } = value;
+  const isGenerated = typeof generateName === "string" && generateName !== "" && typeof named === "string" && named.startsWith(generateName);
   return Object.fromEntries(
-    Object.entries(value)
+    Object.entries(isGenerated ? { ...value, name: `${generateName}<suffix>` } : value)
       // What a column is about is prose.
       .filter(([name]) => name !== "description" || !("priority" in value && "format" in value))
       .sort(([a], [b]) => (a < b ? -1 : 1))

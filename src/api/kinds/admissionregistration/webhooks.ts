@@ -99,7 +99,8 @@ function validateService(path: string, service: Draft): FieldError[] {
   if (urlPath === "//") wrong("segment[0] may not be empty");
   else {
     if (!urlPath.startsWith("/")) wrong("must start with a '/'");
-    for (const [index, step] of urlPath.slice(1).replace(/\/$/, "").split("/").entries()) {
+    // Its first byte is taken for the slash.
+    for (const [index, step] of Buffer.from(urlPath).subarray(1).toString().replace(/\/$/, "").split("/").entries()) {
       if (step === "") wrong(`segment[${index}] may not be empty`);
       else for (const text of dns1123Subdomain(step)) wrong(`segment[${index}]: ${text}`);
     }

@@ -1,7 +1,7 @@
-import { type FieldError, required } from "../../field.ts";
+import { type FieldError, invalid, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { controllerOf, type KubeObject } from "../../meta.ts";
-import { immutable, notNegative } from "../../validation/checks.ts";
+import { immutableText, notNegative } from "../../validation/checks.ts";
 import { ageOf, countText, name, text } from "../columns.ts";
 
 const validateData = (data: unknown): FieldError[] => (data === undefined || data === null ? [required("data", "data is mandatory")] : typeof data !== "object" || Array.isArray(data) ? [required("data", "data must be a valid JSON object")] : []);
@@ -18,6 +18,7 @@ function controllerName(object: KubeObject): string {
 /** Source: k8s.io/kubernetes/pkg/apis/apps/validation/validation.go. */
 export const controllerRevision: Strategy = {
   validate,
-  validateUpdate: (object, old) => immutable("data", object.data, old.data),
+  // As upstream compares the bytes: a null in it makes another one.
+  validateUpdate: (object, old) => (JSON.stringify(object.data) === JSON.stringify(old.data) ? [] : [invalid("data", object.data, immutableText)]),
   columns: [name, text("Controller", controllerName), countText("Revision", (object) => object.revision), ageOf],
 };

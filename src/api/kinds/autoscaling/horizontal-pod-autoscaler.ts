@@ -2,10 +2,11 @@ import { type FieldError, forbidden, invalid, notSupported, required } from "../
 import type { Column, Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { parseQuantity } from "../../quantity.ts";
-import { each, notNegative, positive } from "../../validation/checks.ts";
-import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
+import { checked, each, notNegative, positive } from "../../validation/checks.ts";
+import { dns1123Label, nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, countText, name, text } from "../columns.ts";
+import { validateContainerResourceName } from "../core/pod/resources.ts";
 import { hpaToStored } from "./conversion.ts";
 
 type Draft = any;
@@ -23,14 +24,12 @@ function validateReference(path: string, reference: Draft, coreToo?: boolean): F
   return errors;
 }
 
-function validateTarget(path: string, target: Draft, sorts: readonly string[]): FieldError[] {
+function validateTarget(path: string, target: Draft): FieldError[] {
   const errors: FieldError[] = [];
   if (!target?.type) errors.push(required(`${path}.type`, "must specify a metric target type"));
-  else if (!["Utilization", "Value", "AverageValue"].includes(target.type)) errors.push(invalid(`${path}.type`, target.type, "must be either Utilization, Value, or AverageValue"));
+  if (!["Utilization", "Value", "AverageValue"].includes(target?.type)) errors.push(invalid(`${path}.type`, target?.type ?? "", "must be either Utilization, Value, or AverageValue"));
   for (const field of ["value", "averageValue"]) if (target?.[field] !== undefined && parseQuantity(String(target[field])).amount <= 0n) errors.push(invalid(`${path}.${field}`, String(target[field]), "must be positive"));
   if (target?.averageUtilization !== undefined && target.averageUtilization < 1) errors.push(invalid(`${path}.averageUtilization`, target.averageUtilization, "must be greater than 0"));
-  const field = (sort: string): string => (sort === "Utilization" ? "averageUtilization" : sort === "Value" ? "value" : "averageValue");
-  if (!sorts.some((sort) => target?.[field(sort)] !== undefined)) errors.push(required(`${path}.${field(sorts[0]!)}`, sorts.length === 1 ? "must specify a positive target averageValue" : sorts.includes("Utilization") ? "must set either a target raw value or a target utilization" : "must set either a target value for metric or a per-pod target"));
   return errors;
 }
 
@@ -50,17 +49,24 @@ function validateMetric(path: string, metric: Draft): FieldError[] {
 
 function validateSource(path: string, field: string, source: Draft): FieldError[] {
   const at = `${path}.${field}`;
+  const target = source.target ?? {};
   const errors: FieldError[] = [];
   if (field === "resource" || field === "containerResource") {
     if (!source.name) errors.push(required(`${at}.name`, "must specify a resource name"));
-    if (field === "containerResource" && !source.container) errors.push(required(`${at}.container`, "must specify a container"));
-    if (source.target?.averageUtilization !== undefined && source.target?.averageValue !== undefined) errors.push({ type: "FieldValueForbidden", field: `${at}.target.averageValue`, body: "Forbidden: may not set both a target raw value and a target utilization" });
-    return [...errors, ...validateTarget(`${at}.target`, source.target, ["Utilization", "AverageValue"])];
+    else if (field === "containerResource") errors.push(...validateContainerResourceName(`${at}.name`, source.name));
+    if (field === "containerResource") errors.push(...(source.container ? checked(`${at}.container`, source.container, dns1123Label) : [required(`${at}.container`, "must specify a container")]));
+    errors.push(...validateTarget(`${at}.target`, target));
+    if (target.averageUtilization === undefined && target.averageValue === undefined) errors.push(required(`${at}.target.averageUtilization`, "must set either a target raw value or a target utilization"));
+    if (target.averageUtilization !== undefined && target.averageValue !== undefined) errors.push(forbidden(`${at}.target.averageValue`, "may not set both a target raw value and a target utilization"));
+    return errors;
   }
-  if (!source.metric?.name) errors.push(required(`${at}.metric.name`, "must specify a metric name"));
-  errors.push(...validateLabelSelector(source.metric?.selector, `${at}.metric.selector`));
   if (field === "object") errors.push(...validateReference(`${at}.describedObject`, source.describedObject, true));
-  return [...errors, ...validateTarget(`${at}.target`, source.target, field === "pods" ? ["AverageValue"] : ["Value", "AverageValue"])];
+  errors.push(...(source.metric?.name ? nameIsPathSegment(source.metric.name, false).map((text) => invalid(`${at}.metric.name`, source.metric.name, text)) : [required(`${at}.metric.name`, "must specify a metric name")]));
+  errors.push(...validateLabelSelector(source.metric?.selector, `${at}.metric.selector`), ...validateTarget(`${at}.target`, target));
+  const missing = field === "pods" ? "must specify a positive target averageValue" : field === "object" ? "must set either a target value or averageValue" : "must set either a target value for metric or a per-pod target";
+  if (target.averageValue === undefined && (field === "pods" || target.value === undefined)) errors.push(required(`${at}.target.averageValue`, missing));
+  if (field === "external" && target.value !== undefined && target.averageValue !== undefined) errors.push(forbidden(`${at}.target.value`, "may not set both a target value for metric and a per-pod target"));
+  return errors;
 }
 
 function validateScalingRules(path: string, rules: Draft): FieldError[] {
@@ -91,6 +97,7 @@ function validateV2({ spec }: KubeObject, old?: KubeObject): FieldError[] {
   const isOld = old !== undefined && old.spec.scaleTargetRef?.apiVersion === target?.apiVersion && old.spec.scaleTargetRef?.kind === target?.kind;
   errors.push(...validateReference("spec.scaleTargetRef", target, isOld ? undefined : target?.kind === "ReplicationController"));
   errors.push(...each("spec.metrics", spec.metrics, (metric, at) => validateMetric(at, metric)));
+  if (minReplicas === 0 && !(spec.metrics ?? []).some(({ type }: Draft) => type === "Object" || type === "External")) errors.push(forbidden("spec.metrics", "must specify at least one Object or External metric to support scaling to zero replicas"));
   return [...errors, ...validateScalingRules("spec.behavior.scaleUp", spec.behavior?.scaleUp), ...validateScalingRules("spec.behavior.scaleDown", spec.behavior?.scaleDown)];
 }
 

@@ -29,7 +29,7 @@ function validate(object: KubeObject): FieldError[] {
   const { spec, status } = object;
   const errors: FieldError[] = [];
   const wrong = requestError(spec?.request ?? "");
-  if (wrong) errors.push(invalid("spec.request", spec?.request || undefined, wrong));
+  if (wrong) errors.push(invalid("spec.request", spec?.request, wrong));
   const usages: string[] = spec?.usages ?? [];
   if (usages.length === 0) errors.push(required("spec.usages"));
   errors.push(...each("spec.usages", usages, (usage, at) => (knownUsages.includes(usage) ? [] : [notSupported(at, usage, knownUsages)])));

@@ -83,6 +83,7 @@ const over = (column: Column): Column => ({ ...column, cell: (object, nowMs) => 
 export const event: Strategy = {
   createOnUpdate: true,
   validateName: nameIsPathSegment,
+  validatesBeforeMetadata: true,
   validate,
   validateUpdate,
   columns: [
@@ -113,4 +114,4 @@ export const event: Strategy = {
 };
 
 /** Seen through events.k8s.io, which is stricter about names. */
-export const strictEvent: Strategy = { ...event, validateName: nameIsDnsSubdomain };
+export const strictEvent: Strategy = { ...event, validateName: nameIsDnsSubdomain, validatesBeforeMetadata: false };

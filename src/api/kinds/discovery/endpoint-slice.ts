@@ -100,6 +100,7 @@ export const endpointSlice: Strategy = {
     }
   },
   validate,
+  warnings: ({ addressType }, old) => (addressType === "FQDN" && !old ? ["spec.addressType: FQDN endpoints are deprecated"] : []),
   validateUpdate: (object, old) => immutable("addressType", object.addressType, old.addressType),
   columns: [name, text("AddressType", ({ addressType }) => addressType), text("Ports", portsText, "<unset>"), text("Endpoints", endpointsText, "<unset>"), ageOf],
 };

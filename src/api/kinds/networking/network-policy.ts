@@ -2,7 +2,8 @@ import { type FieldError, forbidden, invalid, notSupported, required } from "../
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { isCIDR, validateCIDR } from "../../validation/address.ts";
-import { each, notNegative } from "../../validation/checks.ts";
+import { each } from "../../validation/checks.ts";
+import { portNumber } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, name, selectorText, text } from "../columns.ts";
 import { validatePortNumberOrName } from "../core/pod/containers.ts";
@@ -22,10 +23,10 @@ function validatePort(path: string, port: any): FieldError[] {
   const errors: FieldError[] = ["TCP", "UDP", "SCTP"].includes(port.protocol) ? [] : [notSupported(`${path}.protocol`, port.protocol, ["TCP", "UDP", "SCTP"])];
   if (port.port !== undefined) errors.push(...validatePortNumberOrName(`${path}.port`, port.port));
   if (port.endPort === undefined) return errors;
-  if (port.port === undefined) return [...errors, required(`${path}.endPort`, "may not be specified when `port` is not specified")];
-  if (typeof port.port === "string") return [...errors, required(`${path}.endPort`, "may not be specified when `port` is non-numeric")];
+  if (port.port === undefined) return [...errors, invalid(`${path}.endPort`, port.endPort, "may not be specified when `port` is not specified")];
+  if (typeof port.port === "string") return [...errors, invalid(`${path}.endPort`, port.endPort, "may not be specified when `port` is non-numeric")];
   if (port.endPort < port.port) errors.push(invalid(`${path}.endPort`, port.port, "must be greater than or equal to `port`"));
-  return [...errors, ...notNegative(`${path}.endPort`, port.endPort)];
+  return [...errors, ...portNumber(port.endPort).map((text) => invalid(`${path}.endPort`, port.endPort, text))];
 }
 
 function validate({ spec }: KubeObject): FieldError[] {

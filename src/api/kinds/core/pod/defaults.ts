@@ -13,6 +13,8 @@ type Draft = any;
 export function defaultPod(pod: KubeObject): void {
   const spec = (pod.spec ??= {});
   defaultPodSpec(spec);
+  // Upstream's conversion does this to pods, and not to templates.
+  if (spec.terminationGracePeriodSeconds < 0) spec.terminationGracePeriodSeconds = 1;
   // These belong to pods only: in a template they would show up as changes of old Deployments.
   for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) requestLimits(container.resources);
   requestForPod(spec);

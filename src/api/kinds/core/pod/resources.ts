@@ -1,4 +1,4 @@
-import { duplicate, type FieldError, invalid, notFound, required } from "../../../field.ts";
+import { duplicate, type FieldError, invalid, notFound, notSupported, required } from "../../../field.ts";
 import { compareQuantity, parseQuantity, type Quantity } from "../../../quantity.ts";
 import { checked, each, notNegativeText } from "../../../validation/checks.ts";
 import { qualifiedName } from "../../../validation/names.ts";
@@ -14,14 +14,15 @@ const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
 const isNative = (name: string): boolean => !name.includes("/") || name.includes("kubernetes.io/");
 const isWhole = ({ amount, exponent }: Quantity): boolean => exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
 
-export function validateResources(path: string, resources: any, claims: ReadonlySet<string> = new Set()): FieldError[] {
+export function validateResources(path: string, resources: any, claims: ReadonlySet<string> = new Set(), validateName = validateContainerResourceName): FieldError[] {
   if (!resources) return [];
   const errors: FieldError[] = [];
   const limits: Record<string, string> = resources.limits ?? {};
   const requests: Record<string, string> = resources.requests ?? {};
-  for (const [name, quantity] of Object.entries(limits)) errors.push(...validateContainerResource(`${path}.limits[${name}]`, name, quantity));
+  const validate = (at: string, name: string, quantity: string): FieldError[] => [...validateName(at, name), ...validateQuantityOf(at, name, quantity)];
+  for (const [name, quantity] of Object.entries(limits)) errors.push(...validate(`${path}.limits[${name}]`, name, quantity));
   for (const [name, quantity] of Object.entries(requests)) {
-    errors.push(...validateContainerResource(`${path}.requests[${name}]`, name, quantity));
+    errors.push(...validate(`${path}.requests[${name}]`, name, quantity));
     const limit = limits[name];
     // Memory and CPU may be overcommitted; devices and huge pages may not.
     const overcommit = isNative(name) && !isHugePages(name);
@@ -46,14 +47,24 @@ export function validateResources(path: string, resources: any, claims: Readonly
   ];
 }
 
-function validateContainerResource(path: string, name: string, text: string): FieldError[] {
+/** What a pod as a whole may ask for. */
+export function validatePodResourceName(path: string, name: string): FieldError[] {
+  const errors = checked(path, name, qualifiedName);
+  if (errors.length > 0) return errors;
+  if (!name.includes("/") && !isKnown(name)) return [invalid(path, name, notKnown)];
+  return name === "cpu" || name === "memory" || isHugePages(name) ? [] : [notSupported(path, name, ["cpu", "hugepages-", "memory"])];
+}
+
+const notKnown = "must be a standard resource type or fully qualified";
+const isKnown = (name: string): boolean => [...standard, "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || isHugePages(name) || /^(requests|limits)\./.test(name);
+
+export function validateContainerResourceName(path: string, name: string): FieldError[] {
   const errors = checked(path, name, qualifiedName);
   if (!name.includes("/") && !standard.includes(name) && !isHugePages(name)) {
-    const known = errors.length > 0 || ["pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "configmaps", "persistentvolumeclaims", "storage"].includes(name) || /^(requests|limits)\./.test(name);
-    if (!known) errors.push(invalid(path, name, "must be a standard resource type or fully qualified"));
+    if (errors.length === 0 && !isKnown(name)) errors.push(invalid(path, name, notKnown));
     errors.push(invalid(path, name, "must be a standard resource for containers"));
   } else if (name.includes("/") && !isNative(name) && !followsExtended(name)) errors.push(invalid(path, name, "doesn't follow extended resource name standard"));
-  return [...errors, ...validateQuantityOf(path, name, text)];
+  return errors;
 }
 
 /** Not negative, and whole for what cannot be divided. */

@@ -78,6 +78,9 @@ function validateNodeSelectorTerm(path: string, term: Draft): FieldError[] {
 
 const effects = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
+/** Operators of a feature that is off; upstream names them where they are used. */
+const comparing = ["Lt", "Gt"];
+
 export function validateTolerations(path: string, tolerations: Draft[] | undefined): FieldError[] {
   return each(path, tolerations, (toleration, at) => {
     const { key = "", operator = "", value = "", effect = "" } = toleration;
@@ -89,7 +92,7 @@ export function validateTolerations(path: string, tolerations: Draft[] | undefin
       if (wrong.length > 0) errors.push(invalid(`${at}.operator`, value, wrong.join(";")));
     } else if (operator === "Exists") {
       if (value !== "") errors.push(invalid(`${at}.operator`, value, "value must be empty when `operator` is 'Exists'"));
-    } else errors.push(notSupported(`${at}.operator`, operator, ["Equal", "Exists"]));
+    } else errors.push(notSupported(`${at}.operator`, operator, comparing.includes(operator) ? ["Equal", "Exists", ...comparing] : ["Equal", "Exists"]));
     if (effect !== "" && !effects.includes(effect)) errors.push(notSupported(`${at}.effect`, effect, effects));
     return errors;
   });

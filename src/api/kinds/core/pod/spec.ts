@@ -1,10 +1,10 @@
-import { duplicate, type FieldError, forbidden, invalid, required } from "../../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid, required, tooLong } from "../../../field.ts";
 import { validateIP } from "../../../validation/address.ts";
 import { checked, each, oneOf, oneOfOptional } from "../../../validation/checks.ts";
 import { validateAnnotations, validateLabels } from "../../../validation/metadata.ts";
 import { dns1123Label, dns1123Subdomain, nameIsDnsSubdomain, qualifiedName, rangeError } from "../../../validation/names.ts";
 import { validateContainers, validateEphemeralContainers, validateInitContainers } from "./containers.ts";
-import { validateResources } from "./resources.ts";
+import { validatePodResourceName, validateResources } from "./resources.ts";
 import { validateAffinity, validateSpread, validateTolerations } from "./scheduling.ts";
 import { validateOs, validatePodSecurity } from "./security.ts";
 import { validateVolumes } from "./volumes.ts";
@@ -14,6 +14,14 @@ type Draft = any;
 
 const int32Max = 2 ** 31 - 1;
 const restartPolicies = ["Always", "OnFailure", "Never"];
+
+const hostnameBytesMax = 64;
+
+function validateHostnameOverride(path: string, spec: Draft): FieldError[] {
+  const errors = [spec.setHostnameAsFQDN && "may not be specified when setHostnameAsFQDN is true", spec.hostNetwork && "may not be specified when hostNetwork is true"].filter(Boolean).map((text) => forbidden(path, text as string));
+  if (Buffer.byteLength(spec.hostnameOverride) > hostnameBytesMax) errors.push(tooLong(path, hostnameBytesMax));
+  return [...errors, ...checked(path, spec.hostnameOverride, dns1123Subdomain)];
+}
 
 /**
  * What is wrong with the spec of a pod or of a template, in upstream's order and words.
@@ -29,7 +37,7 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   errors.push(...validateInitContainers(`${path}.initContainers`, spec.initContainers, spec.containers, context));
   errors.push(...validateEphemeralContainers(`${path}.ephemeralContainers`, spec.ephemeralContainers, [...(spec.containers ?? []), ...(spec.initContainers ?? [])], context));
   if (spec.resources?.claims) errors.push(forbidden(`${path}.resources.claims`, "claims cannot be set for Resources at pod-level"));
-  errors.push(...validateResources(`${path}.resources`, spec.resources, claims));
+  errors.push(...validateResources(`${path}.resources`, spec.resources, claims, validatePodResourceName));
   errors.push(...validateHostPorts(`${path}.containers`, spec, options.isPod));
   errors.push(...oneOf(`${path}.restartPolicy`, spec.restartPolicy, restartPolicies));
   errors.push(...oneOf(`${path}.dnsPolicy`, spec.dnsPolicy, ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]));
@@ -44,6 +52,7 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   const deadline = spec.activeDeadlineSeconds;
   if (deadline !== undefined && (deadline < 1 || deadline > int32Max)) errors.push(invalid(`${path}.activeDeadlineSeconds`, deadline, rangeError(1, int32Max)));
   for (const field of ["hostname", "subdomain"]) if (spec[field]) errors.push(...checked(`${path}.${field}`, spec[field], dns1123Label));
+  if (spec.hostnameOverride !== undefined) errors.push(...validateHostnameOverride(`${path}.hostnameOverride`, spec));
   errors.push(...validateTolerations(`${path}.tolerations`, spec.tolerations));
   errors.push(
     ...each(`${path}.hostAliases`, spec.hostAliases, (alias, at) => [
