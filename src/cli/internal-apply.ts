@@ -27,6 +27,8 @@ export interface ApplyRequest {
   watch?: boolean;
   /** Delete what a manifest that was removed had made. */
   prune?: boolean;
+  /** When the stack was started, in ms since 1970. */
+  startedMs?: number;
   /** A test's stack: nobody's kubeconfig is touched, and who asked waits for Ready himself. */
   isolated?: boolean;
 }
@@ -49,7 +51,7 @@ export async function run(argv: string[]): Promise<number> {
   const watching = watch?.watchProject({ client, request, project, say: (line) => process.stdout.write(`${line}\n`) });
   // Whatever is under way then has nobody left to show it to.
   void watching?.ended.then(() => process.exit(0));
-  const ready = await followUntilReady(client, workloads, process.stdout);
+  const ready = await followUntilReady(client, workloads, process.stdout, { sinceMs: request.startedMs ?? 0 });
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
   const debuggers = debuggersOf((await client.list<Pod>(resources.pods)).items);

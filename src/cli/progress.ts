@@ -21,8 +21,17 @@ export interface WorkloadState {
   why: string;
 }
 
+export interface FollowOptions {
+  patienceMs?: number;
+  /**
+   * When the stack started (ms since 1970). What it found in its store, by an earlier run or out of a backup, says of its
+   * programs what was true then: only those that started since count.
+   */
+  sinceMs?: number;
+}
+
 /** One line a workload, rewritten in place on a terminal, appended when it changes elsewhere. */
-export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Pick<Writable, "write"> & { isTTY?: boolean; bytesWritten?: number }, patienceMs = 10 * 60_000): Promise<boolean> {
+export async function followUntilReady(client: Client, workloads: readonly Workload[], out: Pick<Writable, "write"> & { isTTY?: boolean; bytesWritten?: number }, { patienceMs = 10 * 60_000, sinceMs = 0 }: FollowOptions = {}): Promise<boolean> {
   if (workloads.length === 0) return true;
   const width = Math.max(...workloads.map(({ name }) => name.length)) + 2;
   const began = performance.now();
@@ -33,7 +42,7 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
   let painted = 0;
   let written: number | undefined;
   for (;;) {
-    const states = await statesOf(client, workloads);
+    const states = await statesOf(client, workloads, sinceMs);
     const lines: string[] = [];
     for (const [index, workload] of workloads.entries()) {
       const key = `${workload.namespace}/${workload.name}`;
@@ -69,12 +78,12 @@ export async function followUntilReady(client: Client, workloads: readonly Workl
 }
 
 /** The API may be restarting: then it is asked again, for a while. */
-async function statesOf(client: Client, workloads: readonly Workload[]): Promise<WorkloadState[]> {
+async function statesOf(client: Client, workloads: readonly Workload[], sinceMs: number): Promise<WorkloadState[]> {
   const deadline = performance.now() + 30_000;
   for (;;) {
     try {
       const around = await surroundingsOf(client, workloads);
-      return await Promise.all(workloads.map((workload) => stateOf(client, workload, around)));
+      return await Promise.all(workloads.map((workload) => stateOf(client, workload, around, sinceMs)));
     } catch (error) {
       if (error instanceof StatusError || performance.now() > deadline) throw error;
       await new Promise((resolve) => setTimeout(resolve, 100));
@@ -90,16 +99,21 @@ async function surroundingsOf(client: Client, workloads: readonly Workload[]): P
   return { pods, services, ...(fromMaps && { configMaps: await all<ConfigMap>(resources.configMaps) }) };
 }
 
-async function stateOf(client: Client, workload: Workload, around: Surroundings): Promise<WorkloadState> {
+async function stateOf(client: Client, workload: Workload, around: Surroundings, sinceMs: number): Promise<WorkloadState> {
   const object = await client.get(workload.resource, workload.namespace, workload.name);
   const status = (object["status"] ?? {}) as Record<string, number | undefined>;
   const fresh = (status["observedGeneration"] ?? 0) >= (object.metadata.generation ?? 0);
   const wanted = workload.kind === "DaemonSet" ? (status["desiredNumberScheduled"] ?? 0) : ((object["spec"] as { replicas?: number }).replicas ?? 1);
-  const ready = (workload.kind === "DaemonSet" ? status["numberReady"] : status["readyReplicas"]) ?? 0;
+  const said = (workload.kind === "DaemonSet" ? status["numberReady"] : status["readyReplicas"]) ?? 0;
   const selector = ((object["spec"] as { selector?: { matchLabels?: Record<string, string> } }).selector?.matchLabels ?? {}) as Record<string, string>;
   const mine = around.pods.filter((pod) => pod.metadata.namespace === workload.namespace && Object.entries(selector).every(([key, value]) => pod.metadata.labels?.[key] === value));
-  return { ready: fresh ? Math.min(ready, wanted) : 0, wanted, why: mine.map((pod) => whyNotReady(pod, around)).find((why) => why !== "") ?? (mine.length < wanted ? "waiting for pods" : "") };
+  const old = mine.filter((pod) => isFromBefore(pod, sinceMs));
+  const ready = fresh ? Math.min(said, wanted, old.length > 0 ? mine.length - old.length : wanted) : 0;
+  return { ready, wanted, why: mine.filter((pod) => !old.includes(pod)).map((pod) => whyNotReady(pod, around)).find((why) => why !== "") ?? (old.length > 0 ? "starting again" : mine.length < wanted ? "waiting for pods" : "") };
 }
+
+/** Its status is of programs that ended with an earlier run. Times of Kubernetes are whole seconds. */
+const isFromBefore = (pod: Pod, sinceMs: number): boolean => (pod.status?.containerStatuses ?? []).some(({ state }) => state?.running?.startedAt !== undefined && Date.parse(state.running.startedAt) < Math.floor(sinceMs / 1000) * 1000);
 
 /** What keeps a pod from being Ready, with the message where one helps; "" when it is Ready. What it waits for comes before how it waits. */
 export function whyNotReady(pod: Pod, around: Surroundings): string {

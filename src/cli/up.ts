@@ -79,6 +79,7 @@ export async function run(argv: string[]): Promise<number | void> {
     process.on("SIGTERM", () => done("graceful"));
     process.on("SIGHUP", () => done("graceful"));
   });
+  request.startedMs = Date.now();
   const wherry = await startWherry(options);
   greet(wherry);
   request.podUsers = wherry.mode === "plain" && process.getuid?.() === 0;
