@@ -87,6 +87,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #latencyMs = 0;
   // The answer.
   answered = false;
+  #starting = false;
   #over = false;
   status = 0;
   flag = "";
@@ -145,13 +146,23 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (routed.status !== undefined) return this.answer(this, routed);
     this.#routed = routed;
     const requestMs = routed.timeouts?.requestMs ?? 0;
-    if (requestMs > 0) this.#requestTimer = setTimeout(() => this.#timedOut(), requestMs).unref();
+    if (requestMs > 0) this.#requestTimer = this.#timer(requestMs, () => this.#timedOut());
+    this.#starting = true;
     routed.handler(this, this);
+    this.#starting = false;
+  }
+  /** Out of turn, nobody else sends what was written. */
+  #later(): void {
+    if (!this.#starting) this.#engine.output.flush();
   }
 
   // Outcome: what the policy says.
   forward(): void {
     if (this.#over) return;
+    this.#forward();
+    this.#later();
+  }
+  #forward(): void {
     const pool = this.upstream === undefined ? undefined : this.#engine.pool(this.upstream);
     if (!pool) return this.#local("NC", "the rule leads to no upstream");
     this.#pool = pool;
@@ -164,6 +175,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.flag = answer.flag;
     this.reason = answer.reason;
     this.#give(answer);
+    this.#later();
   }
 
   // The request's body, as the client brings it.
@@ -213,7 +225,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const connection = this.#pool!.take(picked.endpoint);
     this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();
     const tryMs = this.#routed?.timeouts?.backendMs ?? 0;
-    if (tryMs > 0) this.#tryTimer = setTimeout(() => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`), tryMs).unref();
+    if (tryMs > 0) this.#tryTimer = this.#timer(tryMs, () => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`));
     if (connection) return this.#send(connection);
     this.#connect();
   }
@@ -313,7 +325,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #tryAgain(backoffMs: number): void {
     if (backoffMs <= 0) return this.#try();
     const delay = Math.min(backoffMs * 2 ** (this.#tries - 1), backoffMaxMs) * (0.5 + this.#engine.random.next() / 2);
-    this.#tryTimer = setTimeout(() => this.#try(), delay).unref();
+    this.#tryTimer = this.#timer(delay, () => this.#try());
+  }
+  #timer(ms: number, then: () => void): NodeJS.Timeout {
+    return setTimeout(() => {
+      then();
+      this.#engine.output.flush();
+    }, ms).unref();
   }
   #timedOut(): void {
     const ms = this.#routed!.timeouts!.requestMs!;
@@ -334,7 +352,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #isTriedAgain(head: Head): boolean {
     const retry = this.#routed?.retry;
     if (!retry?.statuses.includes(head.status) || (retry.on && !retry.on.includes("status")) || this.#tries > retry.attempts) return false;
-    if (this.#streamed || !(idempotent.has(this.request.method) || retry.unsafe === true)) return false;
+    if (this.#streamed || !(idempotent.has(this.request.method) || retry.unsafe === true) || !this.#pool!.policy.mayRetry()) return false;
     this.flag = "URX";
     this.reason = `${this.#picked!.endpoint.key} answered ${head.status}`;
     this.#connection!.close();

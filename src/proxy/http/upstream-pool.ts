@@ -62,7 +62,10 @@ export class UpstreamPool {
       this.#waiting.push(waiting);
     } else {
       waiting.cancelled = true;
-      process.nextTick(done, undefined, "as many requests as may are waiting for a connection", true);
+      process.nextTick(() => {
+        done(undefined, "as many requests as may are waiting for a connection", true);
+        this.#base.output.flush();
+      });
     }
     return () => {
       waiting.cancelled = true;

@@ -9,7 +9,7 @@ import type { Bounds, Listener, Routed } from "../routing.ts";
 
 /** Endpoints in turn; remembers what came of each try. */
 export class TurnPolicy implements UpstreamPolicy {
-  endpoints: Endpoint[] = [];
+  #endpoints: Endpoint[] = [];
   readonly results: TryResult[] = [];
   connectionsMax = Infinity;
   pendingMax = Infinity;
@@ -20,11 +20,11 @@ export class TurnPolicy implements UpstreamPolicy {
 
   configure(): void {}
   update(endpoints: readonly Endpoint[]): void {
-    this.endpoints = [...endpoints];
+    this.#endpoints = [...endpoints];
   }
   pick(_request?: RequestView, tried: readonly string[] = []): Picked | Refused {
-    const untried = this.endpoints.filter(({ key }) => !tried.includes(key));
-    const from = untried.length > 0 ? untried : this.endpoints;
+    const untried = this.#endpoints.filter(({ key }) => !tried.includes(key));
+    const from = untried.length > 0 ? untried : this.#endpoints;
     if (from.length === 0) return { status: 503, flag: "UH", reason: "nobody is there" };
     this.running++;
     let open = true;
@@ -37,6 +37,12 @@ export class TurnPolicy implements UpstreamPolicy {
         this.results.push(result);
       },
     };
+  }
+  mayRetry(): boolean {
+    return true;
+  }
+  endpoints(): [] {
+    return [];
   }
   connectionOpened(): boolean {
     if (this.connections >= this.connectionsMax) return false;
@@ -197,4 +203,9 @@ export class Client {
   async end(): Promise<string> {
     return this.until(() => false);
   }
+}
+
+/** Until something that is told by nobody has come about. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
