@@ -32,7 +32,8 @@ export type FailureReason = "damaged" | "locked" | "unreadable" | "full";
 const partBytes = 4 * 1024 * 1024;
 /** A transaction takes in what has arrived, but not without end: the first writer waits for the last. */
 const transactionBytesMax = 8 * 1024 * 1024;
-const idleMs = 500;
+/** Nobody has written for so long: a moment that may last. */
+const idleMs = 100;
 
 const port = parentPort!;
 const say = (message: FromWorker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
