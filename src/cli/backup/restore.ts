@@ -147,11 +147,13 @@ async function move(file: string, staging: string, { dataDir: former }: Descript
   try {
     store = await openStore(staging, silentLog, encryption);
   } catch (error) {
-    if (error instanceof WherryError && ["ACCESS_CONFIG_INVALID", "DATA_ENCRYPTED"].includes(error.code)) throw error;
+    if (error instanceof WherryError && error.code === "DATA_ENCRYPTED") throw new WherryError("DATA_ENCRYPTED", error.message.replaceAll(join(staging, "store.db"), file), { cause: error });
+    if (error instanceof WherryError && error.code === "ACCESS_CONFIG_INVALID") throw error;
     throw new WherryError("BACKUP_DAMAGED", `${file} is not a whole backup of Wherry: its store: ${(error as Error).message}`, { cause: error });
   }
   try {
-    for (const { key, revision, object } of readable(store.range("/core/persistentvolumes/"))) {
+    if (encryption === undefined) refuseEncrypted(file, store.range("/"));
+    for (const { key, revision, object } of store.range("/core/persistentvolumes/")) {
       const volume = object as unknown as PersistentVolume;
       const path = volume.spec?.local?.path;
       if (path === undefined || !path.startsWith(`${former}/`) || former === dataDir) continue;
@@ -169,16 +171,18 @@ async function move(file: string, staging: string, { dataDir: former }: Descript
   }
 }
 
-/** Objects that can be looked at; what is stored encrypted cannot without its key. */
-function* readable<T extends { key: string; readonly object: unknown }>(entries: Iterable<T>): Generator<T> {
+/** With a configuration the store has read everything when it is open; without one, a stack of which a part cannot be read is not begun. */
+function refuseEncrypted(file: string, entries: Iterable<{ key: string; readonly object: unknown }>): void {
+  const closed: string[] = [];
   for (const entry of entries) {
     try {
       void entry.object;
     } catch (error) {
-      throw new WherryError("DATA_ENCRYPTED", `${entry.key} of the backup cannot be read, and the folder that it names lies elsewhere now`, { cause: error });
+      if (!(error instanceof WherryError)) throw error;
+      closed.push(entry.key);
     }
-    yield entry;
   }
+  if (closed.length > 0) throw new WherryError("DATA_ENCRYPTED", `${closed.length === 1 ? "an object" : `${closed.length} objects`} in ${file} cannot be read, being encrypted:\n  ${closed.slice(0, 3).join("\n  ")}${closed.length > 3 ? "\n  …" : ""}`);
 }
 
 /** Everything of this file system; a `sync` that knows no such option takes all of them. */
