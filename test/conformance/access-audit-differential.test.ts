@@ -113,8 +113,9 @@ test("the same requests leave the same lines", { skip, timeout: 120_000 }, async
   const logs = { ours: join(folder, "ours.log"), theirs: join(folder, "theirs.log") };
   const { audit, close } = openAudit(file, { file: logs.ours, clock: systemClock, log: silentLog, registry: createBuiltinRegistry(strategies) });
   const [api, oracle] = await Promise.all([startApi({ audit }), startOracle({ args: ["--audit-policy-file", file, "--audit-log-path", logs.theirs] })]);
+  api.tokens.structured = { authenticate: async (token) => (token === "oracle" ? { name: "kubernetes-admin", groups: ["system:masters", "system:authenticated"] } : undefined), mayBeAnonymous: undefined };
   const { signal } = t;
-  for (const [client, nobody] of [[api.http(), api.http({})], [oracle.client, oracle.client]] as const) {
+  for (const [client, nobody] of [[api.http({ token: "oracle" }), api.http({})], [oracle.client, oracle.client]] as const) {
     await client.raw("POST", "/api/v1/namespaces", { metadata: { name: "audited", labels: { "pod-security.kubernetes.io/audit": "restricted" } } });
     for (const [resource, object] of Object.entries(judgement)) await client.raw("POST", `/apis/admissionregistration.k8s.io/v1/${resource}`, object);
     await client.raw("POST", `${core}/serviceaccounts`, { metadata: { name: "default" } });

@@ -2,6 +2,7 @@ import type { TLSSocket } from "node:tls";
 import { unauthorizedError } from "../../api/status.ts";
 import type { Request } from "../http/exchange.ts";
 import type { Identity } from "../rest/context.ts";
+import { groupsOf } from "./groups.ts";
 import type { StructuredAuthentication } from "./oidc/authenticator.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -45,9 +46,22 @@ const known = new WeakMap<TLSSocket, Identity | null>();
 
 function identityOf(socket: TLSSocket): Identity | null {
   if (!socket.authorized) return null;
-  const subject = socket.getPeerCertificate()?.subject as { CN?: string; O?: string | string[] } | undefined;
-  if (!subject?.CN) return null;
-  return { name: subject.CN, groups: [...(Array.isArray(subject.O) ? subject.O : subject.O ? [subject.O] : []), "system:authenticated"] };
+  const { subject, fingerprint256 } = socket.getPeerCertificate() ?? {};
+  return subject ? subjectIdentity(subject as unknown as Subject, fingerprint256) : null;
+}
+
+/** The names that a certificate's owner goes by; what it holds several times is a list. */
+type Subject = Readonly<Record<string, string | string[] | undefined>>;
+const uidAttribute = "1.3.6.1.4.1.57683.2";
+const listed = (value: string | string[] | undefined): string[] => (value === undefined ? [] : [value].flat());
+
+/** Null: it names nobody, or says more than one uid. Source: k8s.io/apiserver/pkg/authentication/request/x509/x509.go. */
+export function subjectIdentity(subject: Subject, fingerprint: string): Identity | null {
+  const name = listed(subject["CN"]).at(-1);
+  const uids = listed(subject[uidAttribute]);
+  if (!name || uids.length > 1 || uids[0] === "") return null;
+  const id = `X509SHA256=${fingerprint.replaceAll(":", "").toLowerCase()}`;
+  return { name, ...(uids[0] !== undefined && { uid: uids[0] }), groups: groupsOf(name, listed(subject["O"])), extra: { "authentication.kubernetes.io/credential-id": [id] } };
 }
 
 /** Browsers cannot set headers on a WebSocket: the token travels as a sub-protocol. */

@@ -61,7 +61,8 @@ export async function signRequest(authority: { cert: string; key: string }, wish
   const cert = await x509.X509CertificateGenerator.create({
     serialNumber: `00${randomBytes(15).toString("hex")}`,
     subject: new x509.Name(new Uint8Array(request.subject)),
-    issuer: issuer.subject,
+    // Byte by byte the authority's own: Go compares no other way.
+    issuer: new x509.Name(issuer.subjectName.toArrayBuffer()),
     notBefore: new Date(wish.nowMs - backdateMs),
     notAfter: new Date(end),
     publicKey: new Uint8Array(request.publicKey),

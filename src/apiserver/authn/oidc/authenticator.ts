@@ -5,6 +5,7 @@ import type { Clock } from "../../../base/clock.ts";
 import type { Log } from "../../../base/log.ts";
 import type { Identity } from "../../rest/context.ts";
 import { refuse } from "../config-file.ts";
+import { groupsOf } from "../groups.ts";
 import { type AuthenticationConfig, type JwtConfig, type Mapping, readAuthenticationConfig } from "./config.ts";
 import { isSignedBy, parseJwt } from "./jwt.ts";
 import { KeySource } from "./keys.ts";
@@ -178,7 +179,7 @@ class JwtAuthenticator {
     const user = new UnescapingMap({ username: identity.name, uid: identity.uid ?? "", groups: identity.groups, extra });
     const refused = this.#userRules.find(({ program }) => program?.evaluate({ user }, budget) !== true);
     if (refused) throw new Error(refused.message);
-    return { ...identity, groups: [...identity.groups.filter((group) => group !== "system:authenticated"), "system:authenticated"] };
+    return { ...identity, groups: groupsOf(identity.name, identity.groups) };
   }
 }
 
