@@ -319,8 +319,19 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const retry = this.#routed?.retry;
     const wanted = why !== "protocol" && retry !== undefined && (retry.on === undefined || retry.on.includes(why)) && this.#tries <= retry.attempts;
     const again = why === "connect" ? !this.#streamed && (wanted || this.#tries < connectTriesMax) : wanted && !this.#streamed && (replayable || retry.unsafe === true);
-    if (!again) return this.#local(flag, reason, status);
+    if (!again) {
+      const mayGo = why === "connect" ? !this.#streamed : why === "reset" && replayable;
+      return mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain()) ? undefined : this.#local(flag, reason, status);
+    }
     this.#tryAgain(wanted ? retry.backoffMs : 0);
+  }
+  #goAgain(): void {
+    if (this.#over) return;
+    this.#tries = 0;
+    this.#tried = undefined;
+    this.flag = this.reason = "";
+    this.#try();
+    this.#engine.output.flush();
   }
   #tryAgain(backoffMs: number): void {
     if (backoffMs <= 0) return this.#try();

@@ -1,5 +1,5 @@
 import type { HttpMatch, HttpRule, Persistence, Retry } from "../../api/traffic.ts";
-import type { Handler, LocalAnswer, RequestView } from "../../policy/exchange.ts";
+import type { Exchange, Handler, LocalAnswer, Outcome, RequestView } from "../../policy/exchange.ts";
 
 /** What the engine knows about a port that it serves. */
 export interface Listener {
@@ -39,6 +39,11 @@ export interface Routed {
   name: string;
   /** Ends in `forward` with `exchange.upstream` set, or in `answer`. */
   handler: Handler;
+  /**
+   * When no try got an answer and the request may be sent once more: true, and it is when `go` is called, unless an answer
+   * of its own is given. False: the client is told.
+   */
+  rescue?: ((exchange: Exchange, outcome: Outcome, go: () => void) => boolean) | undefined;
   timeouts?: HttpRule["timeouts"] | undefined;
   retry?: Retry | undefined;
   persistence?: Persistence | undefined;
