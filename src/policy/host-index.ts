@@ -62,5 +62,5 @@ export class HostIndex<T> {
 /** Whether a name of a configuration stands for this host. */
 export function hostFits(hostname: string, host: string): boolean {
   if (hostname === "" || hostname === host) return true;
-  return hostname.startsWith("*.") && host.length > hostname.length - 1 && host.endsWith(hostname.slice(1)) && !host.startsWith(".");
+  return hostname.startsWith("*.") && host.length > hostname.length - 1 && host.endsWith(hostname.slice(1));
 }

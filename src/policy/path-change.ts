@@ -78,10 +78,13 @@ function replaceEach(pattern: Pattern, path: string, parts: readonly (string | n
   for (let from = 0; from <= path.length; ) {
     const found = pattern.find(path, from);
     if (!found) break;
-    result += path.slice(end, found.start) + fill(parts, found.groups);
-    end = found.end;
-    // A match of nothing must not be found for ever.
-    from = found.end > found.start ? found.end : found.end + 1;
+    const isNothing = found.start === found.end;
+    // A match of nothing does not count right behind another, and must not be found for ever.
+    if (!isNothing || found.start > end || end === 0) {
+      result += path.slice(end, found.start) + fill(parts, found.groups);
+      end = found.end;
+    }
+    from = isNothing ? found.end + 1 : found.end;
   }
   return result + path.slice(end);
 }

@@ -46,7 +46,7 @@ export interface Handled {
   end(): void;
 }
 
-export function handle(handler: Handler, request: RequestView, found: { match?: HttpMatch; captures?: readonly string[] } = {}): Handled {
+export function handle(handler: Handler, request: RequestView, found: { match?: HttpMatch | undefined; captures?: readonly string[] | undefined } = {}): Handled {
   const looks: ((response: ResponseView) => void)[] = [];
   const releases: (() => void)[] = [];
   const exchange: Exchange = {
