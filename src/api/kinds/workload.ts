@@ -3,7 +3,7 @@ import type { KubeObject } from "../meta.ts";
 import { notNegative } from "../validation/checks.ts";
 import { dns1123Label, percent } from "../validation/names.ts";
 import { formatSelector, isEmptySelector, type LabelSelector, selectorMatches, validateLabelSelector } from "../validation/selector.ts";
-import { podSpecWarnings } from "./core/pod/warnings.ts";
+import { podWarnings } from "./core/pod/warnings.ts";
 import { validatePodTemplate } from "./core/pod/spec.ts";
 
 /** What Deployments, ReplicaSets, StatefulSets, DaemonSets and their like have in common. */
@@ -68,7 +68,8 @@ export function validateCollisionCount(status: any, old: any): FieldError[] {
   return (status?.collisionCount ?? 0) < (old?.collisionCount ?? 0) ? [invalid("status.collisionCount", status?.collisionCount ?? 0, "cannot be decremented")] : [];
 }
 
-export const templateWarnings = (object: KubeObject, old?: KubeObject): string[] => podSpecWarnings("spec.template.spec", object.spec.template?.spec, object.spec.template?.metadata?.labels, old?.spec.template?.spec);
+/** An update of nothing but metadata has none. */
+export const templateWarnings = (object: KubeObject, old?: KubeObject): string[] => (old && old.metadata.generation === object.metadata.generation ? [] : podWarnings("spec.template", object.spec.template ?? {}));
 
 /** Of kinds whose name becomes that of their pods. */
 export const nameWarnings = (object: KubeObject, old?: KubeObject): string[] => {

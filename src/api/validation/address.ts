@@ -1,9 +1,20 @@
-import { isIP, isIPv4 } from "node:net";
+import { isIP, isIPv4, isIPv6 } from "node:net";
 import { type FieldError, invalid } from "../field.ts";
 
 /** IP addresses and networks, as fields of upstream's new kinds are checked. Source: apimachinery/pkg/util/validation/ip.go. */
 
 export const validateIP = (path: string, value: string): FieldError[] => (isIP(value) === 0 ? [invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")] : []);
+
+/** What is valid and not as it should be written. */
+export function ipWarnings(path: string, value: string): string[] {
+  if (!isIPv6(value)) return [];
+  const canonical = new URL(`http://[${value}]/`).hostname.slice(1, -1);
+  if (/^::ffff:[\da-f]{1,4}:[\da-f]{1,4}$/.test(canonical)) {
+    const [high, low] = canonical.slice(7).split(":").map((part) => Number.parseInt(part, 16)) as [number, number];
+    return [`${path}: non-standard IP address ${JSON.stringify(value)} will be considered invalid in a future Kubernetes release: use ${JSON.stringify([high >> 8, high & 255, low >> 8, low & 255].join("."))}`];
+  }
+  return canonical === value ? [] : [`${path}: IPv6 address ${JSON.stringify(value)} should be in RFC 5952 canonical format (${JSON.stringify(canonical)})`];
+}
 
 /** "10.0.0.0/8" */
 export function isCIDR(value: string): boolean {

@@ -32,7 +32,7 @@ function ask({ url, pki }: TestApi, method: string, patchType: string | undefine
     const request = httpsRequest(url + path, { method, ca: pki.ca, ...pki.admin, headers: { ...(body && { "content-type": patchType ? contentTypes[patchType]! : "application/json", "content-length": Buffer.byteLength(body) }) } }, (response) => {
       let text = "";
       response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
-      response.on("end", () => resolve({ status: response.statusCode!, body: JSON.parse(text) as Record<string, unknown>, warnings: [...String(response.headers["warning"] ?? "").matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, words]) => words!) }));
+      response.on("end", () => resolve({ status: response.statusCode!, body: JSON.parse(text) as Record<string, unknown>, warnings: [...String(response.headers["warning"] ?? "").matchAll(/299 - "((?:[^"\\]|\\.)*)"/g)].map(([, words]) => words!.replaceAll(/\\(["\\])/g, "$1")) }));
     });
     request.on("error", reject);
     request.end(body);

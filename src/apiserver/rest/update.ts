@@ -22,7 +22,7 @@ export type Ownership = "recorded" | "given";
 export type UpdateTarget = "status" | undefined;
 
 /** Kinds that upstream validates on an update as it does on a creation: with the prefix that made the name. */
-const judgedAnew = new Set(["configmaps", "secrets", "serviceaccounts", "endpoints", "persistentvolumes", "persistentvolumeclaims", "limitranges", "namespaces", "nodes", "ingresses", "ingressclasses", "networkpolicies", "endpointslices", "controllerrevisions", "runtimeclasses", "csinodes", "volumeattachments"]);
+const judgedAnew = new Set(["configmaps", "secrets", "serviceaccounts", "endpoints", "persistentvolumes", "persistentvolumeclaims", "limitranges", "namespaces", "nodes", "ingresses", "ingressclasses", "networkpolicies", "endpointslices", "controllerrevisions", "pods", "jobs", "storageclasses", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings", "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "runtimeclasses", "csinodes", "volumeattachments"]);
 
 // A patch without resourceVersion is tried again on the newest object this often. Source: handlers/patch.go.
 export const conflictRetries = 5;

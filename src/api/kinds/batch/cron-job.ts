@@ -7,7 +7,7 @@ import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { indexWarnings, validateJobSpec } from "./job.ts";
 import { scheduleError } from "./schedule.ts";
 import { isTimeZone } from "./time-zone.ts";
-import { podSpecWarnings } from "../core/pod/warnings.ts";
+import { podWarnings } from "../core/pod/warnings.ts";
 import { nameWarnings } from "../workload.ts";
 
 /** Jobs are named after their CronJob with 11 characters more. */
@@ -58,7 +58,11 @@ export const cronJob: Strategy = {
     object.status = {};
   },
   validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name ?? "") > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
-  warnings: (object, old) => [...nameWarnings(object, old), ...indexWarnings("spec.jobTemplate.spec", object.spec.jobTemplate.spec), ...podSpecWarnings("spec.jobTemplate.spec.template.spec", podSpec(object), object.spec.jobTemplate?.spec?.template?.metadata?.labels, old && podSpec(old))],
+  warnings(object, old) {
+    if (old && old.metadata.generation === object.metadata.generation) return [];
+    const { spec } = object.spec.jobTemplate;
+    return [...nameWarnings(object, old), ...indexWarnings("spec.jobTemplate.spec", spec), ...podWarnings("spec.jobTemplate.spec.template", spec.template)];
+  },
   columns: [
     name,
     text("Schedule", ({ spec }) => spec?.schedule),

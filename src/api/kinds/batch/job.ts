@@ -178,7 +178,7 @@ export const job: Strategy = {
   validate,
   validateUpdate,
   validateStatusUpdate: validateJobStatus,
-  warnings: (object, old) => [...nameWarnings(object, old), ...indexWarnings("spec", object.spec), ...templateWarnings(object, old)],
+  warnings: (object, old) => [...nameWarnings(object, old), ...(old && old.metadata.generation === object.metadata.generation ? [] : [...indexWarnings("spec", object.spec), ...templateWarnings(object)])],
   columns: [name, text("Status", statusOf), text("Completions", completions), text("Duration", duration), ageOf, ...containers(), selector()],
   selectableFields: ({ status }) => ({ "status.successful": String(status?.succeeded ?? 0) }),
 };

@@ -9,7 +9,7 @@ import { qosClass } from "./pod/qos.ts";
 import { prepareForResize, validateResize } from "./pod/resize.ts";
 import { validatePodAnnotations, validatePodSpec } from "./pod/spec.ts";
 import { validateEphemeralContainersUpdate, validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
-import { podSpecWarnings } from "./pod/warnings.ts";
+import { podWarnings } from "./pod/warnings.ts";
 
 /** What holds for every write of a pod, first or later. */
 function validatePod(pod: KubeObject): FieldError[] {
@@ -76,7 +76,8 @@ export const pod: Strategy = {
     },
     resize: { prepareForUpdate: prepareForResize, validateUpdate: validateResize },
   },
-  warnings: (object, old) => podSpecWarnings("spec", object.spec, object.metadata.labels, old?.spec),
+  // Upstream leaves updates alone: people rarely write them, and most of a pod stays as it is.
+  warnings: (object, old) => (old ? [] : podWarnings("", object)),
   gracePeriodSeconds(object) {
     // Nobody runs it, or it has run: nothing to wait for.
     if (!object.spec.nodeName || object.status?.phase === "Succeeded" || object.status?.phase === "Failed") return 0;

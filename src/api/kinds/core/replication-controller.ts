@@ -34,7 +34,8 @@ export const replicationController: Strategy = {
   },
   validate: (object) => validateSpec(object.spec),
   validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
-  warnings: ownerWarnings,
+  // Upstream confuses the old template with the new one, and warns of the old.
+  warnings: (object, old) => (old && old.metadata.generation !== object.metadata.generation ? ownerWarnings({ ...old, metadata: object.metadata }, old) : ownerWarnings(object, old)),
   scale: { ...replicasScale, labelSelector: (object) => formatSelector({ matchLabels: object.spec.selector }) },
   columns: [...replicaColumns, wide(text("Selector", (object) => labelsText(object.spec?.selector)))],
   selectableFields: (object) => ({ "status.replicas": String(object.status?.replicas ?? 0) }),

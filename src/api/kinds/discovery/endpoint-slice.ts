@@ -2,7 +2,7 @@ import { isIPv4, isIPv6 } from "node:net";
 import { duplicate, type FieldError, invalid, notSupported, required, tooMany } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
-import { validateIP, validateNonSpecialIP } from "../../validation/address.ts";
+import { ipWarnings, validateIP, validateNonSpecialIP } from "../../validation/address.ts";
 import { checked, each, immutable, oneOf, semanticEqual } from "../../validation/checks.ts";
 import { dns1123Label, dns1123Subdomain, labelValue, nameIsDnsSubdomain, qualifiedName } from "../../validation/names.ts";
 import { validateLabels } from "../../validation/metadata.ts";
@@ -88,6 +88,12 @@ function validate(object: KubeObject, old?: KubeObject): FieldError[] {
   return [...errors, ...(endpoints.length > endpointsMax ? [tooMany("endpoints", endpoints.length, endpointsMax)] : each("endpoints", endpoints, (endpoint, at) => validateEndpoint(at, addressType, endpoint)))];
 }
 
+/** The old field is not written through this version, unless nothing of the endpoints changes. */
+function withoutTopology(object: KubeObject, old?: KubeObject): void {
+  if (old && semanticEqual(object["endpoints"], old["endpoints"])) return;
+  for (const endpoint of object["endpoints"] ?? []) delete endpoint.deprecatedTopology;
+}
+
 const portsText = ({ ports }: KubeObject): string => shortList((ports ?? []).map((port: any) => (port.port === undefined ? port.name || "*" : String(port.port))), 3);
 const endpointsText = ({ endpoints }: KubeObject): string => shortList((endpoints ?? []).flatMap((endpoint: any) => endpoint.addresses ?? []), 3);
 
@@ -99,8 +105,15 @@ export const endpointSlice: Strategy = {
       port.protocol ??= "TCP";
     }
   },
+  prepareForCreate: (object) => withoutTopology(object),
+  prepareForUpdate: withoutTopology,
   validate,
-  warnings: ({ addressType }, old) => (addressType === "FQDN" && !old ? ["spec.addressType: FQDN endpoints are deprecated"] : []),
+  warnings({ metadata, addressType, endpoints }, old) {
+    const warnings = addressType === "FQDN" && !old ? ["spec.addressType: FQDN endpoints are deprecated"] : [];
+    // What these write they have put in order.
+    if (["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"].includes(metadata.labels?.["endpointslice.kubernetes.io/managed-by"] ?? "")) return warnings;
+    return [...warnings, ...(endpoints ?? []).flatMap(({ addresses }: any, index: number) => (addresses ?? []).flatMap((address: string, place: number) => ipWarnings(`endpoints[${index}].addresses[${place}]`, address)))];
+  },
   validateUpdate: (object, old) => immutable("addressType", object.addressType, old.addressType),
   columns: [name, text("AddressType", ({ addressType }) => addressType), text("Ports", portsText, "<unset>"), text("Endpoints", endpointsText, "<unset>"), ageOf],
 };

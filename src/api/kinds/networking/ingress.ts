@@ -2,6 +2,7 @@ import { isIP } from "node:net";
 import { type FieldError, forbidden, invalid, notSupported, required, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
+import { validateIP } from "../../validation/address.ts";
 import { checked, domainPrefixedPath, each, immutable } from "../../validation/checks.ts";
 import { dns1035Label, dns1123Label, dns1123Subdomain, nameIsDnsSubdomain, nameIsPathSegment, portName, portNumber, wildcardDns1123Subdomain } from "../../validation/names.ts";
 import { ageOf, loadBalancerText, name, text } from "../columns.ts";
@@ -57,7 +58,7 @@ function validate({ spec }: KubeObject): FieldError[] {
   errors.push(
     ...each("spec.rules", spec.rules, (rule, at) => {
       const found: FieldError[] = [];
-      if (rule.host) found.push(...(isIP(rule.host) === 0 ? validateHost(`${at}.host`, rule.host) : [invalid(`${at}.host`, rule.host, "must be a DNS name, not an IP address")]));
+      if (rule.host) found.push(...(isIP(rule.host) === 0 ? [] : [invalid(`${at}.host`, rule.host, "must be a DNS name, not an IP address")]), ...validateHost(`${at}.host`, rule.host));
       if (!rule.http) return found;
       if ((rule.http.paths ?? []).length === 0) found.push(required(`${at}.http.paths`));
       return [...found, ...each(`${at}.http.paths`, rule.http.paths, (entry, pathAt) => validatePath(pathAt, entry))];
@@ -99,6 +100,12 @@ export const ingress: Strategy = {
     const named = object.spec.ingressClassName;
     return [...validate(object), ...(annotated !== undefined && named !== undefined && annotated !== named ? [invalid(`annotations.${classAnnotation}`, annotated, "must match `ingressClassName` when both are specified")] : [])];
   },
+  validateStatusUpdate: ({ status }) =>
+    each("status.loadBalancer.ingress", status?.loadBalancer?.ingress, ({ ip, hostname }, at) => [
+      ...(ip ? validateIP(`${at}.ip`, ip) : []),
+      ...(hostname ? checked(`${at}.hostname`, hostname, dns1123Subdomain) : []),
+      ...(hostname && isIP(hostname) !== 0 ? [invalid(`${at}.hostname`, hostname, "must be a DNS name, not an IP address")] : []),
+    ]),
   warnings: ({ metadata, spec }, old) => {
     const annotated = metadata.annotations?.[classAnnotation] !== undefined && old?.metadata.annotations?.[classAnnotation] === undefined && !spec.ingressClassName;
     return annotated ? [`annotation ${JSON.stringify(classAnnotation)} is deprecated, please use 'spec.ingressClassName' instead`] : [];

@@ -52,7 +52,8 @@ export function validateInitContainers(path: string, containers: Draft[] | undef
   const names = new Set<string>((regular ?? []).map((container) => container.name ?? ""));
   return each(path, containers, (container, at) => {
     const errors = validateContainer(at, container, context);
-    if (container.restartPolicy !== undefined && container.restartPolicy !== "Always") errors.push(notSupported(`${at}.restartPolicy`, container.restartPolicy, ["Always"]));
+    // What upstream takes besides is refused with our own list: nothing acts on it.
+    if (container.restartPolicy !== undefined && container.restartPolicy !== "Always") errors.push(notSupported(`${at}.restartPolicy`, container.restartPolicy, ["Never", "OnFailure"].includes(container.restartPolicy) ? ["Always"] : ["Always", "Never", "OnFailure"]));
     if (names.has(container.name ?? "")) errors.push(duplicate(`${at}.name`, container.name ?? ""));
     else if (container.name) names.add(container.name);
     // One runs at a time, so only a container's own ports can clash.

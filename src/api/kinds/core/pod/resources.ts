@@ -1,7 +1,7 @@
 import { duplicate, type FieldError, invalid, notFound, notSupported, required } from "../../../field.ts";
 import { compareQuantity, parseQuantity, type Quantity } from "../../../quantity.ts";
 import { checked, each, notNegativeText } from "../../../validation/checks.ts";
-import { qualifiedName } from "../../../validation/names.ts";
+import { dns1123Label, qualifiedName } from "../../../validation/names.ts";
 import { followsExtended } from "../resourcequota-names.ts";
 
 /**
@@ -12,7 +12,7 @@ const standard = ["cpu", "memory", "ephemeral-storage"];
 const counted = new Set(["pods", "resourcequotas", "services", "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "services.nodeports", "services.loadbalancers"]);
 const isHugePages = (name: string): boolean => name.startsWith("hugepages-");
 const isNative = (name: string): boolean => !name.includes("/") || name.includes("kubernetes.io/");
-const isWhole = ({ amount, exponent }: Quantity): boolean => exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
+export const isWhole = ({ amount, exponent }: Quantity): boolean => exponent >= 0 || amount % 10n ** BigInt(-exponent) === 0n;
 
 export function validateResources(path: string, resources: any, claims: ReadonlySet<string> = new Set(), validateName = validateContainerResourceName): FieldError[] {
   if (!resources) return [];
@@ -34,17 +34,24 @@ export function validateResources(path: string, resources: any, claims: Readonly
   }
   const all = [...Object.keys(limits), ...Object.keys(requests)];
   if (all.some(isHugePages) && !all.includes("cpu") && !all.includes("memory")) errors.push({ type: "FieldValueForbidden", field: path, body: "Forbidden: HugePages require cpu or memory" });
+  return [...errors, ...validateClaims(`${path}.claims`, resources.claims, claims)];
+}
+
+/** Each claim, or each request in it, once; and only those that the pod has. */
+function validateClaims(path: string, list: readonly { name?: string; request?: string }[] | undefined, claims: ReadonlySet<string>): FieldError[] {
   const seen = new Set<string>();
-  return [
-    ...errors,
-    ...each(`${path}.claims`, resources.claims, (claim: { name?: string }, at) => {
-      const name = claim.name ?? "";
-      if (name === "") return [required(at)];
-      if (seen.has(name)) return [duplicate(at, name)];
-      seen.add(name);
-      return claims.has(name) ? [] : [notFound(at, name)];
-    }),
-  ];
+  return each(path, list, ({ name = "", request = "" }, at) => {
+    const missing = notFound(at, name);
+    const unknown = claims.has(name) ? [] : [{ ...missing, body: `${missing.body}: must be one of the names in pod.spec.resourceClaims${claims.size === 0 ? " which is empty" : `: ${[...claims].sort().join(", ")}`}` }];
+    if (name === "") return [required(at), ...unknown];
+    if (seen.has(name)) return [duplicate(at, name), ...unknown];
+    const key = request === "" ? name : `${name}/${request}`;
+    const errors = request === "" ? [] : checked(`${at}.request`, request, dns1123Label);
+    if (seen.has(key)) errors.push(duplicate(at, key));
+    else if (request === "") for (const other of seen) if (other.startsWith(`${name}/`)) errors.push(duplicate(at, name));
+    seen.add(key);
+    return [...errors, ...unknown];
+  });
 }
 
 /** What a pod as a whole may ask for. */

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { duplicate, type FieldError, forbidden, invalid, required } from "../../../field.ts";
 import type { KubeObject } from "../../../meta.ts";
 import { validateIP } from "../../../validation/address.ts";
@@ -109,7 +110,10 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
       return resourceClaimName === undefined ? found : [...found, ...nameIsDnsSubdomain(resourceClaimName, false).map((text) => invalid(`${at}.name`, resourceClaimName, text))];
     }),
   );
-  const addresses = (field: string): FieldError[] => each(`status.${field}`, status[field], (address, at) => validateIP(at, address.ip ?? ""));
+  const addresses = (field: string): FieldError[] => {
+    const ips: string[] = (status[field] ?? []).map(({ ip = "" }: Draft) => ip);
+    return [...each(`status.${field}`, ips, (ip, at) => validateIP(at, ip)), ...validateFamilies(`status.${field}`, ips, status[field])];
+  };
   errors.push(...((status.podIPs ?? []).length === 0 && status.podIP ? validateIP("status.podIPs[0]", status.podIP) : addresses("podIPs")));
   const first = status.hostIPs?.[0];
   if (first && (first.ip ?? "") !== (status.hostIP ?? "")) errors.push(invalid("status.hostIPs[0].ip", first.ip ?? "", "must be equal to `hostIP`"));
@@ -125,4 +129,13 @@ function validateStates(list: string, status: Draft, old: Draft, restartPolicy: 
     const after = (status[list] ?? []).find((container: Draft) => container.name === before.name);
     return after && !after.state?.terminated ? [forbidden(`${at}.state`, "may not be transitioned to non-terminated state")] : [];
   });
+}
+
+/** At most one address of each family. Source: k8s.io/utils/net, IsDualStackIPStrings. */
+function validateFamilies(path: string, ips: readonly string[], given: unknown): FieldError[] {
+  if (ips.length < 2) return [];
+  const unreadable = ips.findIndex((ip) => isIP(ip) === 0);
+  const errors: FieldError[] = unreadable < 0 ? [] : [{ type: "InternalError", field: path, body: `Internal error: failed to check for dual stack with error:invalid IP[${unreadable}]: ${ips[unreadable]}` }];
+  const isDual = unreadable < 0 && new Set(ips.map(isIP)).size === 2;
+  return isDual && ips.length === 2 ? errors : [...errors, invalid(path, given, "may specify no more than one IP for each IP family")];
 }
