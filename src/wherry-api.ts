@@ -2,10 +2,11 @@ import { Socket } from "node:net";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { strategies } from "./api/kinds/index.ts";
-import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import type { EdgeBinding, HostAddress, NetSnapshot } from "./api/network.ts";
 import type { NodeAccess } from "./api/node.ts";
 import { createBuiltinRegistry } from "./api/registry.ts";
 import { resources, systemNamespace } from "./api/resources.ts";
+import type { TrafficPatch } from "./api/traffic.ts";
 import type { Pod } from "./api/types.ts";
 import { Aggregator } from "./apiserver/aggregation/aggregator.ts";
 import { createApi } from "./apiserver/api.ts";
@@ -23,7 +24,7 @@ import { systemIdentity } from "./apiserver/rest/context.ts";
 import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { WherryError } from "./base/errors.ts";
-import { writeFileAtomic } from "./base/files.ts";
+import { writeFilesAtomic } from "./base/files.ts";
 import { createLog } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
@@ -46,6 +47,8 @@ export async function runApi(): Promise<void> {
   let shutdown: () => Promise<void> = async () => {};
   let report: (addresses: HostAddress[]) => void = () => {};
   let addresses: HostAddress[] = [];
+  let bound: (bindings: EdgeBinding[]) => void = () => {};
+  let edgeBindings: EdgeBinding[] = [];
   let quitting = false;
   let learned: (facts: NetworkFacts) => void = () => {};
   const network = new Promise<NetworkFacts>((resolve) => (learned = resolve));
@@ -60,6 +63,7 @@ export async function runApi(): Promise<void> {
     handles.push(handle!);
     server?.listen(handle!);
   });
+  channel.on("net/edge-bindings", (list: EdgeBinding[]) => bound((edgeBindings = list)));
   channel.on("net/addresses", (list: HostAddress[]) => report((addresses = list)));
   channel.on("api/network", (facts: NetworkFacts) => learned(facts));
   channel.on("api/stop", () => void quit(0));
@@ -103,25 +107,35 @@ export async function runApi(): Promise<void> {
     const fairness = new Fairness(store, clock);
     fairness.start();
     const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry, ...(access.auditRotation && { rotation: access.auditRotation }) });
+    // What every cluster has is there before anybody is answered, all of it in two commits.
+    const { bootstrap } = await import("./controllers/bootstrap.ts");
+    await Promise.all([bootstrap(client).then(() => aggregator.start()), bootstrapRbac(client), bootstrapFairness(client)]);
     server = createApiServer({ api, aggregator, ...(audit && { audit: audit.audit }), fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
     const copies = await serveCopies(socketPath(dataDir, "store.sock"), store, log.child("copies"));
-    writeFileAtomic(join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin }));
+    await writeFilesAtomic(new Map([[join(dataDir, "kubeconfig"), kubeconfigFor({ name: options.name, url: options.apiUrl, ca: pki.ca, ...pki.admin })]]));
 
-    // The API answers; what fills it comes after.
-    const { startControllers } = await import("./controllers/index.ts");
-    const volumesDir = join(dataDir, "volumes");
-    mkdirSync(volumesDir, { recursive: true });
-    chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
-    const { VolumeFolders } = await import("./node/volumes/folders.ts");
-    const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
-    const controllers = startControllers({ storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
-    await controllers.start();
-    await bootstrapRbac(client);
-    await Promise.all([aggregator.start(), bootstrapFairness(client)]);
     fairness.report(client);
-    void network.then((facts) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
+
+    // The API answers; what moves things comes after.
+    let stopControllers = async () => {};
+    const filled = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
+      const { startControllers } = await import("./controllers/index.ts");
+      const volumesDir = join(dataDir, "volumes");
+      mkdirSync(volumesDir, { recursive: true });
+      chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
+      const { VolumeFolders } = await import("./node/volumes/folders.ts");
+      const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
+      const controllers = startControllers({ storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
+      stopControllers = () => controllers.stop(AbortSignal.timeout(2_000));
+      await controllers.start();
+    });
+    filled.catch((error: unknown) => {
+      log.error("the controllers did not start", { error });
+      void quit(70);
+    });
+    void Promise.all([network, filled]).then(([facts]) => serveNetwork(facts)).catch((error: unknown) => log.error("the pod network is not served", { error }));
 
     let stopNetwork = async () => {};
     let writing = Promise.resolve();
@@ -130,6 +144,10 @@ export async function runApi(): Promise<void> {
     const { startServiceCompiler } = await import("./proxy/services.ts");
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
+    const { startGateways } = await import("./proxy/gateway/start.ts");
+    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: (patch: TrafficPatch) => channel.notify("net/traffic", patch) });
+    bound = (bindings) => gateways.bound(bindings);
+    bound(edgeBindings);
     const loadBalancers = startLoadBalancerStatus({ client, clock, random, log: log.child("load-balancers") });
     report = (list) => {
       loadBalancers.report(list);
@@ -138,6 +156,7 @@ export async function runApi(): Promise<void> {
     report(addresses);
     stopNetwork = async () => {
       await compiler.stop();
+      await gateways.stop();
       await loadBalancers.stop();
     };
 
@@ -156,7 +175,8 @@ export async function runApi(): Promise<void> {
       await server!.close();
       copies.close();
       await stopNetwork();
-      await controllers.stop(AbortSignal.timeout(2_000));
+      await filled.catch(() => {});
+      await stopControllers();
       aggregator.close();
       fairness.close();
       rbac.close();

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, chmodSync, constants, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -5,6 +6,7 @@ import { dirname, join } from "node:path";
 import { bundleNamed } from "../bin/bundle.mjs";
 import type { Client } from "./api/client.ts";
 import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import type { TrafficPatch } from "./api/traffic.ts";
 import { Channel, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { type ErrorCode, WherryError } from "./base/errors.ts";
@@ -110,6 +112,8 @@ export interface NetworkFacts {
 interface Settings {
   apiPort?: number;
   ports?: Record<string, number>;
+  /** See TrafficSnapshot.sessionKey. */
+  sessionKey?: string;
 }
 
 const defaultApiPort = 6443;
@@ -171,6 +175,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const egressPorts = [...new Set([80, 443, ...(options.egressPorts ?? [])])];
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
     settings.apiPort = port.port;
+    settings.sessionKey ??= randomBytes(16).toString("hex");
     saveSettings();
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(options.access && { access: options.access }), ...(await sandbox.reserve()) });
     const { mode } = sandbox;
@@ -187,6 +192,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       ports: settings.ports ?? {},
       private: options.private ?? false,
       egressPorts,
+      sessionKey: settings.sessionKey,
       onPorts: (ports) => {
         settings.ports = ports;
         saveSettings();
@@ -194,9 +200,11 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     });
     const net = network;
     api.channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
+    api.channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
     api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
     await network.start();
     network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
+    network.onEdgeBindings((bindings) => api!.send("net/edge-bindings", bindings));
     for (const [ip, port] of [[apiServiceIP, 443], [gatewayIP, defaultApiPort]] as const) {
       // Plain mode as an ordinary user may not have port 443: pods then use the address in their environment.
       await net.listenInPodNetwork(ip, port).then(

@@ -1,3 +1,5 @@
+import type { TrafficPatch } from "./traffic.ts";
+
 /**
  * The data plane as the rest of Wherry sees it. `controllers/` publish snapshots, the agent asks for probes and
  * tells readiness, `apiserver/` dials pods; `proxy/` does the work in `wherry-net`. Joined in `wherry.ts`.
@@ -75,6 +77,17 @@ export interface HostAddress {
   nodePort?: number;
 }
 
+/** What became of an address that a Gateway's listener asks for. */
+export interface EdgeBinding {
+  address: string;
+  port: number;
+  protocol: "TCP" | "UDP";
+  /** Where it is bound; differs from `port` where an ordinary user may not bind that. Absent when it cannot be. */
+  boundPort?: number;
+  /** Why not: "EADDRINUSE", "EACCES". */
+  code?: string;
+}
+
 /**
  * Whether a pod may get connections. `held`: not now, but in a moment (its program is being restarted in place): a
  * connection for which nobody else is there waits, instead of being refused.
@@ -87,6 +100,8 @@ export interface PodNetwork {
   /** Overrides an endpoint's readiness at once, ahead of the next snapshot. Undefined forgets the override. */
   setReady(ip: string, ready: Readiness | undefined): void;
   publish(snapshot: NetSnapshot): void;
+  /** Changes what Gateways serve; see api/traffic.ts. */
+  publishTraffic(patch: TrafficPatch): void;
   hostAddresses(): HostAddress[];
   /** Told when a pod was not let out: `message` is for an Event on the pod with this address. Already limited in number. */
   onEgressRefused?(listener: (refusal: { podIP: string; message: string }) => void): void;

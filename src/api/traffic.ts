@@ -26,6 +26,8 @@ export interface TrafficSnapshot {
 /** Applied at once, all or nothing to a request: first what is removed, then what is put; ids are the objects' own. */
 export interface TrafficPatch {
   revision: number;
+  /** What is not put is gone: the first patch of a compiler that has just started. */
+  whole?: boolean;
   put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
   remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
 }

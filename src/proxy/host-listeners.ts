@@ -1,4 +1,4 @@
-import type { HostAddress, NetSnapshot, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
+import type { EdgeBinding, HostAddress, NetSnapshot, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import type { HostListener } from "./messages.ts";
@@ -10,6 +10,7 @@ import type { HostListener } from "./messages.ts";
  *   own port       127.0.0.1:20000–27999      every TCP Service port, the same one at every start
  *   NodePort       127.0.0.1:<nodePort>       as declared
  *   LoadBalancer   127.98.0.0/16:<port>       an address per Service; where it cannot be bound: the own port
+ *   Gateway        127.99.0.0/16:<port>       as its listeners say; where a user may not bind that: 10000 higher
  */
 export interface HostPlanOptions {
   /** Sticky numbers from last time: ports by listener id, and the host part of LoadBalancer addresses. */
@@ -17,6 +18,13 @@ export interface HostPlanOptions {
   /** Any free port instead of the well-known ones: what tests want. */
   private: boolean;
   log: Log;
+}
+
+/** One address that Gateways listen at; several listeners may share it. */
+export interface EdgeAddress {
+  address: string;
+  port: number;
+  protocol: "TCP" | "UDP";
 }
 
 interface Entry {
@@ -37,6 +45,8 @@ const frontDoorPort = 8088;
 const ownPortFirst = 20_000;
 const ownPorts = 8_000;
 const loadBalancerNet = "127.98";
+/** Below 1024 an ordinary user may not listen: 80 becomes 10080. */
+const edgeFallback = 10_000;
 /** Programs under development listen here; a Service must not be found in their place. */
 const neverOnLoopback = 8080;
 
@@ -45,6 +55,8 @@ export class HostPlan {
   readonly #entries = new Map<string, Entry>();
   readonly #byKey = new Map<string, Entry>();
   #addresses: HostAddress[] = [];
+  #edges: readonly EdgeAddress[] = [];
+  #edgeBindings: EdgeBinding[] = [];
   /** A number was chosen that should be remembered. */
   changed = false;
 
@@ -53,6 +65,14 @@ export class HostPlan {
   }
   get addresses(): HostAddress[] {
     return this.#addresses;
+  }
+  /** In the order of {@link EdgeAddress}es. */
+  get edgeBindings(): EdgeBinding[] {
+    return this.#edgeBindings;
+  }
+  /** What Gateways want; in force with the next {@link apply}. */
+  set edges(edges: readonly EdgeAddress[]) {
+    this.#edges = edges;
   }
   get listeners(): HostListener[] {
     return [...this.#entries.values()].map((entry) => entry.listener);
@@ -93,8 +113,17 @@ export class HostPlan {
         if (url) addresses.push({ namespace: service.namespace, service: service.name, port: port.port, protocol: port.protocol, url, ...at.extra });
       }
     }
+    this.#edgeBindings = this.#edges.map((edge) => this.#bindEdge(edge));
     for (const entry of this.#entries.values()) if (!entry.wanted) this.#forget(entry);
     this.#addresses = addresses;
+  }
+
+  #bindEdge(edge: EdgeAddress): EdgeBinding {
+    const { address, port, protocol } = edge;
+    const id = `edge/${protocol.toLowerCase()}/${address}:${port}`;
+    const serves = { type: "edge", ...edge } as const;
+    const entry = this.#place(id, address, port, false, serves) ?? (this.#codes.get(id) === "EACCES" ? this.#place(id, address, port + edgeFallback, false, serves) : undefined);
+    return { ...edge, ...(entry ? { boundPort: entry.port } : { code: this.#codes.get(id) ?? "EADDRINUSE" }) };
   }
 
   #forget(entry: Entry): void {
@@ -192,14 +221,17 @@ export class HostPlan {
       }
       return true;
     }
+    this.#codes.set(id, lastCode);
     if (!this.#refused.has(id)) this.#options.log.warn("an address on this machine cannot be bound", { id, ip: entry.ip, port: entry.port, code: lastCode });
     this.#refused.add(id);
     return false;
   }
   readonly #refused = new Set<string>();
+  /** Why the last try failed, by id. */
+  readonly #codes = new Map<string, string>();
 }
 
-const protocolOf = (listener: HostListener): "TCP" | "UDP" => (listener.serves.type === "service" ? listener.serves.protocol : "TCP");
+const protocolOf = (listener: HostListener): "TCP" | "UDP" => ("protocol" in listener.serves ? listener.serves.protocol : "TCP");
 const wrap = (port: number): number => (port > 32_000 ? ownPortFirst : port);
 
 /** Whether a browser may be sent there: by the port's declared protocol or name, else by its well-known number. */

@@ -1,10 +1,11 @@
 import type { NetSnapshot, Readiness } from "../api/network.ts";
+import type { TrafficSnapshot } from "../api/traffic.ts";
 import { hash } from "../policy/hash.ts";
 
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/stop
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
@@ -18,6 +19,7 @@ export interface WorkerInit {
   gatewayIP: string;
   dnsIP: string;
   snapshot: NetSnapshot;
+  traffic: TrafficSnapshot;
   overrides: [ip: string, ready: Readiness][];
   hostListeners: HostListener[];
   /** Keys whose handles follow in net/give: not to be bound anew. */
@@ -27,7 +29,7 @@ export interface WorkerInit {
 /** A listener on the machine's side, made by `wherry`, served by a worker. */
 export interface HostListener {
   key: string;
-  serves: { type: "front-door" } | { type: "egress"; port: number } | { type: "service"; namespace: string; service: string; protocol: "TCP" | "UDP"; port: number };
+  serves: { type: "front-door" } | { type: "egress"; port: number } | { type: "edge"; protocol: "TCP" | "UDP"; address: string; port: number } | { type: "service"; namespace: string; service: string; protocol: "TCP" | "UDP"; port: number };
 }
 
 export interface Give {

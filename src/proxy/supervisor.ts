@@ -1,14 +1,16 @@
-import type { HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
+import type { EdgeBinding, HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
+import type { TrafficPatch } from "../api/traffic.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
-import { HostPlan } from "./host-listeners.ts";
+import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
+import { TrafficState } from "./traffic-state.ts";
 import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
 
 export interface NetSupervisorOptions {
@@ -28,6 +30,8 @@ export interface NetSupervisorOptions {
   startTimeoutMs?: number;
   /** The worker in one file, where there is one that is fresh. */
   workerBundle?: string | undefined;
+  /** See TrafficSnapshot.sessionKey. */
+  sessionKey?: string;
   /** The way out; another one in tests. */
   outside?: Outside;
 }
@@ -40,6 +44,8 @@ export interface NetSupervisor extends PodNetwork, Component {
   listenInPodNetwork(ip: string, port: number): Promise<RawHandle>;
   /** Called at once and at each change. */
   onHostAddresses(listener: (addresses: HostAddress[]) => void): void;
+  /** Likewise: what became of the addresses that Gateways listen at. */
+  onEdgeBindings(listener: (bindings: EdgeBinding[]) => void): void;
   pids(): number[];
 }
 
@@ -60,7 +66,10 @@ class Supervisor implements NetSupervisor {
   readonly #workers: WorkerProcess[];
   readonly #overrides = new Map<string, Readiness>();
   readonly #listeners = new Set<(addresses: HostAddress[]) => void>();
+  readonly #edgeListeners = new Set<(bindings: EdgeBinding[]) => void>();
+  readonly #traffic = new TrafficState();
   #snapshot: NetSnapshot = emptySnapshot;
+  #lastEdges = "[]";
   #lastAddresses = "[]";
   #turn = 0;
   readonly #outside: Outside;
@@ -139,6 +148,20 @@ class Supervisor implements NetSupervisor {
     }
   }
 
+  publishTraffic(patch: TrafficPatch): void {
+    const changed = this.#traffic.apply(patch);
+    // Addresses are looked at when listeners change, which is rare; routes only pass through.
+    const listenersChanged = changed.put.listeners !== undefined || changed.remove.listeners !== undefined;
+    if (listenersChanged) {
+      this.#plan.edges = edgeAddresses(this.#traffic);
+      this.#replan();
+    }
+    for (const worker of this.#workers) {
+      worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
+      if (listenersChanged) this.#giveMissing(worker);
+    }
+  }
+
   setReady(ip: string, ready: Readiness | undefined): void {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
@@ -152,6 +175,11 @@ class Supervisor implements NetSupervisor {
   onHostAddresses(listener: (addresses: HostAddress[]) => void): void {
     this.#listeners.add(listener);
     listener(this.#plan.addresses);
+  }
+
+  onEdgeBindings(listener: (bindings: EdgeBinding[]) => void): void {
+    this.#edgeListeners.add(listener);
+    listener(this.#plan.edgeBindings);
   }
 
   onEgressRefused(listener: (refusal: EgressRefusal) => void): void {
@@ -227,6 +255,7 @@ class Supervisor implements NetSupervisor {
       gatewayIP: this.#options.network.gatewayIP,
       dnsIP: this.#options.network.dnsIP,
       snapshot: this.#snapshot,
+      traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
       overrides: [...this.#overrides],
       hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],
@@ -287,9 +316,24 @@ class Supervisor implements NetSupervisor {
       this.#plan.changed = false;
       this.#options.onPorts?.(this.#numbers);
     }
+    const edges = JSON.stringify(this.#plan.edgeBindings);
+    if (edges !== this.#lastEdges) {
+      this.#lastEdges = edges;
+      for (const listener of this.#edgeListeners) listener(this.#plan.edgeBindings);
+    }
     const text = JSON.stringify(this.#plan.addresses);
     if (text === this.#lastAddresses) return;
     this.#lastAddresses = text;
     for (const listener of this.#listeners) listener(this.#plan.addresses);
   }
+}
+
+/** Listeners that differ by host name share a socket. */
+function edgeAddresses({ listeners }: TrafficState): EdgeAddress[] {
+  const distinct = new Map<string, EdgeAddress>();
+  for (const { address, port, protocol } of listeners.values()) {
+    const edge: EdgeAddress = { address, port, protocol: protocol === "UDP" ? "UDP" : "TCP" };
+    distinct.set(`${edge.protocol}/${address}:${port}`, edge);
+  }
+  return [...distinct.values()];
 }

@@ -1,16 +1,19 @@
 import { readFileSync } from "node:fs";
 import type { NetSnapshot, Readiness } from "../api/network.ts";
+import type { TrafficPatch } from "../api/traffic.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { connectionRefused, dial } from "./dial.ts";
+import type { Edge } from "./edge/edge.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
 import { Connections, localAddress, peerAddress } from "./tcp-service.ts";
 import { resetHandle } from "./pump.ts";
+import { TrafficState } from "./traffic-state.ts";
 import type { UdpService } from "./udp-service.ts";
 
 /** What a worker asks of `wherry`, which alone lives outside the pod network. */
@@ -38,6 +41,11 @@ export class Worker {
   #dns: DnsServer | undefined;
   #udp: typeof UdpService | undefined;
   #frontDoor: Promise<FrontDoor> | undefined;
+  /** What Gateways serve; nobody loads it who has none. Until it is loaded patches are gathered. */
+  #edge: Edge | undefined;
+  #edgeLoading: Promise<void> | undefined;
+  readonly #traffic = new TrafficState();
+  readonly #dial: typeof dial;
   #egressDialling = 0;
   /** Listener keys by the Service port they lead to. */
   #keysOf = new Map<ServicePort, string[]>();
@@ -45,12 +53,14 @@ export class Worker {
   constructor(init: WorkerInit, keeper: Keeper, outside: Outside, log: Log) {
     this.init = init;
     this.#outside = outside;
-    this.#connections = new Connections(connectionsMax, init.mode === "isolated" ? dialFromInside(init.gatewayIP, outside) : dial);
+    this.#dial = init.mode === "isolated" ? dialFromInside(init.gatewayIP, outside) : dial;
+    this.#connections = new Connections(connectionsMax, this.#dial);
     this.#log = log;
     this.#hostListeners = init.hostListeners;
     this.#table = new ServiceTable(init.snapshot, systemRandom);
     for (const [ip, ready] of init.overrides) this.#table.setReady(ip, ready);
     this.#listeners = new Listeners(keeper, init, log);
+    if (init.traffic.listeners.length > 0) this.applyTraffic({ revision: init.traffic.revision, whole: true, put: init.traffic, remove: {} });
     this.#want();
     void this.#load();
   }
@@ -65,15 +75,36 @@ export class Worker {
   apply(snapshot: NetSnapshot, hostListeners: HostListener[]): void {
     this.#hostListeners = hostListeners;
     this.#table.apply(snapshot);
+    this.#edge?.refresh();
+    this.#want();
+  }
+
+  /** `hostListeners` where addresses came or went. */
+  applyTraffic(patch: TrafficPatch, hostListeners?: HostListener[]): void {
+    if (this.#edge) this.#edge.apply(patch);
+    else this.#traffic.apply(patch);
+    if (!this.#edge && !this.#edgeLoading && this.#traffic.listeners.size > 0) this.#edgeLoading = this.#loadEdge();
+    if (!hostListeners) return;
+    this.#hostListeners = hostListeners;
+    this.#want();
+  }
+
+  /** Connections wait in the kernel for the time that loading takes. */
+  async #loadEdge(): Promise<void> {
+    const { Edge } = await import("./edge/edge.ts");
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, random: systemRandom, log: this.#log.child("edge") }, this.#traffic.snapshot());
     this.#want();
   }
 
   setReady(ip: string, ready: Readiness | undefined): void {
-    for (const port of this.#table.setReady(ip, ready)) {
+    const changed = this.#table.setReady(ip, ready);
+    this.#edge?.refresh(changed);
+    for (const port of changed) {
       for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, port.isOpen);
     }
     // Idle connections would keep a program busy that is about to end, and be cut off under the next request.
     if (ready !== true) void this.#frontDoor?.then((door) => door.leave(ip));
+    if (ready !== true) this.#edge?.engine.leave(ip);
   }
 
   give(key: string, handle: TcpHandle | UdpHandle, listening: boolean): void {
@@ -94,6 +125,9 @@ export class Worker {
         specs.set(key, { ...given, open: true, accept: (client) => void this.#door().then((door) => door.accept(client)) });
       } else if (serves.type === "egress") {
         specs.set(key, { ...given, open: true, accept: (client) => this.#egress(client, serves.port) });
+      } else if (serves.type === "edge") {
+        const edge = this.#edge;
+        if (serves.protocol === "TCP") specs.set(key, { ...given, open: edge !== undefined, accept: (client) => edge!.accept(client, serves.address, serves.port) });
       } else {
         const port = this.#table.ports.get(servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port));
         if (port) this.#serve(specs, key, port, { ...given, protocol: serves.protocol });

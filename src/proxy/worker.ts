@@ -3,6 +3,7 @@ import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../ba
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { createLog } from "../base/log.ts";
 import type { NetSnapshot, ProbeRequest, Readiness } from "../api/network.ts";
+import type { TrafficPatch } from "../api/traffic.ts";
 import { dialTcp } from "./dial.ts";
 import type { OutsideAnswer } from "./dns/server.ts";
 import type { Keeper } from "./listeners.ts";
@@ -37,6 +38,7 @@ channel.on("net/init", (init: WorkerInit) => {
   worker = new Worker(init, keeper, outside, log);
 });
 channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot; hostListeners: HostListener[] }) => worker?.apply(snapshot, hostListeners));
+channel.on("net/traffic", ({ patch, hostListeners }: { patch: TrafficPatch; hostListeners?: HostListener[] }) => worker?.applyTraffic(patch, hostListeners));
 channel.on("net/ready", ({ ip, ready }: { ip: string; ready: Readiness | null }) => worker?.setReady(ip, ready ?? undefined));
 channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
 channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request) }));

@@ -1,4 +1,6 @@
 import { isIPv4 } from "node:net";
+import type { EdgeBinding } from "../../api/network.ts";
+import type { EdgeListener } from "../../api/traffic.ts";
 import type { AddressBook, GatewayAddress } from "./gateways.ts";
 import type { Gateway } from "./kinds.ts";
 import { hash } from "../../policy/hash.ts";
@@ -12,6 +14,16 @@ const net = "127.99";
 export class LoopbackAddresses implements AddressBook {
   readonly #of = new Map<string, string>();
   readonly #owner = new Map<string, string>();
+  #bindings = new Map<string, EdgeBinding>();
+
+  /** What the addresses came to; told anew whenever it changes. */
+  set bindings(bindings: readonly EdgeBinding[]) {
+    this.#bindings = new Map(bindings.map((binding) => [`${binding.protocol}/${binding.address}:${binding.port}`, binding]));
+  }
+
+  bindingOf({ address, port, protocol }: EdgeListener): EdgeBinding | undefined {
+    return this.#bindings.get(`${protocol === "UDP" ? "UDP" : "TCP"}/${address}:${port}`);
+  }
 
   addressOf(gateway: Gateway): GatewayAddress {
     const key = `${gateway.metadata.namespace}/${gateway.metadata.name}`;

@@ -1,39 +1,40 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { startApi } from "../../../test/harness-api.ts";
-import { installDefinitions } from "../../api/definitions/definitions.ts";
 import { Informer } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
+import { type EdgeBinding } from "../../api/network.ts";
 import type { TrafficPatch } from "../../api/traffic.ts";
 import { systemClock } from "../../base/clock.ts";
 import { silentLog } from "../../base/log.ts";
-import { type GatewayCompiler, startGatewayCompiler, whenGatewaysExist } from "./compiler.ts";
+import { TrafficState } from "../traffic-state.ts";
 import { gatewayResources } from "./kinds.ts";
+import { startGateways } from "./start.ts";
 
 test("classes are answered from the start, a Gateway starts the compiler, routes are published and statuses written", { timeout: 30_000 }, async () => {
   await using server = await startApi();
   const { client } = server;
-  await installDefinitions(client);
   const common = { client, clock: systemClock, log: silentLog };
-  const patches: TrafficPatch[] = [];
-  let compiler: GatewayCompiler | undefined;
-  const waiting = whenGatewaysExist(common, () => (compiler = startGatewayCompiler({ ...common, publish: (patch) => patches.push(patch) })));
+  const traffic = new TrafficState();
+  const publish = (patch: TrafficPatch) => {
+    traffic.apply(patch);
+    gateways.bound([...traffic.listeners.values()].map(({ address, port }): EdgeBinding => ({ address, port, protocol: "TCP", boundPort: port })));
+  };
+  const gateways = startGateways({ ...common, publish });
   await until(gatewayResources.gatewayClasses, "wherry", ({ status }) => status?.conditions?.some(({ type, status: holds }: Condition) => type === "Accepted" && holds === "True"));
-  assert.equal(compiler, undefined, "nobody has a Gateway");
 
   await client.create(resources.services, "default", { metadata: { name: "users" }, spec: { ports: [{ port: 80 }] } });
   await client.create(gatewayResources.httpRoutes, "default", { metadata: { name: "users" }, spec: { parentRefs: [{ name: "edge" }], rules: [{ backendRefs: [{ name: "users", port: 80 }] }] } });
   await client.create(gatewayResources.gateways, "default", { metadata: { name: "edge" }, spec: { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }] } });
-  const gateway = await until(gatewayResources.gateways, "edge", ({ status }) => status?.listeners?.[0]?.attachedRoutes === 1);
+  const gateway = await until(gatewayResources.gateways, "edge", ({ status }) => status?.listeners?.[0]?.attachedRoutes === 1 && status.conditions.some(({ reason }: Condition) => reason === "Programmed"));
   const { observedGeneration, lastTransitionTime, ...programmed } = gateway["status"].conditions.find(({ type }: Condition) => type === "Programmed");
   const address = gateway["status"].addresses[0].value as string;
   assert.deepEqual([programmed, observedGeneration, /^\d{4}-.*Z$/.test(lastTransitionTime)], [{ type: "Programmed", status: "True", reason: "Programmed", message: `served at ${address}` }, 1, true]);
   const route = await until(gatewayResources.httpRoutes, "users", ({ status }) => status?.parents?.length === 1);
   assert.deepEqual(route["status"].parents[0].parentRef, { group: "gateway.networking.k8s.io", kind: "Gateway", name: "edge" });
-  const snapshot = compiler!.snapshot();
+  const snapshot = traffic.snapshot();
   assert.deepEqual([snapshot.listeners[0]!.address, snapshot.routes[0]!.id, snapshot.upstreams[0]!.id], [address, "HTTPRoute/default/users", "default/users/80"]);
-  assert.equal(patches.at(-1)!.revision, snapshot.revision);
 
   // Another controller's entry stays when ours changes.
   const theirs = { parentRef: { group: "gateway.networking.k8s.io", kind: "Gateway", name: "theirs" }, controllerName: "example.com/other", conditions: [{ type: "Accepted", status: "True", reason: "Accepted", message: "", lastTransitionTime: "2026-01-01T00:00:00Z" }] };
@@ -44,9 +45,8 @@ test("classes are answered from the start, a Gateway starts the compiler, routes
 
   await client.delete(gatewayResources.gateways, "default", "edge");
   await until(gatewayResources.httpRoutes, "users", ({ status }) => status?.parents?.length === 1);
-  assert.deepEqual(compiler!.snapshot(), { revision: compiler!.snapshot().revision, listeners: [], routes: [], upstreams: [] });
-  await compiler!.stop();
-  await waiting.stop();
+  assert.deepEqual(traffic.snapshot(), { revision: traffic.snapshot().revision, listeners: [], routes: [], upstreams: [] });
+  await gateways.stop();
 
   /** The object once its status is so. */
   async function until(resource: GroupVersionResource, name: string, holds: (object: KubeObject) => unknown): Promise<KubeObject> {

@@ -1,16 +1,14 @@
 import type { Client } from "../../api/client.ts";
-import { Informer } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
+import type { EdgeBinding } from "../../api/network.ts";
 import type { TrafficPatch, TrafficSnapshot } from "../../api/traffic.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import { LoopbackAddresses } from "./addresses.ts";
-import { classConditions } from "./gateway-class.ts";
-import { type GatewayClass, gatewayResources } from "./kinds.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { Translator } from "./translate.ts";
-import { ObjectWorld, WatchedWorld } from "./world.ts";
+import { WatchedWorld } from "./world.ts";
 
 export interface GatewayCompilerOptions {
   client: Client;
@@ -23,6 +21,8 @@ export interface GatewayCompilerOptions {
 export interface GatewayCompiler {
   /** What all patches so far come to. */
   snapshot(): TrafficSnapshot;
+  /** What became of the addresses that were published. */
+  bound(bindings: readonly EdgeBinding[]): void;
   /** Resolves when the first look at the world is published. */
   readonly synced: Promise<void>;
   stop(): Promise<void>;
@@ -36,12 +36,16 @@ export function startGatewayCompiler({ client, clock, random, log, publish }: Ga
   const addresses = new LoopbackAddresses();
   let timer: Timer | undefined;
   let isSynced = false;
+  /** Says everything: the engine may still serve what an earlier compiler said. */
+  let isFirst = true;
   let isDue = false;
   let stopped = false;
   const flush = (): void => {
     isDue = false;
     const { patch, statuses } = translator.flush();
-    if (patch) publish(patch);
+    if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, put: translator.snapshot(), remove: {} });
+    else if (patch) publish(patch);
+    isFirst = false;
     writer.want(statuses);
     timer = clock.setTimer(gatherMs, () => {
       timer = undefined;
@@ -75,6 +79,11 @@ export function startGatewayCompiler({ client, clock, random, log, publish }: Ga
   synced.catch(() => {});
   return {
     snapshot: () => translator.snapshot(),
+    bound(bindings) {
+      addresses.bindings = bindings;
+      translator.changed("Binding", "");
+      due();
+    },
     synced,
     async stop() {
       stopped = true;
@@ -101,30 +110,3 @@ function matters(kind: string, object: KubeObject, old: KubeObject): boolean {
   }
 }
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
-
-/**
- * Starts the compiler when there is a Gateway for the first time: who has none does not pay for a dozen watches. Until
- * then only classes are answered. `start` is called once.
- */
-export function whenGatewaysExist({ client, clock, random, log }: Omit<GatewayCompilerOptions, "publish">, start: () => void): { stop(): Promise<void> } {
-  let started = false;
-  const common = { client, clock, log, ...(random ? { random } : {}) };
-  const gateways = new Informer<KubeObject>({ ...common, resource: gatewayResources.gateways, metadataOnly: true });
-  const classes = new Informer<GatewayClass>({ ...common, resource: gatewayResources.gatewayClasses });
-  const world = Object.assign(new ObjectWorld(), { gatewayClass: (name: string) => classes.get(name) });
-  const writer = new StatusWriter({ client, world, clock, log });
-  const stop = async (): Promise<void> => void (await Promise.all([gateways.stop(), classes.stop(), writer.stop()]));
-  gateways.onChange((_key, object) => {
-    if (started || !object) return;
-    started = true;
-    start();
-    void stop();
-  });
-  classes.onChange((key, object) => {
-    const conditions = object && classConditions(object);
-    if (conditions) writer.want([{ kind: "GatewayClass", key, conditions }]);
-  });
-  gateways.start();
-  classes.start();
-  return { stop };
-}

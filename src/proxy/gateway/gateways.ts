@@ -1,4 +1,6 @@
+import type { EdgeBinding } from "../../api/network.ts";
 import { labelSelectorOf } from "../../api/selectors.ts";
+import type { EdgeListener } from "../../api/traffic.ts";
 import { keyPairOf } from "./certificates.ts";
 import { condition } from "./conditions.ts";
 import { type Condition, controllerName, type Gateway, type ListenerSet } from "./kinds.ts";
@@ -11,6 +13,8 @@ export type GatewayAddress = { value: string; reason?: undefined; message?: unde
 /** Who gives Gateways their addresses: the same one again after a restart. */
 export interface AddressBook {
   addressOf(gateway: Gateway): GatewayAddress;
+  /** What became of a listener there; undefined: not known yet. */
+  bindingOf(listener: EdgeListener): EdgeBinding | undefined;
 }
 
 export interface CompiledGateway {
@@ -47,6 +51,8 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
     }
   }
 
+  for (const listener of listeners) if (listener.edge) listener.conditions = withBinding(listener.conditions, listener.edge, addresses.bindingOf(listener.edge));
+
   const own = listeners.filter((listener) => listener.owner.kind === "Gateway");
   const isAccepted = ({ conditions }: CompiledListener): boolean => conditions.some(({ type, status }) => type === "Accepted" && status === "True");
   const invalid = own.filter((listener) => !isAccepted(listener));
@@ -60,8 +66,8 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
       ? condition("Programmed", false, "Invalid", accepted.message)
       : address.reason
         ? condition("Programmed", false, address.reason, address.message)
-        : own.length > 0 && !own.some((listener) => listener.edge)
-          ? condition("Programmed", false, "Invalid", "none of its listeners can be served")
+        : own.length > 0 && !own.some(isProgrammed)
+          ? condition("Programmed", false, own.some((listener) => listener.edge) ? "Pending" : "Invalid", own.map((listener) => listener.conditions.find(({ type }) => type === "Programmed")!.message)[0]!)
           : condition("Programmed", true, "Programmed", `served at ${address.value}`);
 
   const reference = gateway.spec.tls?.backend?.clientCertificateRef;
@@ -87,13 +93,27 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
   };
 }
 
+const isProgrammed = ({ conditions }: CompiledListener): boolean => conditions.some(({ type, status }) => type === "Programmed" && status === "True");
+
+/** The socket has the last word. */
+function withBinding(conditions: readonly Condition[], { address, port }: EdgeListener, binding: EdgeBinding | undefined): Condition[] {
+  const programmed = !binding
+    ? condition("Programmed", false, "Pending", "the address is being bound")
+    : binding.boundPort === undefined
+      ? condition("Programmed", false, "PortUnavailable", `${address}:${port} cannot be listened on: ${binding.code === "EADDRINUSE" ? "another program has it" : (binding.code ?? "the reason is not known")}`)
+      : binding.boundPort === port
+        ? undefined
+        : condition("Programmed", true, "Programmed", `served at ${address}:${binding.boundPort}, because this user may not listen on port ${port}`);
+  return programmed ? conditions.map((entry) => (entry.type === "Programmed" ? programmed : entry)) : [...conditions];
+}
+
 function compileSet(set: ListenerSet, letIn: boolean, parentAccepted: boolean, all: readonly CompiledListener[]): CompiledGateway["sets"][number] {
   const no = (reason: string, message: string) => ({ set, listeners: [], conditions: [condition("Accepted", false, reason, message), condition("Programmed", false, reason, message)] });
   if (!letIn) return no("NotAllowed", "allowedListeners of the Gateway does not let this set in");
   if (!parentAccepted) return no("ParentNotAccepted", "the Gateway is not accepted");
   const listeners = all.filter(({ owner }) => owner.kind === "ListenerSet" && owner.namespace === set.metadata.namespace && owner.name === set.metadata.name);
   const valid = listeners.filter(({ conditions }) => conditions.some(({ type, status }) => type === "Accepted" && status === "True"));
-  const served = valid.some(({ edge }) => edge);
+  const served = valid.some(isProgrammed);
   const invalid = listeners.filter((listener) => !valid.includes(listener)).map(({ name }) => name);
   return {
     set,

@@ -22,6 +22,8 @@ export class StatusWriter {
   readonly #clock: Clock;
   readonly #log: Log;
   readonly #wanted = new Map<string, WantedStatus>();
+  /** Failed, and tried again after a while unless something newer is wanted by then. */
+  readonly #again = new Map<string, WantedStatus>();
   readonly #writing = new Set<string>();
   readonly #backoff = new Map<string, Backoff>();
   #stopped = false;
@@ -35,7 +37,11 @@ export class StatusWriter {
   }
 
   want(statuses: readonly WantedStatus[]): void {
-    for (const status of statuses) this.#wanted.set(`${status.kind}/${status.key}`, status);
+    for (const status of statuses) {
+      const id = `${status.kind}/${status.key}`;
+      this.#again.delete(id);
+      this.#wanted.set(id, status);
+    }
     this.#next();
   }
 
@@ -75,8 +81,11 @@ export class StatusWriter {
       this.#backoff.set(id, backoff);
       // A conflict is news that the watch brings in a moment; anything else is told.
       if (!(error instanceof StatusError && error.code === 409)) this.#log.warn("a status was not written", { object: id, error: (error as Error).message });
+      if (this.#wanted.has(id)) return;
+      this.#again.set(id, status);
       this.#clock.setTimer(backoff.next(), () => {
-        if (this.#stopped || this.#wanted.has(id)) return;
+        if (this.#stopped || this.#again.get(id) !== status) return;
+        this.#again.delete(id);
         this.#wanted.set(id, status);
         this.#next();
       });

@@ -4,11 +4,20 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { dump, loadAll } from "js-yaml";
 import type { KubeObject } from "../../api/meta.ts";
+import type { EdgeBinding } from "../../api/network.ts";
+import type { EdgeListener } from "../../api/traffic.ts";
 import { keyOf } from "../../api/informer.ts";
 import { seededRandom, randomInt } from "../../base/random.ts";
 import { LoopbackAddresses } from "./addresses.ts";
 import { Translator, type WantedStatus } from "./translate.ts";
 import { ObjectWorld } from "./world.ts";
+
+/** Every port can be had. */
+class FreeAddresses extends LoopbackAddresses {
+  override bindingOf({ address, port }: EdgeListener): EdgeBinding {
+    return { address, port, protocol: "TCP", boundPort: port };
+  }
+}
 
 const folder = join(import.meta.dirname, "cases");
 const cases = readdirSync(folder).filter((file) => file.endsWith(".in.yaml"));
@@ -30,7 +39,7 @@ test("changes one by one, in any order, come to what a fresh translation makes o
   for (let seed = 1; seed <= 25; seed++) {
     const random = seededRandom(seed);
     const world = new ObjectWorld();
-    const addresses = new LoopbackAddresses();
+    const addresses = new FreeAddresses();
     const translator = new Translator(world, addresses);
     const present = new Map<string, KubeObject>();
     const told = new Map<string, WantedStatus>();
@@ -72,7 +81,7 @@ function objectsOf(file: string): KubeObject[] {
 }
 
 function translated(objects: readonly KubeObject[]): { translator: Translator; statuses: WantedStatus[] } {
-  const translator = new Translator(new ObjectWorld(objects), new LoopbackAddresses());
+  const translator = new Translator(new ObjectWorld(objects), new FreeAddresses());
   for (const object of objects) translator.changed(object.kind, keyOf(object));
   const last = new Map<string, WantedStatus>();
   for (const status of translator.flush().statuses) last.set(`${status.kind}/${status.key}`, status);

@@ -92,6 +92,10 @@ export class Translator {
           for (const { id } of this.#upstreams.values()) dirty.upstreams.add(id);
         }
         return;
+      // Sockets were bound, or could not be.
+      case "Binding":
+        for (const gateway of this.#gateways.keys()) dirty.gateways.add(gateway);
+        return;
       // Labels and grants decide about anything.
       case "Namespace":
       case "ReferenceGrant":
