@@ -137,18 +137,7 @@ class World {
         assert.equal(found.rule.rule.name, expected);
         continue;
       }
-      const plain = found.rule.choose;
-      this.#last = handle(
-        found.rule.handler ??
-          ((exchange, outcome) => {
-            const { upstream, error } = plain(request);
-            if (error) return outcome.answer(exchange, { status: error.status, headers: [], body: "", flag: error.flag, reason: error.reason });
-            exchange.upstream = upstream;
-            outcome.forward(exchange);
-          }),
-        request,
-        { match: found.match, captures: found.captures },
-      );
+      this.#last = handle(found.rule.serve, request, { match: found.match, captures: found.captures });
       this.#running.push(this.#last);
       expect(this.#last, expected!, this.#answerHeaders);
     }

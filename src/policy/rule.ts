@@ -27,6 +27,8 @@ export interface CompiledRule {
    * configured that would look at the exchange, and {@link choose} is all there is to do; no exchange need be made.
    */
   readonly handler: Handler | null;
+  /** The same, and a handler in any case. */
+  readonly serve: Handler;
   /** The backend of one request, by weight, exact over a cycle. The request is looked at only where sessions are kept. */
   choose(request: RequestView | undefined): Choice;
   /** Whether the groups of the match's regular expression are wanted. */
@@ -46,11 +48,13 @@ export function compileRule(route: HttpRoute, index: number, tools: FilterTools)
   const all = [...rule.filters, ...rule.backends.flatMap((backend) => backend.filters ?? [])];
   refuseMisfits(rule, all);
   const isPlain = ruleFilters.length === 0 && choices.every(({ handler }) => handler === null);
+  const serve = ruleFilters.reduceRight((next, filter) => filter(next), chooser(choose, choices));
   return {
     route,
     rule,
     index,
-    handler: isPlain ? null : ruleFilters.reduceRight((next, filter) => filter(next), chooser(choose, choices)),
+    handler: isPlain ? null : serve,
+    serve,
     choose,
     wantsCaptures: all.some((filter) => "path" in filter && filter.path?.type === "regex" && filter.path.pattern === undefined),
   };
