@@ -40,8 +40,8 @@ export interface InformerOptions<T> {
   labelSelector?: string;
   fieldSelector?: string;
   indexes?: Record<string, IndexFunction<T>>;
-  /** Objects are held and told without anything but kind and metadata (and of that, no managedFields and annotations). */
-  metadataOnly?: boolean;
+  /** Objects, or those of which this says so, are held and told without anything but kind and metadata (and of that, no managedFields and annotations). */
+  metadataOnly?: boolean | ((object: T) => boolean);
 }
 
 interface Identified {
@@ -225,7 +225,8 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     // Deleted and made anew while we were not looking: two objects, told as two.
     if (old && old.metadata.uid !== object.metadata.uid) this.#remove(key, old);
     const before = this.#objects.get(key);
-    const held = this.#options.metadataOnly ? metadataOf(object) : object;
+    const { metadataOnly = false } = this.#options;
+    const held = (typeof metadataOnly === "function" ? metadataOnly(object) : metadataOnly) ? metadataOf(object) : object;
     this.#objects.set(key, held);
     for (const index of this.#indexes.values()) file(index, key, held, before);
     for (const handler of this.#handlers) this.#tell(handler, key, held, before);
@@ -280,11 +281,11 @@ function file<T>(index: { values: IndexFunction<T>; entries: Map<string, Map<str
 /** One informer a resource, shared by all who ask: caches are paid for once. */
 export class Informers {
   readonly #options: Omit<InformerOptions<KubeObject>, "resource" | "indexes" | "metadataOnly">;
-  readonly #metadataOnly: (resource: GroupVersionResource) => boolean;
+  readonly #metadataOnly: (resource: GroupVersionResource) => boolean | ((object: KubeObject) => boolean);
   readonly #informers = new Map<string, Informer<any>>();
 
-  /** `metadataOnly`: of which resources nobody here reads more than metadata. */
-  constructor({ metadataOnly = () => false, ...options }: { client: Client; clock: Clock; random?: Random; log?: Log; metadataOnly?: (resource: GroupVersionResource) => boolean }) {
+  /** `metadataOnly`: of which resources, or which of their objects, nobody here reads more than metadata. */
+  constructor({ metadataOnly = () => false, ...options }: { client: Client; clock: Clock; random?: Random; log?: Log; metadataOnly?: (resource: GroupVersionResource) => boolean | ((object: KubeObject) => boolean) }) {
     this.#options = options;
     this.#metadataOnly = metadataOnly;
   }

@@ -20,11 +20,11 @@ export const limits = {
   /** How many changes the watch window keeps. Older watches: 410 Expired. */
   watchWindowEvents: 20_000,
   /** And how many bytes of objects. A change older than either: as above. */
-  watchWindowBytes: 64 * 1024 * 1024,
+  watchWindowBytes: 24 * 1024 * 1024,
   /** Bytes of writes that wait for the disk. More: 429, until it has caught up. */
   storeWaitingBytes: 64 * 1024 * 1024,
   /** How much of the objects the store keeps parsed, counted in encoded bytes. The rest is parsed again when asked for. */
-  parsedObjectsBytes: 16 * 1024 * 1024,
+  parsedObjectsBytes: 6 * 1024 * 1024,
   /** A larger object is never kept parsed: a definition, mostly, which is read when it changes. */
   parsedObjectBytes: 64 * 1024,
   /** OpenAPI documents that are kept made. The rest is made again when asked for. */
@@ -33,10 +33,12 @@ export const limits = {
   watcherQueueEvents: 10_000,
   /** Bytes waiting for one watcher's socket. More: as above. */
   watcherQueueBytes: 8 * 1024 * 1024,
+  /** Lines of watches that are kept encoded for the next watcher. The rest is encoded again. */
+  watchLinesBytes: 2 * 1024 * 1024,
   /** Watchers in all. More: 429 with Retry-After. */
   watchersMax: 10_000,
   /** How many watchers one turn of the loop feeds before others get a turn. */
-  fanOutSlice: 100,
+  fanOutSlice: 250,
   /** Items of a list page, whatever the client asks. */
   listPageMax: 10_000,
   /** The answer of an admission or conversion webhook. Larger: the call has failed, and its failure policy decides. */

@@ -1,6 +1,6 @@
 import type { Client } from "../api/client.ts";
 import { Informers } from "../api/informer.ts";
-import type { GroupVersionResource } from "../api/meta.ts";
+import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import type { Kind } from "../api/kind.ts";
 import type { KindRegistry } from "../api/registry.ts";
 import { resources } from "../api/resources.ts";
@@ -22,7 +22,7 @@ import { GarbageCollector } from "./garbage/collector.ts";
 import { jobOrphanController } from "./job/orphans.ts";
 import { jobController } from "./job/plan.ts";
 import { finishedJobController } from "./job/ttl.ts";
-import { rootCaController, serviceAccountController } from "./namespace/defaults.ts";
+import { rootCaController, rootCaName, serviceAccountController } from "./namespace/defaults.ts";
 import { namespaceController } from "./namespace/namespace.ts";
 import { nodeController } from "./node/lifecycle.ts";
 import { podGarbageController } from "./node/pod-gc.ts";
@@ -110,7 +110,9 @@ export interface Controllers extends Component {
 export function startControllers(options: ControllersOptions): Controllers {
   const { client, registry, clock, random } = options;
   const log = options.log.child("controllers");
-  const informers = new Informers({ client, clock, random, log, metadataOnly: ({ group }) => group === "apiextensions.k8s.io" });
+  // What may be large, and is not read here: of a ConfigMap's data only that of the root certificate.
+  const metadataOnly = ({ group, resource }: GroupVersionResource) => group === "apiextensions.k8s.io" || (group === "" && (resource === "secrets" || (resource === "configmaps" && (({ metadata }: KubeObject) => metadata.name !== rootCaName))));
+  const informers = new Informers({ client, clock, random, log, metadataOnly });
   const run = (definition: Controller): Runner => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" });
   const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map(run);
   const snapshots = new Snapshots({ client, informers, storage: storageOf(options), log, run });

@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import { createGzip, gzip } from "node:zlib";
 import { dump } from "js-yaml";
 import { internalError, type Status, StatusError, tooManyRequestsError } from "../../api/status.ts";
+import { Http2Response } from "../../base/http2/messages.ts";
 import type { Log } from "../../base/log.ts";
 import { StorageBusyError, StorageError, StorageFullError } from "../../store/store.ts";
 import type { Identity } from "../rest/context.ts";
@@ -81,6 +82,7 @@ export class Exchange {
     const packs = this.#takesGzip();
     this.response.writeHead(code, { "content-type": "application/json", "cache-control": "no-cache, private", ...(this.headers["accept-encoding"] ? { vary: "Accept-Encoding" } : {}), ...(packs ? { "content-encoding": "gzip" } : { "content-length": length }) });
     const { response } = this;
+    if (!packs && (response as unknown) instanceof Http2Response) return void (response as unknown as Http2Response).endWith(parts);
     const chunks = joined(parts);
     if (packs) {
       const packer = createGzip({ level: 1 });

@@ -151,11 +151,15 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
     return exchange.json(200, { kind: "PartialObjectMetadataList", apiVersion: `meta.k8s.io/${form.version}`, metadata, items: items.length > 0 ? items : null }, form);
   }
   const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
-  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => JSON.parse(Buffer.concat(itemOf(kind, bytesOf(kind, entry))).toString()) as object) }, form);
+  if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => withoutType(kind, JSON.parse(bytesOf(kind, entry).toString()) as KubeObject)) }, form);
   const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
+  const named = headOf(kind);
   for (const [index, entry] of listed.entries.entries()) {
-    if (index > 0) parts.push(comma);
-    parts.push(...itemOf(kind, bytesOf(kind, entry)));
+    const bytes = bytesOf(kind, entry);
+    // Stored objects begin with both names; what is left begins where the brace was.
+    if (named && startsWith(bytes, named)) parts.push(index > 0 ? commaBrace : brace, bytes.subarray(named.length));
+    else if (index > 0) parts.push(comma, bytes);
+    else parts.push(bytes);
   }
   parts.push(Buffer.from("]}\n"));
   exchange.pieces(200, parts);
@@ -166,12 +170,14 @@ const alwaysContinues = (kind: Kind, form: Form): { continue?: string } => (kind
 
 const brace = Buffer.from("{");
 const comma = Buffer.from(",");
+const commaBrace = Buffer.from(",{");
 
-/** Items of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not; stored objects begin with both. */
-function itemOf(kind: Kind, bytes: Buffer): Buffer[] {
-  if (kind.custom) return [bytes];
-  const head = `{"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`;
-  return bytes.toString("latin1", 0, head.length) === head ? [brace, bytes.subarray(head.length)] : [bytes];
+/** Items of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not. */
+const headOf = (kind: Kind): Buffer | undefined => (kind.custom ? undefined : Buffer.from(`{"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`));
+const startsWith = (bytes: Buffer, head: Buffer): boolean => bytes.length > head.length && bytes.compare(head, 0, head.length, 0, head.length) === 0;
+
+function withoutType(kind: Kind, { kind: name, apiVersion, ...item }: KubeObject): object {
+  return kind.custom ? { kind: name, apiVersion, ...item } : item;
 }
 
 // — options —

@@ -16,9 +16,33 @@ import { type IncludeObject, partialMetadata, row, table } from "./table.ts";
 const defaultTimeoutS = { least: 1_800, most: 3_600 };
 const bookmarkEveryMs = 60_000;
 
-/** Encoded once a version and event type, whoever watches. */
-const encoded = new WeakMap<Entry, Map<string, Buffer>>();
 let open = 0;
+
+/**
+ * Lines are encoded once an entry, version and event type, whoever watches; and kept while others may be about to ask for
+ * the same. Kept as long as the entry, they would be all objects a second time.
+ */
+class RecentLines {
+  readonly #lines = new Map<Entry, Map<string, Buffer>>();
+  #bytes = 0;
+
+  get(entry: Entry, name: string, make: () => Buffer): Buffer {
+    let forms = this.#lines.get(entry);
+    let line = forms?.get(name);
+    if (line) return line;
+    line = make();
+    if (!forms) this.#lines.set(entry, (forms = new Map()));
+    forms.set(name, line);
+    this.#bytes += line.length;
+    for (const [oldest, lines] of this.#lines) {
+      if (this.#bytes <= limits.watchLinesBytes || oldest === entry) break;
+      this.#lines.delete(oldest);
+      for (const gone of lines.values()) this.#bytes -= gone.length;
+    }
+    return line;
+  }
+}
+const recent = new RecentLines();
 
 export const openWatches = (): number => open;
 
@@ -77,14 +101,8 @@ export function serveWatch(api: Api, kind: Kind, options: WatchOptions, exchange
 
 function encoderOf(api: Api, kind: Kind, form: Form, include: IncludeObject): (type: string, entry: Entry) => Buffer {
   if (form.as === undefined) {
-    return (type, entry) => {
-      const name = `${type} ${kind.group}/${kind.version}`;
-      let forms = encoded.get(entry);
-      if (!forms) encoded.set(entry, (forms = new Map()));
-      let line = forms.get(name);
-      if (!line) forms.set(name, (line = Buffer.concat([Buffer.from(`{"type":"${type}","object":`), bytesOf(kind, entry), Buffer.from("}\n")])));
-      return line;
-    };
+    const version = `${kind.group}/${kind.version}`;
+    return (type, entry) => recent.get(entry, `${type} ${version}`, () => Buffer.concat([Buffer.from(`{"type":"${type}","object":`), bytesOf(kind, entry), Buffer.from("}\n")]));
   }
   let first = true;
   return (type, entry) => {

@@ -145,6 +145,8 @@ export class Http2Response extends EventEmitter {
   /** The header block that is yet to be sent. */
   #head: string | undefined;
   #pieces: Buffer[] = [];
+  /** The first piece that is not sent. */
+  #first = 0;
   #waiting = 0;
   #isFull = false;
 
@@ -205,6 +207,12 @@ export class Http2Response extends EventEmitter {
     this.#isFull = this.#waiting > waitingMax;
     return !this.#isFull;
   }
+  /** Many pieces, of which each is only looked at when its turn has come, and the end. */
+  endWith(pieces: readonly Buffer[]): this {
+    if (this.destroyed || this.writableEnded) return this;
+    for (const piece of pieces) this.#add(piece);
+    return this.end();
+  }
   end(chunk?: Buffer | string): this {
     if (this.destroyed || this.writableEnded) return this;
     if (chunk !== undefined) this.#add(chunk);
@@ -246,39 +254,35 @@ export class Http2Response extends EventEmitter {
       const block = this.#head;
       this.#head = undefined;
       const isAll = this.writableEnded && this.#waiting === 0;
-      const [only] = this.#pieces;
+      const only = this.#pieces[this.#first];
       // Most answers are small: header and body become one buffer.
-      if (this.writableEnded && this.#pieces.length === 1 && only!.length <= Math.min(room, this.window, payloadBytesMax) && block.length <= payloadBytesMax) {
-        const both = Buffer.allocUnsafe(headBytes + block.length + headBytes + only!.length);
+      if (this.writableEnded && only?.length === this.#waiting && this.#waiting > 0 && only.length <= Math.min(room, this.window, payloadBytesMax) && block.length <= payloadBytesMax) {
+        const both = Buffer.allocUnsafe(headBytes + block.length + headBytes + only.length);
         writeHead(both, 0, block.length, frames.headers, flags.endHeaders, this.id);
         both.write(block, headBytes, "latin1");
-        writeHead(both, headBytes + block.length, only!.length, frames.data, flags.endStream, this.id);
-        both.set(only!, headBytes + block.length + headBytes);
+        writeHead(both, headBytes + block.length, only.length, frames.data, flags.endStream, this.id);
+        both.set(only, headBytes + block.length + headBytes);
         out.push(both);
         this.#pieces = [];
-        this.#waiting = 0;
-        this.window -= only!.length;
+        this.#first = this.#waiting = 0;
+        this.window -= only.length;
         this.writableFinished = true;
-        return only!.length;
+        return only.length;
       }
       pushBlock(out, block, this.id, isAll);
       if (isAll) this.writableFinished = true;
     }
     let sent = 0;
     while (this.#waiting > 0) {
-      const most = Math.min(room - sent, this.window, payloadBytesMax);
-      if (most <= 0) break;
-      const piece = this.#pieces[0]!;
-      const part = piece.length <= most ? piece : piece.subarray(0, most);
-      if (part === piece) this.#pieces.shift();
-      else this.#pieces[0] = piece.subarray(most);
-      this.#waiting -= part.length;
-      this.window -= part.length;
-      sent += part.length;
-      const isLast = this.writableEnded && this.#waiting === 0;
+      const length = Math.min(room - sent, this.window, payloadBytesMax, this.#waiting);
+      if (length <= 0) break;
+      const isLast = this.writableEnded && this.#waiting === length;
       const head = Buffer.allocUnsafe(headBytes);
-      writeHead(head, 0, part.length, frames.data, isLast ? flags.endStream : 0, this.id);
-      out.push(head, part);
+      writeHead(head, 0, length, frames.data, isLast ? flags.endStream : 0, this.id);
+      out.push(head);
+      this.#take(out, length);
+      this.window -= length;
+      sent += length;
       if (isLast) this.writableFinished = true;
     }
     if (this.writableEnded && !this.writableFinished && this.#waiting === 0) {
@@ -294,9 +298,29 @@ export class Http2Response extends EventEmitter {
     return sent;
   }
 
+  /** Small pieces share a frame. */
+  #take(out: Buffer[], length: number): void {
+    this.#waiting -= length;
+    for (let left = length; left > 0; ) {
+      const piece = this.#pieces[this.#first]!;
+      if (piece.length > left) {
+        out.push(piece.subarray(0, left));
+        this.#pieces[this.#first] = piece.subarray(left);
+        return;
+      }
+      out.push(piece);
+      left -= piece.length;
+      this.#first++;
+    }
+    if (this.#first < this.#pieces.length) return;
+    this.#pieces = [];
+    this.#first = 0;
+  }
+
   /** The stream is over. */
   closed(): void {
     this.destroyed = true;
+    this.#first = 0;
     this.#pieces = [];
     this.#waiting = 0;
     this.#head = undefined;

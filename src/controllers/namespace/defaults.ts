@@ -16,7 +16,7 @@ export const serviceAccountController = controller<Namespace>({
   },
 });
 
-const rootCaName = "kube-root-ca.crt";
+export const rootCaName = "kube-root-ca.crt";
 
 /** Every namespace has the API's root certificate for its pods. Source: k8s.io/kubernetes/pkg/controller/certificates/rootcacertpublisher. */
 export function rootCaController(rootCa: string): Controller {
