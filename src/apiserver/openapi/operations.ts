@@ -4,7 +4,7 @@ import type { GroupVersionKind, Json, SchemaWriter } from "./schemas.ts";
 /** What can be done at a path, before it is written in one of OpenAPI's dialects. */
 export interface Operation {
   readonly path: string;
-  readonly method: "get" | "put" | "post" | "delete" | "patch";
+  readonly method: "get" | "put" | "post" | "delete" | "patch" | "head" | "options";
   readonly operationId: string;
   readonly action?: string;
   readonly kind?: GroupVersionKind;
@@ -89,6 +89,14 @@ function subresourceOperations(kind: Kind, sub: Subresource, path: string, name:
     const common = { path, method, kind: gvk, tag };
     if (sub.name === "log") {
       operations.push({ ...common, action: "get", operationId: `read${id}${name}`, query: sub.parameters ?? {}, answers: { 200: undefined }, produces: ["text/plain", ...answered] });
+    } else if (sub.name === "proxy") {
+      // What lies behind takes every method, also below it.
+      const connect = { ...common, action: "connect", query: sub.parameters ?? {}, answers: { 200: undefined }, produces: any };
+      const also = verb === "get" ? (["get", "head", "options"] as const) : [method];
+      for (const method of also) {
+        const operationId = `connect${id}${capital(method)}${name}`;
+        operations.push({ ...connect, method, operationId }, { ...connect, method, path: `${path}/{path}`, operationId: `${operationId}WithPath` });
+      }
     } else if (sub.parameters) {
       operations.push({ ...common, action: "connect", operationId: `connect${id}${capital(method)}${name}`, query: sub.parameters, answers: { 200: undefined }, produces: any });
     } else {

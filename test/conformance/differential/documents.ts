@@ -122,5 +122,4 @@ function operationsOf(document: Json): Map<string, Json> {
 export const acceptedDocuments: readonly { reason: string; is: RegExp }[] = [
   { reason: "DeleteOptions belongs to the groups that are served", is: /DeleteOptions x-kubernetes-group-version-kind: / },
   { reason: "the addresses of watches are served and, being deprecated, not shown", is: /: get \S+\/watch\/\S+ only there$|\.(WatchEvent|RawExtension): only there$/ },
-  { reason: "proxy subresources are refused, and what lies behind their address is not shown", is: /: \w+ \S+\/proxy\/\{path\} only there$|: (head|options) \S+\/proxy only there$/ },
 ];
