@@ -11,10 +11,8 @@ import type { Pod } from "./api/types.ts";
 import { Aggregator } from "./apiserver/aggregation/aggregator.ts";
 import { createApi } from "./apiserver/api.ts";
 import { issuer, Tokens } from "./apiserver/authn/tokens.ts";
-import { bootstrapRbac } from "./apiserver/authz/bootstrap-roles.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
-import { bootstrapFairness } from "./apiserver/fairness/defaults.ts";
 import { Fairness } from "./apiserver/fairness/fairness.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
 import { serveMetrics } from "./apiserver/metrics/metrics.ts";
@@ -26,12 +24,16 @@ import { systemClock } from "./base/clock.ts";
 import { WherryError } from "./base/errors.ts";
 import { writeFilesAtomic } from "./base/files.ts";
 import { createLog } from "./base/log.ts";
+import { collectWhenQuiet } from "./base/quiet-collector.ts";
 import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
+import { createFirstObjects, fillFirstObjects } from "./first-objects.ts";
 import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore } from "./store/sqlite-store.ts";
 import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
+
+export { makeFirstObjects } from "./first-objects.ts";
 
 /**
  * The `wherry-api` process: store → API server → controllers → snapshot compiler. `wherry` tells it what to serve
@@ -92,6 +94,7 @@ export async function runApi(): Promise<void> {
     const store = await opening;
     if (transforming) encryption!.reportStale(transforming, log.child("encryption"));
     const following = transforming && access.encryptionReload ? encryption!.followEncryptionFile({ file: access.encryption!, journal: transforming, clock, log: log.child("encryption") }) : undefined;
+    await fillFirstObjects(store, clock.now());
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     const issuers = access.authentication === undefined ? undefined : (await import("./apiserver/authn/oidc/follow.ts")).followAuthentication(tokens, { file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
@@ -107,9 +110,8 @@ export async function runApi(): Promise<void> {
     const fairness = new Fairness(store, clock);
     fairness.start();
     const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry, ...(access.auditRotation && { rotation: access.auditRotation }) });
-    // What every cluster has is there before anybody is answered, all of it in two commits.
-    const { bootstrap } = await import("./controllers/bootstrap.ts");
-    await Promise.all([bootstrap(client).then(() => aggregator.start()), bootstrapRbac(client), bootstrapFairness(client)]);
+    // What every cluster has is there before anybody is answered.
+    await createFirstObjects(client, aggregator);
     server = createApiServer({ api, aggregator, ...(audit && { audit: audit.audit }), fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
@@ -171,7 +173,9 @@ export async function runApi(): Promise<void> {
     }
     }
 
+    const stopCollecting = collectWhenQuiet(clock);
     shutdown = async () => {
+      stopCollecting();
       await server!.close();
       copies.close();
       await stopNetwork();
