@@ -20,6 +20,8 @@ export interface Client {
   readonly protocol: string;
   /** It does not take more of the answer for the moment; `HttpExchange.clientDrained` will follow. */
   readonly isBlocked: boolean;
+  /** Something has moved, or stands still from now on: its deadline is another. */
+  touch(): void;
   /** More of the request's body may come, or must not for the moment. */
   wantBody(): void;
   pauseBody(): void;
@@ -398,7 +400,9 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   /** After a turn's output was flushed. */
   flushed(): void {
-    if (this.client.isBlocked) this.#connection?.stream.pause();
+    if (!this.client.isBlocked) return;
+    this.#connection?.stream.pause();
+    this.client.touch();
   }
   clientDrained(): void {
     this.#connection?.stream.resume();
