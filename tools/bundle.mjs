@@ -1,9 +1,11 @@
 // Makes one CommonJS file for each process of ours: `.cache/bundle/NAME.cjs`, and beside it what it was made of, so that
 // bin/bundle.mjs knows when it is stale. Runs before start, test and bench, and for the package; does nothing while all are fresh.
+import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundleNamed } from "../bin/bundle.mjs";
+import { isNewEnough, pinnedNode } from "../bin/node.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -50,11 +52,22 @@ export async function bundlePrograms({ from = "src", force = false } = {}) {
       const list = join(target, `${name}.json`);
       rmSync(list, { force: true });
       renameSync(half, join(target, `${name}.cjs`));
+      if (name === "api") await firstObjects(target);
       const inputs = from === "src" ? Object.keys(metafile.inputs).map((file) => [file, ...(seen.get(file) ?? stateOf(join(root, file)))]) : [];
       writeFileSync(`${list}.${process.pid}`, JSON.stringify(inputs));
       renameSync(`${list}.${process.pid}`, list);
     }),
   );
+}
+
+/** What a new stack's API has from its first moment, made by its own code once instead of at every first start. */
+async function firstObjects(target) {
+  const node = isNewEnough() ? process.execPath : pinnedNode();
+  const { status, stdout, stderr } = spawnSync(node, [join(root, "bin", "wherry.mjs"), "internal:first-objects"], { encoding: "utf8", maxBuffer: 1 << 26, env: { ...process.env, WHERRY_SOURCES: "1" } });
+  if (status !== 0) throw new Error(`the first objects were not made: ${stderr}`);
+  const half = join(target, `first-objects.${process.pid}.json`);
+  writeFileSync(half, stdout);
+  renameSync(half, join(target, "first-objects.json"));
 }
 
 const stateOf = (path) => {
@@ -78,6 +91,7 @@ const placed = (from, extension, commands, seen) => ({
       const contents = readFileSync(path, "utf8")
         .replace(/lazyModule\s*(?:<[^;]*?>)?\s*\(import\.meta\.url, ("[^"]+")\)/g, "(() => require($1))")
         .replace(/new URL\("\.\/([\w-]+-worker)\.[tj]s", import\.meta\.url\)/g, (whole, name) => (name in programs ? `joinPath_(__dirname, "${name}.cjs")` : whole))
+        .replaceAll('join(import.meta.dirname, "first-objects.json")', 'joinPath_(__dirname, "first-objects.json")')
         .replaceAll("import.meta.url", `urlOf_(at_(${JSON.stringify(file)})).href`)
         .replaceAll("import.meta.dirname", `dirname_(at_(${JSON.stringify(file)}))`);
       return { contents, loader: file.endsWith("ts") ? "ts" : "js" };

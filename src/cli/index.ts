@@ -18,6 +18,7 @@ export const verbs: readonly Verb[] = [
   { name: "version", summary: "Print versions", load: () => import("./version.ts") },
   { name: "help", summary: "This page", load: () => import("./help.ts") },
   { name: "internal:api", summary: "", load: () => import("./internal-api.ts") },
+  { name: "internal:first-objects", summary: "", load: () => import("./internal-first-objects.ts") },
   { name: "internal:apply", summary: "", load: () => import("./internal-apply.ts") },
   { name: "internal:stack", summary: "", load: () => import("./internal-stack.ts") },
 ];

@@ -53,9 +53,17 @@ const schemas = [
 ];
 
 export async function bootstrapFairness(client: Client): Promise<void> {
-  const create = (resource: GroupVersionResource, object: object) =>
-    client.create<KubeObject>(resource, undefined, object, { fieldManager: "api-priority-and-fairness-config-producer-v1" }).catch((error: unknown) => {
-      if (!(error instanceof StatusError && error.reason === "AlreadyExists")) throw error;
-    });
-  await Promise.all([...levels.map((level) => create(priorityLevels, level)), ...schemas.map((one) => create(flowSchemas, one))]);
+  const createMissing = async (resource: GroupVersionResource, wanted: readonly { metadata: { name: string } }[]) => {
+    const there = new Set((await client.list(resource)).items.map(({ metadata }) => metadata.name));
+    await Promise.all(
+      wanted
+        .filter(({ metadata }) => !there.has(metadata.name))
+        .map((object) =>
+          client.create<KubeObject>(resource, undefined, object, { fieldManager: "api-priority-and-fairness-config-producer-v1" }).catch((error: unknown) => {
+            if (!(error instanceof StatusError && error.reason === "AlreadyExists")) throw error;
+          }),
+        ),
+    );
+  };
+  await Promise.all([createMissing(priorityLevels, levels), createMissing(flowSchemas, schemas)]);
 }
