@@ -63,17 +63,17 @@ export class Rbac {
     for (const { rules, why } of grants) {
       if (rules?.some((rule) => covers(rule, attributes))) return { allowed: true, reason: why };
     }
-    const failure = failureOf(grants);
-    return { allowed: false, reason: failure && `RBAC: ${failure}` };
+    const missing = missingOf(grants);
+    return { allowed: false, reason: missing.length > 0 ? `RBAC: ${failureText(missing)}` : "" };
   }
 
   /**
    * Everything the identity may do in a namespace, binding by binding (SelfSubjectRulesReview; escalation checks).
-   * `failure` says which roles are bound to it and not there.
+   * `missing` are the roles that are bound to it and not there: `clusterrole.rbac.authorization.k8s.io "x" not found`.
    */
-  rulesFor(user: Identity, namespace: string | undefined): { rules: PolicyRule[]; failure: string } {
+  rulesFor(user: Identity, namespace: string | undefined): { rules: PolicyRule[]; missing: string[] } {
     const grants = this.#grants(user, namespace);
-    return { rules: grants.flatMap(({ rules = [] }) => rules), failure: failureOf(grants) };
+    return { rules: grants.flatMap(({ rules = [] }) => rules), missing: missingOf(grants) };
   }
 
   /** The rules a role reference stands for; undefined when there is no such role. */
@@ -115,10 +115,9 @@ interface Grant {
   /** What allowed it, or what is missing. */
   why: string;
 }
-const failureOf = (grants: readonly Grant[]): string => {
-  const failures = [...new Set(grants.flatMap(({ rules, why }) => (rules ? [] : [why])))];
-  return failures.length > 1 ? `[${failures.join(", ")}]` : (failures[0] ?? "");
-};
+const missingOf = (grants: readonly Grant[]): string[] => [...new Set(grants.flatMap(({ rules, why }) => (rules ? [] : [why])))];
+/** As Go prints several errors. */
+export const failureText = (failures: readonly string[]): string => (failures.length > 1 ? `[${failures.join(", ")}]` : (failures[0] ?? ""));
 /** Grants by subject: "User/alice", "Group/dev"; a service account is the user it authenticates as. */
 type BySubject = Map<string, Grant[]>;
 interface Index {

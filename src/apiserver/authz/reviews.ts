@@ -8,7 +8,7 @@ import type { Identity } from "../rest/context.ts";
 import { placeIn } from "../rest/create.ts";
 import { decode } from "../rest/decode.ts";
 import { recordWrite } from "../rest/managed-fields.ts";
-import type { Attributes, Rbac } from "./rbac.ts";
+import { type Attributes, failureText, type Rbac } from "./rbac.ts";
 import { accessErrors, type AccessSpec, evaluationError, shown } from "./review-checks.ts";
 
 interface ReviewSpec extends AccessSpec {
@@ -67,14 +67,14 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
   });
   add("selfsubjectrulesreviews.authorization.k8s.io", (spec, user) => {
     if (!spec.namespace) throw badRequestError("no namespace on request");
-    const { rules, failure } = rbac.rulesFor(user, spec.namespace);
+    const { rules, missing } = rbac.rulesFor(user, spec.namespace);
     return {
       spec: {},
       status: {
         resourceRules: rules.filter((rule) => rule.resources?.length).map(({ verbs, apiGroups, resources, resourceNames }) => ({ verbs, apiGroups, resources, ...(resourceNames?.length && { resourceNames }) })),
         nonResourceRules: rules.filter((rule) => rule.nonResourceURLs?.length).map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
         incomplete: false,
-        ...(failure && { evaluationError: failure }),
+        ...(missing.length > 0 && { evaluationError: failureText(missing) }),
       },
     };
   });

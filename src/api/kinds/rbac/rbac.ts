@@ -1,6 +1,7 @@
 import { type FieldError, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
+import { labelSelectorOf } from "../../selectors.ts";
 import { each, semanticEqual } from "../../validation/checks.ts";
 import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { validateLabelSelector } from "../../validation/selector.ts";
@@ -38,8 +39,18 @@ export const clusterRole = roleStrategy((object) => {
   const selectors = object.aggregationRule?.clusterRoleSelectors;
   if (!object.aggregationRule) return errors;
   if ((selectors ?? []).length === 0) return [...errors, required("aggregationRule.clusterRoleSelectors", "at least one clusterRoleSelector required if aggregationRule is non-nil")];
-  return [...errors, ...each("aggregationRule.clusterRoleSelectors", selectors, (selector, at) => validateLabelSelector(selector, at))];
+  return [...errors, ...each("aggregationRule.clusterRoleSelectors", selectors, (selector, at) => [...validateLabelSelector(selector, at), ...(isSelector(selector) ? [] : [invalid(at, null, "invalid label selector.")])])];
 });
+
+/** Upstream tells twice of one that cannot be followed. */
+function isSelector(selector: Parameters<typeof labelSelectorOf>[0]): boolean {
+  try {
+    labelSelectorOf(selector);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 function validateSubject(path: string, subject: any, namespaced: boolean): FieldError[] {
   const errors: FieldError[] = subject.name ? [] : [required(`${path}.name`)];
