@@ -145,3 +145,15 @@ test("errors become upstream's 400", () => {
   );
   assert.equal(new DecodeError("why").toStatusError("v1", "Pod").code, 400);
 });
+
+test("walk() as upstream's converter: fields as Go declares them, the first mistake of any sort", () => {
+  const given = () => ({ spec: { template: { metadata: { creationTimestamp: "x" } }, replicas: "3", paused: 1 } });
+  assert.throws(() => walk(deployment, given()), /parsing time "x"/);
+  assert.throws(() => walk(deployment, given(), { declared: true }), /DeploymentSpec\.spec\.replicas of type int32/);
+});
+
+test("walk() reads a list of numbers as bytes", () => {
+  const secret = builtinSchema("", "v1", "Secret")!;
+  assert.deepEqual(walk(secret, at("data.a", [104, 105])).value["data"], { a: "aGk=" });
+  for (const [given, text] of [[["x"], "string into Go struct field Secret.data of type uint8"], [[300], "number 300 into"], [[1, -1], "number -1 into"]] as const) assert.throws(() => walk(secret, at("data.a", [...given])), (error) => error instanceof DecodeError && error.message.includes(text));
+});

@@ -13,6 +13,11 @@ import { badRequestError, type StatusError } from "./status.ts";
 export interface WalkOptions {
   /** Parts of the value belong to somebody else: copy what the walk touches. Otherwise it is changed in place. */
   shared?: boolean;
+  /**
+   * Fields in the order in which Go declares them, and the first mistake of any sort ends the walk: as upstream's converter
+   * goes through a patched object, which its decoder never sees.
+   */
+  declared?: boolean;
   /** Leave defaults unset and zero values in place: for applied configurations and patches. */
   partial?: boolean;
 }
@@ -39,7 +44,7 @@ export const strictDecodingText = (problems: readonly string[]): string => `stri
 
 /** Throws DecodeError. */
 export function walk(schema: Schema, value: Record<string, unknown>, options: WalkOptions = {}): Walked {
-  const walker = new Walker(options.shared ?? false, options.partial ?? false);
+  const walker = new Walker(options.shared ?? false, options.partial ?? false, options.declared ?? false);
   try {
     const walked = { value: walker.object(planOf(schema), value), unknownFields: walker.unknownFields };
     if (walker.mismatch) throw walker.mismatch;
@@ -68,6 +73,7 @@ class Plan {
   #fields: Map<string, Plan> | undefined;
   #defaults: [name: string, value: unknown][] | undefined;
   #items: Plan | undefined;
+  #order: Map<string, number> | undefined;
 
   constructor(schema: Schema) {
     this.schema = schema;
@@ -95,9 +101,19 @@ class Plan {
       return [[name, field.shape === "object" ? field : unsetOf(field)]];
     }));
   }
+  /** The object's keys as Go declares the fields, which their protobuf numbers say; then those it does not know. */
+  inOrder(object: object): string[] {
+    const order = (this.#order ??= new Map([...this.fields.keys()].map((name): [string, readonly number[]] => [name, this.schema.protobuf?.[name]?.path ?? []]).sort(([, a], [, b]) => comparePaths(a, b)).map(([name], index) => [name, index])));
+    return Object.keys(object).sort((a, b) => (order.get(a) ?? order.size) - (order.get(b) ?? order.size));
+  }
   get items(): Plan {
     return (this.#items ??= planOf(this.schema.items ?? this.schema.additionalProperties ?? {}));
   }
+}
+
+function comparePaths(a: readonly number[], b: readonly number[]): number {
+  for (let index = 0; index < a.length && index < b.length; index++) if (a[index] !== b[index]) return a[index]! - b[index]!;
+  return a.length - b.length;
 }
 
 /** What Go writes for a list or map that nobody made is null; made of a null element it would be empty. */
@@ -150,13 +166,15 @@ class Walker {
   mismatch: DecodeError | undefined;
   readonly #shared: boolean;
   readonly #partial: boolean;
+  readonly #declared: boolean;
   /** Where the walk is: names, numbers of list elements, and keys of maps behind a mark, since Go's texts leave them out. */
   readonly #path: (string | number)[] = [];
   readonly #structs: Plan[] = [];
 
-  constructor(shared: boolean, partial: boolean) {
+  constructor(shared: boolean, partial: boolean, declared: boolean) {
     this.#shared = shared;
     this.#partial = partial;
+    this.#declared = declared;
   }
 
   object(plan: Plan, input: Record<string, unknown>): Record<string, unknown> {
@@ -164,7 +182,7 @@ class Walker {
     const object = this.#shared ? { ...input } : input;
     const fields = plan.fields;
     this.#structs.push(plan);
-    for (const key in object) {
+    for (const key of this.#declared ? plan.inOrder(object) : Object.keys(object)) {
       const field = fields.get(key);
       if (field === undefined) {
         this.#unknown(key);
@@ -307,6 +325,7 @@ class Walker {
 
   #mismatch(plan: Plan, value: unknown, literal = ""): undefined {
     this.mismatch ??= this.#mismatchInside(value, goTypeOf(plan.schema), literal);
+    if (this.#declared) throw this.mismatch;
   }
 
   /** What a type with a decoder of its own says; that ends the walk. */

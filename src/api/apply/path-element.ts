@@ -61,6 +61,13 @@ function parsed(text: string): unknown {
 }
 
 /** As messages print it: `.name`, `[name="c"]`, `[="x"]`, `[0]`. */
+function printValue(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(printValue).join(",")}]`;
+  // Upstream gives a map no braces and no commas.
+  if (typeof value === "object" && value !== null) return Object.entries(value).map(([name, item]) => `${name}=${printValue(item)}`).join("");
+  return JSON.stringify(value);
+}
+
 export function printElement(element: PathElement): string {
   const rest = element.slice(2);
   switch (element[0]) {
@@ -68,7 +75,7 @@ export function printElement(element: PathElement): string {
       return `.${rest}`;
     case "k":
       return `[${Object.entries(JSON.parse(rest) as object)
-        .map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+        .map(([name, value]) => `${name}=${printValue(value)}`)
         .join(",")}]`;
     case "v":
       return `[=${JSON.stringify(JSON.parse(rest))}]`;

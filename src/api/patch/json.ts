@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import { limits } from "../../base/limits.ts";
 import { requestTooLargeError } from "../status.ts";
 import { malformedPatch, unfittingPatch } from "./error.ts";
-import { isObject, type JsonObject, setOwn } from "./object.ts";
+import { inOrder, isObject, type JsonObject, setOwn } from "./object.ts";
 
 /**
  * Applies a JSON patch (RFC 6902, pointers by RFC 6901). `original` may be frozen and is not changed; the result
@@ -15,6 +15,7 @@ export function applyJsonPatch(original: JsonObject, patch: unknown): unknown {
   }
   const document = new Patched(original);
   for (const operation of patch) document.apply(operation);
+  document.sort();
   // What is left must be an object to be one of any kind; of a list the decoder says so.
   if (typeof document.root !== "object" || document.root === null) throw unfittingPatch("nothing is left of the object");
   return document.root;
@@ -65,6 +66,17 @@ class Patched {
         return;
       default:
         throw unfittingPatch(`unexpected operation ${JSON.stringify(operation.op)}`);
+    }
+  }
+
+  /** Keys of what was opened are in order, as after the library behind the real server. */
+  sort(): void {
+    for (const object of this.#own) {
+      if (Array.isArray(object)) continue;
+      const sorted = inOrder(object as JsonObject);
+      if (sorted === object) continue;
+      for (const key of Object.keys(object)) delete (object as JsonObject)[key];
+      for (const key of Object.keys(sorted)) setOwn(object as JsonObject, key, sorted[key]);
     }
   }
 

@@ -4,6 +4,7 @@ import { claimResize } from "./claim-resize.ts";
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
+import { nodeTaint } from "./node-taint.ts";
 import { podRefusals } from "./pod-refusals.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
@@ -38,6 +39,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
   whenThere(options.store, "/core/limitranges/", "LimitRanger", () => limits().limitRanger(options)),
   serviceAccount(options),
+  nodeTaint(),
   podSecurity(options),
   priority(options),
   defaultTolerationSeconds(),

@@ -11,7 +11,7 @@ import type { WriteContext } from "./context.ts";
  * A missing apiVersion or kind is taken from the URL, as some clients rely on. `refuse` makes the error of a value that
  * does not fit; default: the 400 of a body.
  */
-export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean, refuse?: (why: string) => StatusError): KubeObject {
+export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "fieldValidation" | "warnings" | "duplicates">, shared: boolean, refuse?: (why: string) => StatusError, declared = false): KubeObject {
   const apiVersion = apiVersionOf(kind.group, kind.version);
   const unfit = refuse ?? ((why: string) => cannotBeHandled(kind.version, kind.kind, why));
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw badRequestError(`the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(body) ? "array" : typeof body} into Go value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }`);
@@ -23,7 +23,7 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
   const type = { apiVersion: (given.apiVersion as string | null | undefined) || apiVersion, kind: (given.kind as string | null | undefined) || kind.kind };
   if (type.apiVersion !== apiVersion || type.kind !== kind.kind) throw wrongType(kind, type, body, refuse);
   try {
-    const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared });
+    const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared, declared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
     if (problems.length > 0 && context.fieldValidation === "Strict") throw unfit(strictDecodingText(problems));
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);

@@ -23,7 +23,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
     if (type === "strategic") for (const field of ["apiVersion", "kind"]) if (typeof patched[field] === "string" && patched[field] !== old[field]) patched[field] = old[field];
     if (type !== "strategic" && !kind.custom) requireVersion(kind, patched, name, context);
     else if (kind.custom) requireType(kind, patched, name);
-    const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)));
+    const object = decode(kind, patched, context, true, (why) => (type === "strategic" ? unfitting(goText(body), converterText(why)) : unfitting(patched, why)), type === "strategic");
     if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
     if (object.metadata.name !== old.metadata.name) throw badRequestError(`the name of the object (${object.metadata.name ?? ""}) does not match the name on the URL (${old.metadata.name})`);
     if (kind.scope === "Cluster") delete (object.metadata as Partial<KubeObject["metadata"]>).namespace;
@@ -124,7 +124,7 @@ export async function apply(dependencies: RestDependencies, kind: Kind, namespac
 function configured(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, name: string, old: KubeObject | undefined, config: unknown, context: WriteContext, target: UpdateTarget): KubeObject {
   const wanted = appliedTo(dependencies, kind, old, config, context.fieldManager, context.force ?? false, target ?? kind.part);
   // Unknown fields were refused, and what null took away gets its default again.
-  const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true, (why) => unconvertible(kind, config, why));
+  const object = decode(kind, wanted, { fieldValidation: "Ignore", warnings: [] }, true, (why) => unconvertible(kind, config, why), true);
   if (!old && object.metadata.uid) throw conflictError(kind, name, `uid mismatch: the provided object specified uid ${object.metadata.uid}, and no existing object was found`);
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);

@@ -63,6 +63,8 @@ async function createInstead(dependencies: RestDependencies, kind: Kind, wanted:
   const { name, uid } = wanted.metadata;
   if (uid) throw conflictError(kind, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: `);
   context.authorizeCreate?.();
+  const { resourceVersion } = wanted.metadata;
+  if (resourceVersion && !/^\d+$/.test(resourceVersion)) throw badRequestError(`strconv.ParseUint: parsing ${JSON.stringify(resourceVersion)}: invalid syntax`);
   const draft = draftOf(wanted);
   delete (draft.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
   const entry = (context.entry = await createOnce(dependencies, kind, draft, context));

@@ -51,6 +51,8 @@ function settled(value: unknown, key = ""): unknown {
   const isGenerated = typeof generateName === "string" && generateName !== "" && typeof named === "string" && named.startsWith(generateName);
   return Object.fromEntries(
     Object.entries(isGenerated ? { ...value, name: `${generateName}<suffix>` } : value)
+      // Which certificate somebody came with: the real server is asked with a token.
+      .filter(([name, item]) => name !== "extra" || !isObject(item) || Object.keys(item).join() !== "authentication.kubernetes.io/credential-id")
       // What a column is about is prose.
       .filter(([name]) => name !== "description" || !("priority" in value && "format" in value))
       .sort(([a], [b]) => (a < b ? -1 : 1))

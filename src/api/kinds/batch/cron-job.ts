@@ -20,14 +20,18 @@ function validateSchedule(spec: any): FieldError[] {
   const zoned = spec.schedule.includes("TZ");
   if (zoned && spec.timeZone !== undefined) errors.push(invalid("spec.schedule", spec.schedule, "cannot use both timeZone field and TZ or CRON_TZ in schedule"));
   else if (zoned) errors.push(invalid("spec.schedule", spec.schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead"));
-  if (spec.timeZone === undefined) return errors;
-  if (spec.timeZone === "") return [...errors, invalid("spec.timeZone", "", "timeZone must be nil or non-empty string")];
-  if (spec.timeZone.toLowerCase() === "local") return [...errors, invalid("spec.timeZone", spec.timeZone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones")];
-  return isTimeZone(spec.timeZone) ? errors : [...errors, invalid("spec.timeZone", spec.timeZone, `unknown time zone ${spec.timeZone}`)];
+  return errors;
 }
 
-function validate({ spec }: KubeObject): FieldError[] {
+function validateTimeZone(zone: string | undefined): FieldError[] {
+  if (zone === undefined || isTimeZone(zone)) return [];
+  const local = zone.toLowerCase() === "local";
+  return [invalid("spec.timeZone", zone, zone === "" ? "timeZone must be nil or non-empty string" : local ? "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones" : `unknown time zone ${zone}`)];
+}
+
+function validate({ spec }: KubeObject, old?: KubeObject): FieldError[] {
   const errors = [...validateSchedule(spec), ...notNegative("spec.startingDeadlineSeconds", spec.startingDeadlineSeconds)];
+  if (!old || old.spec.timeZone !== spec.timeZone) errors.push(...validateTimeZone(spec.timeZone));
   const policies = ["Allow", "Forbid", "Replace"];
   if (!policies.includes(spec.concurrencyPolicy)) errors.push(notSupported("spec.concurrencyPolicy", spec.concurrencyPolicy, policies));
   for (const field of ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"]) errors.push(...notNegative(`spec.${field}`, spec[field]));
@@ -57,7 +61,7 @@ export const cronJob: Strategy = {
   prepareForCreate(object) {
     object.status = {};
   },
-  validate: (object) => [...validate(object), ...(Buffer.byteLength(object.metadata.name ?? "") > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
+  validate: (object, old) => [...validate(object, old), ...(Buffer.byteLength(object.metadata.name ?? "") > nameBytesMax ? [invalid("metadata.name", object.metadata.name, `must be no more than ${nameBytesMax} characters`)] : [])],
   warnings(object, old) {
     if (old && old.metadata.generation === object.metadata.generation) return [];
     const { spec } = object.spec.jobTemplate;

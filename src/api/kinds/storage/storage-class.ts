@@ -1,4 +1,4 @@
-import { duplicate, type FieldError, forbidden } from "../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid, tooLong } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { checked, each, immutable, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
@@ -9,8 +9,20 @@ import { ageOf, flag, name, text } from "../columns.ts";
 
 const isDefault = ({ metadata }: KubeObject): boolean => ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"].some((key) => metadata.annotations?.[key] === "true");
 
+const parametersMax = 512;
+const parameterBytesMax = 256 * 1024;
+
+function validateParameters(parameters: Record<string, string> = {}): FieldError[] {
+  const entries = Object.entries(parameters);
+  if (entries.length > parametersMax) return [tooLong("parameters", parametersMax)];
+  const errors = entries.filter(([key]) => key === "").map(([key]) => invalid("parameters", key, "field can not be empty."));
+  const bytes = entries.reduce((sum, [key, value]) => sum + Buffer.byteLength(key) + Buffer.byteLength(value), 0);
+  return bytes > parameterBytesMax ? [...errors, tooLong("parameters", parameterBytesMax)] : errors;
+}
+
 const validate = (object: KubeObject): FieldError[] => [
   ...(object.provisioner ? checked("provisioner", object.provisioner.toLowerCase(), qualifiedName) : [required("provisioner")]),
+  ...validateParameters(object.parameters),
   ...oneOfOptional("reclaimPolicy", object.reclaimPolicy || undefined, ["Delete", "Retain"]),
   ...oneOfOptional("volumeBindingMode", object.volumeBindingMode, ["Immediate", "WaitForFirstConsumer"]),
   ...each<any>("allowedTopologies", object.allowedTopologies, (term, at, index) => {
