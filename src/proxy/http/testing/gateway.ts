@@ -124,11 +124,14 @@ export function startGateway(upstreams: number[], options: { bounds?: Partial<Bo
 /** A program behind the gateway. */
 export async function startProgram(handler: RequestListener): Promise<Server & { port: number } & AsyncDisposable> {
   const server = createServer(handler).listen(0, "127.0.0.1");
+  const sockets = new Set<Socket>();
+  server.on("connection", (socket: Socket) => sockets.add(socket).size);
   await once(server, "listening");
   return Object.assign(server, {
     port: (server.address() as { port: number }).port,
     [Symbol.asyncDispose]: async () => {
-      server.closeAllConnections();
+      // Also those that were upgraded, which the server no longer knows.
+      for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));
     },
   });
