@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
-import { runTranscript } from "./transcript.ts";
+import { playTranscript } from "./stack.ts";
 
 /** Uses up to a third of a core, many times what it requests also on a busy machine, until the time in $UNTIL; then nothing. */
 const program = `
@@ -32,11 +30,8 @@ spec:
 test("a program that burns CPU gets replicas, and loses them when it rests; kubectl top says how much", { timeout: 180_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
   const began = Date.now();
-  writeFileSync(join(folder, "burner.yaml"), burner(began + 18_000));
-  await runTranscript(join(import.meta.dirname, "autoscaling.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "autoscaling", { "burner.yaml": burner(began + 18_000) });
   const tookMs = Date.now() - began;
   t.diagnostic(`up and down again in ${(tookMs / 1000).toFixed(1)} s`);
   assert.ok(tookMs < 90_000, `${tookMs} ms; under a minute on a machine of its own`);

@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { cpSync, readdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
 import { entry } from "../../src/wherry.ts";
@@ -37,6 +37,52 @@ async function tells(wherry: TestWherry, wrong: RegExp): Promise<void> {
   }
 }
 
+/** A pod that asks another by its own address, again and again, each time by a new connection, until it is told to stop. */
+async function startPeer(wherry: TestWherry, ip: string) {
+  const program = `let count = 0, ending = false; const failed = new Set();
+    process.on("SIGTERM", () => (ending = true));
+    const next = () => {
+      if (ending) return console.log(\`asked \${count} times, failed: \${[...failed].join(" ") || "none"}\`);
+      const got = require("http").get({ host: "${ip}", port: 8080, agent: false }, (answer) => answer.resume().on("end", () => (count++, clearTimeout(late), setTimeout(next, 10)))).on("error", (error) => (failed.add(error.code ?? error.message), clearTimeout(late), setTimeout(next, 10)));
+      const late = setTimeout(() => got.destroy(new Error(\`no answer after 8 s, \${JSON.stringify({ connecting: got.socket?.connecting, written: got.socket?.bytesWritten, read: got.socket?.bytesRead })}\`)), 8000);
+    };
+    next(); console.log("began");`;
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "peer", namespace: "default" }, spec: { restartPolicy: "Never", containers: [{ name: "main", image: "node:26", command: ["node", "-e", program] }] } };
+  await wherry.client.create(resources.pods, "default", pod);
+  const said = async (pattern: RegExp) => {
+    for (const deadline = performance.now() + 20_000; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+      const { stdout } = await wherry.kubectl("logs", "peer");
+      if (pattern.test(stdout)) return stdout;
+      assert.ok(performance.now() < deadline, stdout);
+    }
+  };
+  await said(/began/);
+  return {
+    async stop(): Promise<string> {
+      const told = await wherry.kubectl("exec", "peer", "--", "kill", "1");
+      assert.equal(told.code, 0, told.stderr);
+      return await said(/asked/);
+    },
+  };
+}
+
+/** The app of a folder that is watched, while two clients ask it; `answers`: all that its replicas say at the moment. */
+async function underLoad(t: TestContext, folder: Folder) {
+  const wherry = await startWherry({ test: t });
+  try {
+    const up = new Watching(t, wherry, [folder.path]);
+    await up.next(/\(watching\)\n/);
+    const url = directUrl(wherry, "default", "app");
+    const traffic = load(url, { concurrency: 2, pauseMs: 5 });
+    t.after(() => traffic.stop());
+    const answers = async () => [...new Set(await Promise.all(Array.from({ length: 12 }, () => ask(url))))];
+    return { wherry, up, traffic, answers, [Symbol.asyncDispose]: () => wherry[Symbol.asyncDispose]() };
+  } catch (error) {
+    await wherry[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
 for (const replicas of [3, 1]) {
   test(`code saved under load: ${replicas} replica${replicas > 1 ? "s" : ""} reloaded in place, no request fails, nothing counts as a restart`, { timeout: 120_000 }, async (t) => {
     const folder = new Folder(t, appFolder({ replicas, program: server("one") }));
@@ -48,6 +94,7 @@ for (const replicas of [3, 1]) {
     assert.equal(await ask(url), "one green");
     const traffic = load(url, { concurrency: 4, pauseMs: 5 });
     t.after(() => traffic.stop());
+    const peer = wherry.mode === "isolated" ? await startPeer(wherry, before[0]!.status!.podIP!) : undefined;
     for (const version of ["two", "three"]) {
       folder.save("server.js", server(version));
       const said = await up.next(/runs the new code.*\n/);
@@ -58,6 +105,7 @@ for (const replicas of [3, 1]) {
     const { ok, failures } = await traffic.stop();
     assert.deepEqual(failures, []);
     assert.ok(ok > 50, `only ${ok} requests`);
+    if (peer) assert.match(await peer.stop(), /^asked \d+ times, failed: none\n$/m);
     assert.deepEqual(await restarts(wherry), Array.from({ length: replicas }, () => 0));
     assert.deepEqual((await podsOf(wherry)).map(({ metadata, status }) => [metadata.uid, status!.podIP]), before.map(({ metadata, status }) => [metadata.uid, status!.podIP]));
   });
@@ -66,13 +114,8 @@ for (const replicas of [3, 1]) {
 test("an error in new code: the old code goes on, the trace stands where people look, and a good save heals", { timeout: 180_000 }, async (t) => {
   const folder = new Folder(t, appFolder({ replicas: 3, program: server("one"), more: { "lib/price.js": "export const price = 3;\n" } }));
   folder.save("server.js", `import { price } from "./lib/price.js";\n${server("one").replace("one", "one ${price}")}`);
-  await using wherry = await startWherry({ test: t });
-  const up = new Watching(t, wherry, [folder.path]);
-  await up.next(/\(watching\)\n/);
-  const url = directUrl(wherry, "default", "app");
-  const traffic = load(url, { concurrency: 2, pauseMs: 5 });
-  t.after(() => traffic.stop());
-  const answers = async () => [...new Set(await Promise.all(Array.from({ length: 12 }, () => ask(url))))];
+  await using stage = await underLoad(t, folder);
+  const { wherry, up, traffic, answers } = stage;
   const before = await podsOf(wherry);
   const ids = (pods: readonly Pod[]) => pods.map(({ status }) => status!.containerStatuses![0]!.containerID);
 
@@ -436,25 +479,20 @@ function childrenOf(pid: number): string[] {
 
 test("a save while the API server is being restarted, and saves faster than reloads, end with the last code everywhere", { timeout: 120_000 }, async (t) => {
   const folder = new Folder(t, appFolder({ replicas: 3, program: server("v0") }));
-  await using wherry = await startWherry({ test: t });
-  const up = new Watching(t, wherry, [folder.path]);
-  await up.next(/\(watching\)\n/);
-  const url = directUrl(wherry, "default", "app");
-  const traffic = load(url, { concurrency: 2, pauseMs: 5 });
-  t.after(() => traffic.stop());
-  const everywhere = async () => [...new Set(await Promise.all(Array.from({ length: 12 }, () => ask(url))))];
+  await using stage = await underLoad(t, folder);
+  const { wherry, up, traffic, answers } = stage;
 
   process.kill(wherry.processes().api!, "SIGKILL");
   folder.save("server.js", server("v1"));
   await up.next(/runs the new code/, 60_000);
-  assert.deepEqual(await everywhere(), ["v1 green"]);
+  assert.deepEqual(await answers(), ["v1 green"]);
 
   // Each in the middle of the round before.
   for (let version = 2; version <= 5; version++) {
     folder.save("server.js", server(`v${version}`));
     await up.next(version < 5 ? /✓ app/ : /runs the new code/);
   }
-  assert.deepEqual(await everywhere(), ["v5 green"]);
+  assert.deepEqual(await answers(), ["v5 green"]);
 
   // Good, then broken before the round is through: nobody starts with the broken one, and the next good one reaches all.
   folder.save("server.js", server("v6"));
@@ -463,6 +501,6 @@ test("a save while the API server is being restarted, and saves faster than relo
   await up.next(/Node cannot read it[^]*SyntaxError.*\n/);
   folder.save("server.js", server("v7"));
   await up.next(/runs the new code/);
-  assert.deepEqual(await everywhere(), ["v7 green"]);
+  assert.deepEqual(await answers(), ["v7 green"]);
   assert.deepEqual((await traffic.stop()).failures, []);
 });

@@ -1,9 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
-import { runTranscript } from "./transcript.ts";
+import { playTranscript } from "./stack.ts";
 
 const job = (name: string, script: string, spec = "", pod = ""): string => `
 apiVersion: batch/v1
@@ -78,8 +76,5 @@ const files: Record<string, string> = {
 test("Jobs, CronJobs, DaemonSets and kubectl debug as kubectl sees them", { timeout: 120_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
-  await runTranscript(join(import.meta.dirname, "jobs.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "jobs", files);
 });

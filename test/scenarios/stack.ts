@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { entry } from "../../src/wherry.ts";
 import type { TestWherry } from "../harness.ts";
+import { runTranscript } from "./transcript.ts";
 
 export const examples = join(import.meta.dirname, "..", "..", "examples");
 
@@ -22,6 +24,15 @@ export function directUrl(wherry: TestWherry, namespace: string, service: string
   const found = wherry.hostAddresses().find((entry) => entry.service === service && entry.namespace === namespace);
   if (!found) throw new Error(`no address for ${namespace}/${service} among ${JSON.stringify(wherry.hostAddresses())}`);
   return `http://${found.address ?? new URL(found.url).host}`;
+}
+
+/** Runs `NAME.transcript` of this folder against a stack, in a folder that holds `files`. STEPS=1 prints how long each command took. */
+export async function playTranscript(wherry: Pick<TestWherry, "dataDir" | "env">, name: string, files: Readonly<Record<string, string>>, more: { env?: Record<string, string>; variables?: Record<string, string> } = {}): Promise<void> {
+  const folder = join(dirname(wherry.dataDir), "manifests");
+  mkdirSync(folder, { recursive: true });
+  for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
+  const onStep = (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`);
+  await runTranscript(join(import.meta.dirname, `${name}.transcript`), { cwd: folder, env: { ...wherry.env, ...more.env }, ...(more.variables && { variables: more.variables }), ...(process.env["STEPS"] && { onStep }) });
 }
 
 /** A port that was free a moment ago. */

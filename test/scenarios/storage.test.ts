@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { snapshotDefinitions } from "../../src/api/snapshot/definition.ts";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
-import { runTranscript } from "./transcript.ts";
+import { playTranscript } from "./stack.ts";
 
 const claim = (name: string, more = "", size = "16Mi"): string => `
 apiVersion: v1
@@ -117,10 +117,7 @@ data: {one: "1"}
 test("storage as kubectl sees it: claims that grow, snapshots, restores, clones", { timeout: 120_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text);
-  await runTranscript(join(import.meta.dirname, "storage.transcript"), { cwd: folder, env: { ...wherry.env, DATA: wherry.dataDir }, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "storage", files, { env: { DATA: wherry.dataDir } });
 });
 
 const sharing = `

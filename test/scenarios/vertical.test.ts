@@ -1,10 +1,8 @@
-import { mkdirSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
-import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
-import { runTranscript } from "./transcript.ts";
+import { playTranscript } from "./stack.ts";
 
 /** Serves nothing; says its limits as the program in the container sees them, when asked. */
 const manifest = `
@@ -24,10 +22,7 @@ spec:
 test("a running pod is resized by kubectl: in place, by a restart where its policy asks for one, or not at all", { timeout: 120_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
-  writeFileSync(join(folder, "web.yaml"), manifest);
-  await runTranscript(join(import.meta.dirname, "vertical.transcript"), { cwd: folder, env: wherry.env, variables: { CORES: String(availableParallelism()), MILLICORES: String(1000 * availableParallelism()) }, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "vertical", { "web.yaml": manifest }, { variables: { CORES: String(availableParallelism()), MILLICORES: String(1000 * availableParallelism()) } });
 });
 
 /** Uses a quarter of a core and 150 MB, many times what it asks for. */
@@ -85,9 +80,5 @@ spec:
 test("what a program uses becomes its request: recommended, applied where it runs, and from the start for the next pod", { timeout: 120_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
-  writeFileSync(join(folder, "burner.yaml"), burner);
-  writeFileSync(join(folder, "hungry.yaml"), hungry);
-  await runTranscript(join(import.meta.dirname, "vertical-autoscaler.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "vertical-autoscaler", { "burner.yaml": burner, "hungry.yaml": hungry });
 });

@@ -1,9 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
-import { runTranscript } from "./transcript.ts";
+import { playTranscript } from "./stack.ts";
 
 const web = `
 apiVersion: apps/v1
@@ -52,9 +50,5 @@ spec:
 test("workloads as kubectl sees them: roll-outs, StatefulSets with claims, deletion policies (traps 18 and 24)", { timeout: 300_000 }, async (t) => {
   if (!needs(t, "kubectl", "python3")) return;
   await using wherry = await startWherry({ test: t });
-  const folder = join(dirname(wherry.dataDir), "manifests");
-  mkdirSync(folder);
-  writeFileSync(join(folder, "web.yaml"), web);
-  writeFileSync(join(folder, "db.yaml"), db);
-  await runTranscript(join(import.meta.dirname, "workloads.transcript"), { cwd: folder, env: wherry.env, onStep: process.env["STEPS"] ? (command, ms) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) : () => {} });
+  await playTranscript(wherry, "workloads", { "web.yaml": web, "db.yaml": db });
 });

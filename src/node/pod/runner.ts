@@ -385,8 +385,14 @@ export class ContainerRunner {
     record.ready = false;
     this.#host.readinessChanged();
     this.#host.changed();
-    this.#listened = await drained(process!.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock);
+    const { sandbox } = this.#host;
+    // Services hold what comes already; who knows the pod's own address is held by its packets.
+    const hold = sandbox?.hold && (async (ports: ReadonlySet<number>) => (record.held ? await sandbox.hold!(ports).catch(() => {}) : undefined));
+    this.#listened = await drained({ ...this.#network(process!), hold });
     if (this.process === process && record.activity === "running") await this.stop({ graceMs: Math.min(reloadGraceMs, this.#graceMs()), message: reloadStop, hooks: false });
+  }
+  #network(process: ContainerProcess) {
+    return { pid: process.pid, ip: this.#host.sandbox?.ip ?? "", gatewayIP: this.#ctx.sandbox.network.gatewayIP, clock: this.#ctx.clock };
   }
   #reloadNext: string | undefined;
   /** Ports that somebody in the pod listened on before the reload. */
@@ -397,7 +403,7 @@ export class ContainerRunner {
     const patience = new AbortController();
     const timer = this.#ctx.clock.setTimer(listenMs, () => patience.abort());
     void process.exited.then(() => patience.abort());
-    await listensAgain(ports, process.pid, this.#host.sandbox?.ip ?? "", this.#ctx.clock, patience.signal);
+    await listensAgain(ports, this.#network(process), patience.signal);
     timer.cancel();
     if (this.process !== process || record.activity !== "running") return;
     record.ready = true;
@@ -411,6 +417,7 @@ export class ContainerRunner {
     this.#holdTimer?.cancel();
     if (!this.record.held) return;
     this.record.held = false;
+    void this.#host.sandbox?.hold?.(new Set()).catch(() => {});
     this.#host.readinessChanged();
   }
   #holdTimer: Timer | undefined;

@@ -118,6 +118,9 @@ export class IsolatedSandbox implements Sandbox {
   }
 }
 
+/** A rule of the pod network each; a program that listens on more is held at the first. */
+const heldPortsMax = 64;
+
 /** As upstream's pause: another user than any program's, no files, no rights. */
 const holderSpec: ContainerSpec = {
   name: ".pause", argv: ["sleep", "infinity"], env: { PATH: systemPath }, workingDir: "/", uid: 65535, gid: 65535, userName: "pause", homeDir: "/",
@@ -139,6 +142,7 @@ class IsolatedPod implements PodSandbox {
   /** The start that makes the shared namespaces; others wait for it. */
   #making: Promise<unknown> | undefined;
   #removed: Promise<void> | undefined;
+  #held: ReadonlySet<number> = new Set();
   #starts = 0;
 
   constructor(runtime: ContainerRuntime, spec: PodSandboxSpec, ip: string, dir: string, nextLink: () => string, onRemoved: () => void) {
@@ -206,9 +210,20 @@ class IsolatedPod implements PodSandbox {
     return container;
   }
 
+  async hold(ports: ReadonlySet<number>): Promise<void> {
+    const wanted = new Set([...ports].slice(0, heldPortsMax));
+    const [begin, end] = [[...wanted].filter((port) => !this.#held.has(port)), [...this.#held].filter((port) => !wanted.has(port))];
+    this.#held = wanted;
+    if (this.#removed && begin.length > 0) return;
+    if (begin.length > 0) await this.#runtime.network.hold(this.ip, begin, true);
+    if (end.length > 0) await this.#runtime.network.hold(this.ip, end, false);
+  }
+
   remove(): Promise<void> {
     this.#removed ??= (async () => {
       await this.#making?.catch(() => {});
+      // Whoever gets the address next is to be reached.
+      await this.hold(new Set()).catch(() => {});
       for (const container of this.#containers) container.kill();
       await Promise.all([...this.#containers].map((container) => container.exited));
       // The kernel takes the link down with the namespace, many at once; asking for each would cost 30 ms apiece.

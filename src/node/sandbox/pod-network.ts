@@ -14,7 +14,7 @@ export const hostUids = { network: 100_000, firstPod: 100_001, count: 65_536 } a
  * The pod network: a user namespace H with a network namespace in it, kept alive by a process that waits (the holder), and
  * behind its default route a second network namespace for egress listeners.
  *
- *   pod ── veth (/32, reverse-path filter) ── pod network: rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
+ *   pod ── veth (/32, reverse-path filter) ── pod network: rule 6 ports held, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
  *
  * Addresses of Services are "local" as a range, so a listener for one exact address and port is all it takes to serve it.
  */
@@ -63,6 +63,10 @@ export class PodNetworkNamespaces {
   /** Finishes the gateway's side of a pod's link, which the pod's start sequence has made. */
   connect(link: string, ip: string): Promise<void> {
     return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
+  }
+  /** From now on other pods' packets to these ports of a pod are dropped, or not any more; the data plane's are not concerned. */
+  hold(ip: string, ports: Iterable<number>, isHeld: boolean): Promise<void> {
+    return this.#links!.send([...ports].map((port) => `rule ${isHeld ? "add" : "del"} pref 6 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} blackhole`));
   }
   /**
    * Gives a pod's user namespace more than one group: the namespace itself may map only its own, and only who is in H, the
@@ -163,6 +167,7 @@ ${sysctl("ip_unprivileged_port_start", 0)}
 ip -batch - <<'END'
 link set lo up
 addr add ${addresses.gateway}/32 dev lo
+rule add pref 5 from ${addresses.gateway} lookup 50
 rule add pref 10 lookup 50
 rule add pref 100 lookup local
 rule del pref 0

@@ -55,6 +55,12 @@ export interface PodSandboxSpec {
 export interface PodSandbox {
   readonly ip: string;
   startContainer(spec: ContainerSpec): Promise<ContainerProcess>;
+  /**
+   * Has connections wait that other pods begin to these ports by the pod's own address, as they do behind a headless Service,
+   * until it is told none: their first packets are dropped, and sent again a second later. What the pod itself begins goes on.
+   * Absent where that cannot be had.
+   */
+  hold?(ports: ReadonlySet<number>): Promise<void>;
   /** Kills what is left and frees address, links, cgroup. Idempotent. */
   remove(): Promise<void>;
 }
