@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { promisify } from "node:util";
 import { limits } from "../src/base/limits.ts";
 import { verbs } from "../src/cli/index.ts";
+import { flags } from "../src/policy/flags.ts";
 
 /**
  * Writes the reference pages that say what the code says: `node tools/generate-docs.ts`. tools/docs.test.ts compares
@@ -69,6 +70,19 @@ function shown(name: string, expression: string): string {
   return String(value);
 }
 
-export const pages: Record<string, () => string | Promise<string>> = { "docs/reference/cli.md": cliPage, "docs/reference/limits.md": limitsPage };
+/** docs/reference/flags.md: the table of src/policy/flags.ts. */
+export function flagsPage(): string {
+  return `# Response flags
+
+Made by \`node tools/generate-docs.ts\` from \`src/policy/flags.ts\`. The access log of the gateway has one of these with every answer that is not the upstream's, and a reason in words beside it.
+They are those of Envoy's \`%RESPONSE_FLAGS%\` where it has one.
+
+| flag | status, unless the rule says another | what happened |
+|---|---|---|
+${Object.entries(flags).map(([flag, { status, meaning }]) => `| \`${flag}\` | ${status === 0 ? "none" : status} | ${meaning} |`).join("\n")}
+`;
+}
+
+export const pages: Record<string, () => string | Promise<string>> = { "docs/reference/cli.md": cliPage, "docs/reference/limits.md": limitsPage, "docs/reference/flags.md": flagsPage };
 
 if (import.meta.main) for (const [file, page] of Object.entries(pages)) writeFileSync(join(root, file), await page());

@@ -127,7 +127,8 @@ test("circuit: several trials must all succeed, and late results of before teach
 const outlier = { consecutive5xx: 2, intervalMs: 10_000, baseEjectionMs: 1_000, maxEjectionPercent: 100 };
 /** Fails the endpoint until its failures are reached. */
 const failFirst = ({ policy, pick }: World, times = 2, result: TryResult = failed, others: TryResult = ok) => {
-  for (let left = times; left > 0; ) {
+  for (let left = times, picks = 0; left > 0; picks++) {
+    assert.ok(picks < 200, "it is never chosen");
     const picked = pick(undefined);
     const isFirst = picked.endpoint.key === "10.0.0.1:80";
     if (isFirst) left--;
