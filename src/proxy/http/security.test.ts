@@ -204,7 +204,7 @@ test("7 limits: connections of one client, and in all; a tunnel that is silent; 
   await using program = await startProgram((_request, response) => {
     const chunk = Buffer.alloc(256 * 1024);
     const more = () => {
-      while (response.write(chunk));
+      while (!response.destroyed && response.write(chunk));
       response.once("drain", more);
     };
     more();
@@ -218,7 +218,8 @@ test("7 limits: connections of one client, and in all; a tunnel that is silent; 
   deaf.send(get("/"));
   deaf.socket.pause();
   assert.equal(await gateway.open().then((third) => third.end(), () => ""), "", "refused");
-  const later = () => gateway.engine.sweeper.tick(performance.now() + 40_000);
+  let time = performance.now();
+  const later = () => gateway.engine.sweeper.tick((time += 40_000));
   later();
   await tunnel.end();
   // Blocked as soon as the kernel's buffers are full.
