@@ -22,7 +22,12 @@ export interface PatternOptions {
   ignoreCase?: boolean | undefined;
 }
 
-const re2 = lazyModule<typeof import("re2js")>(import.meta.url, "re2js");
+let re2 = lazyModule<typeof import("re2js")>(import.meta.url, "re2js");
+
+/** For programs that are one file, which have no modules to load: they bring the engine along. */
+export function bringRegexEngine(engine: typeof import("re2js")): void {
+  re2 = () => engine;
+}
 /** Instructions of one compiled pattern: what `(x{1000}){1000}` would make of it is not worth the memory. */
 const programMax = 20_000;
 
