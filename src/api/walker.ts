@@ -234,12 +234,12 @@ class Walker {
         return this.#quantity(value, false);
       case "int-or-string":
         if (typeof value === "string" || (typeof value === "number" && (value | 0) === value)) return value;
-        throw this.#mismatchInside(value, "int32", typeof value === "number" ? ` ${value}` : "");
+        throw this.#mismatchOfDecoder(value, "int32", typeof value === "number" ? ` ${value}` : "");
       case "date-time":
-        if (typeof value !== "string") throw this.#mismatchInside(value, "string");
+        if (typeof value !== "string") throw this.#mismatchOfDecoder(value, "string");
         return canonicalTime(value);
       case "micro-time":
-        if (typeof value !== "string") throw this.#mismatchInside(value, "string");
+        if (typeof value !== "string") throw this.#mismatchOfDecoder(value, "string");
         return canonicalMicroTime(value);
       case "bytes":
         // Go reads a list as the bytes it lists.
@@ -328,7 +328,11 @@ class Walker {
     if (this.#declared) throw this.mismatch;
   }
 
-  /** What a type with a decoder of its own says; that ends the walk. */
+  /** What a type with a decoder of its own says; that ends the walk. The converter calls it outside of any struct. */
+  #mismatchOfDecoder(value: unknown, type: string, literal = ""): DecodeError {
+    return this.#declared ? new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go value of type ${type}`) : this.#mismatchInside(value, type, literal);
+  }
+
   #mismatchInside(value: unknown, type: string, literal = ""): DecodeError {
     const struct = this.#structs.at(-1)?.schema.name?.split(".").at(-1) ?? "";
     return new DecodeError(`json: cannot unmarshal ${jsonKind(value)}${literal} into Go struct field ${struct}.${this.#goPath()} of type ${type}`);

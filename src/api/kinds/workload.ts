@@ -53,7 +53,8 @@ export function validateIntOrPercent(path: string, value: IntOrPercent): FieldEr
   return notNegative(path, value);
 }
 export const validateAtMostHundred = (path: string, value: IntOrPercent): FieldError[] => (typeof value === "string" && /^\d+%$/.test(value) && Number.parseInt(value, 10) > 100 ? [invalid(path, value, "must not be greater than 100%")] : []);
-export const isZero = (value: IntOrPercent): boolean => (typeof value === "string" ? Number.parseInt(value, 10) === 0 : (value ?? 0) === 0);
+/** What is neither a share nor a number counts as nothing. */
+export const isZero = (value: IntOrPercent): boolean => (typeof value === "string" ? !/^[+-]?\d+%?$/.test(value) || Number.parseInt(value, 10) === 0 : (value ?? 0) === 0);
 
 /** Counts of a status must not contradict each other. Each of `parts` may be at most `status.replicas`. */
 export function validateReplicaCounts(status: any, parts: readonly string[], readyText = "readyReplicas"): FieldError[] {

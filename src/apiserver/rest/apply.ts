@@ -11,6 +11,7 @@ import type { Kind } from "../../api/kind.ts";
 import { apiVersionOf, type KubeObject, timestamp } from "../../api/meta.ts";
 import { badRequestError, StatusError } from "../../api/status.ts";
 import type { RestDependencies } from "./context.ts";
+import { converterText } from "./converter-text.ts";
 import { entryOf, neverOwned, ownersOf, setManagedFields, shapeOfKind, versionsOf, withUpdate } from "./managed-fields.ts";
 
 /**
@@ -69,7 +70,7 @@ function objectText(kind: Kind, object: KubeObject): string {
 
 /** A value that its schema let pass and its type does not: a quantity, a time, base64. */
 export const unconvertible = (kind: Kind, config: unknown, why: string): StatusError =>
-  unforeseen(`failed to convert new object (${objectText(kind, config as KubeObject)}) to proper version: unable to convert unstructured object to ${gvkText(kind.group, kind.version, kind.kind)}: ${why.startsWith("illegal base64") ? "error decoding from json: " : ""}${why}`);
+  unforeseen(`failed to convert new object (${objectText(kind, config as KubeObject)}) to proper version: unable to convert unstructured object to ${gvkText(kind.group, kind.version, kind.kind)}: ${converterText(why)}`);
 
 function checkedConfig(kind: Kind, config: unknown): KubeObject {
   if (config === null) return checkedConfig(kind, {});

@@ -20,5 +20,6 @@ export async function computeList(store: Store, kind: Kind, options: ListOptions
 
 function entryOf(revision: number, object: KubeObject): Entry {
   let bytes: Buffer | undefined;
-  return { key: "", revision, object: object as Entry["object"], get bytes() { return (bytes ??= Buffer.from(JSON.stringify(object))); } };
+  const made = () => (bytes ??= Buffer.from(JSON.stringify(object)));
+  return { key: "", revision, object: object as Entry["object"], get bytes() { return made(); }, get size() { return made().length; } };
 }

@@ -11,6 +11,7 @@ import { strictDecodingText } from "../../api/walker.ts";
 import type { RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
 import { appliedTo, unconvertible } from "./apply.ts";
+import { converterText } from "./converter-text.ts";
 import { createOnce, placeIn } from "./create.ts";
 import { draftOf } from "./managed-fields.ts";
 import { keyOf, objectOf } from "./keys.ts";
@@ -59,21 +60,6 @@ function requireType(kind: Kind, patched: unknown, name: string): void {
 
 /** A patch is refused as such when what comes out of it does not fit the kind. */
 export const unfitting = (value: unknown, why: string): StatusError => invalidError({ group: "", kind: "" }, "", [invalid("patch", typeof value === "string" ? value : JSON.stringify(value), why)]);
-
-/** Strategic patches go through another decoder upstream, with texts of its own. */
-function converterText(why: string): string {
-  const [, what, number, to] = /^json: cannot unmarshal (number|string|bool|object|array)( \S+)? into Go .*of type (\S+)$/.exec(why) ?? [];
-  if (what === undefined) return why.startsWith("illegal base64") ? `error decoding from json: ${why}` : why;
-  const scalar = what === "number" ? (number?.includes(".") ? "float64" : "int64") : what;
-  const kind = what === "object" ? "map" : what === "array" ? "slice" : scalar;
-  if (to!.startsWith("[]")) return `cannot restore slice from ${kind}`;
-  if (to!.startsWith("map[")) return `cannot restore map from ${kind}`;
-  if (to!.includes(".") && !/^v1\.[A-Z]\w*(Type|Policy|Mode|Protocol|Effect|Operator)$|^v1\.Protocol$/.test(to!)) return `cannot restore struct from: ${kind}`;
-  const target = to!.includes(".") ? "string" : to;
-  // What Go converts between, but its decoder does not; anything else it does not even know.
-  const isConvertible = (scalar === "int64" && target === "string") || (scalar === "float64" && /^u?int/.test(target!));
-  return isConvertible ? `cannot convert ${scalar} to ${to}` : `unrecognized type: ${target}`;
-}
 
 /** The object with the patch on it; also for Scale. Throws the StatusErrors of the patch modules. */
 export function applied(kind: Pick<Kind, "schema">, old: object, type: Exclude<PatchType, "apply">, body: unknown): unknown {

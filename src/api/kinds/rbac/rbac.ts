@@ -79,7 +79,7 @@ function bindingStrategy(namespaced: boolean): Strategy {
     return [...errors, ...each("subjects", subjects, (subject, at) => validateSubject(at, subject, namespaced))];
   };
   const named = (kind: string) => ({ subjects }: KubeObject): string =>
-    (subjects ?? []).filter((subject: any) => subject.kind === kind).map((subject: any) => (kind === "ServiceAccount" && subject.namespace ? `${subject.namespace}/${subject.name}` : subject.name)).join(", ");
+    (subjects ?? []).filter((subject: any) => subject.kind === kind).map((subject: any) => (kind === "ServiceAccount" ? `${subject.namespace ?? ""}/${subject.name}` : subject.name)).join(", ");
   return {
     createOnUpdate: true,
     validateName: nameIsPathSegment,

@@ -114,7 +114,7 @@ function validateTraffic(spec: any): FieldError[] {
     if (port) errors.push(invalid("spec.healthCheckNodePort", port, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"));
   } else if (port) errors.push(...portNumber(port).map((text) => invalid("spec.healthCheckNodePort", port, text)));
   errors.push(...oneOfOptional("spec.internalTrafficPolicy", spec.internalTrafficPolicy, ["Cluster", "Local"]));
-  return [...errors, ...oneOfOptional("spec.trafficDistribution", spec.trafficDistribution, ["PreferClose", "PreferSameNode", "PreferSameZone"])];
+  return [...errors, ...oneOfOptional("spec.trafficDistribution", spec.trafficDistribution, ["PreferClose", "PreferSameZone", "PreferSameNode"])];
 }
 
 export function validateServiceUpdate(service: KubeObject, old: KubeObject): FieldError[] {
