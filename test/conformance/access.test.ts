@@ -175,7 +175,8 @@ test("kubectl certificate approve: the certificate that comes of it lets in whom
   assert.deepEqual([ca, subject, keyUsage], [false, "O=team\nCN=ann", ["1.3.6.1.5.5.7.3.2"]]);
   assert.equal((Date.parse(validTo) - Date.parse(validFrom)) / 60_000, 65);
   const whoami = await api.kubectl(minor, ["auth", "whoami", "-o", "jsonpath={.status.userInfo}"], { kubeconfig: api.kubeconfig("ann", { cert, key }) });
-  assert.deepEqual(JSON.parse(whoami.stdout), { username: "ann", groups: ["team", "system:authenticated"] });
+  const fingerprint = new X509Certificate(cert).fingerprint256.replaceAll(":", "").toLowerCase();
+  assert.deepEqual(JSON.parse(whoami.stdout), { username: "ann", groups: ["team", "system:authenticated"], extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${fingerprint}`] } });
 
   assert.match((await ask("top", "O=system:masters, CN=ann")).answer, /is forbidden: use of kubernetes\.io\/kube-apiserver-client signer with system:masters group is not allowed$/);
   await ask("no", "CN=bob");

@@ -16,11 +16,12 @@ export function authenticate(request: Request, path: string, tokens: Tokens): Id
   const certificate = certificateIdentity(request);
   if (certificate) return certificate;
   const header = request.headers.authorization ?? bearerOfProtocol(request.headers["sec-websocket-protocol"]);
-  if (header !== undefined) {
-    const token = /^Bearer\s+(.+)$/i.exec(header)?.[1];
-    const identity = token === undefined ? undefined : tokens.authenticate(token);
+  // What is no bearer token proves nothing, for or against.
+  const token = /^\s*Bearer +([^ ]+)/i.exec(header ?? "")?.[1];
+  if (token !== undefined) {
+    const identity = tokens.authenticate(token);
     if (identity) return identity;
-    if (token === undefined || !tokens.structured) throw unauthorizedError();
+    if (!tokens.structured) throw unauthorizedError();
     return foreign(tokens.structured, token);
   }
   if (tokens.structured?.mayBeAnonymous?.(path) ?? open.test(path)) return anonymous;

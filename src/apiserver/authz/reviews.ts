@@ -84,7 +84,10 @@ export function registerReviews(api: Api, rbac: Rbac, tokens: Tokens): void {
     const wanted = spec.audiences?.length ? spec.audiences : [apiAudience];
     const judged = tokens.judge(spec.token, wanted);
     if (typeof judged === "string") return { spec, status: { user: {}, error: `[invalid bearer token, ${judged}]` } };
-    const found = judged ?? (wanted.includes(apiAudience) ? await tokens.structured?.authenticate(spec.token).then((identity) => identity && { ...identity, audiences: [apiAudience] }) : undefined);
+    const { structured } = tokens;
+    const foreign = judged || !wanted.includes(apiAudience) ? undefined : await (structured?.judge ?? structured?.authenticate)?.(spec.token);
+    if (typeof foreign === "string") return { spec, status: { user: {}, error: `[invalid bearer token, ${foreign}]` } };
+    const found = judged ?? (foreign && { ...foreign, audiences: [apiAudience] });
     if (!found) return { spec, status: { user: {}, error: "invalid bearer token" } };
     const { audiences, ...identity } = found;
     return { spec, status: { authenticated: true, user: userInfoOf(identity), audiences } };

@@ -14,6 +14,8 @@ import { KeySource } from "./keys.ts";
 export interface StructuredAuthentication {
   /** Undefined: nobody that is known. Never rejects: what cannot be decided is nobody. */
   authenticate(token: string): Promise<Identity | undefined>;
+  /** The same for who may ask about others' tokens: a text says why it is refused, undefined that it is of no issuer that is known. */
+  judge?(token: string): Promise<Identity | string | undefined>;
   /** Undefined: as without configuration. */
   mayBeAnonymous: ((path: string) => boolean) | undefined;
 }
@@ -51,10 +53,15 @@ export function openStructuredAuthentication(options: StructuredOptions): Struct
   refuse(options.file, errors);
   const byIssuer = new Map(authenticators.map((one) => [one.issuer, one]));
   for (const one of authenticators) void one.prepare();
+  const judge = async (token: string): Promise<Identity | string | undefined> => {
+    const jwt = parseJwt(token);
+    return jwt && typeof jwt.claims["iss"] === "string" ? byIssuer.get(jwt.claims["iss"])?.judge(jwt) : undefined;
+  };
   return {
+    judge,
     async authenticate(token) {
-      const jwt = parseJwt(token);
-      return jwt && typeof jwt.claims["iss"] === "string" ? byIssuer.get(jwt.claims["iss"])?.authenticate(jwt) : undefined;
+      const judged = await judge(token);
+      return typeof judged === "string" ? undefined : judged;
     },
     mayBeAnonymous: anonymousOf(config.anonymous),
   };
@@ -73,7 +80,7 @@ class JwtAuthenticator {
   #loggedAtMs = -Infinity;
   #unlogged = 0;
   readonly #keys: KeySource;
-  readonly #rules: { holds: (claims: Claims, seen: UnescapingMap, budget: CostBudget) => boolean; message: string }[];
+  readonly #rules: { holds: (claims: Claims, seen: UnescapingMap, budget: CostBudget) => boolean; message: (claims: Claims) => string }[];
   readonly #userRules: { program: CelProgram | undefined; message: string }[];
   readonly #programs: { username: CelProgram | undefined; groups: CelProgram | undefined; uid: CelProgram | undefined; extra: (readonly [string, CelProgram | undefined])[] };
 
@@ -96,10 +103,10 @@ class JwtAuthenticator {
     // Where it may be asked whether an e-mail address is verified.
     const verifying: (CelProgram | undefined)[] = [];
     this.#rules = (config.claimValidationRules ?? []).map(({ claim, requiredValue = "", expression, message }, index) => {
-      if (claim) return { holds: (claims) => claims[claim] === requiredValue, message: `the claim ${claim} is not ${JSON.stringify(requiredValue)}` };
+      if (claim) return { holds: (claims) => claims[claim] === requiredValue, message: (claims) => (claim in claims ? `oidc: required claim ${claim} value does not match. Got = ${String(claims[claim])}, want = ${requiredValue}` : `oidc: required claim ${claim} not present in ID token`) };
       const program = compile(`claimValidationRules[${index}].expression`, expression, "claims", "bool");
       if (program) verifying.push(program);
-      return { holds: (_, seen, budget) => program?.evaluate({ claims: seen }, budget) === true, message: message || `validation expression '${expression}' failed` };
+      return { holds: (_, seen, budget) => program?.evaluate({ claims: seen }, budget) === true, message: () => `oidc: error evaluating claim validation expression: ${ruleText(expression, message)}` };
     });
     const { username, groups, uid, extra = [] } = config.claimMappings;
     this.#programs = {
@@ -111,23 +118,24 @@ class JwtAuthenticator {
     verifying.push(this.#programs.username, ...this.#programs.extra.map(([, program]) => program));
     const { username: mapped } = this.#programs;
     if (mapped?.selects("claims", "email") && !verifying.some((program) => program?.selects("claims", "email_verified"))) errors.push(`${at}.claimMappings.username.expression: Invalid value: ${JSON.stringify(username.expression)}: claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression`);
-    this.#userRules = (config.userValidationRules ?? []).map(({ expression, message }, index) => ({ program: compile(`userValidationRules[${index}].expression`, expression, "user", "bool"), message: message || `validation expression '${expression}' failed` }));
+    this.#userRules = (config.userValidationRules ?? []).map(({ expression, message }, index) => ({ program: compile(`userValidationRules[${index}].expression`, expression, "user", "bool"), message: `oidc: error evaluating user info validation rule: ${ruleText(expression, message)}` }));
   }
 
   prepare(): Promise<void> {
     return this.#keys.refresh();
   }
 
-  async authenticate(jwt: NonNullable<ReturnType<typeof parseJwt>>): Promise<Identity | undefined> {
+  async judge(jwt: NonNullable<ReturnType<typeof parseJwt>>): Promise<Identity | string> {
     try {
       const keys = await this.#keys.candidates(jwt.keyId, jwt.alg);
-      if (!keys.some((key) => isSignedBy(jwt, key))) throw new Error("no key of the issuer has signed it");
+      if (!keys.some((key) => isSignedBy(jwt, key))) throw new Error("oidc: verify token: failed to verify signature: no key of the issuer has signed it");
       this.#checkTimes(jwt.claims);
       this.#checkAudience(jwt.claims["aud"]);
       return this.#identityOf(jwt.claims);
     } catch (error) {
-      this.#report((error as Error).message);
-      return undefined;
+      const { message } = error as Error;
+      this.#report(message);
+      return message;
     }
   }
 
@@ -143,32 +151,32 @@ class JwtAuthenticator {
 
   #checkTimes({ exp, nbf }: Record<string, unknown>): void {
     const nowS = this.#options.clock.now() / 1000;
-    if (typeof exp !== "number") throw new Error("it has no end (exp)");
-    if (exp <= nowS) throw new Error("it has expired");
-    if (nbf !== undefined && (typeof nbf !== "number" || nbf > nowS + skewS)) throw new Error("it is not valid yet");
+    if (typeof exp !== "number") throw new Error("oidc: verify token: it has no end (exp)");
+    if (exp <= nowS) throw new Error(`oidc: verify token: oidc: token is expired (Token Expiry: ${new Date(exp * 1000).toISOString().slice(0, 19).replace("T", " ")} +0000 UTC)`);
+    if (nbf !== undefined && (typeof nbf !== "number" || nbf > nowS + skewS)) throw new Error("oidc: verify token: it is not valid yet (nbf)");
   }
 
   #checkAudience(aud: unknown): void {
     const wanted = this.#config.issuer.audiences;
     const meant = Array.isArray(aud) ? aud : [aud];
-    if (!meant.some((audience) => wanted.includes(audience as string))) throw new Error(`it is for ${JSON.stringify(aud)}, not for ${wanted.join(" or ")}`);
+    if (!meant.some((audience) => wanted.includes(audience as string))) throw new Error(`oidc: verify token: oidc: expected audience ${wanted.length > 1 ? `in ${goList(wanted.toSorted())}` : JSON.stringify(wanted[0])} got ${goList(meant.filter((audience) => typeof audience === "string"))}`);
   }
 
   #identityOf(claims: Claims): Identity {
     const budget = new CostBudget(PER_REQUEST_LIMIT);
     const seen = new UnescapingMap(claims);
     const failed = this.#rules.find((rule) => !rule.holds(claims, seen, budget));
-    if (failed) throw new Error(failed.message);
+    if (failed) throw new Error(failed.message(claims));
     const { username, groups, uid } = this.#config.claimMappings;
     const valueOf = (mapping: Mapping | undefined, program: CelProgram | undefined): unknown => (program ? program.evaluate({ claims: seen }, budget) : mapping?.claim ? claims[mapping.claim] : undefined);
-    if (username.claim === "email" && "email_verified" in claims && claims["email_verified"] !== true) throw new Error("its email is not verified");
+    if (username.claim === "email" && "email_verified" in claims && claims["email_verified"] !== true) throw new Error("oidc: email not verified");
     const name = valueOf(username, this.#programs.username);
-    if (typeof name !== "string" || name === "") throw new Error("its claims give no name");
+    if (typeof name !== "string" || name === "") throw new Error("oidc: its claims give no name");
     const id = valueOf(uid, this.#programs.uid);
-    if (uid && (uid.claim || uid.expression) && typeof id !== "string") throw new Error("its claims give no uid");
+    if (uid && (uid.claim || uid.expression) && typeof id !== "string") throw new Error("oidc: its claims give no uid");
     const extra = Object.fromEntries(this.#programs.extra.map(([key, program]) => [key, givenTexts(program?.evaluate({ claims: seen }, budget), `extra ${key}`)] as const).filter(([, values]) => values.length > 0));
     if (typeof claims["jti"] === "string") extra["authentication.kubernetes.io/credential-id"] = [`JTI=${claims["jti"]}`];
-    if (groups?.claim && !(groups.claim in claims) && groups.claim in ((claims["_claim_names"] ?? {}) as object)) throw new Error(`its claim ${groups.claim} lies elsewhere (_claim_names), where nobody is asked`);
+    if (groups?.claim && !(groups.claim in claims) && groups.claim in ((claims["_claim_names"] ?? {}) as object)) throw new Error(`oidc: its claim ${groups.claim} lies elsewhere (_claim_names), where nobody is asked`);
     const given = valueOf(groups, this.#programs.groups);
     const identity: Identity = {
       name: `${username.prefix ?? ""}${name}`,
@@ -184,6 +192,8 @@ class JwtAuthenticator {
 }
 
 type Claims = Record<string, unknown>;
+const goList = (texts: readonly unknown[]): string => `[${texts.map((text) => JSON.stringify(text)).join(" ")}]`;
+const ruleText = (expression: string | undefined, message = ""): string => `validation expression '${expression}' failed: ${message}`;
 
 /** What expressions give: empty texts count as nothing. */
 const givenTexts = (value: unknown, what: string): string[] => textsOf(value, what).filter((item) => item !== "");
@@ -192,6 +202,6 @@ const givenTexts = (value: unknown, what: string): string[] => textsOf(value, wh
 function textsOf(value: unknown, what: string): string[] {
   if (value === undefined || value === null) return [];
   const list = Array.isArray(value) ? value : [value];
-  if (!list.every((item) => typeof item === "string")) throw new Error(`its claims give no texts for ${what}`);
+  if (!list.every((item) => typeof item === "string")) throw new Error(`oidc: its claims give no texts for ${what}`);
   return list as string[];
 }

