@@ -19,12 +19,12 @@ const headers: HttpFilter[] = [
   { type: "responseHeaders", add: [{ name: "x-by", value: "bench" }] },
   { type: "rewrite", path: { type: "prefix", value: "/" } },
 ];
-const route = (n: number, filters: HttpFilter[]): HttpRoute => ({
+const route = (n: number, filters: HttpFilter[], isExpression = false): HttpRoute => ({
   id: `HTTPRoute/bench/${n}`,
   type: "http",
   createdAt: n,
   attachments: [{ listener: "l", hostnames: ["api.example.com"] }],
-  rules: [{ name: "", matches: [{ path: { type: "prefix", value: `/team-${n % 50}/service-${n}` } }], filters, backends: [{ upstream: "u", weight: 1 }] }],
+  rules: [{ name: "", matches: [{ path: isExpression ? { type: "regex", value: `^/team-${n % 50}/service-${n}(/|$)(.*)`, partial: true, ignoreCase: true } : { type: "prefix", value: `/team-${n % 50}/service-${n}` } }], filters, backends: [{ upstream: "u", weight: 1 }] }],
 });
 const requestTo = (path: string): RequestView => ({ method: "GET", scheme: "http", host: "api.example.com", port: 80, path, query: "", client: "192.0.2.1", header: () => undefined });
 const answered: TryResult = { type: "answered", status: 200, latencyMs: 1 };
@@ -73,6 +73,8 @@ export async function run(): Promise<void> {
   row("the route alone", tables.map((table, t) => cost((i) => void table.find("l", requests[t]![i]!), 50_000)));
   const linear = counts.map((count) => Array.from({ length: count }, (_, n) => route(n, []).rules[0]!.matches[0]!.path.value));
   row("the route by looking at each", linear.map((paths, t) => cost((i) => void paths.find((path) => requests[t]![i]!.path.startsWith(path)), t === 0 ? 50_000 : 500)));
+  const expressions = counts.map((count) => tableOf(count, [], true));
+  row("the route by regular expression", expressions.map((table, t) => cost((i) => void table.find("l", requests[t]![i]!), 20_000)));
   row("a route put, seen, and removed", tables.map((table, t) => cost((i) => {
     const n = counts[t]! + (i % 1000);
     table.put(route(n, headers));
@@ -87,8 +89,8 @@ export async function run(): Promise<void> {
   process.stdout.write(`5,000 routes with three filters: ${((process.memoryUsage().heapUsed - before) / 1e6).toFixed(1)} MB of heap${globalThis.gc ? "" : " (no collection forced; node --expose-gc for that)"}, ${kept.size} routes\n`);
 }
 
-function tableOf(count: number, filters: HttpFilter[]): RouteTable {
+function tableOf(count: number, filters: HttpFilter[], areExpressions = false): RouteTable {
   const table = new RouteTable(tools);
-  for (let n = 0; n < count; n++) table.put(route(n, filters));
+  for (let n = 0; n < count; n++) table.put(route(n, filters, areExpressions));
   return table;
 }

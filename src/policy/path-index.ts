@@ -1,6 +1,8 @@
 import type { RequestView } from "./exchange.ts";
 import type { Condition } from "./conditions.ts";
 import type { Pattern } from "./pattern.ts";
+import { PatternIndex } from "./pattern-index.ts";
+import { insert, withdraw } from "./sorted-list.ts";
 
 /** A match in the form that is indexed. */
 export interface Indexed {
@@ -10,8 +12,8 @@ export interface Indexed {
 
 /**
  * The matches of one host name by path. Finding takes time with the length of the path and the number of matches that
- * share one path, not with the number of paths; putting and removing one likewise. Regular expressions alone are tried in
- * turn, those that begin otherwise in passing.
+ * share one path, not with the number of paths; putting and removing one likewise. Regular expressions are tried in turn,
+ * those that can fit by their beginning.
  *
  * Precedence: exact, then the longest prefix, then regular expressions; among those of one path `compare` decides.
  */
@@ -19,20 +21,18 @@ export class PathIndex<T extends Indexed> {
   readonly #compare: (a: T, b: T) => number;
   readonly #sensitive = new Paths<T>();
   #insensitive: Paths<T> | undefined;
-  readonly #patterns: T[] = [];
-  /** Whether any pattern wants the path in lower case. */
-  #lowerPatterns = 0;
+  readonly #patterns: PatternIndex<T>;
   size = 0;
 
   constructor(compare: (a: T, b: T) => number) {
     this.#compare = compare;
+    this.#patterns = new PatternIndex(compare);
   }
 
   put(entry: T): void {
     this.size++;
     if (entry.path.type === "regex") {
-      insert(this.#patterns, entry, this.#compare);
-      if (entry.path.ignoreCase) this.#lowerPatterns++;
+      this.#patterns.put(entry);
     } else {
       const paths = entry.path.ignoreCase ? (this.#insensitive ??= new Paths()) : this.#sensitive;
       insert(paths.listFor(entry.path.type, keyOf(entry)), entry, this.#compare);
@@ -41,8 +41,7 @@ export class PathIndex<T extends Indexed> {
 
   remove(entry: T): void {
     if (entry.path.type === "regex") {
-      if (!withdraw(this.#patterns, entry, this.#compare)) return;
-      if (entry.path.ignoreCase) this.#lowerPatterns--;
+      if (!this.#patterns.remove(entry)) return;
     } else {
       const paths = entry.path.ignoreCase ? this.#insensitive : this.#sensitive;
       if (!paths?.remove(entry, keyOf(entry), this.#compare)) return;
@@ -53,7 +52,7 @@ export class PathIndex<T extends Indexed> {
 
   find(request: RequestView): T | undefined {
     const { path } = request;
-    const lower = this.#insensitive || this.#lowerPatterns > 0 ? path.toLowerCase() : path;
+    const lower = this.#insensitive || this.#patterns.hasInsensitive ? path.toLowerCase() : path;
     const exact = this.#firstOf(this.#sensitive.exact(path), this.#insensitive?.exact(lower), request);
     if (exact) return exact;
     // Upwards from the deepest node of both trees; of one depth there may be one in each.
@@ -69,12 +68,7 @@ export class PathIndex<T extends Indexed> {
       if (here) node = here.parent;
       if (lowerHere) lowerNode = lowerHere.parent;
     }
-    for (const entry of this.#patterns) {
-      const pattern = entry.path.pattern!;
-      if (!(entry.path.ignoreCase ? lower : path).startsWith(pattern.literal)) continue;
-      if (pattern.test(path) && holds(entry, request)) return entry;
-    }
-    return undefined;
+    return this.#patterns.find(path, lower, request, patternFits);
   }
 
   /** All, in no order. */
@@ -110,6 +104,8 @@ function holds(entry: Indexed, request: RequestView): boolean {
   for (let i = 0; i < conditions.length; i++) if (!conditions[i]!.test(request)) return false;
   return true;
 }
+
+const patternFits = (entry: Indexed, request: RequestView): boolean => entry.path.pattern!.test(request.path) && holds(entry, request);
 
 function firstThatHolds<T extends Indexed>(entries: readonly T[], request: RequestView): T | undefined {
   for (let i = 0; i < entries.length; i++) if (holds(entries[i]!, request)) return entries[i];
@@ -207,26 +203,4 @@ class Paths<T extends Indexed> {
       if (node.children) nodes.push(...node.children.values());
     }
   }
-}
-
-/** The place of an entry in a list in order: of itself if it is there, else where it belongs. */
-function placeOf<T>(list: readonly T[], entry: T, compare: (a: T, b: T) => number): number {
-  let [low, high] = [0, list.length];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (compare(list[middle]!, entry) < 0) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
-function insert<T>(list: T[], entry: T, compare: (a: T, b: T) => number): void {
-  list.splice(placeOf(list, entry, compare), 0, entry);
-}
-
-function withdraw<T>(list: T[], entry: T, compare: (a: T, b: T) => number): boolean {
-  const place = placeOf(list, entry, compare);
-  if (list[place] !== entry) return false;
-  list.splice(place, 1);
-  return true;
 }
