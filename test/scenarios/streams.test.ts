@@ -11,7 +11,7 @@ import { startWherry, type TestWherry } from "../harness.ts";
 import { kubectl, needs } from "../needs.ts";
 
 /**
- * exec, cp and port-forward against real pods with clients of both kinds: 1.33 speaks WebSocket, 1.28 SPDY, and 1.33 speaks
+ * exec, cp and port-forward against real pods with clients of both kinds: 1.33 speaks WebSocket, 1.27 SPDY, and 1.33 speaks
  * SPDY when it is told to. The large ones: WHERRY_CONFORMANCE=1 node --test test/scenarios/streams.test.ts
  */
 const isLong = process.env["WHERRY_CONFORMANCE"] !== undefined;
@@ -20,7 +20,7 @@ const many = isLong ? 60 : 12;
 const clients: { name: string; minor: string; env: Record<string, string> }[] = [
   { name: "kubectl 1.33 over WebSocket", minor: "1.33", env: {} },
   { name: "kubectl 1.33 told to speak SPDY", minor: "1.33", env: { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: "false", KUBECTL_PORT_FORWARD_WEBSOCKETS: "false" } },
-  { name: "kubectl 1.28 over SPDY", minor: "1.28", env: {} },
+  { name: "kubectl 1.27 over SPDY", minor: "1.27", env: {} },
 ];
 
 const pod = `
@@ -37,6 +37,23 @@ spec:
     readinessProbe: {tcpSocket: {port: 9001}}
     volumeMounts: [{name: data, mountPath: /data}]
   volumes: [{name: data, emptyDir: {}}]
+`;
+/** Programs to attach to: one reads until its input ends, once; the other has a terminal. */
+const attachable = (index: number) => `
+apiVersion: v1
+kind: Pod
+metadata: {name: reads-${index}}
+spec:
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: busybox, stdin: true, stdinOnce: true, command: [sh, -c, "sha256sum; echo ended; sleep 0.3; echo >&2 still here; exit 3"]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: draws-${index}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: main, image: busybox, stdin: true, tty: true, command: [sh, -c, "trap 'stty size' WINCH; while :; do sleep 0.1; done"]}]
 `;
 
 interface Stage {
@@ -134,7 +151,7 @@ async function talk(port: number, file: string): Promise<string> {
 }
 
 test("large transfers arrive whole in both directions, in bounded memory", { timeout: 600_000 }, async (t) => {
-  if (!needs(t, "kubectl.1.33", "kubectl.1.28", "sha256sum")) return;
+  if (!needs(t, "kubectl.1.33", "kubectl.1.27", "sha256sum")) return;
   const { wherry, folder, file, hash, start } = await stage(t);
   const server = wherry.processes().api!;
   // One of each first: what is loaded when it is first needed is no buffer.
@@ -193,8 +210,8 @@ test("large transfers arrive whole in both directions, in bounded memory", { tim
 });
 
 test("input ends while output goes on; windows change; who is killed leaves nothing; many at once", { timeout: 300_000 }, async (t) => {
-  if (!needs(t, "kubectl.1.33", "kubectl.1.28", "script", "stty")) return;
-  const { wherry, folder, start } = await stage(t);
+  if (!needs(t, "kubectl.1.33", "kubectl.1.27", "script", "stty")) return;
+  const { wherry, folder, file, hash, start } = await stage(t);
   for (const [index, client] of clients.entries()) {
     await t.test(client.name, async () => {
       // Half-close: the end of input arrives, and what is said after it, too.
@@ -222,6 +239,29 @@ test("input ends while output goes on; windows change; who is killed leaves noth
       await size(24, 80);
       await until(() => /^24 80\r?$/m.test(seen));
       shell.kill();
+
+      // The same of programs that ran before: attached, not begun, by the client.
+      writeFileSync(join(folder, "attachable.yaml"), attachable(index));
+      assert.equal((await wherry.kubectl("apply", "-f", join(folder, "attachable.yaml"))).code, 0);
+      const running = await wherry.kubectl("wait", "--for=condition=ready", `pod/reads-${index}`, `pod/draws-${index}`, "--timeout=30s");
+      assert.equal(running.code, 0, running.stderr);
+      const [reader, watcher] = [start(client, "attach", "-i", `reads-${index}`), start(client, "attach", `reads-${index}`)];
+      const watched = ended(watcher);
+      const [heard] = await Promise.all([ended(reader), pipeline(createReadStream(file), reader.stdin!)]);
+      assert.equal(heard.stdout, `${hash}  -\nended\n`, heard.stderr);
+      assert.match(heard.stderr, /still here\n/);
+      assert.match((await watched).stdout, new RegExp(`^(${hash} {2}-\n)?(ended\n)?$`), "who only looks, and may have come late");
+      const ending = await wherry.kubectl("wait", `--for=jsonpath={.status.containerStatuses[0].state.terminated.exitCode}=3`, `pod/reads-${index}`, "--timeout=20s");
+      assert.equal(ending.code, 0, ending.stderr);
+      const screen = spawn("script", ["-qec", `stty rows 20 cols 70; tty > ${terminal}.attached; exec ${kubectl(client.minor)} attach -it draws-${index}`, "/dev/null"], { env: { ...wherry.env, ...client.env, SHELL: "/bin/sh" } });
+      t.after(() => screen.kill("SIGKILL"));
+      let drawn = "";
+      screen.stdout.on("data", (chunk: Buffer) => (drawn += chunk.toString()));
+      // kubectl makes the window one column larger and as before again, so that a program draws itself anew.
+      await until(() => /^20 70\r?$/m.test(drawn));
+      await once(spawn("stty", ["-F", readFileSync(`${terminal}.attached`, "utf8").trim(), "rows", "44", "cols", "99"]), "close");
+      await until(() => /^44 99\r?$/m.test(drawn));
+      screen.kill();
 
       // Killed without a word: what it ran goes, and so do connections of its port.
       const seconds = String(98_700 + index);

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, constants as fsConstants, openSync, readlinkSync, rmSync, statSync } from "node:fs";
+import { closeSync, constants as fsConstants, openSync, rmSync, statSync } from "node:fs";
 import { Socket } from "node:net";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
@@ -14,6 +14,7 @@ import type { PodNetworkNamespaces } from "./pod-network.ts";
 import { allPids, descendantsOf, identify, isAlive, mountNamespaceOf, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
+import { TerminalSize, terminalSoon } from "./terminal-size.ts";
 import type { Tools } from "./tools.ts";
 import { hostGid, makeTree, type TreeBase } from "./tree.ts";
 
@@ -377,29 +378,19 @@ export class IsolatedContainer implements ContainerProcess {
     this.#stopWatching = this.runtime.watchMemory(this, bytes);
   }
   resize(columns: number, rows: number): void {
-    if (!this.spec.tty || !this.#init || this.#ended) return;
-    const terminal = terminalBelow(this.#init.pid);
-    if (terminal) void this.setTerminalSize(terminal, columns, rows).catch(() => {});
+    if (this.spec.tty) this.#size.want(columns, rows);
   }
+  readonly #size = new TerminalSize(async (columns, rows) => {
+    const terminal = this.#init && (await terminalSoon(this.#init, this.runtime.clock));
+    if (terminal) await this.setTerminalSize(terminal, columns, rows);
+  });
   /** From inside, so that the kernel tells the terminal's foreground programs (SIGWINCH). */
   async setTerminalSize(terminal: string, columns: number, rows: number): Promise<void> {
     const process = await this.exec({ argv: [this.runtime.tools.stty!, "-F", terminal, "rows", String(rows), "cols", String(columns)], stdin: false, tty: false });
     process.stdout.resume();
     process.stderr.resume();
+    await process.exited;
   }
-}
-
-/** "/dev/pts/0": the terminal on the stdin of the first process below `pid` that has one. */
-export function terminalBelow(pid: number): string | undefined {
-  for (const child of descendantsOf(pid)) {
-    try {
-      const target = readlinkSync(`/proc/${child}/fd/0`);
-      if (/^\/dev\/pts\/\d+$/.test(target)) return target;
-    } catch {
-      // Gone, or without a stdin.
-    }
-  }
-  return undefined;
 }
 
 /**

@@ -3,10 +3,11 @@ import { closeSync, constants as fsConstants, openSync } from "node:fs";
 import { constants } from "node:os";
 import type { Readable, Writable } from "node:stream";
 import { joinPrefix } from "./cgroups.ts";
-import { type IsolatedContainer, terminalBelow, terminalCommand } from "./container.ts";
+import { type IsolatedContainer, terminalCommand } from "./container.ts";
 import { descendantsOf, identify, isAlive, type ProcessIdentity, signalProcess } from "./processes.ts";
 import { type ExecProcess, type ExecSpec, SandboxRefusal } from "./sandbox.ts";
 import { limitProcesses, packEnvironment } from "./stage.ts";
+import { TerminalSize, terminalSoon } from "./terminal-size.ts";
 
 /**
  * Runs a program in a container's namespaces. Where Wherry is root, it takes the pod's uid on the machine first: entering
@@ -72,6 +73,10 @@ class IsolatedExec implements ExecProcess {
   readonly #container: IsolatedContainer;
   readonly #outer: ProcessIdentity | undefined;
   readonly #tty: boolean;
+  readonly #size = new TerminalSize(async (columns, rows) => {
+    const terminal = this.#outer && (await terminalSoon(this.#outer, this.#container.runtime.clock));
+    if (terminal) await this.#container.setTerminalSize(terminal, columns, rows);
+  });
 
   constructor(container: IsolatedContainer, child: ReturnType<typeof spawn>, stdin: Writable | undefined, stdout: Readable, stderr: Readable, tty: boolean) {
     this.#container = container;
@@ -90,12 +95,8 @@ class IsolatedExec implements ExecProcess {
       });
     });
   }
-  /** The size of its terminal; the first one may arrive before the terminal is there. */
-  resize(columns: number, rows: number, attempt = 0): void {
-    if (!this.#tty || !this.#outer || !isAlive(this.#outer)) return;
-    const terminal = terminalBelow(this.#outer.pid);
-    if (terminal) void this.#container.setTerminalSize(terminal, columns, rows).catch(() => {});
-    else if (attempt < 100) this.#container.runtime.clock.setTimer(10, () => this.resize(columns, rows, attempt + 1));
+  resize(columns: number, rows: number): void {
+    if (this.#tty) this.#size.want(columns, rows);
   }
   kill(): void {
     if (!this.#outer || !isAlive(this.#outer)) return;

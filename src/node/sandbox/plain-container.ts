@@ -7,7 +7,7 @@ import type { Clock } from "../../base/clock.ts";
 import { closedFolder } from "../../base/files.ts";
 import { Cgroup, type CgroupRoot, joinPrefix } from "./cgroups.ts";
 import { findProgram, quote, run } from "./command.ts";
-import { terminalBelow } from "./container.ts";
+import { TerminalSize, terminalSoon } from "./terminal-size.ts";
 import type { FifoPool } from "./fifos.ts";
 import { containerVariable } from "./leftovers.ts";
 import type { Watched } from "./memory-watchdog.ts";
@@ -233,7 +233,8 @@ export class PlainContainer implements ContainerProcess, Watched {
       child.on("exit", (code, signal) => resolve(code ?? 128 + constants.signals[signal!]));
     });
     const identity = child.pid === undefined ? undefined : identify(child.pid);
-    return { stdin, stdout, stderr, exited, resize: (columns, rows) => void (child.pid !== undefined && resizeTerminal(child.pid, columns, rows)), kill: () => void (identity && signalProcess(identity, "SIGKILL")) };
+    const size = this.#terminalSize(() => identity);
+    return { stdin, stdout, stderr, exited, resize: (columns, rows) => spec.tty && size.want(columns, rows), kill: () => void (identity && signalProcess(identity, "SIGKILL")) };
   }
   /** Performed by Wherry itself, on a process known to be the pod's: no program ever signals outside its pod. */
   async #execKill({ signal, pid }: { signal: NodeJS.Signals; pid: number }): Promise<ExecProcess> {
@@ -267,14 +268,17 @@ export class PlainContainer implements ContainerProcess, Watched {
     this.#stopWatching = this.#runtime.watchMemory(this, bytes);
   }
   resize(columns: number, rows: number): void {
-    if (this.#spec.tty && this.#main && !this.#ended) resizeTerminal(this.#main.pid, columns, rows);
+    if (this.#spec.tty) this.#size.want(columns, rows);
   }
-}
-
-function resizeTerminal(pid: number, columns: number, rows: number): void {
-  const terminal = terminalBelow(pid);
-  const stty = findProgram("stty");
-  if (terminal && stty) void run([stty, "-F", terminal, "rows", String(rows), "cols", String(columns)]);
+  readonly #size = this.#terminalSize(() => this.#main);
+  #terminalSize(of: () => ProcessIdentity | undefined): TerminalSize {
+    return new TerminalSize(async (columns, rows) => {
+      const process = of();
+      const terminal = process && (await terminalSoon(process, this.#runtime.clock));
+      const stty = findProgram("stty");
+      if (terminal && stty) await run([stty, "-F", terminal, "rows", String(rows), "cols", String(columns)]);
+    });
+  }
 }
 
 /** `kill 1`, `kill -9 1`, `kill -TERM 1`, `kill -s TERM 1`; anything else (groups, 0, several) is not understood. */
