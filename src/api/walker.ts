@@ -323,7 +323,7 @@ class Walker {
     this.unknownFields.push(`unknown field ${JSON.stringify(text === "" ? key : `${text}.${key}`)}`);
   }
 
-  #mismatch(plan: Plan, value: unknown, literal = ""): undefined {
+  #mismatch(plan: Plan, value: unknown, literal = this.#declared && typeof value === "number" ? ` ${value}` : ""): undefined {
     this.mismatch ??= this.#mismatchInside(value, goTypeOf(plan.schema), literal);
     if (this.#declared) throw this.mismatch;
   }

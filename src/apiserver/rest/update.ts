@@ -1,5 +1,5 @@
 import type { Kind } from "../../api/kind.ts";
-import { invalid } from "../../api/field.ts";
+import { type FieldError, invalid } from "../../api/field.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { badRequestError, conflictError, invalidError, notFoundError, type StatusError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
@@ -131,7 +131,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     if (target === "status") kind.prepareForStatusUpdate?.(object, old, dependencies.clock.now());
   }
   const ofMetadata = validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && !(target === "status" && kind.resource === "cronjobs"), ...(target === undefined && judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) });
-  const own = target === "status" ? kind.validateStatusUpdate?.(object, old, ofMetadata) : [...(kind.validate?.(object, old, ofMetadata) ?? []), ...(kind.validateUpdate?.(object, old, ofMetadata) ?? [])];
+  const own = target === "status" ? kind.validateStatusUpdate?.(object, old, ofMetadata) : judgedWhole(kind, object, old, ofMetadata);
   const errors = [...ofMetadata, ...(own ?? [])];
   if (errors.length > 0) throw invalidError(judgedAs(kind), object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));
@@ -153,6 +153,11 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     admission.release(request);
     throw error;
   }
+}
+
+function judgedWhole(kind: Kind, object: KubeObject, old: KubeObject, ofMetadata: readonly FieldError[]): FieldError[] {
+  const [whole, change] = [kind.validate?.(object, old, ofMetadata) ?? [], kind.validateUpdate?.(object, old, ofMetadata) ?? []];
+  return kind.judgesChangeFirst ? [...change, ...whole] : [...whole, ...change];
 }
 
 function setOrDelete(holder: Record<string, unknown>, field: string, value: unknown): void {

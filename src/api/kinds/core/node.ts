@@ -26,6 +26,7 @@ function validateUpdate(node: KubeObject, old: KubeObject): FieldError[] {
   );
   if ((old.spec?.podCIDRs ?? []).length > 0 && !semanticEqual(node.spec?.podCIDRs, old.spec.podCIDRs)) errors.push(forbidden("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid'));
   if (old.spec?.providerID && node.spec?.providerID !== old.spec.providerID) errors.push(forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid'));
+  if ((node.spec?.externalID ?? "") !== (old.spec?.externalID ?? "")) errors.push(forbidden("spec.externalID", "may not be updated"));
   return errors;
 }
 

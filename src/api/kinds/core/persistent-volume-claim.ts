@@ -58,6 +58,8 @@ const fractionalWarnings = (path: string, resources: any): string[] =>
     return isWhole ? [] : [`${path}.${field}[storage]: fractional byte value ${JSON.stringify(String(resources[field].storage))} is invalid, must be an integer`];
   });
 
+const oldClass = "volume.beta.kubernetes.io/storage-class";
+
 /** Source: k8s.io/kubernetes/pkg/apis/core/{v1/defaults.go,validation/validation.go}. */
 export const persistentVolumeClaim: Strategy = {
   hasStatus: true,
@@ -72,7 +74,7 @@ export const persistentVolumeClaim: Strategy = {
   prepareForUpdate: (object, old) => settleDataSources(object.spec, old.spec),
   validate: (object) => validateClaimSpec("spec", object.spec),
   validateUpdate,
-  warnings: ({ spec }) => fractionalWarnings("spec.resources", spec.resources),
+  warnings: ({ metadata, spec }) => [...(metadata.annotations?.[oldClass] === undefined ? [] : [`metadata.annotations[${oldClass}]: deprecated since v1.8; use "storageClassName" attribute instead`]), ...fractionalWarnings("spec.resources", spec.resources)],
   validateStatusUpdate: validateStatus,
   columns: [
     name,

@@ -11,9 +11,15 @@ import { phaseOf, storageClassOf } from "./persistent-volume-claim.ts";
 import { defaultVolumeSource } from "./pod/defaults.ts";
 import { validateNodeSelector } from "./pod/scheduling.ts";
 import { persistentSourceChecks } from "./pod/volumes.ts";
+import { deprecatedVolumes, nodeTermWarnings } from "./pod/warnings.ts";
 
-const sources = [...Object.keys(persistentSourceChecks), "fc", "flocker", "photonPersistentDisk"];
+const sources = [...Object.keys(persistentSourceChecks), "fc", "photonPersistentDisk"];
 const sourceOf = (spec: any): Record<string, unknown> => Object.fromEntries(sources.filter((field) => spec[field]).map((field) => [field, spec[field]]));
+
+const deprecatedAnnotations: Readonly<Record<string, string>> = {
+  "volume.beta.kubernetes.io/storage-class": 'deprecated since v1.8; use "storageClassName" attribute instead',
+  "volume.beta.kubernetes.io/mount-options": 'deprecated since v1.31; use "mountOptions" attribute instead',
+};
 
 /** As Go gives a quantity as a whole number. */
 const wholeOf = ({ amount, exponent }: Quantity): number => Math.floor(Number(amount) * 10 ** exponent);
@@ -60,6 +66,13 @@ export const persistentVolume: Strategy = {
     if (!same && (status.lastPhaseTransitionTime === undefined || status.lastPhaseTransitionTime === before)) status.lastPhaseTransitionTime = timestamp(nowMs);
   },
   validate,
+  warnings({ metadata, spec }) {
+    const warnings = Object.entries(deprecatedAnnotations).filter(([key]) => metadata.annotations?.[key] !== undefined).map(([key, text]) => `metadata.annotations[${key}]: ${text}`);
+    if (spec.persistentVolumeReclaimPolicy === "Recycle") warnings.push("spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.");
+    for (const [index, term] of (spec.nodeAffinity?.required?.nodeSelectorTerms ?? []).entries()) warnings.push(...nodeTermWarnings(`spec.nodeAffinity.required.nodeSelectorTerms[${index}]`, term));
+    const plugins = ["cephfs", "photonPersistentDisk", "scaleIO", "storageos", "glusterfs", "rbd"].filter((plugin) => spec[plugin]);
+    return [...warnings, ...plugins.map((plugin) => `spec.${plugin === "storageos" ? "storageOS" : plugin}: ${deprecatedVolumes[plugin]}`)];
+  },
   validateUpdate(object, old) {
     const errors: FieldError[] = [];
     if (old.spec.volumeAttributesClassName !== undefined && object.spec.volumeAttributesClassName === undefined) errors.push(forbidden("spec.volumeAttributesClassName", "update from non-nil value to nil is forbidden"));

@@ -9,6 +9,7 @@ import { qosClass } from "./pod/qos.ts";
 import { prepareForResize, validateResize } from "./pod/resize.ts";
 import { validatePodAnnotations, validatePodSpec } from "./pod/spec.ts";
 import { validateEphemeralContainersUpdate, validatePodStatusUpdate, validatePodUpdate } from "./pod/update.ts";
+import { dns1123Label } from "../../validation/names.ts";
 import { podWarnings } from "./pod/warnings.ts";
 
 /** What holds for every write of a pod, first or later. */
@@ -77,7 +78,11 @@ export const pod: Strategy = {
     resize: { prepareForUpdate: prepareForResize, validateUpdate: validateResize },
   },
   // Upstream leaves updates alone: people rarely write them, and most of a pod stays as it is.
-  warnings: (object, old) => (old ? [] : podWarnings("", object)),
+  warnings(object, old) {
+    if (old) return [];
+    const wrong = dns1123Label(object.metadata.name ?? "");
+    return [...(wrong.length > 0 ? [`metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; a DNS label is recommended: [${wrong.join(" ")}]`] : []), ...podWarnings("", object)];
+  },
   gracePeriodSeconds(object) {
     // Nobody runs it, or it has run: nothing to wait for.
     if (!object.spec.nodeName || object.status?.phase === "Succeeded" || object.status?.phase === "Failed") return 0;

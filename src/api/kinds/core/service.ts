@@ -65,8 +65,14 @@ export const service: Strategy = {
   validate: validateService,
   validateUpdate: validateServiceUpdate,
   validateStatusUpdate: validateServiceStatus,
-  warnings({ spec }, old) {
+  warnings({ metadata, spec }, old) {
     const warnings: string[] = [];
+    if (metadata.annotations?.["service.kubernetes.io/topology-aware-hints"] !== undefined) warnings.push("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use service.kubernetes.io/topology-mode instead");
+    const isHeadless = spec.type === "ClusterIP" && spec.clusterIP === "None";
+    if (isHeadless && spec.loadBalancerIP) warnings.push("spec.loadBalancerIP is ignored for headless services");
+    if (isHeadless && spec.externalIPs?.length > 0) warnings.push("spec.externalIPs is ignored for headless services");
+    if (isHeadless && spec.sessionAffinity !== "None") warnings.push("spec.SessionAffinity is ignored for headless services");
+    if (spec.trafficDistribution === "PreferClose") warnings.push('spec.trafficDistribution: "PreferClose" is deprecated; use "PreferSameZone"');
     if (spec.externalIPs?.length > 0 && spec.type === "ExternalName" && !(old?.spec.externalIPs?.length > 0)) warnings.push(`spec.externalIPs is ignored when spec.type is "ExternalName"`);
     // The pod network routes its own addresses alone, and LoadBalancers listen on this machine's loopback.
     else if (spec.externalIPs?.length > 0 && !(old?.spec.externalIPs?.length > 0)) warnings.push("spec.externalIPs is not served by Wherry: no listener is opened on these addresses; use type LoadBalancer or NodePort");

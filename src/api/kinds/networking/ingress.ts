@@ -140,6 +140,7 @@ export const ingressClass: Strategy = {
     if (object.spec.parameters) object.spec.parameters.scope ??= "Cluster";
   },
   validate: validateClass,
+  judgesChangeFirst: true,
   validateUpdate: (object, old) => immutable("spec.controller", object.spec?.controller ?? "", old.spec?.controller ?? ""),
   columns: [
     name,

@@ -6,6 +6,7 @@ import { validateLabels } from "../../validation/metadata.ts";
 import { dns1123Label } from "../../validation/names.ts";
 import { ageOf, name, text } from "../columns.ts";
 import { validateResources } from "../core/pod/resources.ts";
+import { deprecatedNodeLabels } from "../core/pod/warnings.ts";
 import { validateTolerations } from "../core/pod/scheduling.ts";
 
 const validate = ({ handler, overhead, scheduling }: KubeObject): FieldError[] => [
@@ -22,5 +23,6 @@ export const runtimeClass: Strategy = {
   conditionalUpdate: true,
   validate,
   validateUpdate: (object, old) => immutable("handler", object.handler, old.handler),
+  warnings: ({ scheduling }) => Object.keys(scheduling?.nodeSelector ?? {}).filter((key) => Object.hasOwn(deprecatedNodeLabels, key)).map((key) => `scheduling.nodeSelector: ${deprecatedNodeLabels[key]}`),
   columns: [name, text("Handler", ({ handler }) => handler), ageOf],
 };

@@ -84,6 +84,7 @@ export function validateEphemeralContainersUpdate(pod: KubeObject, old: KubeObje
   });
 }
 
+const notNegativeInteger = "must be a non-negative integer";
 const ownConditions = new Set(["PodScheduled", "Ready", "Initialized"]);
 
 /** Source: ValidatePodStatusUpdate, as above. */
@@ -91,11 +92,12 @@ export function validatePodStatusUpdate(pod: KubeObject, old: KubeObject): Field
   const status = (pod.status ?? {}) as Draft;
   const oldStatus = (old.status ?? {}) as Draft;
   const errors: FieldError[] = [];
-  errors.push(...each("status.conditions", status.conditions, (condition, at) => (ownConditions.has(condition.type) ? [] : qualifiedName(condition.type ?? "").map((text) => invalid(`${at}.Type`, condition.type, text)))));
+  errors.push(...each("status.conditions", status.conditions, (condition, at) => [...(condition.observedGeneration < 0 ? [invalid(`${at}.observedGeneration`, condition.observedGeneration, notNegativeInteger)] : []), ...(ownConditions.has(condition.type) ? [] : qualifiedName(condition.type ?? "").map((text) => invalid(`${at}.Type`, condition.type, text)))]));
   if ((pod.spec?.nodeName ?? "") !== (old.spec?.nodeName ?? "")) errors.push(forbidden("status.nodeName", "may not be changed directly"));
   const nominated = status.nominatedNodeName;
   if (nominated && nominated !== oldStatus.nominatedNodeName) errors.push(...nameIsDnsSubdomain(nominated, false).map((text) => invalid("status.nominatedNodeName", nominated, text)));
   errors.push(...immutable("status.qosClass", status.qosClass ?? "", oldStatus.qosClass ?? ""));
+  if (status.observedGeneration < 0) errors.push(invalid("status.observedGeneration", status.observedGeneration, notNegativeInteger));
   const sidecars = new Set<string>((old.spec?.initContainers ?? []).filter((container: Draft) => container.restartPolicy === "Always").map((container: Draft) => container.name));
   errors.push(...validateStates("containerStatuses", status, oldStatus, old.spec?.restartPolicy));
   errors.push(...validateStates("initContainerStatuses", status, oldStatus, old.spec?.restartPolicy, sidecars));

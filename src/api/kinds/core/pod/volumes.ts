@@ -105,6 +105,11 @@ export const persistentSourceChecks: Record<string, SourceCheck> = {
   nfs: (path, source) => [...needs("server", "path")(path, source), ...(source.path && !source.path.startsWith("/") ? [invalid(`${path}.path`, source.path, "must be an absolute path")] : [])],
   local: (path, source) => (!source.path ? [required(`${path}.path`)] : backsteps(source.path) ? [invalid(`${path}.path`, source.path, "must not contain '..'")] : []),
   csi: needs("driver"),
+  flocker: (path, { datasetName = "", datasetUUID = "" }) => [
+    ...(datasetName === "" && datasetUUID === "" ? [required(path, "one of datasetName and datasetUUID is required")] : []),
+    ...(datasetName !== "" && datasetUUID !== "" ? [invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously")] : []),
+    ...(datasetName.includes("/") ? [invalid(`${path}.datasetName`, datasetName, "must not contain '/'")] : []),
+  ],
   iscsi: (path, source) => [
     ...needs("targetPortal", "iqn")(path, source),
     ...(source.iqn ? qualifiedTarget(`${path}.iqn`, source.iqn) : []),

@@ -15,7 +15,7 @@ export function podWarnings(path: string, { spec = {}, metadata }: Draft): strin
   const noted = (key: string): string => `${path === "" ? "" : `${path}.`}metadata.annotations[${key}]`;
   const annotations: Record<string, string> = metadata?.annotations ?? {};
   const warnings = [...labelWarnings(at, spec), ...Object.entries(deprecatedAnnotations).filter(([key]) => Object.hasOwn(annotations, key)).map(([key, text]) => `${noted(key)}: ${text}`)];
-  for (const [index, volume] of list(spec.volumes)) for (const [source, text] of Object.entries(deprecatedVolumes)) if (volume[source]) warnings.push(`${at}.volumes[${index}].${source}: ${text}`);
+  for (const [index, volume] of list(spec.volumes)) for (const [source, text] of Object.entries(deprecatedVolumes)) if (volume[source]) warnings.push(`${at}.volumes[${index}].${source === "storageos" ? "storageOS" : source}: ${text}`);
   warnings.push(...pathWarnings(spec.volumes ?? []), ...repeated(`${at}.hostAliases`, spec.hostAliases, "ip"), ...repeated(`${at}.imagePullSecrets`, spec.imagePullSecrets, "name"));
   for (const [index, { name }] of list(spec.imagePullSecrets)) if (!name) warnings.push(`${at}.imagePullSecrets[${index}].name: invalid empty name ""`);
   warnings.push(...fractions(`${at}.overhead`, spec.overhead));
@@ -50,7 +50,7 @@ const deprecatedAnnotations: Readonly<Record<string, string>> = {
   "security.alpha.kubernetes.io/sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
   "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 };
-const deprecatedVolumes: Readonly<Record<string, string>> = {
+export const deprecatedVolumes: Readonly<Record<string, string>> = {
   photonPersistentDisk: "deprecated in v1.11, non-functional in v1.16+",
   gitRepo: "deprecated in v1.11, and disabled by default in v1.33+",
   scaleIO: "deprecated in v1.16, non-functional in v1.22+",
@@ -72,16 +72,16 @@ export const deprecatedNodeLabels: Readonly<Record<string, string>> = {
   "node-role.kubernetes.io/master": 'use "node-role.kubernetes.io/control-plane" instead',
 };
 
+const better = (key: string | undefined): string | undefined => (key !== undefined && Object.hasOwn(deprecatedNodeLabels, key) ? deprecatedNodeLabels[key] : undefined);
+
+export const nodeTermWarnings = (path: string, term: Draft): string[] => list(term?.matchExpressions).flatMap(([index, { key }]) => (better(key) ? [`${path}.matchExpressions[${index}].key: ${key} is ${better(key)}`] : []));
+
 /** Where a pod names labels of nodes that have better ones. */
 function labelWarnings(path: string, spec: Draft): string[] {
-  const better = (key: string | undefined): string | undefined => (key !== undefined && Object.hasOwn(deprecatedNodeLabels, key) ? deprecatedNodeLabels[key] : undefined);
   const warnings = Object.keys(spec.nodeSelector ?? {}).filter(better).map((key) => `${path}.nodeSelector[${key}]: ${better(key)}`);
-  const ofTerm = (at: string, term: Draft): void => {
-    for (const [index, { key }] of list(term?.matchExpressions)) if (better(key)) warnings.push(`${at}.matchExpressions[${index}].key: ${key} is ${better(key)}`);
-  };
   const node = spec.affinity?.nodeAffinity;
-  for (const [index, term] of list(node?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms)) ofTerm(`${path}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[${index}]`, term);
-  for (const [index, term] of list(node?.preferredDuringSchedulingIgnoredDuringExecution)) ofTerm(`${path}.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[${index}].preference`, term.preference);
+  for (const [index, term] of list(node?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms)) warnings.push(...nodeTermWarnings(`${path}.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[${index}]`, term));
+  for (const [index, term] of list(node?.preferredDuringSchedulingIgnoredDuringExecution)) warnings.push(...nodeTermWarnings(`${path}.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[${index}].preference`, term.preference));
   for (const [index, constraint] of list(spec.topologySpreadConstraints)) {
     const at = `${path}.topologySpreadConstraints[${index}]`;
     if (better(constraint.topologyKey)) warnings.push(`${at}.topologyKey: ${constraint.topologyKey} is ${better(constraint.topologyKey)}`);
