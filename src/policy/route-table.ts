@@ -1,4 +1,5 @@
 import type { HttpMatch, HttpRoute } from "../api/traffic.ts";
+import { systemRandom } from "../base/random.ts";
 import { compileConditions } from "./conditions.ts";
 import type { FilterTools, RequestView } from "./exchange.ts";
 import { hostFits, HostIndex } from "./host-index.ts";
@@ -121,6 +122,17 @@ export class RouteTable {
       hosts?.delete(routes.hostname);
       if (hosts?.size === 0) this.#listeners.delete(routes.listener);
     }
+  }
+}
+
+/** What is wrong with a route, by the field; undefined when it can be served. For compilers, who say it in a status. */
+export function checkRoute(route: HttpRoute): PolicyError | undefined {
+  try {
+    new RouteTable({ random: systemRandom, nowMs: () => 0, setTimer: () => ({ cancel() {} }) }).put(route);
+    return undefined;
+  } catch (error) {
+    if (error instanceof PolicyError) return error;
+    throw error;
   }
 }
 

@@ -6,6 +6,7 @@ import { EndpointState, type Pool } from "./endpoint-state.ts";
 import type { RequestView } from "./exchange.ts";
 import { type Flag, flags } from "./flags.ts";
 import { giveBack, OutlierDetector } from "./outlier.ts";
+import { PolicyError } from "./policy-error.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import type { SessionNames } from "./session-token.ts";
 import { cookieText, Sessions } from "./sessions.ts";
@@ -15,6 +16,7 @@ export interface UpstreamTools extends BalancerTools {
   sessions: SessionNames;
 }
 
+/** @throws PolicyError a balancer that nobody knows */
 export function createUpstreamPolicy(upstream: Upstream, tools: UpstreamTools): UpstreamPolicy {
   return new ConfiguredUpstream(upstream, tools);
 }
@@ -47,8 +49,8 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
   }
 
   configure(config: Upstream): void {
-    this.#config = config;
     const [balancer, text] = this.#balancerOf(config);
+    this.#config = config;
     if (text !== this.#balancerText) [this.#balancer, this.#balancerText] = [balancer, text];
     const { outlier, breaker, retryBudget } = config;
     if (!same(outlier, this.#outlier?.config)) {
@@ -172,7 +174,8 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
   #balancerOf({ balancer = { type: "roundRobin" } }: Upstream): [BalancerPolicy<EndpointState>, string] {
     const text = JSON.stringify(balancer);
     if (this.#balancerText === text) return [this.#balancer, text];
-    const factory = balancers[balancer.type] as BalancerFactory<typeof balancer>;
+    const factory = balancers[balancer.type] as BalancerFactory<typeof balancer> | undefined;
+    if (!factory) throw new PolicyError("balancer.type", balancer.type, `supported values: ${Object.keys(balancers).join(", ")}`);
     return [factory<EndpointState>(balancer, this.#tools), text];
   }
 
