@@ -27,17 +27,38 @@ export function family(root: number): number[] {
   return found;
 }
 
-/** Proportional set size in MB: shared pages counted once over all who share them. */
-export function pssMb(pids: readonly number[]): number {
+/** Proportional set size in MB: shared pages counted once over all who share them. Pss_Anon: without those of files, such as the program. */
+export function pssMb(pids: readonly number[], field: "Pss" | "Pss_Anon" = "Pss"): number {
   let kilobytes = 0;
   for (const pid of pids) {
     try {
-      kilobytes += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1] ?? 0);
+      kilobytes += Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1] ?? 0);
     } catch {
       // gone, or not ours to read
     }
   }
   return kilobytes / 1024;
+}
+
+/** As if nobody else on the machine ran the same programs: pages of files are counted once over these processes, by the largest share of each file. */
+export function aloneMb(pids: readonly number[]): number {
+  const files = new Map<string, number>();
+  for (const pid of pids) {
+    try {
+      let file = "";
+      const own = new Map<string, number>();
+      for (const line of readFileSync(`/proc/${pid}/smaps`, "utf8").split("\n")) {
+        const [, path] = /^[0-9a-f]+-[0-9a-f]+ \S+ \S+ \S+ \d+\s*(.*)$/.exec(line) ?? [];
+        if (path !== undefined) file = path;
+        const [, kilobytes, anonymous] = /^(?:Rss:\s+(\d+)|Anonymous:\s+(\d+))/.exec(line) ?? [];
+        own.set(file, (own.get(file) ?? 0) + Number(kilobytes ?? 0) - Number(anonymous ?? 0));
+      }
+      for (const [path, kilobytes] of own) files.set(path, Math.max(files.get(path) ?? 0, kilobytes));
+    } catch {
+      // gone, or not ours to read
+    }
+  }
+  return pssMb(pids, "Pss_Anon") + files.values().reduce((sum, kilobytes) => sum + kilobytes, 0) / 1024;
 }
 
 /** CPU seconds used so far by all threads of these processes. */
