@@ -19,16 +19,18 @@ const gzipFrom = 128 * 1024;
 /** What is handed to the connection at once. */
 const chunkBytes = 64 * 1024;
 
-function* joined(parts: readonly Buffer[]): Generator<Buffer> {
-  let begin = 0;
+function* joined(parts: Iterable<Buffer>): Generator<Buffer> {
+  let held: Buffer[] = [];
   let size = 0;
-  for (const [index, part] of parts.entries()) {
+  for (const part of parts) {
+    held.push(part);
     size += part.length;
-    if (size < chunkBytes && index < parts.length - 1) continue;
-    yield Buffer.concat(parts.slice(begin, index + 1), size);
-    begin = index + 1;
+    if (size < chunkBytes) continue;
+    yield Buffer.concat(held, size);
+    held = [];
     size = 0;
   }
+  if (size > 0) yield Buffer.concat(held, size);
 }
 
 /** One request and its answer, whichever HTTP version carries it. */
@@ -73,16 +75,15 @@ export class Exchange {
     else this.bytes(code, body, "application/json");
   }
 
-  /** JSON in many parts, sent as fast as the client takes it: a long list is never in memory as a whole. */
-  pieces(code: number, parts: readonly Buffer[]): void {
-    const length = parts.reduce((sum, part) => sum + part.length, 0);
-    if (length < gzipFrom || this.#isPretty() || this.info.method === "HEAD") return this.encoded(code, Buffer.concat(parts));
+  /** JSON in many parts of a known length in all, each asked for when the client takes it: a long list is never in memory as a whole. */
+  pieces(code: number, length: number, parts: Iterable<Buffer>): void {
+    if (length < gzipFrom || this.#isPretty() || this.info.method === "HEAD") return this.encoded(code, Buffer.concat([...parts], length));
     if (this.response.destroyed || this.response.headersSent) return;
     this.#warn();
     const packs = this.#takesGzip();
     this.response.writeHead(code, { "content-type": "application/json", "cache-control": "no-cache, private", ...(this.headers["accept-encoding"] ? { vary: "Accept-Encoding" } : {}), ...(packs ? { "content-encoding": "gzip" } : { "content-length": length }) });
     const { response } = this;
-    if (!packs && (response as unknown) instanceof Http2Response) return void (response as unknown as Http2Response).endWith(parts);
+    if (!packs && (response as unknown) instanceof Http2Response) return void (response as unknown as Http2Response).endFrom(parts);
     const chunks = joined(parts);
     if (packs) {
       const packer = createGzip({ level: 1 });

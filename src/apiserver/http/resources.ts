@@ -152,29 +152,42 @@ function answerListed(exchange: Exchange, api: Api, kind: Kind, listed: Listed, 
   }
   const head = { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata };
   if (form.media === "yaml") return exchange.json(200, { ...head, items: listed.entries.map((entry) => withoutType(kind, JSON.parse(bytesOf(kind, entry).toString()) as KubeObject)) }, form);
-  const parts: Buffer[] = [Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`)];
-  const named = headOf(kind);
-  for (const [index, entry] of listed.entries.entries()) {
-    const bytes = bytesOf(kind, entry);
-    // Stored objects begin with both names; what is left begins where the brace was.
-    if (named && startsWith(bytes, named)) parts.push(index > 0 ? commaBrace : brace, bytes.subarray(named.length));
-    else if (index > 0) parts.push(comma, bytes);
-    else parts.push(bytes);
-  }
-  parts.push(Buffer.from("]}\n"));
-  exchange.pieces(200, parts);
+  const begin = Buffer.from(`${JSON.stringify(head).slice(0, -1)},"items":[`);
+  const items = listed.entries.map((entry) => bytesOf(kind, entry));
+  const cut = itemCut(kind, items);
+  exchange.pieces(200, items.reduce((sum, item) => sum + item.length - cut(item), begin.length + Math.max(0, items.length - 1) + listEnd.length), inList(begin, items, cut));
 }
 
 /** Lists of custom resources have no Go type that leaves out what is empty. */
 const alwaysContinues = (kind: Kind, form: Form): { continue?: string } => (kind.custom && form.as === undefined ? { continue: "" } : {});
 
+/** How much of an item is left out: those of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not; stored objects begin with both. */
+function itemCut(kind: Kind, items: readonly Buffer[]): (item: Buffer) => number {
+  if (kind.custom || items.length === 0) return () => 0;
+  const head = Buffer.from(`"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`);
+  return (item) => (item.length > head.length && item.compare(head, 0, head.length, 1, 1 + head.length) === 0 ? head.length : 0);
+}
+
+/** Views of what is stored, made when their turn has come. */
+function* inList(begin: Buffer, items: readonly Buffer[], cut: (item: Buffer) => number): Generator<Buffer> {
+  yield begin;
+  for (const [index, item] of items.entries()) {
+    const cutBytes = cut(item);
+    if (cutBytes === 0) {
+      if (index > 0) yield comma;
+      yield item;
+    } else {
+      yield index > 0 ? commaBrace : brace;
+      yield item.subarray(1 + cutBytes);
+    }
+  }
+  yield listEnd;
+}
+
 const brace = Buffer.from("{");
 const comma = Buffer.from(",");
 const commaBrace = Buffer.from(",{");
-
-/** Items of a built-in kind's list name neither kind nor apiVersion, as Go's typed lists do not. */
-const headOf = (kind: Kind): Buffer | undefined => (kind.custom ? undefined : Buffer.from(`{"kind":${JSON.stringify(kind.kind)},"apiVersion":${JSON.stringify(apiVersionOf(kind.group, kind.version))},`));
-const startsWith = (bytes: Buffer, head: Buffer): boolean => bytes.length > head.length && bytes.compare(head, 0, head.length, 0, head.length) === 0;
+const listEnd = Buffer.from("]}\n");
 
 function withoutType(kind: Kind, { kind: name, apiVersion, ...item }: KubeObject): object {
   return kind.custom ? { kind: name, apiVersion, ...item } : item;

@@ -20,6 +20,5 @@ export async function computeList(store: Store, kind: Kind, options: ListOptions
 
 function entryOf(revision: number, object: KubeObject): Entry {
   let bytes: Buffer | undefined;
-  const made = () => (bytes ??= Buffer.from(JSON.stringify(object)));
-  return { key: "", revision, object: object as Entry["object"], get bytes() { return made(); }, get size() { return made().length; } };
+  return { key: "", revision, object: object as Entry["object"], get bytes() { return (bytes ??= Buffer.from(JSON.stringify(object))); } };
 }

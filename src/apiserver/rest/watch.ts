@@ -87,8 +87,7 @@ function departed(previous: Entry, { revision }: Entry): Entry {
   if (known) return known;
   const object = previous.object as KubeObject;
   const last = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
-  const bytes = Buffer.from(JSON.stringify(last));
-  const entry: Entry = { key: previous.key, revision, object: last, bytes, size: bytes.length };
+  const entry: Entry = { key: previous.key, revision, object: last, bytes: Buffer.from(JSON.stringify(last)) };
   departures.set(previous, entry);
   return entry;
 }

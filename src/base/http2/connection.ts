@@ -3,6 +3,7 @@ import { type Code, codes, defaultWindow, encodeFrame, encodeNumbers, encodeSett
 import { readHead } from "./head.ts";
 import { encodeField, HpackDecoder, HpackError } from "./hpack.ts";
 import { type Carrier, Http2Request, Http2Response } from "./messages.ts";
+import { Output, release } from "./output.ts";
 
 export interface Http2Options {
   onRequest(request: Http2Request, response: Http2Response): void;
@@ -76,8 +77,7 @@ class Connection implements Carrier {
   #receiveWindow: number;
   /** Taken of bodies, and not yet told to the client. */
   #untold = 0;
-  #out: Buffer[] = [];
-  #outBytes = 0;
+  readonly #out = new Output();
   #isBlocked = false;
   #ended = false;
   #idleFrames = 0;
@@ -101,7 +101,7 @@ class Connection implements Carrier {
     socket.on("close", () => {
       clearTimeout(timer);
       this.#ended = true;
-      this.#out = [];
+      this.#out.take();
       for (const stream of this.#streams.values()) this.#over(stream);
     });
   }
@@ -148,11 +148,10 @@ class Connection implements Carrier {
 
   #send(frame: Buffer): void {
     if (this.#ended) return;
-    this.#out.push(frame);
-    this.#outBytes += frame.length;
+    this.#out.bytes(frame);
     this.#flushSoon();
     // Who asks for answers and reads none.
-    if (this.#outBytes + this.socket.writableLength > 2 * socketBytesMax + flushBytes) this.socket.destroy();
+    if (this.#out.size + this.socket.writableLength > 2 * socketBytesMax + flushBytes) this.socket.destroy();
   }
 
   #flushSoon(): void {
@@ -162,20 +161,21 @@ class Connection implements Carrier {
 
   /** Puts what may go now of an answer on its way. */
   #fill(response: Http2Response): void {
-    const before = this.#out.length;
-    this.#sendWindow -= response.fill(this.#out, Math.min(this.#sendWindow, flushBytes));
-    for (let index = before; index < this.#out.length; index++) this.#outBytes += this.#out[index]!.length;
-    if (this.#out.length > before) this.#flushSoon();
+    const before = this.#out.size;
+    this.#sendWindow -= response.fill(this.#out, Math.min(this.#sendWindow, Math.max(flushBytes - before, 0)));
+    if (this.#out.size > before) this.#flushSoon();
     if (response.writableFinished) this.#answered(response.id);
-    if (this.#outBytes >= flushBytes) this.flush();
+    if (this.#out.size >= flushBytes) this.flush();
   }
 
   flush(): void {
-    if (this.#out.length === 0 || this.#ended) return;
-    const bytes = this.#out.length === 1 ? this.#out[0]! : Buffer.concat(this.#out, this.#outBytes);
-    this.#out = [];
-    this.#outBytes = 0;
-    this.socket.write(bytes);
+    if (this.#ended) return;
+    const taken = this.#out.take();
+    if (!taken) return;
+    this.socket.write(taken.bytes, (error) => {
+      // After a failure nobody knows who still looks at it.
+      if (!error) release(taken.buffer);
+    });
     this.#isBlocked = this.socket.writableLength > socketBytesMax;
   }
 

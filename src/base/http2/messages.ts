@@ -1,8 +1,9 @@
 import { EventEmitter } from "node:events";
 import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "node:net";
-import { type Code, codes, frames, flags, headBytes, payloadBytesMax, writeHead } from "./frames.ts";
+import { type Code, codes, frames, flags, payloadBytesMax } from "./frames.ts";
 import { encodeField } from "./hpack.ts";
+import type { Output } from "./output.ts";
 
 /** What a request and its answer need of their connection. */
 export interface Carrier {
@@ -145,9 +146,12 @@ export class Http2Response extends EventEmitter {
   /** The header block that is yet to be sent. */
   #head: string | undefined;
   #pieces: Buffer[] = [];
-  /** The first piece that is not sent. */
+  /** The first piece that is not sent, and how much of it is. */
   #first = 0;
+  #offset = 0;
   #waiting = 0;
+  /** Where the rest comes from, if it is not here yet. */
+  #source: Iterator<Buffer> | undefined;
   #isFull = false;
 
   constructor(carrier: Carrier, id: number, window: number, bodiless: boolean) {
@@ -202,20 +206,20 @@ export class Http2Response extends EventEmitter {
     const done = rest.at(-1);
     if (typeof done === "function") process.nextTick(done as () => void);
     if (this.destroyed || this.writableEnded) return false;
-    this.#add(chunk);
+    this.#add(toBytes(chunk));
     this.#carrier.ready(this);
     this.#isFull = this.#waiting > waitingMax;
     return !this.#isFull;
   }
-  /** Many pieces, of which each is only looked at when its turn has come, and the end. */
-  endWith(pieces: readonly Buffer[]): this {
+  /** The rest, and the end: pieces that are asked for when there is room for them. */
+  endFrom(pieces: Iterable<Buffer>): this {
     if (this.destroyed || this.writableEnded) return this;
-    for (const piece of pieces) this.#add(piece);
+    this.#source = pieces[Symbol.iterator]();
     return this.end();
   }
   end(chunk?: Buffer | string): this {
     if (this.destroyed || this.writableEnded) return this;
-    if (chunk !== undefined) this.#add(chunk);
+    if (chunk !== undefined) this.#add(toBytes(chunk));
     else if (!this.headersSent) this.writeHead(this.statusCode);
     this.writableEnded = true;
     this.#carrier.ready(this);
@@ -227,12 +231,11 @@ export class Http2Response extends EventEmitter {
     return this;
   }
 
-  #add(chunk: Buffer | string): void {
+  #add(piece: Buffer): void {
     if (!this.headersSent) this.writeHead(this.statusCode);
-    if (this.#bodiless || chunk.length === 0) return;
-    const bytes = typeof chunk === "string" ? Buffer.from(chunk) : chunk;
-    this.#pieces.push(bytes);
-    this.#waiting += bytes.length;
+    if (this.#bodiless || piece.length === 0) return;
+    this.#pieces.push(piece);
+    this.#waiting += piece.length;
   }
 
   // — for the connection —
@@ -242,53 +245,35 @@ export class Http2Response extends EventEmitter {
   }
   /** Has more, and does not wait for its client to open the window. */
   get mayGoOn(): boolean {
-    return this.hasMore && (this.window > 0 || this.#head !== undefined || this.#waiting === 0);
+    return this.hasMore && (this.window > 0 || this.#head !== undefined || (this.#waiting === 0 && !this.#source));
   }
 
   /**
    * Puts the next frames into `out`, of data at most `room` bytes and what the stream's window allows, and gives how many that
    * were. `writableFinished` says that the last one ended the stream.
    */
-  fill(out: Buffer[], room: number): number {
+  fill(out: Output, room: number): number {
+    this.#draw();
     if (this.#head !== undefined) {
-      const block = this.#head;
-      this.#head = undefined;
       const isAll = this.writableEnded && this.#waiting === 0;
-      const only = this.#pieces[this.#first];
-      // Most answers are small: header and body become one buffer.
-      if (this.writableEnded && only?.length === this.#waiting && this.#waiting > 0 && only.length <= Math.min(room, this.window, payloadBytesMax) && block.length <= payloadBytesMax) {
-        const both = Buffer.allocUnsafe(headBytes + block.length + headBytes + only.length);
-        writeHead(both, 0, block.length, frames.headers, flags.endHeaders, this.id);
-        both.write(block, headBytes, "latin1");
-        writeHead(both, headBytes + block.length, only.length, frames.data, flags.endStream, this.id);
-        both.set(only, headBytes + block.length + headBytes);
-        out.push(both);
-        this.#pieces = [];
-        this.#first = this.#waiting = 0;
-        this.window -= only.length;
-        this.writableFinished = true;
-        return only.length;
-      }
-      pushBlock(out, block, this.id, isAll);
+      pushBlock(out, this.#head, this.id, isAll);
+      this.#head = undefined;
       if (isAll) this.writableFinished = true;
     }
     let sent = 0;
     while (this.#waiting > 0) {
       const length = Math.min(room - sent, this.window, payloadBytesMax, this.#waiting);
       if (length <= 0) break;
-      const isLast = this.writableEnded && this.#waiting === length;
-      const head = Buffer.allocUnsafe(headBytes);
-      writeHead(head, 0, length, frames.data, isLast ? flags.endStream : 0, this.id);
-      out.push(head);
+      const isLast = this.writableEnded && this.#waiting === length && !this.#source;
+      out.head(length, frames.data, isLast ? flags.endStream : 0, this.id);
       this.#take(out, length);
       this.window -= length;
       sent += length;
       if (isLast) this.writableFinished = true;
+      else this.#draw();
     }
     if (this.writableEnded && !this.writableFinished && this.#waiting === 0) {
-      const head = Buffer.allocUnsafe(headBytes);
-      writeHead(head, 0, 0, frames.data, flags.endStream, this.id);
-      out.push(head);
+      out.head(0, frames.data, flags.endStream, this.id);
       this.writableFinished = true;
     }
     if (this.#isFull && this.#waiting === 0 && !this.writableEnded) {
@@ -298,18 +283,26 @@ export class Http2Response extends EventEmitter {
     return sent;
   }
 
+  /** Fetches what is needed next: enough for a frame, or all. */
+  #draw(): void {
+    while (this.#source && this.#waiting <= payloadBytesMax) {
+      const { done, value } = this.#source.next();
+      if (done) this.#source = undefined;
+      else this.#add(value);
+    }
+  }
+
   /** Small pieces share a frame. */
-  #take(out: Buffer[], length: number): void {
+  #take(out: Output, length: number): void {
     this.#waiting -= length;
     for (let left = length; left > 0; ) {
       const piece = this.#pieces[this.#first]!;
-      if (piece.length > left) {
-        out.push(piece.subarray(0, left));
-        this.#pieces[this.#first] = piece.subarray(left);
-        return;
-      }
-      out.push(piece);
-      left -= piece.length;
+      const part = Math.min(left, piece.length - this.#offset);
+      out.bytes(piece, this.#offset, part);
+      left -= part;
+      this.#offset += part;
+      if (this.#offset < piece.length) return;
+      this.#offset = 0;
       this.#first++;
     }
     if (this.#first < this.#pieces.length) return;
@@ -320,9 +313,10 @@ export class Http2Response extends EventEmitter {
   /** The stream is over. */
   closed(): void {
     this.destroyed = true;
-    this.#first = 0;
+    this.#source?.return?.();
+    this.#source = undefined;
     this.#pieces = [];
-    this.#waiting = 0;
+    this.#first = this.#offset = this.#waiting = 0;
     this.#head = undefined;
     if (this.writableFinished) this.emit("finish");
     this.emit("close");
@@ -330,16 +324,16 @@ export class Http2Response extends EventEmitter {
 }
 
 /** HEADERS, and CONTINUATION for what does not fit. */
-function pushBlock(out: Buffer[], block: string, id: number, endsStream: boolean): void {
+function pushBlock(out: Output, block: string, id: number, endsStream: boolean): void {
   for (let at = 0; at === 0 || at < block.length; at += payloadBytesMax) {
-    const part = block.length <= payloadBytesMax ? block : block.slice(at, at + payloadBytesMax);
-    const frame = Buffer.allocUnsafe(headBytes + part.length);
-    const flag = (at + payloadBytesMax >= block.length ? flags.endHeaders : 0) | (at === 0 && endsStream ? flags.endStream : 0);
-    writeHead(frame, 0, part.length, at === 0 ? frames.headers : frames.continuation, flag, id);
-    frame.write(part, headBytes, "latin1");
-    out.push(frame);
+    const length = Math.min(payloadBytesMax, block.length - at);
+    const flag = (at + length >= block.length ? flags.endHeaders : 0) | (at === 0 && endsStream ? flags.endStream : 0);
+    out.head(length, at === 0 ? frames.headers : frames.continuation, flag, id);
+    out.text(block, at, length);
   }
 }
+
+const toBytes = (chunk: Buffer | string): Buffer => (typeof chunk === "string" ? Buffer.from(chunk) : chunk);
 
 /** What would be another header, or a character that is no byte, is a mistake of ours. */
 function checked(name: string, value: string): string {
