@@ -14,6 +14,7 @@ import { readJsonFile, writeFileAtomic } from "./base/files.ts";
 import { bindHandle, type TcpHandle } from "./base/handles.ts";
 import { limits } from "./base/limits.ts";
 import { createLog, type Log } from "./base/log.ts";
+import { collectWhenQuiet } from "./base/quiet-collector.ts";
 import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
 import type { Agent } from "./node/agent.ts";
@@ -147,12 +148,14 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
   let network: NetSupervisor | undefined;
   let agent: Agent | undefined;
   let stopping: Promise<void> | undefined;
+  let stopCollecting = () => {};
 
   const hurry = new AbortController();
   const stop = (how: "fast" | "graceful" = "fast"): Promise<void> => {
     // Also when a graceful stop is under way: whoever asks again has no patience left.
     if (how === "fast") setTimeout(() => hurry.abort(), 700).unref();
     return (stopping ??= (async () => {
+      stopCollecting();
       const deadline = AbortSignal.any([hurry.signal, AbortSignal.timeout(10 * 60_000)]);
       await agent?.stop(deadline, how).catch((error: unknown) => log.error("the agent did not stop cleanly", { error }));
       await network?.stop(deadline).catch((error: unknown) => log.error("the data plane did not stop cleanly", { error }));
@@ -219,6 +222,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const { createAgent } = await import("./node/agent.ts");
     agent = createAgent({ client, sandbox, network, dataDir, clock: systemClock, random: systemRandom, log: log.child("agent"), hostPathRoots: options.hostPathRoots ?? [], ...(options.inspect && { inspect: { firstPort: options.private ? 0 : 9229 } }), version: wherryVersion() });
     await agent.start();
+    stopCollecting = collectWhenQuiet(systemClock);
 
     return {
       dataDir,

@@ -3,8 +3,10 @@ import { join } from "node:path";
 import type { Artifact } from "../api/artifacts.ts";
 import { resources } from "../api/resources.ts";
 import type { Pod } from "../api/types.ts";
+import { systemClock } from "../base/clock.ts";
 import { WherryError } from "../base/errors.ts";
 import { closedFolder } from "../base/files.ts";
+import { collectWhenQuiet } from "../base/quiet-collector.ts";
 import { connect } from "./connect.ts";
 import { debuggersOf } from "./debuggers.ts";
 import { mergeKubeconfig } from "./kubeconfig.ts";
@@ -59,6 +61,8 @@ export async function run(argv: string[]): Promise<number> {
   if (!watching) return 0;
   watching.tell();
   process.send?.("applied");
+  // From here on it waits, for hours.
+  collectWhenQuiet(systemClock);
   await watching.ended;
   return 0;
 }
