@@ -5,6 +5,7 @@ import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeTaint } from "./node-taint.ts";
+import { nodeRestriction } from "./node-restriction.ts";
 import { podRefusals } from "./pod-refusals.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./quota/step.ts";
@@ -39,6 +40,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   namespaceLifecycle(options),
   whenThere(options.store, "/core/limitranges/", "LimitRanger", () => limits().limitRanger(options)),
   serviceAccount(options),
+  nodeRestriction(options),
   nodeTaint(),
   podSecurity(options),
   priority(options),
