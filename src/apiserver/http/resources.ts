@@ -102,8 +102,10 @@ export async function serveResource(api: Api, exchange: Exchange, target: Resour
       requireVerb(kind, "deletecollection");
       checkListOptions(listOptions(query, namespace));
       const options = deleteOptions(await readOptional(exchange.request, api.registry), query);
+      // As of the list that was deleted.
+      const { revision } = api.store;
       const items = await api.deleteCollection(kind, listOptions(query, namespace), options, writeContext(exchange, "DeleteOptions", [], options.dryRun));
-      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(api.store.revision), ...alwaysContinues(kind, form) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);
+      return exchange.json(200, { kind: kind.listKind ?? `${kind.kind}List`, apiVersion: apiVersionOf(kind.group, kind.version), metadata: { resourceVersion: String(revision), ...alwaysContinues(kind, form) }, items: kind.custom ? items : items.map(({ kind: _kind, apiVersion: _apiVersion, ...item }) => item) }, form);
     }
     default:
       throw methodNotAllowed();

@@ -38,7 +38,7 @@ export async function patch(dependencies: RestDependencies, kind: Kind, namespac
 /** Without its version upstream reads an object as its own struct of no version, in which there is nothing but type and kind. */
 function requireVersion(kind: Kind, patched: unknown, name: string, context: WriteContext): void {
   const { apiVersion, kind: given, ...rest } = patched as Record<string, unknown>;
-  for (const [field, value] of Object.entries({ kind: given, apiVersion })) {
+  for (const [field, value] of Object.entries({ apiVersion, kind: given })) {
     if (value !== undefined && value !== null && typeof value !== "string") throw unfitting(patched, `couldn't get version/kind; json parse error: json: cannot unmarshal ${Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value} into Go struct field .${field} of type string`);
   }
   if (apiVersion !== undefined && apiVersion !== null && apiVersion !== "") return;

@@ -73,7 +73,7 @@ function validateScalingRules(path: string, rules: Draft): FieldError[] {
   if (!rules) return [];
   const errors: FieldError[] = [];
   const seconds = rules.stabilizationWindowSeconds;
-  if (seconds !== undefined && (seconds < 0 || seconds > 3600)) errors.push(invalid(`${path}.stabilizationWindowSeconds`, seconds, seconds < 0 ? "must be greater than or equal to 0" : "must be less than or equal to 3600"));
+  if (seconds !== undefined && (seconds < 0 || seconds > 3600)) errors.push(invalid(`${path}.stabilizationWindowSeconds`, seconds, seconds < 0 ? "must be greater than or equal to zero" : "must be less than or equal to 3600"));
   if (rules.selectPolicy !== undefined && !["Max", "Min", "Disabled"].includes(rules.selectPolicy)) errors.push(notSupported(`${path}.selectPolicy`, rules.selectPolicy, ["Disabled", "Max", "Min"]));
   if ((rules.policies ?? []).length === 0) errors.push(required(`${path}.policies`, "must specify at least one Policy"));
   return [

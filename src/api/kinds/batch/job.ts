@@ -27,17 +27,17 @@ const indexedMax = 100_000;
 export function validateJobSpec(path: string, spec: any): FieldError[] {
   const errors: FieldError[] = [];
   for (const field of ["parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished", "backoffLimitPerIndex", "maxFailedIndexes"]) errors.push(...notNegative(`${path}.${field}`, spec[field]));
-  const indexed = spec.completionMode === "Indexed";
-  if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["NonIndexed", "Indexed"]));
-  if (indexed) {
-    if (spec.completions === undefined) errors.push(required(`${path}.completions`, "when completion mode is Indexed"));
-    errors.push(...validateLimits(path, spec));
-    if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
-  }
-  if (spec.backoffLimitPerIndex !== undefined && !indexed) errors.push(invalid(`${path}.backoffLimitPerIndex`, spec.backoffLimitPerIndex, "requires indexed completion mode"));
   if (spec.maxFailedIndexes !== undefined && spec.backoffLimitPerIndex === undefined) errors.push(required(`${path}.backoffLimitPerIndex`, "when maxFailedIndexes is specified"));
-  if (spec.maxFailedIndexes !== undefined && !indexed) errors.push(invalid(`${path}.maxFailedIndexes`, spec.maxFailedIndexes, "requires indexed completion mode"));
-  errors.push(...validateManagedBy(`${path}.managedBy`, spec.managedBy), ...validateFailurePolicy(`${path}.podFailurePolicy`, spec), ...validateSuccessPolicy(`${path}.successPolicy`, spec));
+  errors.push(...validateManagedBy(`${path}.managedBy`, spec.managedBy));
+  if (spec.completionMode !== undefined) errors.push(...oneOfOptional(`${path}.completionMode`, spec.completionMode, ["NonIndexed", "Indexed"]));
+  if (spec.completionMode === "Indexed") {
+    if (spec.completions === undefined) errors.push(required(`${path}.completions`, "when completion mode is Indexed"));
+    if (spec.parallelism > indexedMax) errors.push(invalid(`${path}.parallelism`, spec.parallelism, `must be less than or equal to ${indexedMax} when completion mode is Indexed`));
+    errors.push(...validateLimits(path, spec));
+  } else if (spec.completionMode === undefined || spec.completionMode === "NonIndexed") {
+    for (const field of ["backoffLimitPerIndex", "maxFailedIndexes"]) if (spec[field] !== undefined) errors.push(invalid(`${path}.${field}`, spec[field], "requires indexed completion mode"));
+  }
+  errors.push(...validateFailurePolicy(`${path}.podFailurePolicy`, spec), ...validateSuccessPolicy(`${path}.successPolicy`, spec));
   const replacement = spec.podReplacementPolicy;
   if (replacement !== undefined) {
     errors.push(...oneOfOptional(`${path}.podReplacementPolicy`, replacement, ["Failed", "TerminatingOrFailed"]));

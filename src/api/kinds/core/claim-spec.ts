@@ -16,6 +16,8 @@ export function defaultClaimSpec(spec: any): void {
  */
 export function settleDataSources(spec: any, old?: any): void {
   const { dataSource } = spec;
+  // Sources in other namespaces are a feature that is off.
+  if (spec.dataSourceRef?.namespace && !old?.dataSourceRef) delete spec.dataSourceRef;
   const isPlain = (dataSource?.kind === "PersistentVolumeClaim" && !dataSource.apiGroup) || (dataSource?.kind === "VolumeSnapshot" && dataSource.apiGroup === "snapshot.storage.k8s.io");
   if (!isPlain && !old?.dataSource && !old?.dataSourceRef && !spec.dataSourceRef) delete spec.dataSource;
   if (spec.dataSource && !spec.dataSourceRef) spec.dataSourceRef = { ...spec.dataSource };

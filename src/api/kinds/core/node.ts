@@ -57,6 +57,7 @@ export const node: Strategy = {
     if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
   },
   bringsStatus: true,
+  warnings: ({ spec }) => [...(spec.configSource ? ["spec.configSource: the feature is removed"] : []), ...(spec.externalID ? ["spec.externalID: this field is deprecated, and is unused by Kubernetes"] : [])],
   validate,
   validateUpdate,
   validateStatusUpdate: (object, old) => [...validate(object), ...validateUpdate(object, old)],

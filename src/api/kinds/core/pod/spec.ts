@@ -36,7 +36,7 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   errors.push(...validateContainers(`${path}.containers`, spec.containers, context));
   errors.push(...validateInitContainers(`${path}.initContainers`, spec.initContainers, spec.containers, context));
   errors.push(...validateEphemeralContainers(`${path}.ephemeralContainers`, spec.ephemeralContainers, [...(spec.containers ?? []), ...(spec.initContainers ?? [])], context));
-  if (spec.resources?.claims) errors.push(forbidden(`${path}.resources.claims`, "claims cannot be set for Resources at pod-level"));
+  if (spec.resources?.claims) errors.push(forbidden(`${path}.resources.claims`, "claims may not be set for Resources at pod-level"));
   errors.push(...validateResources(`${path}.resources`, spec.resources, claims, validatePodResourceName));
   errors.push(...validateHostPorts(`${path}.containers`, spec, options.isPod));
   errors.push(...oneOf(`${path}.restartPolicy`, spec.restartPolicy, restartPolicies));
