@@ -94,7 +94,10 @@ function escapes(): void {
     const answering = await mirror.startContainer(containerSpec(["node", "-e", `require("net").createServer((s) => s.on("error", () => {}).end(s.remoteAddress)).listen(80, "0.0.0.0", () => console.log("ready"))`]));
     await said(answering.stdout, "ready");
     const other = await harness.pod();
-    const pod = await harness.pod();
+    // With all that a pod may have: what it is started from besides must not reach it.
+    const memory = join(harness.dataDir, "memory");
+    mkdirSync(memory);
+    const pod = await harness.pod({ memoryVolumes: [{ path: memory }], ...(isRoot && { groups: [{ inside: 2000, host: 150_000 }] }) });
     attacker = pod;
     waiting = await attacker.startContainer(containerSpec(["sleep", "1000"], { name: "waiting" }));
     surroundings = {

@@ -138,7 +138,7 @@ spec:
     image: busybox
     command: [sh, -c, "trap 'echo told' USR1; while :; do sleep 0.05; done"]
     volumeMounts: [{name: disk, mountPath: /disk}, {name: memory, mountPath: /memory}, {name: key, mountPath: /key}, {name: claim, mountPath: /claim}, {name: claim, mountPath: /below, subPath: deep/er}]
-  - {name: two, image: busybox, command: [sleep, infinity], securityContext: {runAsUser: 1001, runAsGroup: 2000}}
+  - {name: two, image: busybox, command: [sleep, infinity], securityContext: {runAsUser: 1001, runAsGroup: 2000}, volumeMounts: [{name: memory, mountPath: /memory}]}
   volumes:
   - {name: disk, emptyDir: {}}
   - {name: memory, emptyDir: {medium: Memory}}
@@ -186,8 +186,10 @@ test("pods that share: volumes by a group, processes with one another", { timeou
   assert.equal(await look("family", "one", "cat /claim/answer"), "back\n");
 
   // Its own end is its own; the end of the first process is everybody's.
+  await look("family", "one", "echo kept > /memory/file");
   await kubectl("exec", "family", "-c", "one", "--", "sh", "-c", "kill 1").catch(() => {});
   await kubectl("wait", "--for=jsonpath={.status.containerStatuses[1].restartCount}=1", "pod/family", "--timeout=30s");
   await kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/family", "--timeout=30s");
   assert.equal(await look("friend", "one", "echo here"), "here\n");
+  assert.equal(await look("family", "two", "cat /memory/file; stat -f -c %T /memory"), "kept\ntmpfs\n", "memory is the pod's, not a container's");
 });

@@ -54,7 +54,7 @@ export function notHonoured(pod: Pod, ctx: Pick<NodeContext, "root" | "sandbox">
   }
   for (const { name, emptyDir } of spec.volumes ?? []) {
     const users = [...(spec.initContainers ?? []), ...spec.containers].filter(({ volumeMounts }) => volumeMounts?.some((mount) => mount.name === name)).length;
-    if (emptyDir?.medium === "Memory" && users > 1) found.push(`medium Memory of emptyDir ${name}: several containers share it, so it lies on disk`);
+    if (mode === "plain" && emptyDir?.medium === "Memory" && users > 1) found.push(`medium Memory of emptyDir ${name}: several containers share it, so it lies on disk`);
   }
   return found;
 }

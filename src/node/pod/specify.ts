@@ -18,7 +18,7 @@ export function podHostname(pod: Pod): string {
   return (pod.spec!.hostname ?? pod.metadata.name).slice(0, 63).replace(/[-.]+$/, "");
 }
 
-export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: string, groups: PodGroups = []): PodSandboxSpec {
+export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: string, groups: PodGroups = [], memoryVolumes: NonNullable<PodSandboxSpec["memoryVolumes"]> = []): PodSandboxSpec {
   const { namespace = "" } = pod.metadata;
   const spec = pod.spec!;
   const config = spec.dnsConfig ?? {};
@@ -36,6 +36,7 @@ export function podSandboxSpec(pod: Pod, dir: string, hostUid: number, dnsIP: st
     dir,
     hostUid,
     ...(groups.length > 0 && { groups }),
+    ...(memoryVolumes.length > 0 && { memoryVolumes }),
     ...(spec.shareProcessNamespace && { shareProcesses: true }),
     hostAliases: (spec.hostAliases ?? []).map(({ ip, hostnames }) => ({ ip, hostnames: hostnames ?? [] })),
     dns: {

@@ -318,7 +318,7 @@ export class PodWorker implements RunnerHost {
       if (refusal) throw new SandboxRefusal("FailedCreatePodSandBox", refusal);
       for (const field of this.#untold.splice(0)) this.#ctx.event(this.pod, "Warning", "NotHonoured", field);
       await this.#volumes.mount();
-      this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP, this.#groups));
+      this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP, this.#groups, this.#volumes.inMemory));
       this.#sandboxStage = "ready";
       this.#storage.start();
       this.#sandboxRetry.reset();

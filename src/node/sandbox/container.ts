@@ -39,6 +39,8 @@ export interface SharedNamespaces {
   ipc: number;
   uts: number;
 }
+/** Where the pod has volumes in memory: the namespace of mounts that has them, as an open descriptor. */
+export type MemoryMounts = number | undefined;
 /** Given for the first container of a pod, which makes them. */
 export interface NetworkPlan {
   link: string;
@@ -52,7 +54,7 @@ const startTimeoutMs = 60_000;
 const statusBytesMax = 64 * 1024;
 const terminalSize = { columns: 80, rows: 24 };
 
-export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, podDir: string, dir: string, shared: SharedNamespaces | NetworkPlan, host: IsolatedContainer | undefined, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
+export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxSpec, ip: string, spec: ContainerSpec, podDir: string, dir: string, shared: SharedNamespaces | NetworkPlan, host: IsolatedContainer | undefined, memory: MemoryMounts, onNamespaces: (pid: number) => Promise<void>): Promise<IsolatedContainer> {
   const { tools } = runtime;
   if (spec.argv.length === 0) throw new SandboxRefusal("CreateContainerError", "no command specified");
   if (spec.tty && (!tools.script || !tools.stty)) throw new SandboxRefusal("CreateContainerError", "a terminal needs the program `script` (Debian: bsdutils) and `stty` (coreutils), which this machine lacks");
@@ -85,7 +87,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     const limitByRlimit = !runtime.cgroups?.controllers.pids;
     container.processesMax = limitByRlimit ? (spec.limits.pidsMax ?? processesMaxDefault) : undefined;
 
-    // 0 in, 1 out, 2 words to us, 3 err, 4–6 namespaces, 8 seccomp filter, 9 the pod network.
+    // 0 in, 1 out, 2 words to us, 3 err, 4–6 namespaces, 7 processes, 8 seccomp filter, 9 the pod network; 4 or 9, whichever is free, the mounts: a shell knows ten.
     const stdio: (number | "ignore" | "pipe")[] = [stdinFd, out.fd, "pipe", err.fd];
     const enter = [...runtime.network.enterAsAdmin];
     if (isFirst) {
@@ -93,6 +95,11 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     } else {
       stdio.push(shared.net, shared.ipc, shared.uts);
       enter.push("--net=/proc/self/fd/4", "--ipc=/proc/self/fd/5", "--uts=/proc/self/fd/6");
+    }
+    if (memory !== undefined) {
+      const fd = isFirst ? 4 : 9;
+      stdio[fd] = memory;
+      enter.push(`--mount=/proc/self/fd/${fd}`);
     }
     if (host) {
       stdio[7] = open(`/proc/${host.pid}/ns/pid`);

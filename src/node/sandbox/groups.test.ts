@@ -13,12 +13,14 @@ for (const without of [[], ["tini", "bwrap"]]) {
   test(`groups of a pod${without.length > 0 ? `, without ${without.join(" and ")}` : ""}`, { skip, timeout: 20_000 }, async () => {
     await using harness = await SandboxHarness.start({ without });
     const groups = [{ inside: 2000, host: 150_000 }, { inside: 3000, host: 150_001 }];
-    const pod = await harness.pod({ groups });
+    const memory = join(harness.dataDir, "volumes", "memory");
+    mkdirSync(memory, { recursive: true });
+    const pod = await harness.pod({ groups, memoryVolumes: [{ path: memory, group: 150_000 }] });
     const folder = join(harness.dataDir, "volumes", "shared");
     mkdirSync(folder, { recursive: true });
     chownSync(folder, 0, 150_000);
     chmodSync(folder, 0o2770);
-    const mounts: Mount[] = [{ kind: "bind", source: folder, target: "/data", readOnly: false }, { kind: "tmpfs", target: "/memory", readOnly: false, group: 150_000 }];
+    const mounts: Mount[] = [{ kind: "bind", source: folder, target: "/data", readOnly: false }, { kind: "bind", source: memory, target: "/memory", readOnly: false }];
     const look = "id -u; id -G; stat -c '%g %a' /data /memory; cd /data && echo hello > $1 && stat -c '%u %g' $1; stat -c %g /tmp";
 
     // Each container has its own group and the pod's, by the numbers that the pod knows.

@@ -10,6 +10,7 @@ import { type ContainerRuntime, type IsolatedContainer, type NetworkPlan, type S
 import { closeLeakedFds } from "./fds.ts";
 import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
+import { mountMemory } from "./memory-volumes.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
 import { PodNetworkNamespaces } from "./pod-network.ts";
 import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
@@ -137,6 +138,7 @@ class IsolatedPod implements PodSandbox {
   readonly #onRemoved: () => void;
   readonly #containers = new Set<IsolatedContainer>();
   #shared: SharedNamespaces | undefined;
+  #memory: Promise<number> | undefined;
   /** Where the pod's processes are one set: whose PID 1 is theirs. */
   #holder: Promise<IsolatedContainer> | undefined;
   /** The start that makes the shared namespaces; others wait for it. */
@@ -191,9 +193,10 @@ class IsolatedPod implements PodSandbox {
     const dir = join(this.#dir, String(this.#starts++));
     mkdirSync(dir, { recursive: true });
     if (this.#starts === 1) writePodFiles(this.#dir, this.#spec, this.ip);
+    if (this.#spec.memoryVolumes?.length) this.#memory ??= mountMemory(this.#runtime, this.#spec);
     const host = holder ?? (spec.processesOf === undefined ? undefined : [...this.#containers].find((other) => other.spec.name === spec.processesOf && !other.hasEnded));
     if (spec.processesOf !== undefined && !host) throw new SandboxRefusal("CreateContainerConfigError", `unable to find target container ${spec.processesOf}`);
-    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, host, async (pid) => {
+    const container = await startContainer(this.#runtime, this.#spec, this.ip, spec, this.#dir, dir, shared, host, await this.#memory, async (pid) => {
       if (!("link" in shared)) return;
       const opened = { net: openSync(`/proc/${pid}/ns/net`, "r"), ipc: openSync(`/proc/${pid}/ns/ipc`, "r"), uts: openSync(`/proc/${pid}/ns/uts`, "r") };
       try {
@@ -229,6 +232,7 @@ class IsolatedPod implements PodSandbox {
       // The kernel takes the link down with the namespace, many at once; asking for each would cost 30 ms apiece.
       if (this.#shared) for (const fd of Object.values(this.#shared)) closeSync(fd);
       this.#shared = undefined;
+      await this.#memory?.then(closeSync, () => {});
       rmSync(this.#dir, { recursive: true, force: true });
       this.#onRemoved();
     })();

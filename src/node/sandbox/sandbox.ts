@@ -47,6 +47,11 @@ export interface PodSandboxSpec {
   groups?: readonly { inside: number; host: number }[];
   /** All containers live among one set of processes, whose PID 1 is none of theirs. Plain mode has no such walls. */
   shareProcesses?: boolean;
+  /**
+   * Volumes in memory that all containers share: containers bind `path`, a folder of this machine that stays empty on it.
+   * `group`: the machine's group that shares it. Isolated mode only.
+   */
+  memoryVolumes?: readonly { path: string; sizeBytes?: number; group?: number }[];
   /** Lines of /etc/hosts beyond the pod's own, and resolv.conf. */
   hostAliases: readonly { ip: string; hostnames: readonly string[] }[];
   dns: { nameservers: readonly string[]; searches: readonly string[]; options: readonly string[] };
@@ -104,8 +109,6 @@ export interface Mount {
   source?: string;
   identity?: string;
   sizeBytes?: number;
-  /** tmpfs: the machine's group that shares it. */
-  group?: number;
 }
 
 export interface ContainerProcess {

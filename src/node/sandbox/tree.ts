@@ -128,8 +128,7 @@ export function makeTree(base: TreeBase, dir: string, podDir: string, pod: PodSa
   const late: string[] = [];
   const lines: string[] = [];
   const tree: Tree = { root: "", fstab: "", lateFstab: "", lateFiles: [], expected: [] };
-  const own = (group?: number) => (base.ownUids ? `uid=${pod.hostUid},gid=${group ?? hostGid(pod, container.gid)},` : "");
-  const owner = own();
+  const owner = base.ownUids ? `uid=${pod.hostUid},gid=${hostGid(pod, container.gid)},` : "";
   const made: { target: string; line: (at: string) => string; late: boolean }[] = [];
   for (const { target, size, mode } of scratchFolders(container, wanted)) made.push({ target, line: (at) => `tmpfs ${escape(at)} tmpfs nosuid,nodev,${owner}mode=${mode},size=${size} 0 0`, late: false });
   for (const mount of wanted) {
@@ -146,7 +145,7 @@ export function makeTree(base: TreeBase, dir: string, podDir: string, pod: PodSa
     }
     const options = ["nosuid", "nodev", ...(makeFolder ? ["X-mount.mkdir"] : [])];
     if (mount.kind === "tmpfs") {
-      made.push({ target, late: isLate, line: (at) => `tmpfs ${escape(at)} tmpfs ${[...options, mount.readOnly ? "ro" : "rw"].join(",")},${own(mount.group)}mode=${mount.group === undefined ? "1777" : "2777"},size=${mount.sizeBytes ?? 64 * 1024 * 1024} 0 0` });
+      made.push({ target, late: isLate, line: (at) => `tmpfs ${escape(at)} tmpfs ${[...options, mount.readOnly ? "ro" : "rw"].join(",")},${owner}mode=1777,size=${mount.sizeBytes ?? 64 * 1024 * 1024} 0 0` });
     } else {
       const source = mount.source!;
       const inner = mountsBelow(hostMounts, source);

@@ -25,8 +25,8 @@ interface Mounted {
   /** The pod owns what it makes in it. */
   owned: boolean;
   sizeBytes?: number;
-  /** Of memory: the machine's group that shares it. */
-  group?: number;
+  /** `path` is empty on the machine: the sandbox mounts memory there, for all containers of the pod. */
+  inMemory?: { sizeBytes?: number; group?: number };
   identity?: string;
 }
 
@@ -88,8 +88,12 @@ export class PodVolumes {
     if (volume.emptyDir) {
       const { sizeLimit } = volume.emptyDir;
       const size = sizeLimit === undefined ? 0 : quantityValue(String(sizeLimit));
-      // Memory is a mount of one container; where several share the volume, a folder does what they need.
-      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size > 0 && { sizeBytes: size }), ...(this.#owner?.shared && { group: this.#owner.gid }) };
+      if (volume.emptyDir.medium === "Memory" && this.#ctx.sandbox.mode === "isolated") {
+        await makeFolder(path, 0o700, undefined);
+        return { path, generated: false, readOnly: false, owned: true, inMemory: { ...(size > 0 && { sizeBytes: size }), ...(this.#owner?.shared && { group: this.#owner.gid }) } };
+      }
+      // In plain mode memory is of one container; where several share the volume, a folder does what they need.
+      if (volume.emptyDir.medium === "Memory" && this.#usersOf(volume.name) <= 1) return { path: undefined, generated: false, readOnly: false, owned: true, ...(size > 0 && { sizeBytes: size }) };
       await makeFolder(path, 0o777, this.#owner);
       if (this.#owner) await giveTree(path, this.#owner);
       return { path, generated: false, readOnly: false, owned: true };
@@ -145,15 +149,20 @@ export class PodVolumes {
     return { path: opened.path, generated: false, readOnly: false, owned: false, identity: opened.identity };
   }
 
+  /** What the sandbox mounts once for the pod. */
+  get inMemory(): { path: string; sizeBytes?: number; group?: number }[] {
+    return [...this.#mounted.values()].flatMap(({ path, inMemory }) => (inMemory ? [{ path: path!, ...inMemory }] : []));
+  }
+
   /** What a container mounts at one place. Throws ContainerError("CreateContainerConfigError"). */
   async source(mount: VolumeMount, env: Readonly<Record<string, string>>): Promise<Mount> {
     const volume = this.#mounted.get(mount.name);
     if (!volume) throw new ContainerError("CreateContainerConfigError", `cannot find volume ${JSON.stringify(mount.name)} to mount into container`);
     const readOnly = (mount.readOnly ?? false) || volume.readOnly;
     const target = mount.mountPath.replace(/(?<=.)\/+$/, "");
+    if ((volume.path === undefined || volume.inMemory) && (mount.subPath || mount.subPathExpr)) throw new ContainerError("CreateContainerConfigError", `volume ${JSON.stringify(mount.name)} is memory: it has no subPath`);
     if (volume.path === undefined) {
-      if (mount.subPath || mount.subPathExpr) throw new ContainerError("CreateContainerConfigError", `volume ${JSON.stringify(mount.name)} is memory: it has no subPath`);
-      return { kind: "tmpfs", target, readOnly, ...(volume.sizeBytes !== undefined && { sizeBytes: volume.sizeBytes }), ...(volume.group !== undefined && { group: volume.group }) };
+      return { kind: "tmpfs", target, readOnly, ...(volume.sizeBytes !== undefined && { sizeBytes: volume.sizeBytes }) };
     }
     let subPath = mount.subPath ?? "";
     if (mount.subPathExpr) {
