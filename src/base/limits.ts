@@ -87,6 +87,8 @@ export const limits = {
   gatewayUpstreamIdleMs: 60_000,
   /** How long an endpoint may take to accept before the next is tried. */
   gatewayConnectMs: 3_000,
+  /** Connections whose first TLS message is not all there, in one worker. More: the next is reset. */
+  gatewayHellosMax: 2_048,
   /** Connections of clients in one worker, and of one address. More: reset. */
   gatewayConnectionsMax: 20_000,
   gatewayConnectionsPerClient: 4_096,

@@ -274,7 +274,8 @@ class Supervisor implements NetSupervisor {
   #give(worker: WorkerProcess, key: string): void {
     const serves = this.#plan.serves(key);
     // A worker gives back at once what it has no use for.
-    if (!serves || (serves.type === "service" && !isServedBy({ index: worker.index, workers: this.#workers.length }, serves.protocol, servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port)))) return;
+    if (!serves || (serves.type === "edge" && !isServedBy({ index: worker.index, workers: this.#workers.length }, serves.protocol, key))) return;
+    if ((serves.type === "service" && !isServedBy({ index: worker.index, workers: this.#workers.length }, serves.protocol, servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port)))) return;
     const handle = this.#plan.bind(key, this.#workers.length > 1);
     if (!handle) return;
     worker.kept.set(key, { handle, listening: false });

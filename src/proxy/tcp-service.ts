@@ -1,4 +1,4 @@
-import type { Address, TcpHandle } from "../base/handles.ts";
+import { type Address, type TcpHandle, WriteWrap } from "../base/handles.ts";
 import { dial } from "./dial.ts";
 import { Pump, resetHandle } from "./pump.ts";
 import type { ServicePort } from "./service-table.ts";
@@ -26,30 +26,30 @@ export class Connections {
     return this.#pumps.size + this.#dialling;
   }
 
-  /** Connects `client` to one of the port's endpoints and pumps until both are done. */
-  serve(client: TcpHandle, service: ServicePort): void {
+  /** Connects `client` to one of the port's endpoints and pumps until both are done. `first` was read from it already. */
+  serve(client: TcpHandle, service: ServicePort, first?: Buffer): void {
     const endpoints = service.active;
     if (this.count >= this.#max) return resetHandle(client);
-    if (endpoints.length === 0) return this.#hold(client, service);
+    if (endpoints.length === 0) return this.#hold(client, service, first);
     client.setNoDelay(true);
     const clientIP = service.hasAffinity ? peerAddress(client) : "";
     const nowMs = service.hasAffinity ? performance.now() : 0;
-    const first = service.choose(clientIP, nowMs);
+    const start = service.choose(clientIP, nowMs);
     const attempts = Math.min(attemptsMax, endpoints.length);
     this.#dialling++;
     let attempt = 0;
     const next = () => {
-      const endpoint = endpoints[(first + attempt) % endpoints.length]!;
+      const endpoint = endpoints[(start + attempt) % endpoints.length]!;
       this.#dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
         if (handle) {
           this.#dialling--;
           service.remember(clientIP, endpoint, nowMs);
-          this.join(client, handle);
+          this.join(client, handle, first);
         } else if (++attempt < attempts) {
           next();
         } else {
           this.#dialling--;
-          this.#hold(client, service);
+          this.#hold(client, service, first);
         }
       });
     };
@@ -57,20 +57,27 @@ export class Connections {
   }
 
   /** Nobody is there: whether it pays to wait. Connections that wait count as being dialled. */
-  #hold(client: TcpHandle, service: ServicePort): void {
+  #hold(client: TcpHandle, service: ServicePort, first: Buffer | undefined): void {
     this.#dialling++;
     const goes = service.held && service.wait(() => {
       this.#dialling--;
       if (service.held) resetHandle(client);
-      else this.serve(client, service);
+      else this.serve(client, service, first);
     });
     if (goes) return;
     this.#dialling--;
     resetHandle(client);
   }
 
-  join(client: TcpHandle, endpoint: TcpHandle): void {
+  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer): void {
     endpoint.setNoDelay(true);
+    if (first && first.length > 0) {
+      const request = new WriteWrap();
+      // Only a handle that is broken already does not take so little; the pump finds out.
+      request.oncomplete = () => {};
+      request.buffer = first;
+      endpoint.writeBuffer(request, first);
+    }
     const pump = new Pump(client, endpoint, () => this.#pumps.delete(pump));
     this.#pumps.add(pump);
     pump.start();

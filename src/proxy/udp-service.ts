@@ -15,6 +15,7 @@ const queuedMax = 64;
 const noLookup = (address: string, _options: unknown, done: (error: null, address: string, family: number) => void) => done(null, address, 4);
 
 interface Session {
+  service: ServicePort;
   endpoint: Endpoint;
   socket: Socket;
   /** Datagrams that wait for the socket; undefined once it is connected. */
@@ -22,14 +23,17 @@ interface Session {
   seenMs: number;
 }
 
-/** Relays one UDP Service port: a socket per client, so that answers find their way back. */
+/**
+ * Relays what arrives at one UDP address: a socket per client, so that answers find their way back. `next` says which Service
+ * port a new client is sent to, if any.
+ */
 export class UdpService {
-  readonly #service: ServicePort;
+  readonly #next: () => ServicePort | undefined;
   readonly #log: Log;
   readonly #sessions = new Map<string, Session>();
 
-  constructor(service: ServicePort, log: Log) {
-    this.#service = service;
+  constructor(next: () => ServicePort | undefined, log: Log) {
+    this.#next = next;
     this.#log = log;
   }
   get sessions(): number {
@@ -40,7 +44,7 @@ export class UdpService {
   receive(handle: UdpHandle): () => void {
     const server = createSocket({ type: "udp4", lookup: noLookup as never });
     const sweeper = setInterval(() => this.#sweep(performance.now()), sweepMs).unref();
-    server.on("error", (error) => this.#log.warn("a UDP Service's socket failed", { service: this.#service.key, error }));
+    server.on("error", (error) => this.#log.warn("a UDP Service's socket failed", { error }));
     server.on("message", (datagram, from) => this.#relay(server, datagram, from));
     server.bind(handle as never);
     return () => {
@@ -55,7 +59,7 @@ export class UdpService {
     const nowMs = performance.now();
     let session = this.#sessions.get(key);
     // A client's datagrams stay with one endpoint only as long as that endpoint is there.
-    if (session && !this.#service.active.some((endpoint) => endpoint.key === session!.endpoint.key)) {
+    if (session && !session.service.active.some((endpoint) => endpoint.key === session!.endpoint.key)) {
       this.#end(key);
       session = undefined;
     }
@@ -70,13 +74,14 @@ export class UdpService {
   }
 
   #begin(server: Socket, key: string, from: RemoteInfo, nowMs: number): Session | undefined {
-    const { active } = this.#service;
-    if (active.length === 0) return undefined;
+    const service = this.#next();
+    if (!service || service.active.length === 0) return undefined;
+    const { active } = service;
     if (this.#sessions.size >= sessionsMax) this.#end(this.#sessions.keys().next().value!);
-    const endpoint = active[this.#service.choose(from.address, nowMs)]!;
-    this.#service.remember(from.address, endpoint, nowMs);
+    const endpoint = active[service.choose(from.address, nowMs)]!;
+    service.remember(from.address, endpoint, nowMs);
     const socket = createSocket({ type: "udp4", lookup: noLookup as never });
-    const session: Session = { endpoint, socket, queued: [], seenMs: nowMs };
+    const session: Session = { service, endpoint, socket, queued: [], seenMs: nowMs };
     this.#sessions.set(key, session);
     socket.on("message", (answer) => {
       session.seenMs = performance.now();

@@ -92,7 +92,7 @@ export class Worker {
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
     const { Edge } = await import("./edge/edge.ts");
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, random: systemRandom, log: this.#log.child("edge") }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge") }, this.#traffic.snapshot());
     this.#want();
   }
 
@@ -127,7 +127,9 @@ export class Worker {
         specs.set(key, { ...given, open: true, accept: (client) => this.#egress(client, serves.port) });
       } else if (serves.type === "edge") {
         const edge = this.#edge;
-        if (serves.protocol === "TCP") specs.set(key, { ...given, open: edge !== undefined, accept: (client) => edge!.accept(client, serves.address, serves.port) });
+        const { protocol, address, port } = serves;
+        if (protocol === "TCP") specs.set(key, { ...given, open: edge !== undefined, accept: (client) => edge!.accept(client, address, port) });
+        else if (isServedBy(this.init, protocol, key)) specs.set(key, { ...given, protocol, open: edge !== undefined, receive: (handle) => edge!.receive(handle, address, port) });
       } else {
         const port = this.#table.ports.get(servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port));
         if (port) this.#serve(specs, key, port, { ...given, protocol: serves.protocol });
@@ -152,7 +154,7 @@ export class Worker {
     } else {
       if (!isServedBy(this.init, at.protocol, port.key)) return;
       const Udp = this.#udp;
-      specs.set(key, { ...at, open: open && Udp !== undefined, receive: (handle) => new Udp!(port, this.#log).receive(handle) });
+      specs.set(key, { ...at, open: open && Udp !== undefined, receive: (handle) => new Udp!(() => port, this.#log.child(port.key)).receive(handle) });
     }
     const keys = this.#keysOf.get(port);
     if (keys) keys.push(key);

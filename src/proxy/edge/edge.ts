@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
-import type { TcpHandle } from "../../base/handles.ts";
+import type { TcpHandle, UdpHandle } from "../../base/handles.ts";
+import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { FilterTools } from "../../policy/exchange.ts";
@@ -11,14 +12,24 @@ import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-
 import type { UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import { Engine } from "../http/engine.ts";
+import { HandleStream, type Stream, type StreamOwner } from "../http/stream.ts";
+import { secureUpstream } from "../http/tls.ts";
+import { Tunnel } from "../http/tunnel.ts";
 import { resetHandle } from "../pump.ts";
+import type { Connections } from "../tcp-service.ts";
+import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
 import { TrafficState } from "../traffic-state.ts";
 import { HttpPort } from "./http-port.ts";
+import { HttpsListener } from "./https-listener.ts";
+import { StreamRoutes } from "./stream-routes.ts";
+import { type TlsDoors, TlsPort } from "./tls-port.ts";
 
 export interface EdgeOptions {
   table: ServiceTable;
   dial: typeof dial;
+  /** Carries what is not HTTP. */
+  connections: Connections;
   random: Random;
   log: Log;
   accessLog?: (lines: string) => void;
@@ -38,6 +49,12 @@ export class Edge {
   readonly #byServicePort = new Map<string, Set<string>>();
   /** By "ADDRESS:PORT". */
   readonly #httpPorts = new Map<string, HttpPort>();
+  /** By "ADDRESS:PORT": HTTPS and TLS listeners share a socket. */
+  readonly #tlsPorts = new Map<string, TlsPort>();
+  readonly #https = new Map<EdgeListener, HttpsListener>();
+  /** TCP and UDP listeners by "PROTOCOL/ADDRESS:PORT": one has such a port for itself. */
+  readonly #streamPorts = new Map<string, EdgeListener>();
+  readonly #streams: StreamRoutes;
   readonly #tools: UpstreamTools;
 
   constructor(options: EdgeOptions, { sessionKey, ...traffic }: TrafficSnapshot) {
@@ -46,6 +63,7 @@ export class Edge {
     const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, ...(sessionKey !== undefined && { sessionKey }) };
     this.engine = new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
+    this.#streams = new StreamRoutes(options.table, this.#state.upstreams);
     this.#tools = { random, nowMs: tools.nowMs, sessions: new SessionNames(sessionKey ?? randomBytes(16).toString("hex")) };
     this.apply({ revision: traffic.revision, whole: true, put: traffic, remove: {} });
   }
@@ -57,7 +75,10 @@ export class Edge {
 
   apply(patch: TrafficPatch): void {
     const { put, remove } = this.#state.apply(patch);
-    for (const id of remove.routes ?? []) this.routes.remove(id);
+    for (const id of remove.routes ?? []) {
+      this.routes.remove(id);
+      this.#streams.remove(id);
+    }
     for (const id of remove.upstreams ?? []) this.#removeUpstream(id);
     for (const upstream of put.upstreams ?? []) this.#putUpstream(upstream);
     for (const route of put.routes ?? []) this.#putRoute(route);
@@ -73,14 +94,61 @@ export class Edge {
   /** A connection that was accepted there. */
   accept(client: TcpHandle, address: string, port: number): void {
     const http = this.#httpPorts.get(`${address}:${port}`);
-    if (!http) return resetHandle(client);
-    client.setNoDelay(true);
-    this.engine.accept(client, http);
+    if (http) {
+      client.setNoDelay(true);
+      return this.engine.accept(client, http);
+    }
+    const tls = this.#tlsPorts.get(`${address}:${port}`);
+    if (tls) return tls.accept(client);
+    const listener = this.#streamPorts.get(`TCP/${address}:${port}`);
+    const service = listener && this.#streams.choose(listener.id, "");
+    if (service) this.#options.connections.serve(client, service);
+    else resetHandle(client);
+  }
+
+  readonly #doors: TlsDoors = {
+    passed: (client, hello, listener, serverName) => {
+      const service = this.#streams.choose(listener.id, serverName);
+      if (service) this.#options.connections.serve(client, service, hello);
+      return service !== undefined;
+    },
+    terminated: (stream, listener, serverName, address) => {
+      const https = this.#https.get(listener);
+      if (https) return this.engine.acceptStream(stream, https, address);
+      const service = this.#streams.choose(listener.id, serverName);
+      if (service) this.#tunnel(stream, service, address);
+      else stream.reset();
+    },
+    failed: (reason, address) => this.#options.log.debug("a TLS handshake failed", { address, reason }),
+  };
+
+  /** Decrypted bytes to an endpoint, and back. */
+  #tunnel(client: Stream, service: ServicePort, address: string): void {
+    const { active } = service;
+    const endpoint = active.length === 0 ? undefined : active[service.choose(address, performance.now())]!;
+    if (!endpoint) return client.reset();
+    const { output, sweeper } = this.engine;
+    this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
+      if (!handle) return client.reset();
+      if (client.isClosed) return handle.close();
+      handle.setNoDelay(true);
+      const upstream = new HandleStream(handle, nobody);
+      new Tunnel({ output, sweeper, client, upstream, idleMs: limits.gatewayTunnelIdleMs }, () => {}).start(undefined, noBytes, 0, 0);
+    });
+  }
+
+  /** Starts to receive datagrams there; returns how to stop. */
+  receive(handle: UdpHandle, address: string, port: number): () => void {
+    const next = (): ServicePort | undefined => {
+      const listener = this.#streamPorts.get(`UDP/${address}:${port}`);
+      return listener && this.#streams.choose(listener.id, "");
+    };
+    return new UdpService(next, this.#options.log).receive(handle);
   }
 
   #putRoute(route: Route): void {
     // A kind's change of type cannot be: its id names the kind.
-    if (route.type !== "http") return;
+    if (route.type !== "http") return this.#streams.put(route);
     try {
       this.routes.put(route);
     } catch (error) {
@@ -96,7 +164,7 @@ export class Edge {
     let policy = this.#upstreams.get(id);
     if (policy) policy.configure(upstream);
     else this.#upstreams.set(id, (policy = createUpstreamPolicy(upstream, this.#tools)));
-    this.engine.putUpstream({ id, connectMs: upstream.connectMs ?? 3_000, idleMs: upstream.idleMs ?? 60_000 }, policy);
+    this.engine.putUpstream({ id, connectMs: upstream.connectMs ?? limits.gatewayConnectMs, idleMs: upstream.idleMs ?? limits.gatewayUpstreamIdleMs, ...(upstream.tls && { secure: secureUpstream(upstream.tls) }) }, policy);
     const key = servicePortKey(namespace, service, "TCP", port);
     const ids = this.#byServicePort.get(key);
     if (ids) ids.add(id);
@@ -116,24 +184,42 @@ export class Edge {
 
   /** Listeners are few, and change rarely. */
   #relisten(): void {
-    const byPort = new Map<string, EdgeListener[]>();
+    const http = new Map<string, EdgeListener[]>();
+    const tls = new Map<string, EdgeListener[]>();
+    this.#streamPorts.clear();
     for (const listener of this.#state.listeners.values()) {
-      if (listener.protocol !== "HTTP") continue;
-      const at = `${listener.address}:${listener.port}`;
-      byPort.set(at, [...(byPort.get(at) ?? []), listener]);
+      const { protocol, address, port } = listener;
+      const at = `${address}:${port}`;
+      if (protocol === "TCP" || protocol === "UDP") this.#streamPorts.set(`${protocol}/${at}`, listener);
+      else (protocol === "HTTP" ? http : tls).set(at, [...((protocol === "HTTP" ? http : tls).get(at) ?? []), listener]);
     }
-    for (const at of this.#httpPorts.keys()) if (!byPort.has(at)) this.#httpPorts.delete(at);
-    for (const [at, listeners] of byPort) {
+    for (const at of this.#httpPorts.keys()) if (!http.has(at)) this.#httpPorts.delete(at);
+    for (const [at, listeners] of http) {
       const known = this.#httpPorts.get(at);
       if (known) known.listeners = listeners;
       else this.#httpPorts.set(at, new HttpPort(listeners, this.routes));
     }
+    for (const at of this.#tlsPorts.keys()) if (!tls.has(at)) this.#tlsPorts.delete(at);
+    const present = new Set<EdgeListener>();
+    for (const [at, listeners] of tls) {
+      let port = this.#tlsPorts.get(at);
+      if (port) port.listeners = listeners;
+      else this.#tlsPorts.set(at, (port = new TlsPort(listeners, this.#doors)));
+      for (const listener of listeners) {
+        present.add(listener);
+        if (listener.protocol === "HTTPS" && !this.#https.has(listener)) this.#https.set(listener, new HttpsListener(listener, port, this.routes));
+      }
+    }
+    for (const listener of this.#https.keys()) if (!present.has(listener)) this.#https.delete(listener);
   }
 
   close(): void {
     this.engine.close();
   }
 }
+
+const noBytes = Buffer.alloc(0);
+const nobody: StreamOwner = { onBytes() {}, onEnd() {}, onBroken() {}, onDrain() {} };
 
 function setTimer(delayMs: number, callback: () => void): { cancel(): void } {
   const timer = setTimeout(callback, delayMs).unref();

@@ -1,4 +1,4 @@
-import type { EdgeListener } from "../../api/traffic.ts";
+import type { EdgeListener, ListenerLimits } from "../../api/traffic.ts";
 import type { Handler, LocalAnswer, RequestView } from "../../policy/exchange.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
@@ -32,24 +32,33 @@ export class HttpPort implements Listener {
     const [first] = listeners;
     this.id = listeners.map(({ id }) => id).join(",");
     this.port = first!.port;
-    // What differs between listeners of one socket is not known before the head is read: the widest bound holds.
-    const most = (name: "headerBytesMax" | "bodyBytesMax" | "headersMs" | "idleMs", usual: number): number => Math.max(...listeners.map(({ limits }) => limits?.[name] ?? usual));
-    this.bounds = {
-      ...defaultBounds,
-      headBytesMax: most("headerBytesMax", defaultBounds.headBytesMax),
-      bodyBytesMax: most("bodyBytesMax", defaultBounds.bodyBytesMax),
-      headersMs: most("headersMs", defaultBounds.headersMs),
-      idleMs: most("idleMs", defaultBounds.idleMs),
-    };
+    this.bounds = boundsOf(listeners);
   }
 
   route(request: RequestView): Routed | LocalAnswer {
     const listener = this.#byHost.find(request.host);
     if (!listener) return localAnswer(request, "NR", "no listener has this host name", { status: 404 });
-    const found = this.#routes.find(listener.id, request);
-    if (!found.rule) return localAnswer(request, "NR", found.why === "host" ? "no route has this host name" : "no route matches", { status: 404 });
-    return routedOf(found);
+    return routeOn(this.#routes, listener.id, request);
   }
+}
+
+/** Where a request goes that this listener answers. */
+export function routeOn(routes: RouteTable, listener: string, request: RequestView): Routed | LocalAnswer {
+  const found = routes.find(listener, request);
+  if (!found.rule) return localAnswer(request, "NR", found.why === "host" ? "no route has this host name" : "no route matches", { status: 404 });
+  return routedOf(found);
+}
+
+/** What differs between listeners of one socket is not known before the head is read: the widest bound holds. */
+export function boundsOf(listeners: readonly EdgeListener[]): Bounds {
+  const most = (name: keyof ListenerLimits, usual: number): number => Math.max(...listeners.map(({ limits }) => limits?.[name] ?? usual));
+  return {
+    ...defaultBounds,
+    headBytesMax: most("headerBytesMax", defaultBounds.headBytesMax),
+    bodyBytesMax: most("bodyBytesMax", defaultBounds.bodyBytesMax),
+    headersMs: most("headersMs", defaultBounds.headersMs),
+    idleMs: most("idleMs", defaultBounds.idleMs),
+  };
 }
 
 const plainRules = new WeakMap<CompiledRule, Routed>();

@@ -24,6 +24,7 @@ export function resolveBackend(world: World, from: { kind: RouteKind; namespace:
   if (!service) return no("BackendNotFound", `backendRefs: Service ${namespace}/${name} does not exist`);
   if (service.spec?.type === "ExternalName") return no("UnsupportedValue", `backendRefs: Service ${namespace}/${name} is of type ExternalName, to which no traffic goes: it would lead anywhere`);
   if (port === undefined) return no("BackendNotFound", `backendRefs: Service ${name} needs a port`);
-  if (!service.spec?.ports?.some((candidate) => candidate.port === port)) return no("BackendNotFound", `backendRefs: Service ${namespace}/${name} has no port ${port}; it has ${(service.spec?.ports ?? []).map((other) => other.port).join(", ")}`);
+  const protocol = from.kind === "UDPRoute" ? "UDP" : "TCP";
+  if (!service.spec?.ports?.some((candidate) => candidate.port === port && (candidate.protocol ?? "TCP") === protocol)) return no("BackendNotFound", `backendRefs: Service ${namespace}/${name} has no ${protocol} port ${port}; it has ${(service.spec?.ports ?? []).map((other) => `${other.port}/${other.protocol ?? "TCP"}`).join(", ")}`);
   return { backend: { upstream: upstreamId(namespace, name, port), weight }, upstream: { id: upstreamId(namespace, name, port), namespace, service: name, port } };
 }

@@ -19,7 +19,7 @@ export function compileUpstream(world: World, { id, namespace, service, port }: 
   const { authorities, unusable } = validationOf(world, policy);
   if (authorities === undefined) return { ...base, error: { status: 500, reason: unusable[0]!.message } };
   const { hostname, subjectAltNames } = policy.spec.validation;
-  const altNames = subjectAltNames?.map(({ type, hostname: name, uri }) => (type === "URI" ? `URI:${uri}` : `DNS:${name}`));
+  const altNames = subjectAltNames?.map(({ type, hostname: name, uri }) => (type === "URI" ? uri! : name!));
   return {
     ...base,
     protocol: protocol === "h2c" ? "h2" : "http1",
