@@ -70,8 +70,12 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   out.text(lines.scheme === "https" ? "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: " : "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
   if (!head.absolute && head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
   else out.text(head.host);
-  out.text(`\r\nX-Forwarded-Port: ${lines.port}\r\nX-Request-Id: ${lines.requestId}\r\n`);
-  if (lines.framing === framing.length) out.text(`Content-Length: ${lines.length}\r\n`);
+  out.text("\r\nX-Forwarded-Port: ");
+  out.text(String(lines.port));
+  out.text("\r\nX-Request-Id: ");
+  out.text(lines.requestId);
+  out.text("\r\n");
+  if (lines.framing === framing.length) composeLength(out, lines.length);
   else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
   if (lines.upgrade) {
     const at = head.upgradeField * 4;
@@ -108,7 +112,7 @@ export function composeResponse(out: Output, head: Head, lines: ResponseLines): 
   composeFields(out, head, responseFates, lines.edits);
   if (!head.hasDate && head.status >= 200) out.text(dateLine());
   if (lines.setCookie !== undefined) out.text(`Set-Cookie: ${lines.setCookie}\r\n`);
-  if (lines.framing === framing.length || lines.lengthSaid) out.text(`Content-Length: ${lines.length}\r\n`);
+  if (lines.framing === framing.length || lines.lengthSaid) composeLength(out, lines.length);
   else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
   if (lines.connection === "upgrade") {
     const at = head.upgradeField * 4;
@@ -122,6 +126,12 @@ export function composeResponse(out: Output, head: Head, lines: ResponseLines): 
   } else {
     out.text("\r\n");
   }
+}
+
+function composeLength(out: Output, length: number): void {
+  out.text("Content-Length: ");
+  out.text(String(length));
+  out.text("\r\n");
 }
 
 /** Fields that stay, and what the policy sets and adds. */

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import type { HttpMatch } from "../../api/traffic.ts";
 import type { Exchange, HeaderEdits, LocalAnswer, Outcome, RequestView, ResponseView } from "../../policy/exchange.ts";
 import { type Flag, flags } from "../../policy/flags.ts";

@@ -65,6 +65,7 @@ export class Head extends HeadFields {
   /** Field numbers, -1 for none. */
   hostField = -1;
   upgradeField = -1;
+  keepAliveField = -1;
   forwardedForField = -1;
   requestIdField = -1;
   expectContinue = false;
@@ -102,6 +103,7 @@ export class Head extends HeadFields {
     this.connectionUpgrade = false;
     this.hostField = -1;
     this.upgradeField = -1;
+    this.keepAliveField = -1;
     this.forwardedForField = -1;
     this.requestIdField = -1;
     this.expectContinue = false;
@@ -354,10 +356,16 @@ export class Head extends HeadFields {
         this.chunked = true;
         return true;
       case ids.connection:
-        return this.#options(bytes.latin1Slice(from, to));
+        if (isText(bytes, from, to, "keep-alive")) this.connectionKeepAlive = true;
+        else if (isText(bytes, from, to, "close")) this.connectionClose = true;
+        else return this.#options(bytes.latin1Slice(from, to));
+        return true;
       case ids.upgrade:
         this.upgradeField = index;
         break;
+      case ids.keepAlive:
+        this.keepAliveField = index;
+        return true;
       case ids.expect:
         if (!isText(bytes, from, to, "100-continue")) return this.#deny("an expectation other than 100-continue", 417);
         this.expectContinue = true;

@@ -8,8 +8,16 @@ const outputBytes = 128 * 1024;
 const buffersKept = 8;
 const free: OutputBuffer[] = [];
 
+/** Messages are often of the same length: a view of it is made once. */
+const viewsMax = 2048;
+
 class OutputBuffer implements Releasable {
   readonly bytes = Buffer.allocUnsafeSlow(outputBytes);
+  readonly #views: (Buffer | undefined)[] = new Array<undefined>(viewsMax);
+  view(from: number, to: number): Buffer {
+    if (from !== 0 || to >= viewsMax) return this.bytes.subarray(from, to);
+    return (this.#views[to] ??= this.bytes.subarray(0, to));
+  }
   release(): void {
     if (free.length < buffersKept) free.push(this);
   }
@@ -53,7 +61,7 @@ export class Output {
   text(text: string): void {
     const { length } = text;
     this.need(length);
-    if (length > 24) {
+    if (length > 64) {
       this.bytes.latin1Write(text, this.at, length);
     } else {
       const { bytes, at } = this;
@@ -66,7 +74,7 @@ export class Output {
     while (from < to) {
       if (this.free === 0) this.flush();
       const length = Math.min(to - from, this.free);
-      if (length < 16) {
+      if (length < 48) {
         const { bytes, at } = this;
         for (let i = 0; i < length; i++) bytes[at + i] = source[from + i]!;
       } else {

@@ -17,7 +17,7 @@ export interface Stream {
   wantsBulk: boolean;
   /** The buffer of the present read, when it is a large one. */
   readonly bulk: Bulk | undefined;
-  /** Sends bytes[from, to). False: the buffer is in use until `release` is called. */
+  /** Sends bytes[from, to), which are the releasable's. False: the buffer is in use until `release` is called. */
   write(bytes: Buffer, from: number, to: number, release: Releasable): boolean;
   pause(): void;
   resume(): void;
@@ -40,6 +40,8 @@ export interface StreamOwner {
 }
 
 export interface Releasable {
+  /** A part of its bytes. */
+  view(from: number, to: number): Buffer;
   release(): void;
 }
 
@@ -63,6 +65,9 @@ export class Bulk implements Releasable {
   readonly forRead = this.bytes.subarray(room, room + bulkBytes);
   uses = 0;
 
+  view(from: number, to: number): Buffer {
+    return this.bytes.subarray(from, to);
+  }
   static take(): Bulk | undefined {
     if (bulksInUse >= bulksMax) return undefined;
     bulksInUse++;
@@ -133,10 +138,10 @@ export class HandleStream implements Stream {
     return sharedRead;
   }
 
-  write(bytes: Buffer, from: number, to: number, release: Releasable): boolean {
+  write(_bytes: Buffer, from: number, to: number, release: Releasable): boolean {
     if (this.isClosed || this.#broken) return true;
     const write = idleWrite;
-    const piece = bytes.subarray(from, to);
+    const piece = release.view(from, to);
     const status = this.#handle.writeBuffer(write, piece);
     if (status !== 0) {
       this.#broken = true;

@@ -58,6 +58,19 @@ function hidesDots(segment: string): boolean {
 
 /** A Host or authority: "name", "name:port", "192.0.2.1", "[::1]:80". Undefined: not one. Lower case, trailing dot removed. */
 export function hostOf(authority: string): string | undefined {
+  const known = knownHosts.get(authority);
+  if (known !== undefined) return known;
+  const host = readHost(authority);
+  if (host === undefined) return undefined;
+  if (knownHosts.size >= knownHostsMax) knownHosts.clear();
+  knownHosts.set(authority, host);
+  return host;
+}
+/** Clients name few hosts, again and again. */
+const knownHosts = new Map<string, string>();
+const knownHostsMax = 256;
+
+function readHost(authority: string): string | undefined {
   const match = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z_](?:[0-9A-Za-z._-]*[0-9A-Za-z_.-])?))(?::(\d{0,5}))?$/.exec(authority);
   if (!match || Number(match[3] ?? 0) > 65_535) return undefined;
   if (match[1] !== undefined) return match[1].includes(":") ? `[${match[1].toLowerCase()}]` : undefined;

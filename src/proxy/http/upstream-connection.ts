@@ -142,9 +142,8 @@ export class UpstreamConnection implements StreamOwner {
     this.#chunks = this.#framing === framing.chunked ? new ChunkReader() : undefined;
     if (head.connectionClose || this.#framing === framing.close || (head.minorVersion === 0 && !head.connectionKeepAlive)) this.#reusable = false;
     this.#inBody = true;
-    const hint = head.find("keep-alive");
-    if (hint !== undefined) {
-      const seconds = /(?:^|[,\s])timeout=(\d{1,6})/i.exec(hint);
+    if (head.keepAliveField >= 0) {
+      const seconds = /(?:^|[,\s])timeout=(\d{1,6})/i.exec(head.valueAt(head.keepAliveField));
       if (seconds) this.keepMs = Number(seconds[1]) * 1000;
     }
     if (this.#left > bulkFrom) this.stream.wantsBulk = true;
