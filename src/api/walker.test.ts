@@ -149,7 +149,19 @@ test("errors become upstream's 400", () => {
 test("walk() as upstream's converter: fields as Go declares them, the first mistake of any sort", () => {
   const given = () => ({ spec: { template: { metadata: { creationTimestamp: "x" } }, replicas: "3", paused: 1 } });
   assert.throws(() => walk(deployment, given()), /parsing time "x"/);
-  assert.throws(() => walk(deployment, given(), { declared: true }), /DeploymentSpec\.spec\.replicas of type int32/);
+  assert.throws(() => walk(deployment, given(), { declared: true }), { message: "unrecognized type: int32" });
+  const cases: [path: string, given: unknown, message: string][] = [
+    ["spec.replicas", 1.5, "cannot convert float64 to int32"],
+    ["spec.replicas", 2 ** 31, "json: cannot unmarshal number 2147483648 into Go struct field DeploymentSpec.spec.replicas of type int32"],
+    ["spec.paused", "x", "unrecognized type: bool"],
+    ["spec", [], "cannot restore struct from: slice"],
+    ["metadata.labels", [], "cannot restore map from slice"],
+    ["metadata.finalizers", 1.5, "cannot restore slice from float64"],
+    [`${pod}.containers`, [{ name: "c", imagePullPolicy: 1 }], "cannot convert int64 to v1.PullPolicy"],
+    [`${pod}.containers`, [{ name: "c", imagePullPolicy: {} }], "unrecognized type: string"],
+    ["spec.strategy.rollingUpdate.maxSurge", true, "json: cannot unmarshal bool into Go value of type int32"],
+  ];
+  for (const [path, given, message] of cases) assert.throws(() => walk(deployment, at(path, given), { declared: true }), { message }, path);
 });
 
 test("walk() reads a list of numbers as bytes", () => {

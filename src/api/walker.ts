@@ -301,6 +301,7 @@ class Walker {
   #listedBytes(list: readonly unknown[]): string {
     for (const item of list) {
       if (item === null || (typeof item === "number" && (item & 0xff) === item)) continue;
+      if (this.#declared && !Number.isInteger(item)) throw new DecodeError(converterText("uint8", "uint8", item));
       this.mismatch ??= this.#mismatchInside(item, "uint8", typeof item === "number" ? ` ${item}` : "");
     }
     return Buffer.from(list as number[]).toString("base64");
@@ -323,7 +324,9 @@ class Walker {
     this.unknownFields.push(`unknown field ${JSON.stringify(text === "" ? key : `${text}.${key}`)}`);
   }
 
-  #mismatch(plan: Plan, value: unknown, literal = this.#declared && typeof value === "number" ? ` ${value}` : ""): undefined {
+  #mismatch(plan: Plan, value: unknown, literal = ""): undefined {
+    // Upstream's converter lets a whole number that is too large wrap around: it is refused, as in a body.
+    if (this.#declared && !(isIntegral(plan) && Number.isInteger(value))) throw new DecodeError(converterText(plan.shape, goTypeOf(plan.schema), value));
     this.mismatch ??= this.#mismatchInside(value, goTypeOf(plan.schema), literal);
     if (this.#declared) throw this.mismatch;
   }
@@ -351,6 +354,22 @@ class Walker {
     }
     return parts.join(".");
   }
+}
+
+const isIntegral = ({ shape }: Plan): boolean => shape === "int32" || shape === "int64";
+
+/**
+ * What upstream's converter says of a value of a wrong type; `type` is the Go type.
+ * Source: k8s.io/apimachinery/pkg/runtime/converter.go.
+ */
+function converterText(shape: Shape | "uint8", type: string, value: unknown): string {
+  const given = Array.isArray(value) ? "slice" : typeof value === "object" ? "map" : typeof value === "number" ? (Number.isInteger(value) ? "int64" : "float64") : typeof value === "boolean" ? "bool" : "string";
+  if (shape === "array" || shape === "bytes") return `cannot restore slice from ${given}`;
+  if (shape === "map") return `cannot restore map from ${given}`;
+  if (shape === "object") return `cannot restore struct from: ${given}`;
+  // What Go converts between, but the converter does not; anything else it does not even know.
+  const isConvertible = (given === "int64" && shape === "string") || (given === "float64" && /^u?int/.test(shape));
+  return isConvertible ? `cannot convert ${given} to ${type}` : `unrecognized type: ${shape === "boolean" ? "bool" : shape === "number" ? "float64" : shape}`;
 }
 
 function zeroOf(plan: Plan): unknown {

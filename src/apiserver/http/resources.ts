@@ -130,7 +130,7 @@ function answerWritten(exchange: Exchange, code: number, object: object, { entry
 
 function answer(exchange: Exchange, code: number, object: object, kind: Kind, form: Form, include: IncludeObject, api: Api): void {
   const known = object as KubeObject;
-  if (form.as !== undefined && known.kind === "Scale" && kind.kind !== "Scale") return answer(exchange, code, known, { ...kind, kind: "Scale", group: "autoscaling", columns: scaleColumns, custom: undefined } as Kind, form, include, api);
+  if (form.as !== undefined && known.kind === "Scale" && kind.kind !== "Scale") return answer(exchange, code, known, { ...kind, kind: "Scale", ...(form.as === "Table" ? { columns: scaleColumns } : { group: "autoscaling", custom: undefined }) } as Kind, form, include, api);
   if (form.as === undefined || known.kind !== kind.kind) return exchange.json(code, object, form);
   if (form.as === "Table") return exchange.json(code, table(kind, [row(kind, known, api.clock.now(), include, form.version!)], { resourceVersion: known.metadata.resourceVersion }, form.version!), form);
   if (form.as === "PartialObjectMetadata") return exchange.json(code, partialMetadata(known, form.version!), form);

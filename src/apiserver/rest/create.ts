@@ -9,6 +9,7 @@ import { deepFreeze } from "../../store/entry.ts";
 import { type Encoded, type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
 import { decode } from "./decode.ts";
+import { dedupOwners } from "./owner-references.ts";
 import { beginsGeneration } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
 import { draftOf, recordWrite, setManagedFields } from "./managed-fields.ts";
@@ -58,11 +59,13 @@ export async function createOnce(dependencies: RestDependencies, kind: Kind, dra
   const named = metadata.resourceVersion;
   delete (metadata as Partial<KubeObject["metadata"]>).resourceVersion;
   for (const field of ["deletionTimestamp", "deletionGracePeriodSeconds"] as const) delete metadata[field];
+  dedupOwners(object, context.warnings, ownership === "given");
   kind.defaults?.(object);
   // What admission fills in is nobody's, until somebody writes it.
   if (ownership === "recorded") setManagedFields(object, recordWrite(dependencies, kind, undefined, object, context.fieldManager, undefined));
   const request: AdmissionRequest = { operation: "CREATE", kind, subresource: undefined, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old: undefined };
   await admission.mutate(request);
+  dedupOwners(object, context.warnings, true);
   try {
     // Who mutates has seen that the name is still to be made.
     if (!metadata.name && metadata.generateName) metadata.name = metadata.generateName.slice(0, generatedPrefixMax) + randomSuffix(dependencies.random, 5);

@@ -13,6 +13,7 @@ import { decode } from "./decode.ts";
 import { holdsContent } from "./delete.ts";
 import { countsGenerations, metadataDiffers, specDiffers } from "./generation.ts";
 import { keyOf, objectOf } from "./keys.ts";
+import { dedupOwners } from "./owner-references.ts";
 import { draftOf, keepsMetadata, recordWrite, sameOwnership, setManagedFields } from "./managed-fields.ts";
 
 /** Whether a write is recorded in managedFields here, or its object comes with the list as it shall be. */
@@ -40,7 +41,9 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
   if (existing) throw invalidError({ group: kind.group, kind: kind.resource }, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")]);
   return change(dependencies, kind, namespace, name, context, target, (old) => {
     requireSame(kind, name, wanted.metadata.uid, old.metadata.uid);
-    return draftOf(wanted);
+    const draft = draftOf(wanted);
+    dedupOwners(draft, context.warnings, false);
+    return draft;
   });
 }
 
@@ -121,6 +124,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     kind.defaults?.(object);
     record();
     await admission.mutate(request);
+    dedupOwners(object, context.warnings, true);
     kind.defaults?.(object);
     kind.prepareForUpdate?.(object, old);
     if (countsGenerations(kind) && (specDiffers(object, old, !kind.hasStatus) || metadataDiffers(kind, object, old))) object.metadata.generation = (old.metadata.generation ?? 0) + 1;

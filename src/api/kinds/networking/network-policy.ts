@@ -13,10 +13,10 @@ function validatePeer(path: string, peer: any): FieldError[] {
   const errors = ["podSelector", "namespaceSelector"].flatMap((field) => validateLabelSelector(peer[field], `${path}.${field}`));
   if (given.length === 0) errors.push(required(path, "must specify a peer"));
   if (!peer.ipBlock) return errors;
-  if (given.length > 1) errors.push(forbidden(path, "may not specify both ipBlock and another peer"));
-  if (!peer.ipBlock.cidr) return [...errors, required(`${path}.ipBlock.cidr`)];
+  const both = given.length > 1 ? [forbidden(path, "may not specify both ipBlock and another peer")] : [];
+  if (!peer.ipBlock.cidr) return [...errors, required(`${path}.ipBlock.cidr`), ...both];
   errors.push(...validateCIDR(`${path}.ipBlock.cidr`, peer.ipBlock.cidr));
-  return [...errors, ...each(`${path}.ipBlock.except`, peer.ipBlock.except, (range: string, at) => (isCIDR(range) ? [] : validateCIDR(at, range)))];
+  return [...errors, ...each(`${path}.ipBlock.except`, peer.ipBlock.except, (range: string, at) => (isCIDR(range) ? [] : validateCIDR(at, range))), ...both];
 }
 
 function validatePort(path: string, port: any): FieldError[] {

@@ -56,8 +56,11 @@ function validateVolumeSource(path: string, volume: Draft): FieldError[] {
   if (given.length === 0) return [required(path, "must specify a volume type")];
   const [first, ...rest] = given as [string, ...string[]];
   const check = volumeChecks[first] ?? persistentSourceChecks[first];
-  return [...(check?.(`${path}.${first}`, volume[first]) ?? []), ...rest.map((field) => forbidden(`${path}.${field === "downwardAPI" ? "downwarAPI" : field}`, "may not specify more than 1 volume type"))];
+  return [...(check?.(`${path}.${first}`, volume[first]) ?? []), ...rest.map((field) => forbidden(`${path}.${misspelt[field] ?? field}`, "may not specify more than 1 volume type"))];
 }
+
+/** As upstream names them in this one text. */
+const misspelt: Readonly<Record<string, string>> = { downwardAPI: "downwarAPI", cephfs: "cephFS" };
 
 type SourceCheck = (path: string, source: Draft) => FieldError[];
 
