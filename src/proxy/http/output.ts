@@ -13,7 +13,7 @@ const viewsMax = 2048;
 
 class OutputBuffer implements Releasable {
   readonly bytes = Buffer.allocUnsafeSlow(outputBytes);
-  readonly #views: (Buffer | undefined)[] = new Array<undefined>(viewsMax);
+  readonly #views = Array.from<Buffer | undefined>({ length: viewsMax });
   view(from: number, to: number): Buffer {
     if (from !== 0 || to >= viewsMax) return this.bytes.subarray(from, to);
     return (this.#views[to] ??= this.bytes.subarray(0, to));
