@@ -1,10 +1,11 @@
 import { spawn } from "node:child_process";
-import { globSync } from "node:fs";
-import { dirname } from "node:path";
+import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, relative } from "node:path";
 
 /**
- * `npm test` and `npm run conformance`: the suites in order, cheapest first, and at the end one line with what
- * passed, failed and was skipped for want of a tool.
+ * `npm test` and `npm run conformance`: the suites in order, cheapest first; at the end the files that took longest, and one
+ * line with what passed, failed and was skipped for want of a tool.
  */
 const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
@@ -17,6 +18,11 @@ const suites: { name: string; files: string[]; concurrency: number }[] = [
   { name: "scenarios", files: ["test/scenarios/!(transcript).test.ts"], concurrency: 1 },
 ];
 const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+/** Each file is a process of its own, which would strip and compile hundreds of modules anew: twice the time of most. */
+const compileCache = { NODE_COMPILE_CACHE: join(root, ".cache", "compile"), NODE_COMPILE_CACHE_PORTABLE: "1" };
+const slowest = 25;
+const folder = mkdtempSync(join(tmpdir(), "wherry-test-"));
+const times: { file: string; ms: number }[] = [];
 const totals = { pass: 0, fail: 0, skipped: 0 };
 let failed = false;
 const began = performance.now();
@@ -26,17 +32,24 @@ for (const suite of suites) {
   const files = suite.files.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
   if (files.length === 0) continue;
   process.stdout.write(`\n── ${suite.name}: ${files.length} files\n`);
-  const output = await run(["--test", `--test-concurrency=${suite.concurrency}`, "--test-timeout=600000", "--test-reporter=spec", ...files]);
+  const output = await run(["--test", `--test-concurrency=${suite.concurrency}`, "--test-timeout=600000", "--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${join(import.meta.dirname, "file-times.ts")}`, `--test-reporter-destination=${join(folder, suite.name)}`, ...files]);
+  for (const line of readFileSync(join(folder, suite.name), "utf8").split("\n")) {
+    const [, ms, file] = /^(\d+) (.+)$/.exec(line) ?? [];
+    if (file !== undefined) times.push({ file: relative(root, file), ms: Number(ms) });
+  }
   failed ||= output.code !== 0;
   for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += Number(new RegExp(`^ℹ ${key} (\\d+)$`, "m").exec(output.text)?.[1] ?? 0);
 }
+rmSync(folder, { recursive: true });
+times.sort((a, b) => b.ms - a.ms);
+process.stdout.write(`\n── the ${Math.min(slowest, times.length)} slowest files, in seconds\n${times.slice(0, slowest).map(({ file, ms }) => `${(ms / 1000).toFixed(1).padStart(7)}  ${file}\n`).join("")}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 process.stdout.write(`\n${failed ? "FAILED" : "passed"}: ${totals.pass} passed, ${totals.fail} failed, ${totals.skipped} skipped for want of a tool, in ${seconds} s\n`);
 process.exitCode = failed ? 1 : 0;
 
 function run(args: string[]): Promise<{ code: number; text: string }> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...(conformance && { WHERRY_CONFORMANCE: "1" }) } });
+    const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...compileCache, ...(conformance && { WHERRY_CONFORMANCE: "1" }) } });
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => {
       process.stdout.write(chunk);
