@@ -125,13 +125,15 @@ export class AuditRecord {
     answer.end = (...parts) => {
       const [chunk] = parts;
       const mayBeStatus = response.statusCode >= 400 || (this.#event["verb"] === "delete" && Buffer.isBuffer(chunk) && chunk.length <= statusBytesMax);
-      if (Buffer.isBuffer(chunk) && !isLong && (this.#verdict.level === "RequestResponse" || mayBeStatus)) this.#responseBody = chunk;
+      if (Buffer.isBuffer(chunk) && (isLong ? response.statusCode >= 400 : this.#verdict.level === "RequestResponse" || mayBeStatus)) this.#responseBody = chunk;
+      // What was refused says so from its beginning, in both lines.
+      if (isLong && response.statusCode >= 400) this.started(response.statusCode);
       return end.apply(response, parts);
     };
     if (isLong) {
       answer.writeHead = (...parts) => {
         const given = writeHead.apply(response, parts);
-        this.started(response.statusCode);
+        if (response.statusCode < 400) this.started(response.statusCode);
         return given;
       };
     }
@@ -139,21 +141,25 @@ export class AuditRecord {
   }
 
   started(code: number): void {
-    this.#event["responseStatus"] = { metadata: {}, code };
+    this.#answered(code, undefined);
     this.#write("ResponseStarted");
+  }
+
+  #answered(code: number, failure: Status | undefined): void {
+    const body = parse(this.#responseBody);
+    const status = failure ?? ((body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
+    this.#event["responseStatus"] = { metadata: {}, ...(status && { status: status.status, message: status.message, reason: status.reason, ...(status.details && { details: status.details }) }), code };
+    if (this.#verdict.level === "RequestResponse" && body !== undefined && !this.#isNobody) this.#event["responseObject"] = this.#shown(body);
   }
 
   complete(code: number, failure?: Status): void {
     if (this.#ended) return;
     this.#ended = true;
-    const body = parse(this.#responseBody);
-    const status = failure ?? ((body as { kind?: string } | undefined)?.kind === "Status" ? (body as Status) : undefined);
-    this.#event["responseStatus"] = { metadata: {}, ...(status && { status: status.status, message: status.message, reason: status.reason, ...(status.details && { details: status.details }) }), code };
+    this.#answered(code, failure);
     if (this.#isNobody) return this.#write("ResponseStarted");
     const sent = this.#requestBody?.length ? this.#sent(this.#requestBody) : undefined;
     if (named.has(this.#event["verb"] as string)) this.#completeName(sent);
     if (sent !== undefined && this.#showsRequest) this.#event["requestObject"] = this.#shown(sent);
-    if (this.#verdict.level === "RequestResponse" && body !== undefined) this.#event["responseObject"] = this.#shown(body);
     this.#write("ResponseComplete");
   }
 
@@ -191,7 +197,7 @@ export class AuditRecord {
   }
 
   #shown(value: unknown): unknown {
-    if (!this.#verdict.omitManagedFields || typeof value !== "object" || value === null) return value;
+    if (!this.#verdict.omitManagedFields || typeof value !== "object" || value === null || Array.isArray(value)) return value;
     const { metadata, items, ...rest } = value as { metadata?: Record<string, unknown>; items?: unknown[] };
     const { managedFields: _, ...kept } = metadata ?? {};
     return { ...rest, ...(metadata && { metadata: kept }), ...(Array.isArray(items) && { items: items.map((item) => this.#shown(item)) }) };

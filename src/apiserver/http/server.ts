@@ -65,6 +65,9 @@ export interface ApiServer {
 const keepAliveMs = 150_000;
 const headersTimeoutMs = 20_000;
 
+/** Requests to these may last, as upstream counts: --long-running-request-regexp and its subresources. */
+const mayLast: ReadonlySet<string> = new Set(["attach", "exec", "log", "portforward", "proxy"]);
+
 /** Other offers, such as curl's to go on with h2c, are not taken up: the request is answered as it is. */
 const upgrades = (request: IncomingMessage): boolean => /^(websocket|spdy\/3\.1)$/i.test(request.headers.upgrade ?? "");
 
@@ -162,7 +165,7 @@ class HttpApiServer implements ApiServer {
     const info = requestInfoOf(api.registry, request.method ?? "GET", request.url ?? "/");
     let exchange = new Exchange(request, response, info, known ?? systemIdentity("nobody"));
     const run = async () => {
-      const { user, record } = await this.#identify(request, info, known, (recording) => recording.follow(response, info.verb === "watch" || info.resource?.subresource === "log" || info.resource?.subresource === "proxy"));
+      const { user, record } = await this.#identify(request, info, known, (recording) => recording.follow(response, info.verb === "watch" || mayLast.has(info.resource?.subresource ?? "")));
       exchange = new Exchange(request, response, info, user);
       if (record) exchange.annotations = record.annotations;
       const turn = this.#options.fairness?.admit(info, user, response);
@@ -185,7 +188,10 @@ class HttpApiServer implements ApiServer {
       }
       if (resource.group === "" && resource.resource === "pods") {
         if (resource.subresource === "log") return (await import("../streams/log.ts")).servePodLog({ api, log, ...(this.#options.node && { node: this.#options.node }) }, exchange, { ...info, resource: target });
-        if (["exec", "attach", "portforward"].includes(resource.subresource ?? "")) throw new StatusError(400, "BadRequest", "Upgrade request required");
+        if (["exec", "attach", "portforward"].includes(resource.subresource ?? "")) {
+          api.get(target.kind, target.namespace, target.name!);
+          throw new StatusError(400, "BadRequest", "Upgrade request required");
+        }
       }
       return serveResource(api, exchange, target, random, () => this.#authorize({ ...info, verb: "create" }, user));
     };
