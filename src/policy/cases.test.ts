@@ -32,8 +32,7 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".txt"))) 
         try {
           world.step(text);
         } catch (error) {
-          (error as Error).message = `cases/${file}:${line}: ${text}\n${(error as Error).message}`;
-          throw error;
+          throw new Error(`cases/${file}:${line}: ${text}\n${(error as Error).message}`, { cause: error });
         }
       }
     });

@@ -96,8 +96,25 @@ export interface FilterTools {
   /** {@link TrafficSnapshot.sessionKey}, for sessions that hold on to one of several weighted backends. */
   sessionKey?: string;
   /**
-   * What a filter has counted outlives a change of its route: the same `key` within one rule gives what was made before, as
-   * long as the filter's configuration stays as it is. Absent: nothing is kept.
+   * What a filter has counted outlives a change of its route: the same `key` within one filter gives what was made before, as
+   * long as its configuration stays as it is. Absent: nothing is kept.
    */
   keep?<T>(key: string, make: () => T): T;
+  /**
+   * Counts requests against a rate that several workers share; `id` is the same in all of them. Absent: this worker counts for
+   * itself. See rate-leases.ts.
+   */
+  limiter?(id: string, rate: Rate): Limiter;
+}
+
+export interface Rate {
+  requests: number;
+  periodMs: number;
+  /** So many more at once than the one that is due. */
+  burst: number;
+}
+
+export interface Limiter {
+  /** Calls `then` once, mostly at once: with 0 the request may go; else it may not, and one may in so many milliseconds. */
+  take(key: string, then: (waitMs: number) => void): void;
 }

@@ -21,7 +21,7 @@ export class RetryBudget {
   constructor(config: NonNullable<Upstream["retryBudget"]>) {
     this.config = config;
     this.#sliceMs = (config.intervalMs ?? 10_000) / slices;
-    if (config.minPerSecond > 0) this.#minimum = new TokenBuckets(config.minPerSecond, 1000, Math.max(0, config.minPerSecond - 1), 1);
+    if (config.minPerSecond > 0) this.#minimum = new TokenBuckets({ requests: config.minPerSecond, periodMs: 1000, burst: Math.max(0, config.minPerSecond - 1) }, 1);
   }
 
   /** A first try. */

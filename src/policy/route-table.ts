@@ -6,7 +6,7 @@ import { hostFits, HostIndex } from "./host-index.ts";
 import { type Indexed, pathFits, PathIndex } from "./path-index.ts";
 import { compilePattern } from "./pattern.ts";
 import { at, PolicyError } from "./policy-error.ts";
-import { compileRule, type CompiledRule } from "./rule.ts";
+import { compileRule, type CompiledRule, within } from "./rule.ts";
 
 /**
  * Which rule a request falls to. By listener, then host name (exact, longer wildcards before shorter, none), then the match's
@@ -94,14 +94,13 @@ export class RouteTable {
     // A rule that moves within its route is still the same one, as long as its name tells it from the others.
     const { name } = route.rules[index]!;
     const isNamed = name !== "" && route.rules.filter((other) => other.name === name).length === 1;
-    const prefix = isNamed ? `name ${name}` : `index ${index}`;
+    const place = isNamed ? `name ${name}` : `index ${index}`;
     const keep = <T>(key: string, make: () => T): T => {
-      const whole = `${prefix}/${key}`;
-      const value = (kept.get(whole) ?? old?.get(whole) ?? make()) as T;
-      kept.set(whole, value);
+      const value = (kept.get(key) ?? old?.get(key) ?? make()) as T;
+      kept.set(key, value);
       return value;
     };
-    const rule = compileRule(route, index, { ...this.#tools, keep });
+    const rule = compileRule(route, index, within({ ...this.#tools, keep }, `${route.id}/${place}`));
     if (rule.rule.matches.length === 0) throw new PolicyError("matches", [], "must have at least one entry");
     return rule.rule.matches.map((match, i) => at(`matches[${i}]`, () => compileMatch(rule, match, i)));
   }

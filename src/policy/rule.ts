@@ -61,22 +61,30 @@ export function compileRule(route: HttpRoute, index: number, tools: FilterTools)
 }
 
 function compileFilters(list: readonly HttpFilter[], place: string, tools: FilterTools): ((next: Handler) => Handler)[] {
-  return list.map((config, i) => {
-    const { keep } = tools;
-    return at(`${place}[${i}]`, () => {
+  return list.map((config, i) =>
+    at(`${place}[${i}]`, () => {
       const filter = filters[config.type] as Filter<HttpFilter> | undefined;
       if (!filter) throw new PolicyError("type", config.type, `supported values: ${Object.keys(filters).join(", ")}`);
-      return filter(config, keep ? { ...tools, keep: (key, make) => keep(`${place}[${i}]/${JSON.stringify(config)}/${key}`, make) } : tools);
-    });
-  });
+      return filter(config, within(tools, `${place}[${i}]/${JSON.stringify(config)}`));
+    }),
+  );
+}
+
+/** Tools whose names are those of one place in the route. */
+export function within(tools: FilterTools, place: string): FilterTools {
+  const { keep, limiter } = tools;
+  return {
+    ...tools,
+    ...(keep && { keep: (key, make) => keep(`${place}/${key}`, make) }),
+    ...(limiter && { limiter: (id, rate) => limiter(`${place}/${id}`, rate) }),
+  };
 }
 
 function compileBackend(backend: Backend, index: number, tools: FilterTools): Choice {
   const { upstream, error, weight } = backend;
   if (!Number.isInteger(weight) || weight < 0 || weight > 1_000_000) throw new PolicyError("weight", weight, "must be between 0 and 1000000");
   if ((upstream === undefined) === (error === undefined)) throw new PolicyError("upstream", upstream, "exactly one of upstream and error must be given");
-  const { keep } = tools;
-  const own = compileFilters(backend.filters ?? [], "filters", keep ? { ...tools, keep: (key, make) => keep(`backends[${index}]/${key}`, make) } : tools);
+  const own = compileFilters(backend.filters ?? [], "filters", within(tools, `backends[${index}]`));
   return {
     upstream,
     error: error && { status: error.status, flag: "NC", reason: error.reason },

@@ -1,3 +1,5 @@
+import type { Limiter, Rate } from "./exchange.ts";
+
 /**
  * Requests that are due at a steady rate, with room for a burst: within any time t never more than burst + 1 + t × rate of one
  * key are let through. Kept as one number a key, the time at which its bucket would be full again (the "generic cell rate
@@ -12,7 +14,7 @@ export class TokenBuckets {
   readonly #toleranceMs: number;
   readonly #max: number;
 
-  constructor(requests: number, periodMs: number, burst: number, max: number) {
+  constructor({ requests, periodMs, burst }: Rate, max: number) {
     this.#intervalMs = periodMs / requests;
     this.#toleranceMs = burst * this.#intervalMs;
     this.#max = max;
@@ -41,6 +43,13 @@ export class TokenBuckets {
     return 0;
   }
 
+  /** As many as may go at once, at most `wanted`; these are counted. */
+  takeUpTo(key: string, wanted: number, nowMs: number): number {
+    let taken = 0;
+    while (taken < wanted && this.take(key, nowMs) === 0) taken++;
+    return taken;
+  }
+
   /** Full buckets need not be known. A few of the oldest are looked at each time, so that nobody has to sweep. */
   #forget(nowMs: number): void {
     let looked = 0;
@@ -49,4 +58,10 @@ export class TokenBuckets {
       this.#fullAtMs.delete(key);
     }
   }
+}
+
+/** Buckets of this process alone. */
+export function localLimiter(rate: Rate, max: number, nowMs: () => number): Limiter {
+  const buckets = new TokenBuckets(rate, max);
+  return { take: (key, then) => then(buckets.take(key, nowMs())) };
 }

@@ -4,6 +4,7 @@ import type { HttpMatch, HttpRoute, Persistence, Upstream, ValueMatch } from "..
 import { FakeClock } from "../../src/base/clock.ts";
 import { type Random, randomInt, seededRandom } from "../../src/base/random.ts";
 import type { RequestView } from "../../src/policy/exchange.ts";
+import { leasedLimiter, leaseMs, RateOwner } from "../../src/policy/rate-leases.ts";
 import { RouteTable } from "../../src/policy/route-table.ts";
 import { SessionNames } from "../../src/policy/session-token.ts";
 import { requestView, toolsAt } from "../../src/policy/testing/request.ts";
@@ -25,8 +26,7 @@ const always = (name: string, check: (random: Random, seed: number) => void) =>
       try {
         check(seededRandom(seed), seed);
       } catch (error) {
-        (error as Error).message = `seed ${seed}: ${(error as Error).message}`;
-        throw error;
+        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
       }
     }
   });
@@ -230,7 +230,7 @@ always("consistent hashing: only what must move moves", (random) => {
 
 always("token bucket: never more than the rate and the burst in any time, and whoever waits as told gets through", (random) => {
   const [requests, periodMs, burst] = [between(random, 1, 50), oneOf(random, [1_000, 60_000]), between(random, 0, 20)];
-  const buckets = new TokenBuckets(requests, periodMs, burst, 100);
+  const buckets = new TokenBuckets({ requests, periodMs, burst }, 100);
   const taken: number[] = [];
   const mean = periodMs / requests / 2;
   for (let now = 0, i = 0; i < 400; i++) {
@@ -249,6 +249,64 @@ always("token bucket: never more than the rate and the burst in any time, and wh
       assert.ok(j - i + 1 <= most + 1e-6, `${j - i + 1} in ${taken[j]! - taken[i]!} ms`);
     }
   }
+});
+
+always("leased rates: several workers together let through what one would, but for what is on its way", (random) => {
+  const clock = new FakeClock();
+  const rate = { requests: between(random, 1, 400), periodMs: 1_000, burst: between(random, 0, 30) };
+  const owner = new RateOwner(() => clock.monotonicMs());
+  const delayMax = oneOf(random, [0, 2, 20]);
+  let messages = 0;
+  const workers = Array.from({ length: between(random, 1, 4) }, () =>
+    leasedLimiter("HTTPRoute/a/b/rate", rate, {
+      nowMs: () => clock.monotonicMs(),
+      setTimer: (ms, go) => clock.setTimer(ms, go),
+      ask(request, reply) {
+        messages++;
+        clock.setTimer(random.next() * delayMax, () => {
+          const lease = owner.lease(request);
+          clock.setTimer(random.next() * delayMax, () => reply(lease));
+        });
+      },
+    }),
+  );
+  const taken: number[] = [];
+  const [seconds, demand] = [4, rate.requests * oneOf(random, [0.5, 2, 5])];
+  let [asked, decided] = [0, 0];
+  for (let ms = 0; ms < seconds * 1000; ms++) {
+    for (let due = demand / 1000; due > 0 && random.next() < due; due--) {
+      asked++;
+      oneOf(random, workers).take("client", (waitMs) => {
+        decided++;
+        assert.ok(waitMs >= 0);
+        if (waitMs === 0) taken.push(clock.monotonicMs());
+      });
+    }
+    clock.advance(1);
+  }
+  clock.advance(1_000);
+  assert.equal(decided, asked, "everybody is told");
+  for (let i = 0; i < taken.length; i += 7) {
+    for (let j = i; j < taken.length; j++) {
+      const most = rate.burst + 1 + ((taken[j]! - taken[i]! + leaseMs + delayMax) * rate.requests) / rate.periodMs;
+      assert.ok(j - i + 1 <= most + 1e-6, `${j - i + 1} in ${taken[j]! - taken[i]!} ms, ${most} allowed`);
+    }
+  }
+  // Where nothing may gather, what comes due while nobody asks is lost, as in any bucket; so it is while a message is on its way.
+  const isQuick = delayMax <= 2 && rate.burst >= 5;
+  if (isQuick && demand >= 2 * rate.requests) assert.ok(taken.length >= 0.9 * Math.min(asked, rate.requests * seconds), `${taken.length} of ${asked} at ${rate.requests} a second: what may go goes`);
+  assert.ok(messages <= asked, "no more messages than requests");
+});
+
+always("leased rates: when the owner is gone, each worker counts for itself", (random) => {
+  const clock = new FakeClock();
+  const limiter = leasedLimiter("id", { requests: 10, periodMs: 1_000, burst: 4 }, { nowMs: () => clock.monotonicMs(), setTimer: (ms, go) => clock.setTimer(ms, go), ask() {} });
+  let [went, refused] = [0, 0];
+  const count = between(random, 6, 40);
+  for (let i = 0; i < count; i++) limiter.take("k", (waitMs) => (waitMs === 0 ? went++ : refused++));
+  assert.equal(went + refused, 0);
+  clock.advance(300);
+  assert.deepEqual([went, refused], [5, count - 5]);
 });
 
 const segments = ["a", "b", "A", "ab", ""];

@@ -3,32 +3,39 @@ import { AddressRanges } from "../addresses.ts";
 import type { Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
-import { TokenBuckets } from "../token-bucket.ts";
+import { localLimiter } from "../token-bucket.ts";
 
 /** Clients, or values of a header, that one filter knows at a time. */
 const keysMax = 65_536;
 
 /**
  * A steady rate with room for a burst, for the whole rule, for each client, or for each value of a header (requests without
- * it share one). `retry-after` tells when the next one may go. Each worker counts for itself.
+ * it share one). `retry-after` tells when the next one may go.
  */
-export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (config, { nowMs, keep }) => {
+export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (config, { nowMs, keep, limiter }) => {
   const { requests, periodMs, burst, by, status } = config;
   if (!(requests > 0)) throw new PolicyError("requests", requests, "must be greater than 0");
   if (!(periodMs > 0)) throw new PolicyError("periodMs", periodMs, "must be greater than 0");
   if (!(burst >= 0)) throw new PolicyError("burst", burst, "must not be negative");
   if (status !== undefined && !(status >= 400 && status <= 599)) throw new PolicyError("status", status, "must be between 400 and 599");
-  const make = () => new TokenBuckets(requests, periodMs, burst, keysMax);
-  const buckets = keep ? keep("buckets", make) : make();
+  const rate = { requests, periodMs, burst };
+  const make = () => (limiter ? limiter("rate", rate) : localLimiter(rate, keysMax, nowMs));
+  const counter = keep ? keep("rate", make) : make();
   const except = config.except?.length ? new AddressRanges(config.except, "except") : undefined;
   const keyOf = keyFunction(by);
   return (next) => (exchange, outcome) => {
     const { request } = exchange;
     if (except?.includes(request.client)) return next(exchange, outcome);
-    const waitMs = buckets.take(keyOf(request), nowMs());
-    if (waitMs === 0) return next(exchange, outcome);
-    const seconds = String(Math.max(1, Math.ceil(waitMs / 1000)));
-    outcome.answer(exchange, localAnswer(request, "RL", "rate limit reached", { headers: [["retry-after", seconds]], ...(status !== undefined && { status }) }));
+    // Mostly decided at once; where other workers must be asked, the client may have gone before.
+    let [isDecided, isGone] = [false, false];
+    counter.take(keyOf(request), (waitMs) => {
+      isDecided = true;
+      if (isGone) return;
+      if (waitMs === 0) return next(exchange, outcome);
+      const seconds = String(Math.max(1, Math.ceil(waitMs / 1000)));
+      outcome.answer(exchange, localAnswer(request, "RL", "rate limit reached", { headers: [["retry-after", seconds]], ...(status !== undefined && { status }) }));
+    });
+    if (!isDecided) exchange.onEnd(() => void (isGone = true));
   };
 };
 
