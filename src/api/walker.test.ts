@@ -24,6 +24,7 @@ test("walk() brings values to the form in which upstream keeps them", () => {
     ["false behind a pointer stays", `${pod}.hostUsers`, false, false],
     ["the empty storage medium goes", `${pod}.volumes`, [{ name: "v", emptyDir: { medium: "" } }], [{ name: "v", emptyDir: {} }]],
     ["null in a map of strings is the empty string", "metadata.labels", { a: null }, { a: "" }],
+    ["a null in a list of structs is one with what it states when it is empty", `${pod}.containers`, [null], [{ name: "", resources: {} }]],
     ["null in a list is the zero value", `${pod}.containers`, [{ name: "c", args: ["a", null] }], [{ name: "c", args: ["a", ""], resources: {} }]],
     ["quantities are canonical", `${pod}.containers`, [{ name: "c", resources: { limits: { cpu: "1000m", memory: "1024Mi" } } }], [{ name: "c", resources: { limits: { cpu: "1", memory: "1Gi" } } }]],
     ["numbers are quantities", `${pod}.containers`, [{ name: "c", resources: { limits: { cpu: 0.5, memory: 1048576 } } }], [{ name: "c", resources: { limits: { cpu: "500m", memory: "1048576" } } }]],

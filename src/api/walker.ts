@@ -259,6 +259,8 @@ class Walker {
     }
   }
 
+  #zero = (plan: Plan): unknown => (plan.shape === "object" ? this.object(plan, {}) : zeroOf(plan));
+
   #array(plan: Plan, input: unknown[]): unknown[] {
     const array = this.#shared ? input.slice() : input;
     const items = plan.items;
@@ -266,7 +268,7 @@ class Walker {
       const before = array[index];
       this.#path.push(index);
       // Go decodes null into the zero value of the element's type.
-      const after = before === null ? zeroOf(items) : this.value(items, before);
+      const after = before === null ? this.#zero(items) : this.value(items, before);
       this.#path.pop();
       if (after !== before) array[index] = after;
     }
@@ -281,7 +283,7 @@ class Walker {
       empty = false;
       const before = map[key];
       let after: unknown;
-      if (before === null) after = zeroOf(items);
+      if (before === null) after = this.#zero(items);
       else if (items.shape === "string" && typeof before === "string") continue;
       else {
         this.#path.push(mapKeyMark + key);
@@ -388,7 +390,6 @@ function zeroOf(plan: Plan): unknown {
       return [];
     case "quantity":
       return "0";
-    case "object":
     case "map":
       return {};
     default:

@@ -56,17 +56,17 @@ export const validateAtMostHundred = (path: string, value: IntOrPercent): FieldE
 /** What is neither a share nor a number counts as nothing. */
 export const isZero = (value: IntOrPercent): boolean => (typeof value === "string" ? !/^[+-]?\d+%?$/.test(value) || Number.parseInt(value, 10) === 0 : (value ?? 0) === 0);
 
-/** Counts of a status must not contradict each other. Each of `parts` may be at most `status.replicas`. */
-export function validateReplicaCounts(status: any, parts: readonly string[], readyText = "readyReplicas"): FieldError[] {
-  const counts = ["replicas", ...parts];
-  const errors = counts.flatMap((field) => notNegative(`status.${field}`, status?.[field]));
+/** Counts of a status must not contradict each other. Each of `parts` may be at most `status.replicas`; `others` count something else. */
+export function validateReplicaCounts(status: any, parts: readonly string[], others: readonly string[], readyText = "readyReplicas"): FieldError[] {
+  const errors = ["replicas", ...parts, ...others].flatMap((field) => notNegative(`status.${field}`, status?.[field]));
   for (const field of parts) if ((status?.[field] ?? 0) > (status?.replicas ?? 0)) errors.push(invalid(`status.${field}`, status[field] ?? 0, "cannot be greater than status.replicas"));
   if (parts.includes("readyReplicas") && (status?.availableReplicas ?? 0) > (status?.readyReplicas ?? 0)) errors.push(invalid("status.availableReplicas", status.availableReplicas ?? 0, `cannot be greater than ${readyText}`));
   return errors;
 }
 
 export function validateCollisionCount(status: any, old: any): FieldError[] {
-  return (status?.collisionCount ?? 0) < (old?.collisionCount ?? 0) ? [invalid("status.collisionCount", status?.collisionCount ?? 0, "cannot be decremented")] : [];
+  const isDecremented = old?.collisionCount !== undefined && (status?.collisionCount ?? -Infinity) < old.collisionCount;
+  return isDecremented ? [invalid("status.collisionCount", status?.collisionCount ?? 0, "cannot be decremented")] : [];
 }
 
 /** An update of nothing but metadata has none. */

@@ -61,7 +61,7 @@ export const daemonSet: Strategy = {
   validate: (object) => validateSpec(object.spec),
   validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: ({ status }, old) => [
-    ...["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable", "numberUnavailable"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
+    ...["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady", "observedGeneration", "updatedNumberScheduled", "numberAvailable", "numberUnavailable", "collisionCount"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
     ...validateCollisionCount(status, old.status),
   ],
   warnings: templateWarnings,

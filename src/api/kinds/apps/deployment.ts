@@ -50,8 +50,8 @@ export const deployment: Strategy = {
   validate: (object) => validateSpec(object.spec),
   validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
   validateStatusUpdate: (object, old) => [
-    ...validateReplicaCounts(object.status, ["updatedReplicas", "readyReplicas", "availableReplicas"]),
-    ...notNegative("status.unavailableReplicas", object.status?.unavailableReplicas),
+    ...notNegative("status.observedGeneration", object.status?.observedGeneration),
+    ...validateReplicaCounts(object.status, ["updatedReplicas", "readyReplicas", "availableReplicas"], ["unavailableReplicas", "terminatingReplicas", "collisionCount"]),
     ...validateCollisionCount(object.status, old.status),
   ],
   warnings: ownerWarnings,

@@ -36,7 +36,7 @@ export const replicaSet: Strategy = {
   },
   validate: (object) => validateSpec(object.spec),
   validateUpdate: (object, old) => immutable("spec.selector", object.spec.selector, old.spec.selector),
-  validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
+  validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts, ["observedGeneration", "terminatingReplicas"]),
   warnings: ownerWarnings,
   scale: replicasScale,
   columns: [...replicaColumns, selector()],

@@ -107,7 +107,7 @@ export const statefulSet: Strategy = {
     const list = updatable.map((field) => `'${field}'`);
     return [forbidden("spec", `updates to statefulset spec for fields other than ${list.slice(0, -1).join(", ")} and ${list.at(-1)} are forbidden`)];
   },
-  validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"], "status.readyReplicas"), ...validateCollisionCount(object.status, old.status)],
+  validateStatusUpdate: (object, old) => [...validateReplicaCounts(object.status, ["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"], ["observedGeneration", "collisionCount"], "status.readyReplicas"), ...validateCollisionCount(object.status, old.status)],
   warnings(object, old) {
     const warnings = templateWarnings(object, old);
     if ((object.spec.revisionHistoryLimit ?? 0) < 0) warnings.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended");

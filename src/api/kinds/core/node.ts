@@ -57,6 +57,8 @@ export const node: Strategy = {
     if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
   },
   bringsStatus: true,
+  prepareForCreate: ({ status }) => void delete status?.config,
+  prepareForStatusUpdate: ({ status }, old) => void (status && old.status?.config === undefined && delete status.config),
   warnings: ({ spec }) => [...(spec.configSource ? ["spec.configSource: the feature is removed"] : []), ...(spec.externalID ? ["spec.externalID: this field is deprecated, and is unused by Kubernetes"] : [])],
   validate,
   validateUpdate,

@@ -36,7 +36,7 @@ function validate({ spec }: KubeObject): FieldError[] {
   else if (spec.nodeAffinity) errors.push(required("spec.nodeAffinity.required", "must specify required node constraints"));
   const [first, ...rest] = Object.keys(sourceOf(spec));
   if (first === undefined) errors.push(required("spec", "must specify a volume type"));
-  else errors.push(...(persistentSourceChecks[first]?.(`spec.${first}`, spec[first]) ?? []), ...(first === "local" && !spec.nodeAffinity ? [required("spec.nodeAffinity", "Local volume requires node affinity")] : []), ...rest.map((field) => forbidden(`spec.${field === "cephfs" ? "cephFS" : field}`, "may not specify more than 1 volume type")));
+  else errors.push(...(persistentSourceChecks[first]?.(`spec.${first}`, spec[first]) ?? []), ...(first === "local" && !spec.nodeAffinity ? [required("spec.nodeAffinity", "Local volume requires node affinity")] : []), ...rest.flatMap((field) => (field === "flexVolume" ? persistentSourceChecks[field]!("spec.flexVolume", spec[field]) : [forbidden(`spec.${field === "cephfs" ? "cephFS" : field}`, "may not specify more than 1 volume type")])));
   if (spec.hostPath?.path === "/" && spec.persistentVolumeReclaimPolicy === "Recycle") errors.push(forbidden("spec.persistentVolumeReclaimPolicy", "may not be 'recycle' for a hostPath mount of '/'"));
   if (spec.storageClassName) errors.push(...nameIsDnsSubdomain(spec.storageClassName, false).map((text) => invalid("spec.storageClassName", spec.storageClassName, text)));
   const attributes = spec.volumeAttributesClassName;

@@ -33,7 +33,7 @@ export const replicationController: Strategy = {
     object.status = { replicas: 0 };
   },
   validate: (object) => validateSpec(object.spec),
-  validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts),
+  validateStatusUpdate: (object) => validateReplicaCounts(object.status, replicaCounts, ["observedGeneration"]),
   // Upstream confuses the old template with the new one, and warns of the old.
   warnings: (object, old) => (old && old.metadata.generation !== object.metadata.generation ? ownerWarnings({ ...old, metadata: object.metadata }, old) : ownerWarnings(object, old)),
   scale: { ...replicasScale, labelSelector: (object) => formatSelector({ matchLabels: object.spec.selector }) },

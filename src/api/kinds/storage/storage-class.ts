@@ -28,23 +28,26 @@ const validate = (object: KubeObject): FieldError[] => [
   ...each<any>("allowedTopologies", object.allowedTopologies, (term, at, index) => {
     const keys = new Set<string>();
     const errors = each<any>(`${at}.matchLabelExpressions`, term.matchLabelExpressions, ({ key = "", values }, requirement) => {
-      const found = validateLabels({ [key]: "" }, `${requirement}.key`);
       const seen = new Set<string>();
-      if ((values ?? []).length === 0) found.push(required(`${requirement}.values`));
+      const found = (values ?? []).length === 0 ? [required(`${requirement}.values`)] : [];
       for (const [place, value] of (values ?? []).entries()) {
         if (seen.has(value)) found.push(duplicate(`${requirement}.values[${place}]`, value));
         seen.add(value);
       }
+      found.push(...validateLabels({ [key]: "" }, `${requirement}.key`));
       if (keys.has(key)) found.push(duplicate(`${requirement}.key`, key));
       keys.add(key);
       return found;
     });
     // Upstream compares with as many empty ones as there are terms.
     const others: any[] = [...object.allowedTopologies.map(() => ({})), ...object.allowedTopologies.slice(0, index)];
-    return [...errors, ...others.filter((other) => semanticEqual(byKey(other), byKey(term))).map(() => duplicate(`${at}.matchLabelExpressions`, ""))];
+    return [...errors, ...others.filter((other) => byKey(other) === byKey(term)).map(() => duplicate(`${at}.matchLabelExpressions`, ""))];
   }),
 ];
-const byKey = (term: any): Record<string, string[]> => Object.fromEntries((term.matchLabelExpressions ?? []).map(({ key, values }: any) => [key, [...new Set<string>(values ?? [])].sort()]));
+const byKey = (term: any): string => {
+  const values = new Map<string, string[]>((term.matchLabelExpressions ?? []).map((expression: any) => [expression.key ?? "", [...new Set<string>(expression.values ?? [])].sort()]));
+  return JSON.stringify([...values].sort(([one], [other]) => (one < other ? -1 : 1)));
+};
 
 /** Source: k8s.io/kubernetes/pkg/apis/storage/{v1/defaults.go,validation/validation.go}. */
 export const storageClass: Strategy = {

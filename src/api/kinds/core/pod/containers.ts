@@ -68,7 +68,7 @@ export function validateInitContainers(path: string, containers: Draft[] | undef
   });
 }
 
-const ephemeralForbidden = ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"];
+const ephemeralForbidden = ["ports", "resources", "resizePolicy", "restartPolicy", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
 export function validateEphemeralContainers(path: string, containers: Draft[] | undefined, others: Draft[], context: ContainerContext): FieldError[] {
   const targets = new Set<string>(others.map((container) => container.name));
@@ -80,8 +80,8 @@ export function validateEphemeralContainers(path: string, containers: Draft[] | 
     names.add(container.name);
     if (container.targetContainerName && !targets.has(container.targetContainerName)) errors.push(notFound(`${at}.targetContainerName`, container.targetContainerName));
     const text = "cannot be set for an Ephemeral Container";
-    for (const field of ephemeralForbidden) if (container[field] !== undefined) errors.push(forbidden(`${at}.${field}`, text));
-    if (Object.keys(container.resources ?? {}).length > 0) errors.push(forbidden(`${at}.resources`, text));
+    const isSet = (field: string) => container[field] !== undefined && (field !== "resources" || Object.keys(container[field]).length > 0);
+    for (const field of ephemeralForbidden) if (isSet(field)) errors.push(forbidden(`${at}.${field}`, text));
     return [
       ...errors,
       ...each(`${at}.volumeMounts`, container.volumeMounts, (mount, mountAt) => ["subPath", "subPathExpr"].filter((field) => mount[field]).map((field) => forbidden(`${mountAt}.${field}`, text))),
