@@ -115,6 +115,9 @@ function processesWith(words: string): number[] {
   });
 }
 
+/** What a program that is attached to reads: enough to pass through every buffer on the way. */
+const attachedBytes = 4 << 20;
+
 /** What the large transfers may add, of which each carries 256 MB. */
 const growthMaxMb = 96;
 
@@ -211,7 +214,10 @@ test("large transfers arrive whole in both directions, in bounded memory", { tim
 
 test("input ends while output goes on; windows change; who is killed leaves nothing; many at once", { timeout: 300_000 }, async (t) => {
   if (!needs(t, "kubectl.1.33", "kubectl.1.27", "script", "stty")) return;
-  const { wherry, folder, file, hash, start } = await stage(t);
+  const { wherry, folder, file, start } = await stage(t);
+  const attachedHash = createHash("sha256");
+  for await (const chunk of createReadStream(file, { end: attachedBytes - 1 })) attachedHash.update(chunk as Buffer);
+  const hash = attachedHash.digest("hex");
   for (const [index, client] of clients.entries()) {
     await t.test(client.name, async () => {
       // Half-close: the end of input arrives, and what is said after it, too.
@@ -247,7 +253,7 @@ test("input ends while output goes on; windows change; who is killed leaves noth
       assert.equal(running.code, 0, running.stderr);
       const [reader, watcher] = [start(client, "attach", "-i", `reads-${index}`), start(client, "attach", `reads-${index}`)];
       const watched = ended(watcher);
-      const [heard] = await Promise.all([ended(reader), pipeline(createReadStream(file), reader.stdin!)]);
+      const [heard] = await Promise.all([ended(reader), pipeline(createReadStream(file, { end: attachedBytes - 1 }), reader.stdin!)]);
       assert.equal(heard.stdout, `${hash}  -\nended\n`, heard.stderr);
       assert.match(heard.stderr, /still here\n/);
       assert.match((await watched).stdout, new RegExp(`^(${hash} {2}-\n)?(ended\n)?$`), "who only looks, and may have come late");
