@@ -5,15 +5,15 @@ import type { Flag } from "./flags.ts";
 /**
  * When a request is tried again, and how long anything may take: decisions on numbers, without a timer or a socket.
  *
- * Two kinds of further tries are safe and need no configuration: what never left the socket, and what was lost on a kept
- * connection that the upstream closed at that moment, if its method is idempotent (RFC 9110 §9.2.2). All others are the
- * rule's decision, and requests that are not idempotent need its `unsafe` as well.
+ * Two kinds of further tries are safe and need no configuration, as with nginx's `proxy_next_upstream error`: what never left
+ * the socket, and what was lost on a kept connection that the upstream closed at that moment, if its method is idempotent
+ * (RFC 9110 §9.2.2). All others are the rule's decision, and requests that are not idempotent need its `unsafe` as well.
  */
 export interface Failure {
   /** `connect`: no connection; `reset`: it broke before an answer; `timeout`: no answer within the try's time; `status`: an answer. */
   type: "connect" | "reset" | "timeout" | "status";
   status?: number;
-  /** Whether any byte of the request was written; what was not can be tried anywhere. */
+  /** Whether any byte of the request was written, in this try or an earlier one; what was not can be tried anywhere. */
   sent: boolean;
   /** It broke on a connection that had served before. */
   reused?: boolean;
@@ -34,30 +34,30 @@ export interface RetryInput {
 
 export type RetryDecision = { retry: true; delayMs: number } | { retry: false; flag: Flag; reason: string };
 
-/** Without configuration: so many other endpoints are tried, at once. */
-const unconfigured: Retry = { attempts: 2, backoffMs: 0, statuses: [], on: ["connect"] };
+/** What is safe in any case is tried so often again, at once. */
+const harmlessAttempts = 2;
 const idempotent = new Set(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"]);
+/** RFC 9110 §9.2.2. */
+export const isIdempotent = (method: string): boolean => idempotent.has(method);
 const flagOf: Record<Failure["type"], Flag> = { connect: "UF", reset: "UC", timeout: "UT", status: "URX" };
 
 /** Where it is not tried again because it may not be, `flag` is that of the failure; where attempts are spent, URX. An answer (`status`) is then passed on. */
 export function decideRetry({ rule, method, failure, tries, canRepeat, elapsedMs, random }: RetryInput): RetryDecision {
-  const retry = rule.retry ?? unconfigured;
+  const { retry } = rule;
   const stop = (reason: string, flag = flagOf[failure.type]): RetryDecision => ({ retry: false, flag, reason });
-  const wasLost = failure.type === "reset" && failure.reused === true && idempotent.has(method);
-  if (!wasLost && !isWanted(retry, failure)) return stop("nothing says that it be tried again");
-  if (failure.sent && !retry.unsafe && !idempotent.has(method)) return stop(`${method} is not idempotent, and a part of it was sent`);
+  const mayRepeat = isIdempotent(method);
+  const isWanted = retry !== undefined && (retry.on === undefined || retry.on.includes(failure.type)) && (failure.type !== "status" || retry.statuses.includes(failure.status!));
+  // Needs nobody's leave: it was not begun, or was lost with its connection.
+  const isHarmless = (failure.type === "connect" && !failure.sent) || (failure.type === "reset" && failure.reused === true && mayRepeat);
+  if (!isWanted && !isHarmless) return stop("nothing says that it be tried again");
+  if (failure.sent && !retry?.unsafe && !mayRepeat) return stop(`${method} is not idempotent, and a part of it was sent`);
   if (failure.sent && !canRepeat) return stop("its body is no longer at hand");
-  const attempts = wasLost ? Math.max(retry.attempts, unconfigured.attempts) : retry.attempts;
-  if (tries > attempts) return stop(`${attempts} further tries were made`, rule.retry && attempts > 0 ? "URX" : undefined);
-  const delayMs = wasLost && tries === 1 ? 0 : backoffMs(retry, tries, random);
+  const attempts = Math.max(isWanted ? retry.attempts : 0, isHarmless ? harmlessAttempts : 0);
+  if (tries > attempts) return stop(`${attempts} further tries were made`, isWanted && retry.attempts > 0 ? "URX" : undefined);
+  const delayMs = isWanted && tries <= retry.attempts ? backoffMs(retry, tries, random) : 0;
   const { requestMs = 0 } = rule.timeouts ?? {};
   if (requestMs > 0 && elapsedMs + delayMs >= requestMs) return stop("no time is left for another try");
   return { retry: true, delayMs };
-}
-
-function isWanted({ on, statuses }: Retry, { type, status }: Failure): boolean {
-  if (on && !on.includes(type)) return false;
-  return type !== "status" || statuses.includes(status!);
 }
 
 /** Never less than configured, doubled with each try up to the most; up to half more, so that those who failed together part. */

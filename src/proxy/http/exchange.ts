@@ -3,6 +3,7 @@ import type { HttpMatch } from "../../api/traffic.ts";
 import type { Exchange, HeaderEdits, LocalAnswer, Outcome, RequestView, ResponseView } from "../../policy/exchange.ts";
 import { type Flag, flags } from "../../policy/flags.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
+import { decideRetry, isIdempotent, type Failure, type RetryDecision } from "../../policy/retry.ts";
 import type { Picked, TryResult } from "../../policy/upstream.ts";
 import { composeRequest, framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
 import type { Engine } from "./engine.ts";
@@ -42,11 +43,6 @@ export interface Client {
 
 /** How much of a request's body waits for its upstream, and may be sent again. */
 const bufferedMax = 64 * 1024;
-/** Endpoints that are tried until one accepts; with nothing sent yet, that is always safe. */
-const connectTriesMax = 3;
-const idempotent = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
-/** Another try must not come at the same moment as everybody else's. */
-const backoffMaxMs = 10_000;
 
 /** One request on its way: policy, tries, answer, and the line in the log. */
 export class HttpExchange implements Exchange, Outcome, Asker {
@@ -304,7 +300,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   /** No answer from this one. Once more, elsewhere, if that is safe and wanted. */
   #tryFailed(why: "connect" | "reset" | "timeout" | "protocol", reason: string, status?: number): void {
     const connection = this.#connection;
-    const replayable = !this.#streamed && idempotent.has(this.request.method);
+    const replayable = !this.#streamed && isIdempotent(this.request.method);
     // A kept connection that ended as it was used again says nothing about its endpoint.
     if (why === "reset" && connection && connection.served > 0 && !this.#triedStale && replayable) {
       this.#triedStale = true;
@@ -319,14 +315,23 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const flag = why === "connect" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
     this.flag = flag;
     this.reason = reason;
-    const retry = this.#routed?.retry;
-    const wanted = why !== "protocol" && retry !== undefined && (retry.on === undefined || retry.on.includes(why)) && this.#tries <= retry.attempts;
-    const again = why === "connect" ? !this.#streamed && (wanted || this.#tries < connectTriesMax) : wanted && !this.#streamed && (replayable || retry.unsafe === true);
-    if (!again) {
-      const mayGo = why === "connect" ? !this.#streamed : why === "reset" && replayable;
-      return mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain()) ? undefined : this.#local(flag, reason, status);
-    }
-    this.#tryAgain(wanted ? retry.backoffMs : 0);
+    const decision = why === "protocol" ? undefined : this.#decide({ type: why, sent: why !== "connect" || this.#streamed });
+    if (decision?.retry) return this.#tryAgain(decision.delayMs);
+    const mayGo = why === "connect" ? !this.#streamed : why === "reset" && replayable;
+    if (mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain())) return;
+    this.#local(flag, reason, status);
+  }
+  #decide(failure: Failure): RetryDecision {
+    const { timeouts, retry } = this.#routed ?? {};
+    return decideRetry({
+      rule: { ...(timeouts && { timeouts }), ...(retry && { retry }) },
+      method: this.request.method,
+      failure,
+      tries: this.#tries,
+      canRepeat: !this.#streamed,
+      elapsedMs: performance.now() - this.startedAt,
+      random: this.#engine.random,
+    });
   }
   #goAgain(): void {
     if (this.#over) return;
@@ -336,10 +341,9 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#try();
     this.#engine.output.flush();
   }
-  #tryAgain(backoffMs: number): void {
-    if (backoffMs <= 0) return this.#try();
-    const delay = Math.min(backoffMs * 2 ** (this.#tries - 1), backoffMaxMs) * (0.5 + this.#engine.random.next() / 2);
-    this.#tryTimer = this.#timer(delay, () => this.#try());
+  #tryAgain(delayMs: number): void {
+    if (delayMs <= 0) return this.#try();
+    this.#tryTimer = this.#timer(delayMs, () => this.#try());
   }
   #timer(ms: number, then: () => void): NodeJS.Timeout {
     return setTimeout(() => {
@@ -364,14 +368,15 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (head.status !== 100) this.client.interim(head);
   }
   #isTriedAgain(head: Head): boolean {
-    const retry = this.#routed?.retry;
-    if (!retry?.statuses.includes(head.status) || (retry.on && !retry.on.includes("status")) || this.#tries > retry.attempts) return false;
-    if (this.#streamed || !(idempotent.has(this.request.method) || retry.unsafe === true) || !this.#pool!.policy.mayRetry()) return false;
+    // Asked for by hardly any rule, and this is every answer's way.
+    if (!this.#routed?.retry?.statuses.includes(head.status)) return false;
+    const decision = this.#decide({ type: "status", status: head.status, sent: true });
+    if (!decision.retry || !this.#pool!.policy.mayRetry()) return false;
     this.flag = "URX";
     this.reason = `${this.#picked!.endpoint.key} answered ${head.status}`;
     this.#connection!.close();
     this.#endTry({ type: "answered", status: head.status, latencyMs: performance.now() - this.#triedAt });
-    this.#tryAgain(retry.backoffMs);
+    this.#tryAgain(decision.delayMs);
     return true;
   }
   #beginAnswer(head: Head): void {
