@@ -96,7 +96,7 @@ export class TlsPort {
       if (asked === undefined && have.length < helloBytesMax) return;
       over();
       const listener = asked?.name === undefined ? undefined : this.find(asked.name);
-      if (!listener) refuse(client, asked?.name === undefined ? decodeError : unrecognizedName);
+      if (!listener) this.#refuse(client, asked?.name === undefined ? decodeError : unrecognizedName);
       else if (listener.tls!.mode === "terminate") this.#front.accept(client, have);
       else if (!this.#doors.passed(client, have, listener, asked!.name!)) resetHandle(client);
     }) as TcpHandle["onread"];
@@ -105,11 +105,13 @@ export class TlsPort {
       client.close();
     }
   }
-}
 
-function refuse(client: TcpHandle, description: number): void {
-  const request = new WriteWrap();
-  request.oncomplete = () => {};
-  client.writeBuffer(request, Buffer.from([21, 3, 3, 0, 2, 2, description]));
-  client.close();
+  /** Where nothing is decrypted, nobody is here who could speak TLS. */
+  #refuse(client: TcpHandle, description: number): void {
+    if (this.#certificates.size === 0) return resetHandle(client);
+    const request = new WriteWrap();
+    request.oncomplete = () => {};
+    client.writeBuffer(request, Buffer.from([21, 3, 3, 0, 2, 2, description]));
+    client.close();
+  }
 }
