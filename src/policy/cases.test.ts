@@ -182,9 +182,9 @@ function expect({ exchange, forwarded, answer }: Handled, text: string, answerHe
   assert.equal(answer ? String(answer.status) : forwarded ? "forward" : "held", outcome, answer?.reason ?? "no answer");
   const known = ["x-old", "x-two"].map((name): [string, string | undefined] => [name, exchange.request.header(name)]);
   const requestHeaders = edited(Object.fromEntries(known.filter((pair): pair is [string, string] => pair[1] !== undefined)), exchange.requestHeaders);
-  const responseHeaders = edited(answerHeaders, exchange.responseHeaders);
+  const responseHeaders = edited(answer ? Object.fromEntries(answer.headers) : answerHeaders, exchange.responseHeaders);
   const values = (name: string): string | undefined => {
-    if (answer) return name === "flag" ? answer.flag : name === "body" ? answer.body : answer.headers.find(([other]) => other === name)?.[1];
+    if (answer && !name.startsWith("response.")) return name === "flag" ? answer.flag : name === "body" ? answer.body : answer.headers.find(([other]) => other === name)?.[1];
     if (name.startsWith("request.")) return requestHeaders[name.slice(8)];
     if (name.startsWith("response.")) return responseHeaders[name.slice(9)];
     const { target, host, upstream, mirrors, bodyBytesMax } = exchange;

@@ -50,6 +50,7 @@ export interface Exchange {
   /** With its query. */
   target: string | undefined;
   requestHeaders: HeaderEdits | undefined;
+  /** Of whatever the client gets, also of an answer that is made here: a refusal that a browser may not read tells nobody why. */
   responseHeaders: HeaderEdits | undefined;
   /** The id of the upstream that it goes to: set by the rule's handler before it forwards. */
   upstream: string | undefined;

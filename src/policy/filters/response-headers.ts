@@ -2,7 +2,7 @@ import type { HeaderChange } from "../../api/traffic.ts";
 import type { Filter } from "../exchange.ts";
 import { compileEdits, mergeEdits } from "../header-edits.ts";
 
-/** Sets, adds and removes headers of the upstream's answer; answers of the rule's own stay as they are. */
+/** Sets, adds and removes headers of the answer, also of one that a later filter makes. */
 export const responseHeaders: Filter<HeaderChange> = (config) => {
   const edits = compileEdits(config);
   return (next) => (exchange, outcome) => {
