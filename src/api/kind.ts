@@ -57,7 +57,7 @@ export interface CustomKind {
   /** The schema as the definition states it (JSONSchemaProps), with its prose. */
   document(): object;
   /** In place of the walk over a built-in schema: prunes, names unknown fields, fills in defaults. The input stays as it is. Throws DecodeError. */
-  walk(object: Record<string, unknown>, options: { partial?: boolean }): { value: Record<string, unknown>; unknownFields: string[] };
+  walk(object: Record<string, unknown>, options: { partial?: boolean; declared?: boolean }): { value: Record<string, unknown>; unknownFields: string[] };
   /** A stored object (of any version) as this version shows it: converted, pruned, with defaults; the very object when nothing changes. Throws ConversionPending. */
   fromStored(stored: KubeObject): KubeObject;
   /** An object of this version as it is stored. */

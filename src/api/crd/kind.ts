@@ -81,7 +81,7 @@ function kindOf({ metadata, spec, status }: CustomResourceDefinition, version: D
     identity: `${metadata.uid} ${metadata.generation} ${terminating}`,
     selectable: (version.selectableFields ?? []).map(({ jsonPath }) => jsonPath.replace(/^\./, "")),
     document: () => source(version.name),
-    walk: (object, { partial }) => shapeObject(schema(), object, { partial: partial ?? false }),
+    walk: (object, { partial = false, declared = false }) => shapeObject(schema(), object, { partial, keepsNulls: declared }),
     ...(conversions && { conversions }),
     fromStored: (stored) => (conversions ? shapedAs(schema(), stored.apiVersion === apiVersion ? stored : conversions.get(stored, apiVersion)) : shown(stored)),
     toStored(object) {

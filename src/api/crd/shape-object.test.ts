@@ -80,5 +80,11 @@ test("the object's own metadata is an ObjectMeta, its kind is not pruned", () =>
 test("refused: metadata of wrong types, and kinds that are no texts", () => {
   const schema = new CustomSchema(object({ a: resource() }));
   assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 } } }), /cannot unmarshal number into Go struct field ObjectMeta.labels of type string/);
+  assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 }, annotations: { a: true } } }), /cannot unmarshal bool into Go struct field ObjectMeta.annotations of type string/);
   assert.throws(() => shapeObject(schema, { metadata: {}, a: { kind: 5 } }), /a\.kind: Invalid value: 5: must be a string/);
+});
+
+test("nulls stay in an object that was applied to, for validation", () => {
+  const schema = new CustomSchema(object({ a: text, b: { ...text, default: "d" } }));
+  assert.deepEqual(shapeObject(schema, { metadata: {}, a: null, b: null }, { keepsNulls: true }).value, { metadata: {}, a: null, b: "d" });
 });

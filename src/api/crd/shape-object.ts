@@ -20,8 +20,8 @@ export interface Shaped {
 }
 
 /** Throws DecodeError where metadata is none, or an embedded resource's kind no text. */
-export function shapeObject(schema: CustomSchema, object: Record<string, unknown>, options: { partial?: boolean; lenient?: boolean } = {}): Shaped {
-  const shaper = new Shaper(options.partial ?? false, options.lenient ?? false);
+export function shapeObject(schema: CustomSchema, object: Record<string, unknown>, options: { partial?: boolean; lenient?: boolean; keepsNulls?: boolean } = {}): Shaped {
+  const shaper = new Shaper(options.partial ?? false, options.lenient ?? false, options.keepsNulls ?? false);
   const value = shaper.root(schema, object);
   return { value, unknownFields: [...shaper.metadataFields, ...[...shaper.unknown].sort()].map((path) => `unknown field ${JSON.stringify(path)}`) };
 }
@@ -29,6 +29,8 @@ export function shapeObject(schema: CustomSchema, object: Record<string, unknown
 const metaFields = new Set(["apiVersion", "kind", "metadata"]);
 /** Deeper values are refused: nobody means them. */
 const depthMax = 1000;
+
+const sameOrder = (one: object, other: unknown): boolean => Object.keys(one).join("\n") === Object.keys(other as object).join("\n");
 
 let metaSchema: Schema | undefined;
 /** A schema with nothing but the metadata that every object has. */
@@ -39,12 +41,17 @@ class Shaper {
   readonly metadataFields: string[] = [];
   readonly #partial: boolean;
   readonly #lenient: boolean;
+  readonly #keepsNulls: boolean;
   readonly #path: (string | number)[] = [];
 
-  /** `partial`: nothing is filled in. `lenient`: metadata that does not fit stays as it is, as it was stored once. */
-  constructor(partial: boolean, lenient: boolean) {
+  /**
+   * `partial`: nothing is filled in. `lenient`: metadata that does not fit stays as it is, as it was stored once.
+   * `keepsNulls`: of an object that was applied to, which upstream's decoder never sees.
+   */
+  constructor(partial: boolean, lenient: boolean, keepsNulls: boolean) {
     this.#partial = partial;
     this.#lenient = lenient;
+    this.#keepsNulls = keepsNulls;
   }
 
   root(schema: CustomSchema, object: Record<string, unknown>): Record<string, unknown> {
@@ -113,7 +120,7 @@ class Shaper {
       }
       this.#path.push(key);
       let after = before;
-      if (before === null && !field.nullable) after = this.#defaultOf(field);
+      if (before === null && !field.nullable) after = this.#defaultOf(field) ?? (this.#keepsNulls ? null : undefined);
       after = this.#value(field, after, false);
       this.#path.pop();
       if (after === undefined) remove(key);
@@ -157,6 +164,9 @@ class Shaper {
       return sameJson(shaped, metadata) ? metadata : shaped;
     } catch (error) {
       if (this.#lenient && error instanceof DecodeError) return metadata;
+      // Upstream writes its map out and reads that: which of two mistakes comes first is up to the alphabet.
+      const sorted = Object.fromEntries(Object.entries(metadata as object).sort(([one], [other]) => (one < other ? -1 : 1)));
+      if (!sameOrder(sorted, metadata)) return this.#metadata(sorted);
       // Upstream reads metadata by itself.
       if (error instanceof DecodeError) throw new DecodeError(error.message.replace("Go struct field ObjectMeta.metadata.", "Go struct field ObjectMeta.").replace("Go struct field .metadata of", "Go value of").replace(/(Go struct field \w+\.)metadata\./, "$1"));
       throw error;

@@ -23,7 +23,7 @@ export function decode(kind: Kind, body: unknown, context: Pick<WriteContext, "f
   const type = { apiVersion: (given.apiVersion as string | null | undefined) || apiVersion, kind: (given.kind as string | null | undefined) || kind.kind };
   if (type.apiVersion !== apiVersion || type.kind !== kind.kind) throw wrongType(kind, type, body, refuse);
   try {
-    const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, {}) : walk(kind.schema, body as Record<string, unknown>, { shared, declared });
+    const { value, unknownFields } = kind.custom ? kind.custom.walk(body as Record<string, unknown>, { declared }) : walk(kind.schema, body as Record<string, unknown>, { shared, declared });
     const problems = [...unknownFields, ...(context.duplicates ?? [])];
     if (problems.length > 0 && context.fieldValidation === "Strict") throw unfit(strictDecodingText(problems));
     if (problems.length > 0 && context.fieldValidation === "Warn") context.warnings.push(...problems);
