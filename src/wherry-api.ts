@@ -29,7 +29,7 @@ import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
 import { createFirstObjects, fillFirstObjects } from "./first-objects.ts";
 import { serveCopies } from "./store/copy-server.ts";
-import { openSqliteStore } from "./store/sqlite-store.ts";
+import { openSqliteStore, prepareSqliteStore } from "./store/sqlite-store.ts";
 import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
 
@@ -42,6 +42,7 @@ export { makeFirstObjects } from "./first-objects.ts";
 export async function runApi(): Promise<void> {
   // Plain mode opens the data directory's door a crack for pods: what this process writes stays its own.
   process.umask(0o077);
+  prepareSqliteStore();
   const channel = new Channel(process as unknown as Endpoint);
   const log = createLog("wherry-api");
   const handles: RawHandle[] = [];

@@ -107,6 +107,14 @@ interface Appended {
   reject(error: Error): void;
 }
 
+const startThread = (): Worker => new Worker(new URL("./sqlite-worker.ts", import.meta.url), { name: "wherry-store", execArgv: [] });
+let prepared: Worker | undefined;
+
+/** For a process that will open a store and does not know yet which: its thread starts meanwhile. */
+export function prepareSqliteStore(): void {
+  prepared ??= startThread();
+}
+
 /** The journal in the thread of `sqlite-worker.ts`. */
 class SqliteJournal implements ScrubbingJournal {
   readonly #file: string;
@@ -131,7 +139,9 @@ class SqliteJournal implements ScrubbingJournal {
   constructor(start: StartWorker, onFatal: (error: Error) => void) {
     this.#file = start.file;
     this.#onFatal = onFatal;
-    this.#worker = new Worker(new URL("./sqlite-worker.ts", import.meta.url), { name: "wherry-store", workerData: start, execArgv: [] });
+    this.#worker = prepared ?? startThread();
+    prepared = undefined;
+    this.#tell(start);
     this.#worker.on("message", (message: FromWorker) => this.#receive(message));
     this.#worker.on("error", (error) => this.#end(error as Error));
     this.#worker.on("exit", (code) => this.#end(new Error(`the store's thread ended with code ${code}`)));
@@ -192,7 +202,7 @@ class SqliteJournal implements ScrubbingJournal {
     });
   }
 
-  #tell(message: ToWorker, transfer: ArrayBuffer[] = []): void {
+  #tell(message: ToWorker | StartWorker, transfer: ArrayBuffer[] = []): void {
     this.#worker.postMessage(message, transfer);
   }
 

@@ -1,4 +1,4 @@
-import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort } from "node:worker_threads";
 import { DamagedError, Database, primaryCode, sqlite } from "./database.ts";
 import type { JournalRecord } from "./journal.ts";
 import { pack, unpack } from "./wire.ts";
@@ -7,7 +7,7 @@ import { pack, unpack } from "./wire.ts";
  * The thread that waits for the disk, so that the event loop need not.
  *
  *   thread → store: part … part, loaded | failed      then   durable | refused …   closed
- *   store → thread: append (a packed batch) …   copy   scrub   soil   close
+ *   store → thread: StartWorker, then append (a packed batch) …   copy   scrub   soil   close
  */
 export type FromWorker =
   | { type: "part"; records: ArrayBuffer }
@@ -150,16 +150,19 @@ function reasonOf(error: unknown): FailureReason {
   return "unreadable";
 }
 
-try {
-  const { file, lockWaitMs } = workerData as StartWorker;
-  const database = new Database(file, lockWaitMs);
+// It may have been started before anybody knew which file.
+port.once("message", ({ file, lockWaitMs }: StartWorker) => {
   try {
-    load(database);
+    const database = new Database(file, lockWaitMs);
+    try {
+      load(database);
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+    serve(database);
   } catch (error) {
-    database.close();
-    throw error;
+    say({ type: "failed", reason: reasonOf(error), message: (error as Error).message });
+    port.close();
   }
-  serve(database);
-} catch (error) {
-  say({ type: "failed", reason: reasonOf(error), message: (error as Error).message });
-}
+});
