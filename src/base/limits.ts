@@ -92,6 +92,8 @@ export const limits = {
   /** Connections of clients in one worker, and of one address. More: reset. */
   gatewayConnectionsMax: 20_000,
   gatewayConnectionsPerClient: 4_096,
+  /** Requests under way on one HTTP/2 connection of a client. More: refused, as not begun. */
+  gatewayStreamsMax: 256,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -145,6 +145,8 @@ export class Http2Response extends EventEmitter {
   #headers: [name: string, value: HeaderValue][] = [];
   /** The header block that is yet to be sent. */
   #head: string | undefined;
+  /** The one behind the body. */
+  #trailers: string | undefined;
   #pieces: Buffer[] = [];
   /** The first piece that is not sent, and how much of it is. */
   #first = 0;
@@ -193,9 +195,15 @@ export class Http2Response extends EventEmitter {
       if (typeof value === "object") for (const one of value) block += encodeField(name, checked(name, one));
       else block += encodeField(name, checked(name, String(value)));
     }
-    this.#head = block + encodeField("date", dateText());
+    this.#head = this.hasHeader("date") ? block : block + encodeField("date", dateText());
     this.headersSent = true;
     return this;
+  }
+  /** Before the end. */
+  addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
+    let block = "";
+    for (const [name, value] of trailers) block += encodeField(name.toLowerCase(), checked(name, value));
+    if (block !== "") this.#trailers = block;
   }
   flushHeaders(): void {
     if (!this.headersSent) this.writeHead(this.statusCode);
@@ -255,7 +263,7 @@ export class Http2Response extends EventEmitter {
   fill(out: Output, room: number): number {
     this.#draw();
     if (this.#head !== undefined) {
-      const isAll = this.writableEnded && this.#waiting === 0;
+      const isAll = this.writableEnded && this.#waiting === 0 && this.#trailers === undefined;
       pushBlock(out, this.#head, this.id, isAll);
       this.#head = undefined;
       if (isAll) this.writableFinished = true;
@@ -264,7 +272,7 @@ export class Http2Response extends EventEmitter {
     while (this.#waiting > 0) {
       const length = Math.min(room - sent, this.window, payloadBytesMax, this.#waiting);
       if (length <= 0) break;
-      const isLast = this.writableEnded && this.#waiting === length && !this.#source;
+      const isLast = this.writableEnded && this.#waiting === length && !this.#source && this.#trailers === undefined;
       out.head(length, frames.data, isLast ? flags.endStream : 0, this.id);
       this.#take(out, length);
       this.window -= length;
@@ -273,7 +281,8 @@ export class Http2Response extends EventEmitter {
       else this.#draw();
     }
     if (this.writableEnded && !this.writableFinished && this.#waiting === 0) {
-      out.head(0, frames.data, flags.endStream, this.id);
+      if (this.#trailers === undefined) out.head(0, frames.data, flags.endStream, this.id);
+      else pushBlock(out, this.#trailers, this.id, true);
       this.writableFinished = true;
     }
     if (this.#isFull && this.#waiting === 0 && !this.writableEnded) {

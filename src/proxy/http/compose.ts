@@ -160,16 +160,37 @@ function composeFields(out: Output, head: Head, fate: Uint8Array, edits: HeaderE
   for (const [name, value] of edits.add) composeField(out, name, value);
 }
 
+/** What {@link composeResponse} writes of the fields, for who writes them otherwise. Names in lower case. */
+export function responseFields(head: Head, edits: HeaderEdits | undefined): [name: string, value: string][] {
+  const fields: [string, string][] = [];
+  const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
+  for (let i = 0; i < head.count; i++) {
+    if (responseFates[head.fieldIds[i]!] !== kept || head.dropped[i] === 1) continue;
+    const name = head.nameAt(i);
+    if (!gone?.has(twinless(name))) fields.push([name, head.valueAt(i)]);
+  }
+  if (edits) for (const [name, value] of [...edits.set, ...edits.add]) addField(fields, name, value);
+  return fields;
+}
+
 /** `x_user` and `X-User` are one header for many backends: who sets one removes both. */
 const twinless = (name: string): string => name.toLowerCase().replaceAll("_", "-");
 
 /** A field from configuration. What would break the head is left out: configuration is checked long before. */
 export function composeField(out: Output, name: string, value: string): void {
+  const text = fieldValue(name, value);
+  if (text !== undefined) out.text(`${name}: ${text}\r\n`);
+}
+/** The same for who writes fields otherwise. */
+export function addField(fields: [name: string, value: string][], name: string, value: string): void {
+  const text = fieldValue(name, value);
+  if (text !== undefined) fields.push([name.toLowerCase(), text]);
+}
+function fieldValue(name: string, value: string): string | undefined {
   const id = idOfName(name.toLowerCase());
-  if (id === ids.contentLength || id === ids.transferEncoding || id === ids.connection || id === ids.host) return;
+  if (id === ids.contentLength || id === ids.transferEncoding || id === ids.connection || id === ids.host) return undefined;
   const text = isLatin1(value) ? value : Buffer.from(value, "utf8").toString("latin1");
-  if (name === "" || !every(name, tokens) || !every(text, values)) return;
-  out.text(`${name}: ${text}\r\n`);
+  return name === "" || !every(name, tokens) || !every(text, values) ? undefined : text;
 }
 const isLatin1 = (text: string): boolean => !/[\u0100-\uffff]/.test(text);
 function every(text: string, table: Uint8Array): boolean {

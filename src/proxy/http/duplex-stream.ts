@@ -9,6 +9,8 @@ const copiedMax = 16 * 1024;
 /** {@link Stream} over a Node stream: what is decrypted on its way, or comes from another protocol. */
 export class DuplexStream implements Stream {
   owner: StreamOwner = nobody;
+  /** Its client has chosen HTTP/2: to be taken with {@link take} instead of read as a stream. */
+  readonly isHttp2: boolean;
   readonly #duplex: Duplex;
   isClosed = false;
   wantsBulk = false;
@@ -16,22 +18,32 @@ export class DuplexStream implements Stream {
   #ended = false;
   #broken = false;
 
-  constructor(duplex: Duplex) {
+  constructor(duplex: Duplex, isHttp2 = false) {
     this.#duplex = duplex;
+    this.isHttp2 = isHttp2;
     duplex.pause();
-    duplex.on("data", (bytes: Buffer) => {
+    for (const [event, listener] of Object.entries(this.#listeners)) duplex.on(event, listener);
+  }
+  readonly #listeners = {
+    data: (bytes: Buffer) => {
       if (!this.isClosed) this.owner.onBytes(bytes, 0, bytes.length);
-    });
-    duplex.on("end", () => {
+    },
+    end: () => {
       this.#ended = true;
       if (!this.isClosed) this.owner.onEnd();
-    });
-    duplex.on("drain", () => {
+    },
+    drain: () => {
       if (!this.isClosed) this.owner.onDrain();
-    });
-    duplex.on("error", () => this.#break());
-    duplex.on("close", () => this.#break());
-    duplex.pause();
+    },
+    error: () => this.#break(),
+    close: () => this.#break(),
+  };
+
+  /** The stream below, which is paused; this one is of no use any more. */
+  take(): Duplex {
+    this.isClosed = true;
+    for (const [event, listener] of Object.entries(this.#listeners)) this.#duplex.off(event, listener);
+    return this.#duplex;
   }
 
   get isBlocked(): boolean {

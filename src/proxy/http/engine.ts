@@ -7,6 +7,7 @@ import { peerAddress } from "../tcp-service.ts";
 import { AccessLog } from "./access-log.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { Counters } from "./counters.ts";
+import { DuplexStream } from "./duplex-stream.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { sendMirror } from "./mirror.ts";
 import { Output } from "./output.ts";
@@ -38,7 +39,16 @@ export interface EngineOptions {
   random?: Random;
 }
 
-/** The HTTP/1.1 engine of one worker: connections in, connections out, and what they share. */
+/** A connection of a client, whatever it speaks. */
+export interface Connected {
+  readonly address: string;
+  /** Ends when its requests have; at once without one. */
+  drain(): void;
+  /** Now, whatever is running. */
+  abort(): void;
+}
+
+/** The HTTP engine of one worker: connections in, connections out, and what they share. */
 export class Engine {
   readonly output = new Output();
   readonly sweeper = new Sweeper();
@@ -48,7 +58,7 @@ export class Engine {
   readonly #dial: typeof dial;
   readonly #connectionsMax: number;
   readonly #pools = new Map<string, UpstreamPool>();
-  readonly #clients = new Set<ClientConnection>();
+  readonly #clients = new Set<Connected>();
   readonly #perClient = new Map<string, number>();
   draining = false;
 
@@ -71,7 +81,14 @@ export class Engine {
   /** The same for one that is decrypted on its way. */
   acceptStream(stream: Stream, listener: Listener, address: string): void {
     if (!this.#admit(address, listener)) return stream.reset();
+    if (stream instanceof DuplexStream && stream.isHttp2) return void this.#serveHttp2(stream, listener, address);
     this.#serve(new ClientConnection(this, stream, listener, address));
+  }
+  async #serveHttp2(stream: DuplexStream, listener: Listener, address: string): Promise<void> {
+    const { Http2Connection } = await import("./http2.ts");
+    const connection = new Http2Connection(this, stream, listener, address);
+    this.#clients.add(connection);
+    connection.start();
   }
   #admit(address: string, listener: Listener): boolean {
     const { counters } = this;
@@ -135,12 +152,12 @@ export class Engine {
     if (exchange.flag !== "") counters.flagged(exchange.flag);
     this.#log?.add(exchange);
   }
-  refused(client: ClientConnection, status: number, flag: string, reason: string): void {
+  refused(client: { address: string; listener: Listener }, status: number, flag: string, reason: string): void {
     this.counters.answers[Math.floor(status / 100)]!++;
     this.counters.flagged(flag);
     this.#log?.addRefused(client.address, client.listener.id, status, flag, reason);
   }
-  left(client: ClientConnection): void {
+  left(client: Connected): void {
     if (!this.#clients.delete(client)) return;
     this.counters.connections--;
     const ofClient = this.#perClient.get(client.address)! - 1;

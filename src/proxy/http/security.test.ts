@@ -52,22 +52,21 @@ test("1 framing: whatever is sent, the program sees exactly the requests that th
   const lengths = ["", "Content-Length: 0\r\n", `Content-Length: ${smuggled.length}\r\n`, `Content-Length: ${smuggled.length + 5}\r\n`, "Content-Length: +5\r\n", "Content-Length: 5\r\nContent-Length: 6\r\n", "Content-Length: 5, 5\r\n", "Content-Length : 5\r\n", "Content-Length: 0x5\r\n", "Content_Length: 5\r\n", "Content-Length:\r\n"];
   const bodies = [`0\r\n\r\n${smuggled}`, smuggled, `5\r\nhello\r\n0\r\n\r\n${smuggled}`, `${smuggled.length.toString(16)}\r\n${smuggled}\r\n0\r\n\r\n`, `5;ext\n${smuggled}`, `0\r\nX: y\r\n${smuggled}`, `00005\r\nhello\r\n0\r\n\r\n`, `fffffffffffffffff\r\n${smuggled}`, `0\n\n${smuggled}`, `5\r\nhello0\r\n\r\n${smuggled}`];
   for (let round = 0; round < 400; round += 50) {
-    await Promise.all(
-      Array.from({ length: 50 }, async (_, i) => {
-        const id = round + i;
-        const coding = randomInt(random, 2) === 0 ? "" : `${pick(names)}:${pick([" ", "", "  "])}${pick(values)}\r\n`;
-        const fields = randomInt(random, 2) === 0 ? pick(lengths) + coding : coding + pick(lengths);
-        const client = await gateway.open();
-        client.send(`${pick(["POST", "GET", "PUT"])} /outer-${id} HTTP/1.${pick(["1", "1", "1", "0"])}\r\nHost: a\r\n${fields}\r\n${pick(bodies)}`);
-        // What is incomplete is never answered.
-        let timer: NodeJS.Timeout | undefined;
-        await Promise.race([client.until((received) => received.includes("\r\n\r\n")), new Promise((resolve) => (timer = setTimeout(resolve, 100)))]);
-        clearTimeout(timer);
-        client.socket.end();
-        await client.end();
-        client.socket.destroy();
-      }),
-    );
+    const clients = await Promise.all(Array.from({ length: 50 }, () => gateway.open()));
+    for (const [i, client] of clients.entries()) {
+      const coding = randomInt(random, 2) === 0 ? "" : `${pick(names)}:${pick([" ", "", "  "])}${pick(values)}\r\n`;
+      const fields = randomInt(random, 2) === 0 ? pick(lengths) + coding : coding + pick(lengths);
+      client.send(`${pick(["POST", "GET", "PUT"])} /outer-${round + i} HTTP/1.${pick(["1", "1", "1", "0"])}\r\nHost: a\r\n${fields}\r\n${pick(bodies)}`);
+    }
+    // What is incomplete is never answered: whoever asked later was, again and again.
+    for (let i = 0; i < 3; i++) {
+      const other = await gateway.open();
+      other.send(get(`/other-${round}-${i}`, "Connection: close\r\n"));
+      await other.end();
+    }
+    for (const client of clients) client.socket.end();
+    await Promise.all(clients.map((client) => client.end()));
+    for (const client of clients) client.socket.destroy();
   }
   await until(() => gateway.engine.counters.connections === 0 && gateway.policy.running === 0);
   gateway.engine.close();
@@ -78,7 +77,7 @@ test("1 framing: whatever is sent, the program sees exactly the requests that th
     if (at >= 0) unjudged.splice(at, 1);
   }
   assert.deepEqual(unjudged, [], "seen by the program, and unknown to the gateway");
-  assert.ok(judged.length > 20, `${judged.length} went through`);
+  assert.ok(judged.length > 24 + 20, `${judged.length} went through`);
 });
 
 test("2 hop-by-hop abuse (Traefik CVE-2024-45410, Fabio CVE-2025-48865): Connection cannot remove what the gateway says", async () => {

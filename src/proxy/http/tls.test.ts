@@ -5,32 +5,12 @@ import type { IncomingMessage } from "node:http";
 import { test } from "node:test";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { buffer, text } from "node:stream/consumers";
-import { makeCertificate, type Pair } from "../../apiserver/certificate.ts";
-import { bindHandle } from "../../base/handles.ts";
-import { defaultBounds } from "./engine.ts";
+import type { Pair } from "../../apiserver/certificate.ts";
+import { authority, certificateFor, makeAuthority } from "./testing/certificates.ts";
 import { startGateway, startProgram, Client, until } from "./testing/gateway.ts";
-import { ListenerCertificates, secureUpstream, TlsFront } from "./tls.ts";
+import { startTls } from "./testing/tls-gateway.ts";
+import { ListenerCertificates, secureUpstream } from "./tls.ts";
 
-const [notBefore, notAfter] = [new Date(Date.now() - 60_000), new Date(Date.now() + 3_600_000)];
-const authority = makeCertificate({ subject: [["CN", "test authority"]], notBefore, notAfter, authority: undefined });
-const certificateFor = (names: string[], options: { client?: boolean; authority?: Pair } = {}) => makeCertificate({ subject: [["CN", names[0]!]], notBefore, notAfter, authority: options.authority ?? authority, names, client: options.client ?? false });
-
-function startTls(gateway: ReturnType<typeof startGateway>, certificates: Map<string, ListenerCertificates>, asksForCertificate = false) {
-  const bound = bindHandle("127.0.0.1", 0);
-  const { handle } = bound;
-  if (!handle) throw new Error(bound.code);
-  const failures: string[] = [];
-  const listener = { id: "tls", port: bound.port, scheme: "https" as const, trusted: false, bounds: defaultBounds, route: () => ({ name: "all", handler: (exchange: Parameters<import("../../policy/exchange.ts").Handler>[0], outcome: Parameters<import("../../policy/exchange.ts").Handler>[1]) => ((exchange.upstream = "shop/web/80"), outcome.forward(exchange)) }) };
-  const front = new TlsFront({
-    certificatesFor: (name) => certificates.get(name) ?? certificates.get("*"),
-    asksForCertificate,
-    secured: (stream, { authorized }, address) => (asksForCertificate && !authorized ? stream.reset() : gateway.engine.acceptStream(stream, listener, address)),
-    failed: (reason) => failures.push(reason),
-  });
-  handle.onconnection = (status, client) => void (status === 0 && front.accept(client));
-  handle.listen(128);
-  return { port: bound.port, failures, front, [Symbol.asyncDispose]: () => new Promise<void>((resolve) => handle.close(resolve)) };
-}
 async function openTls(port: number, options: ConnectionOptions): Promise<{ client: Client; names: string }> {
   const socket = connectTls({ port, host: "127.0.0.1", ca: authority.cert, ALPNProtocols: ["http/1.1"], ...options });
   await once(socket, "secureConnect");
@@ -66,8 +46,8 @@ test("clients without a certificate of the listener's authority stay outside", a
   await using gateway = startGateway([program.port]);
   const server = certificateFor(["a.example"]);
   const certificates = new ListenerCertificates({ mode: "terminate", certificates: [{ certificate: server.cert, key: server.key }], clientValidation: { authorities: authority.cert, optional: false } });
-  await using tls = startTls(gateway, new Map([["*", certificates]]), true);
-  const stranger = certificateFor(["mallory"], { client: true, authority: makeCertificate({ subject: [["CN", "another"]], notBefore, notAfter, authority: undefined }) });
+  await using tls = startTls(gateway, new Map([["*", certificates]]), { asksForCertificate: true });
+  const stranger = certificateFor(["mallory"], { client: true, authority: makeAuthority("another") });
   const friend = certificateFor(["ann"], { client: true });
   for (const [pair, body] of [[friend, "in"], [stranger, undefined], [undefined, undefined]] as const) {
     const { client } = await openTls(tls.port, { servername: "a.example", ...pair });

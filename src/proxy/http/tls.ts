@@ -41,7 +41,7 @@ export class ListenerCertificates {
 export interface Secured {
   /** That it asked for, in lower case; "" when it named none. */
   serverName: string;
-  /** "http/1.1", or "" when it did not say. */
+  /** "h2", "http/1.1", or "" when it did not say. */
   protocol: string;
   /** Its certificate was asked for, and is one that an authority of the listener has signed. */
   authorized: boolean;
@@ -65,7 +65,7 @@ export class TlsFront {
   constructor(options: TlsFrontOptions) {
     this.#options = options;
     this.#server = createServer({
-      ALPNProtocols: ["http/1.1"],
+      ALPNProtocols: ["h2", "http/1.1"],
       handshakeTimeout: limits.gatewayHeadersMs,
       requestCert: options.asksForCertificate,
       rejectUnauthorized: false,
@@ -79,7 +79,7 @@ export class TlsFront {
     this.refresh();
     this.#server.on("secureConnection", (socket: TLSSocket) => {
       const serverName = typeof socket.servername === "string" ? socket.servername.toLowerCase() : "";
-      options.secured(new DuplexStream(socket), { serverName, protocol: socket.alpnProtocol || "", authorized: socket.authorized }, socket.remoteAddress ?? "");
+      options.secured(new DuplexStream(socket, socket.alpnProtocol === "h2"), { serverName, protocol: socket.alpnProtocol || "", authorized: socket.authorized }, socket.remoteAddress ?? "");
     });
     this.#server.on("tlsClientError", (error: Error, socket: TLSSocket) => options.failed?.(error.message, socket.remoteAddress ?? ""));
   }

@@ -1,0 +1,262 @@
+import type { Socket } from "node:net";
+import { limits } from "../../base/limits.ts";
+import { serveHttp2 } from "../../base/http2/connection.ts";
+import type { Http2Request, Http2Response } from "../../base/http2/messages.ts";
+import type { LocalAnswer } from "../../policy/exchange.ts";
+import { addField, framing, responseFields, type Framing } from "./compose.ts";
+import type { DuplexStream } from "./duplex-stream.ts";
+import type { Connected, Engine } from "./engine.ts";
+import { HttpExchange, type Client } from "./exchange.ts";
+import { complete, Head } from "./head.ts";
+import type { Listener } from "./routing.ts";
+import type { Bulk } from "./stream.ts";
+
+const streamWindow = 256 * 1024;
+const connectionWindow = 1024 * 1024;
+
+/**
+ * A client's connection that speaks HTTP/2. Each of its requests is written down as a head of HTTP/1.1 and read by the one
+ * parser that all others meet: what could be smuggled by way of the other protocol (line ends in values, two hosts, lengths
+ * that are none) is refused there, and path and host have the same normal form. Floods are bounded in `base/http2`.
+ */
+export class Http2Connection implements Connected {
+  readonly engine: Engine;
+  readonly listener: Listener;
+  readonly address: string;
+  readonly #socket: Socket;
+  readonly #running = new Set<Http2Client>();
+  deadline: number;
+  #isGone = false;
+
+  constructor(engine: Engine, stream: DuplexStream, listener: Listener, address: string) {
+    this.engine = engine;
+    this.listener = listener;
+    this.address = address;
+    this.#socket = stream.take() as Socket;
+    this.deadline = engine.sweeper.now + listener.bounds.headersMs;
+  }
+
+  start(): void {
+    this.engine.sweeper.add(this);
+    this.#socket.on("close", () => this.#gone());
+    serveHttp2(this.#socket, {
+      onRequest: (request, response) => {
+        this.deadline = Infinity;
+        const client = new Http2Client(this, request, response);
+        this.#running.add(client);
+        client.start();
+      },
+      streamsMax: limits.gatewayStreamsMax,
+      streamWindow,
+      connectionWindow,
+      headerBytesMax: this.listener.bounds.headBytesMax,
+      prefaceMs: this.listener.bounds.headersMs,
+    });
+    this.#socket.resume();
+    if (this.#socket.destroyed) this.#gone();
+  }
+  over(client: Http2Client): void {
+    this.#running.delete(client);
+    if (this.#running.size > 0) return;
+    // Its last frames leave at the end of this turn.
+    if (this.engine.draining) setImmediate(() => this.drain());
+    this.deadline = this.engine.sweeper.now + this.listener.bounds.idleMs;
+  }
+  /** Between requests for too long. */
+  expire(): void {
+    this.#socket.destroy();
+  }
+  drain(): void {
+    if (this.#running.size === 0) this.#socket.end(() => this.#socket.destroy());
+  }
+  abort(): void {
+    this.#socket.destroy();
+    this.#gone();
+  }
+  #gone(): void {
+    if (this.#isGone) return;
+    this.#isGone = true;
+    this.engine.sweeper.remove(this);
+    for (const client of this.#running) client.gone();
+    this.engine.left(this);
+  }
+}
+
+/** One request of such a connection. */
+class Http2Client implements Client {
+  readonly protocol = "HTTP/2";
+  readonly #connection: Http2Connection;
+  readonly #engine: Engine;
+  readonly #request: Http2Request;
+  readonly #response: Http2Response;
+  #exchange: HttpExchange | undefined;
+  isBlocked = false;
+  deadline = Infinity;
+  #wantsTrailers = false;
+  #isPaused = false;
+
+  constructor(connection: Http2Connection, request: Http2Request, response: Http2Response) {
+    this.#connection = connection;
+    this.#engine = connection.engine;
+    this.#request = request;
+    this.#response = response;
+  }
+  get listener(): Listener {
+    return this.#connection.listener;
+  }
+  get address(): string {
+    return this.#connection.address;
+  }
+
+  start(): void {
+    const request = this.#request;
+    this.#engine.sweeper.add(this);
+    this.#response.on("close", () => {
+      this.#engine.sweeper.remove(this);
+      this.#connection.over(this);
+    });
+    const { bounds } = this.listener;
+    const bytes = Buffer.from(asText(request), "latin1");
+    const head = new Head(true, bounds.headBytesMax, bounds.lineBytesMax);
+    const result = head.feed(bytes, 0, bytes.length);
+    if (result !== complete || head.next !== bytes.length || hostsDiffer(request)) {
+      const [status, reason] = result === complete ? [400, "the head is not one of HTTP"] : [head.errorStatus, head.error];
+      this.#engine.refused(this, status, "DPE", reason);
+      this.#response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
+      this.#response.end(`${reason}\n`);
+      return;
+    }
+    head.keep();
+    this.#wantsTrailers = head.hasTrailers;
+    // base/http2 has said 100 already.
+    head.expectContinue = false;
+    const bodyFraming: Framing = head.contentLength >= 0 ? framing.length : head.chunked ? framing.chunked : framing.none;
+    const exchange = new HttpExchange(this.#engine, this, head, bodyFraming);
+    this.#exchange = exchange;
+    this.#engine.began();
+    this.touch();
+    request.on("close", () => this.gone());
+    this.#response.on("drain", () => {
+      this.isBlocked = false;
+      this.touch();
+      this.#exchange?.clientDrained();
+    });
+    if (head.asterisk || exchange.request.method === "TRACE") {
+      exchange.answer(exchange, { status: head.asterisk ? 204 : 405, headers: [["allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"]], body: "", flag: "DR", reason: head.asterisk ? "" : "TRACE is not served here" });
+      return;
+    }
+    exchange.start();
+    this.#engine.output.flush();
+    if (this.#exchange !== exchange || exchange.bodyComplete) return;
+    request.on("data", (chunk: Buffer) => {
+      if (this.#exchange !== exchange) return;
+      exchange.bodyContent(chunk, 0, chunk.length, undefined);
+      this.#engine.output.flush();
+      this.touch();
+      if (this.#exchange === exchange && exchange.upstreamBlocked) this.pauseBody();
+    });
+    request.on("end", () => {
+      if (this.#exchange !== exchange) return;
+      exchange.bodyEnd();
+      this.#engine.output.flush();
+      this.touch();
+    });
+  }
+
+  gone(): void {
+    this.#exchange?.cancel("DC", "the client reset its stream, or closed its connection");
+  }
+  expire(): void {
+    const exchange = this.#exchange;
+    if (!exchange) return void this.#response.destroy();
+    if (this.isBlocked) exchange.refuse(408, "SI", "the client does not take the answer");
+    else if (!exchange.bodyComplete && !this.#isPaused) exchange.refuse(408, "SI", "the request's body came too slowly");
+    else exchange.refuse(504, "UT", `nothing came from the upstream for ${this.listener.bounds.answerMs} ms`);
+    this.#engine.output.flush();
+  }
+  touch(): void {
+    const { bounds } = this.listener;
+    const waitsForClient = this.isBlocked || (this.#exchange?.bodyComplete === false && !this.#isPaused);
+    const ms = waitsForClient ? bounds.bodyIdleMs : bounds.answerMs;
+    this.deadline = ms > 0 ? this.#engine.sweeper.now + ms : Infinity;
+  }
+  wantBody(): void {
+    this.#isPaused = false;
+    this.#request.resume();
+    this.touch();
+  }
+  pauseBody(): void {
+    this.#isPaused = true;
+    this.#request.pause();
+    this.touch();
+  }
+  /** Hints that come early have no shape here yet; they may be left out. */
+  interim(): void {}
+  answer(head: Head, bodyFraming: Framing, length: number): void {
+    const exchange = this.#exchange!;
+    const fields = responseFields(head, exchange.responseHeaders);
+    if (exchange.setCookie !== undefined) fields.push(["set-cookie", exchange.setCookie]);
+    if (length >= 0 && head.status !== 204 && (bodyFraming === framing.length || bodyFraming === framing.none)) fields.push(["content-length", String(length)]);
+    this.#response.writeHead(head.status, grouped(fields));
+    this.#response.flushHeaders();
+    this.touch();
+  }
+  content(bytes: Buffer, from: number, to: number, _bulk: Bulk | undefined): void {
+    // Held until it is framed: what was read lies in a buffer that is used again.
+    if (!this.#response.write(Buffer.from(bytes.subarray(from, to)))) this.isBlocked = true;
+    this.touch();
+  }
+  end(trailers: readonly [name: string, value: string][]): void {
+    if (this.#wantsTrailers) this.#response.addTrailers(trailers);
+    this.#response.end();
+  }
+  local(answer: LocalAnswer): void {
+    const edits = this.#exchange!.responseHeaders;
+    const gone = new Set(edits ? [...edits.remove, ...edits.set.map(([name]) => name)].map((name) => name.toLowerCase()) : []);
+    const fields: [string, string][] = [];
+    for (const [name, value] of answer.headers) if (!gone.has(name.toLowerCase())) addField(fields, name, value);
+    if (edits) for (const [name, value] of [...edits.set, ...edits.add]) addField(fields, name, value);
+    this.#response.writeHead(answer.status, grouped(fields));
+    this.#response.end(answer.body);
+  }
+  breakOff(): void {
+    this.#response.destroy();
+  }
+  tunnel(): void {
+    throw new Error("HTTP/2 has no upgrades");
+  }
+  finished(): void {
+    this.#exchange = undefined;
+    // What waits for the client's window may wait so long; then the stream is over.
+    this.deadline = this.#engine.sweeper.now + this.listener.bounds.bodyIdleMs;
+  }
+}
+
+function grouped(fields: readonly [name: string, value: string][]): Record<string, string[]> {
+  const groups = Object.create(null) as Record<string, string[]>;
+  for (const [name, value] of fields) (groups[name] ??= []).push(value);
+  return groups;
+}
+
+/** The head as HTTP/1.1 would have it. Its values are looked at by the parser, which is the point. */
+function asText(request: Http2Request): string {
+  const { method, url, headers, rawHeaders } = request;
+  let text = `${method} ${url} HTTP/1.1\r\n`;
+  if (headers.host !== undefined) text += `host: ${headers.host}\r\n`;
+  const cookies: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    // Browsers send one field for each cookie (RFC 9113 §8.2.3).
+    if (name === "cookie") cookies.push(rawHeaders[i + 1]!);
+    else if (name !== "host") text += `${name}: ${rawHeaders[i + 1]!}\r\n`;
+  }
+  if (cookies.length > 0) text += `cookie: ${cookies.join("; ")}\r\n`;
+  if (!request.complete && headers["content-length"] === undefined) text += "transfer-encoding: chunked\r\n";
+  return `${text}\r\n`;
+}
+
+/** `:authority` has the last word in HTTP/2; a Host beside it that says another is an attempt. */
+function hostsDiffer({ headers, rawHeaders }: Http2Request): boolean {
+  for (let i = 0; i < rawHeaders.length; i += 2) if (rawHeaders[i] === "host" && rawHeaders[i + 1]!.toLowerCase() !== headers.host?.toLowerCase()) return true;
+  return false;
+}
