@@ -1,5 +1,6 @@
+import { notSupported } from "../../api/field.ts";
 import { type Condition, type KubeObject, timestamp, withCondition } from "../../api/meta.ts";
-import { badRequestError, conflictError, forbiddenError, type StatusCause, StatusError, tooManyRequestsError } from "../../api/status.ts";
+import { badRequestError, conflictError, forbiddenError, invalidError, type StatusCause, StatusError, tooManyRequestsError } from "../../api/status.ts";
 import type { DeleteOptions } from "../../api/client.ts";
 import type { Kind } from "../../api/kind.ts";
 import { labelSelectorOf } from "../../api/selectors.ts";
@@ -33,11 +34,12 @@ const budgetCause = (message: string): StatusCause => ({ reason: "DisruptionBudg
 export async function evict(dependencies: RestDependencies, pods: Kind, budgets: Kind | undefined, namespace: string, name: string, body: unknown, context: WriteContext): Promise<object> {
   const asked = body as Eviction;
   if (asked.metadata?.name !== name) throw badRequestError("name in URL does not match name in Eviction object");
-  const dryRun = context.dryRun || (asked.deleteOptions?.dryRun?.includes("All") ?? false);
+  const dryRun = context.dryRun || (asked.deleteOptions?.dryRun ?? []).length > 0;
   const { deleteOptions } = await admitSubresource<Eviction>(dependencies, pods, "eviction", { group: "policy", version: "v1", kind: "Eviction" }, namespace, name, asked, { ...context, dryRun });
-  const { dryRun: _, ...options } = deleteOptions ?? {};
+  const { dryRun: stages, ...options } = deleteOptions ?? {};
 
   const pod = objectOf(pods, read(dependencies.store, pods, namespace, name));
+  if (stages?.some((stage) => stage !== "All")) throw invalidError({ group: "meta.k8s.io", kind: "DeleteOptions" }, "", [notSupported("dryRun", stages, ["All"])]);
   const status = pod["status"] as PodStatus | undefined;
   const isOver = status?.phase === "Succeeded" || status?.phase === "Failed" || pod.metadata.deletionTimestamp !== undefined;
   // A pod that serves nobody yet, or no more, is no disruption: but it must still be that very pod when it goes.

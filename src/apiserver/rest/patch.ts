@@ -115,10 +115,6 @@ function configured(dependencies: RestDependencies, kind: Kind, namespace: strin
   placeIn(kind, object, namespace);
   if (!object.metadata.name) throw badRequestError(`the name of the object (${name} based on URL) was undeterminable: name must be provided`);
   if (object.metadata.name !== name) throw badRequestError(`the name of the object (${object.metadata.name}) does not match the name on the URL (${name})`);
-  if (old && object.metadata.uid && object.metadata.uid !== old.metadata.uid) {
-    const immutable = invalid("metadata.uid", object.metadata.uid, "field is immutable");
-    throw invalidError(kind, name, [immutable, immutable]); // upstream checks it in two places
-  }
   const { metadata } = object as { metadata: { selfLink?: string; resourceVersion?: string } };
   delete metadata.selfLink;
   if (!old && metadata.resourceVersion && !/^\d+$/.test(metadata.resourceVersion)) throw badRequestError(`strconv.ParseUint: parsing ${JSON.stringify(metadata.resourceVersion)}: invalid syntax`);

@@ -38,9 +38,10 @@ export const daemonSet: Strategy = {
     const spec = (object.spec ??= {});
     const strategy = (spec.updateStrategy ??= {});
     strategy.type ||= "RollingUpdate";
-    if (strategy.type === "RollingUpdate") {
-      strategy.rollingUpdate ??= {};
-      strategy.rollingUpdate.maxUnavailable ??= 1;
+    if (strategy.type === "RollingUpdate") strategy.rollingUpdate ??= {};
+    if (strategy.rollingUpdate) {
+      // Upstream's conversion states both for whatever type, its defaults only for this one.
+      strategy.rollingUpdate.maxUnavailable ??= strategy.type === "RollingUpdate" ? 1 : 0;
       strategy.rollingUpdate.maxSurge ??= 0;
     }
     spec.revisionHistoryLimit ??= 10;
