@@ -128,13 +128,14 @@ async function execute(socket: Socket, child: ExecProcess, options: ExecOptions,
   socket.once("close", () => child.kill());
   receive(socket, { stdin: options.stdin ? child.stdin : undefined, resize: (columns, rows) => child.resize(columns, rows), endStdin: true });
   const outputs: Promise<void>[] = [];
-  if (options.stdout || options.tty) outputs.push(send(socket, channels.stdout, child.stdout));
+  const heard = { bytes: 0 };
+  if (options.stdout || options.tty) outputs.push(send(socket, channels.stdout, child.stdout, heard));
   else child.stdout.resume();
-  if (options.stderr && !options.tty && child.stderr !== child.stdout) outputs.push(send(socket, channels.stderr, child.stderr));
+  if (options.stderr && !options.tty && child.stderr !== child.stdout) outputs.push(send(socket, channels.stderr, child.stderr, heard));
   else if (child.stderr !== child.stdout) child.stderr.resume();
   const exitCode = await child.exited;
   // A program in the background may keep the pipes: what the command itself said has arrived shortly.
-  await Promise.race([Promise.all(outputs), new Promise((resolve) => setTimeout(resolve, 500).unref())]);
+  await Promise.race([Promise.all(outputs), quiet(socket, heard)]);
   finish(socket, exitStatus(exitCode));
 }
 
@@ -189,10 +190,30 @@ function receive(socket: Socket, to: { stdin: Writable | undefined; resize(colum
   socket.resume();
 }
 
-async function send(socket: Socket, channel: number, stream: Readable): Promise<void> {
+const quietLooks = 10;
+const quietMs = 50;
+/** A program in the background that goes on talking is not the command: five seconds of it are enough. */
+const noisyLooksMax = 100;
+
+/**
+ * Resolves when nothing more comes, for half a second. Looks are counted, not time: in a process that is held up the time
+ * is over before anything was read. A client that does not read keeps what is to come from being read, and is no silence.
+ */
+async function quiet(socket: Socket, heard: { bytes: number }): Promise<void> {
+  let noisy = 0;
+  for (let looks = 0; looks < quietLooks && noisy < noisyLooksMax && !socket.destroyed; ) {
+    const before = heard.bytes;
+    await new Promise((resolve) => setTimeout(resolve, quietMs));
+    if (heard.bytes !== before) noisy++;
+    looks = heard.bytes !== before || socket.writableNeedDrain ? 0 : looks + 1;
+  }
+}
+
+async function send(socket: Socket, channel: number, stream: Readable, heard: { bytes: number }): Promise<void> {
   try {
     for await (const chunk of stream) {
       relayed((chunk as Buffer).length);
+      heard.bytes += (chunk as Buffer).length;
       for (const piece of slices(chunk as Buffer)) {
         if (socket.destroyed) return;
         if (!socket.write(encodeFrame(channel, piece))) await new Promise<void>((resolve) => {
