@@ -31,7 +31,7 @@ export class ClientConnection implements StreamOwner, Client {
   readonly protocol = "HTTP/1.1";
   readonly stream: Stream;
   readonly #engine: Engine;
-  deadline: number;
+  deadline = Infinity;
   #head: Head | undefined;
   #exchange: HttpExchange | undefined;
   // The running request.
@@ -65,11 +65,11 @@ export class ClientConnection implements StreamOwner, Client {
       handle.setNoDelay(true);
       this.stream = new HandleStream(handle, this);
     }
-    this.deadline = engine.sweeper.now + listener.bounds.headersMs;
   }
 
   start(): void {
     this.#engine.sweeper.add(this);
+    this.deadline = this.#engine.sweeper.now + this.listener.bounds.headersMs;
     this.stream.resume();
   }
   get isBlocked(): boolean {

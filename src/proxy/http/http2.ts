@@ -25,7 +25,7 @@ export class Http2Connection implements Connected {
   readonly address: string;
   readonly #socket: Socket;
   readonly #running = new Set<Http2Client>();
-  deadline: number;
+  deadline = Infinity;
   #isGone = false;
 
   constructor(engine: Engine, stream: DuplexStream, listener: Listener, address: string) {
@@ -33,11 +33,11 @@ export class Http2Connection implements Connected {
     this.listener = listener;
     this.address = address;
     this.#socket = stream.take() as Socket;
-    this.deadline = engine.sweeper.now + listener.bounds.headersMs;
   }
 
   start(): void {
     this.engine.sweeper.add(this);
+    this.deadline = this.engine.sweeper.now + this.listener.bounds.headersMs;
     this.#socket.on("close", () => this.#gone());
     serveHttp2(this.#socket, {
       onRequest: (request, response) => {

@@ -226,6 +226,19 @@ test("7 limits: connections of one client, and in all; a tunnel that is silent; 
   assert.equal(gateway.policy.running, 0);
 });
 
+test("7 limits: a connection after a long silence has its whole time; one that says nothing is closed after it", async () => {
+  await using gateway = startGateway([]);
+  // Nobody has moved the clock while nobody was there.
+  gateway.engine.sweeper.now = performance.now() - 3_600_000;
+  const client = await gateway.open();
+  await until(() => gateway.engine.counters.connections === 1);
+  gateway.engine.sweeper.tick(performance.now() + 1_000);
+  assert.equal(gateway.engine.counters.connections, 1);
+  gateway.engine.sweeper.tick(performance.now() + 16_000);
+  assert.equal(gateway.engine.counters.connections, 0);
+  await client.end();
+});
+
 test("7 limits: nobody writes lines of his own into the log", async () => {
   await using program = await startProgram((_request, response) => response.end());
   await using gateway = startGateway([program.port]);
