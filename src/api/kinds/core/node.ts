@@ -57,7 +57,12 @@ export const node: Strategy = {
     if (object.status?.capacity) object.status.allocatable ??= { ...object.status.capacity };
   },
   bringsStatus: true,
-  prepareForCreate: ({ status }) => void delete status?.config,
+  // The feature is removed: only what was stored in its days stays.
+  prepareForCreate({ spec, status }) {
+    delete spec?.configSource;
+    delete status?.config;
+  },
+  prepareForUpdate: ({ spec }, old) => void (spec && old.spec?.configSource === undefined && delete spec.configSource),
   prepareForStatusUpdate: ({ status }, old) => void (status && old.status?.config === undefined && delete status.config),
   warnings: ({ spec }) => [...(spec.configSource ? ["spec.configSource: the feature is removed"] : []), ...(spec.externalID ? ["spec.externalID: this field is deprecated, and is unused by Kubernetes"] : [])],
   validate,
