@@ -112,9 +112,11 @@ class LeasedLimiter implements Limiter {
 
   #ask(key: string, known: Known, now: number): void {
     known.isAsked = true;
-    // Spent before its time: twice as many. Not spent: half.
+    // Spent before its time: twice as many. Not spent: half. Never more in advance than fall due in that time, so what may be
+    // lost is little; of a slow rate nothing is, each of its requests asks.
     known.wanted = known.tokens === 0 && now < known.untilMs ? known.wanted * 2 : known.wanted / 2;
-    known.wanted = Math.min(Math.max(known.wanted, known.waiting.length, 1), tokensMax, Math.max(1, (this.#rate.requests / this.#rate.periodMs) * leaseMs + this.#rate.burst));
+    known.wanted = Math.max(1, Math.min(known.wanted, tokensMax, (this.#rate.requests / this.#rate.periodMs) * leaseMs));
+    const wanted = Math.min(tokensMax, Math.max(Math.floor(known.wanted), known.waiting.length));
     known.tokens = 0;
     let isOver = false;
     const timer = this.#tools.setTimer(answerMaxMs, () => {
@@ -123,7 +125,7 @@ class LeasedLimiter implements Limiter {
       this.#own ??= localLimiter(this.#rate, keysMax, () => this.#tools.nowMs());
       for (const then of known.waiting.splice(0)) this.#own.take(key, then);
     });
-    this.#tools.ask({ id: this.#id, rate: this.#rate, key, wanted: Math.ceil(known.wanted) }, (lease) => {
+    this.#tools.ask({ id: this.#id, rate: this.#rate, key, wanted }, (lease) => {
       if (isOver) return;
       timer.cancel();
       known.isAsked = false;

@@ -4,6 +4,7 @@ import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
+import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
 import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
@@ -68,6 +69,8 @@ class Supervisor implements NetSupervisor {
   readonly #listeners = new Set<(addresses: HostAddress[]) => void>();
   readonly #edgeListeners = new Set<(bindings: EdgeBinding[]) => void>();
   readonly #traffic = new TrafficState();
+  /** Of rate limits: what the workers together let through. */
+  readonly #rates = new RateOwner(() => performance.now());
   #snapshot: NetSnapshot = emptySnapshot;
   #lastEdges = "[]";
   #lastAddresses = "[]";
@@ -248,6 +251,7 @@ class Supervisor implements NetSupervisor {
     channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
     channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#dialOutside(wish) }));
     channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
+    channel.on("net/lease", (request: LeaseRequest) => ({ body: this.#rates.lease(request) }));
     const init: WorkerInit = {
       index: worker.index,
       workers: this.#workers.length,

@@ -4,6 +4,7 @@ import type { TrafficPatch } from "../api/traffic.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { connectionRefused, dial } from "./dial.ts";
@@ -21,6 +22,8 @@ export interface Outside {
   /** `podIP`: the pod that dials by itself, for whom only some ports are open. */
   dial(ip: string, port: number, podIP?: string): Promise<TcpHandle>;
   resolve(name: string, type: string): Promise<OutsideAnswer>;
+  /** Of a rate that all workers share. */
+  lease(request: LeaseRequest): Promise<Lease>;
 }
 
 const connectionsMax = Math.min(20_000, Math.floor(openFilesMax() * 0.45));
@@ -92,7 +95,7 @@ export class Worker {
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
     const { Edge } = await import("./edge/edge.ts");
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge") }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), ...(this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) }) }, this.#traffic.snapshot());
     this.#want();
   }
 

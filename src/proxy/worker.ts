@@ -4,6 +4,7 @@ import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { createLog } from "../base/log.ts";
 import type { NetSnapshot, ProbeRequest, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
+import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import { dialTcp } from "./dial.ts";
 import type { OutsideAnswer } from "./dns/server.ts";
 import type { Keeper } from "./listeners.ts";
@@ -31,6 +32,7 @@ const keeper: Keeper = {
 const outside = {
   dial: async (ip: string, port: number, podIP?: string) => (await channel.request("net/dial-outside", { ip, port, podIP })).handle as TcpHandle,
   resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
+  lease: async (request: LeaseRequest) => (await channel.request<Lease>("net/lease", request)).body,
 };
 
 let worker: Worker | undefined;

@@ -1,12 +1,14 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import { AddressRanges } from "../addresses.ts";
 import type { Filter, RequestView } from "../exchange.ts";
+import { hash } from "../hash.ts";
 import { localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
 import { localLimiter } from "../token-bucket.ts";
 
 /** Clients, or values of a header, that one filter knows at a time. */
 const keysMax = 65_536;
+const keyLengthMax = 128;
 
 /**
  * A steady rate with room for a burst, for the whole rule, for each client, or for each value of a header (requests without
@@ -43,5 +45,10 @@ function keyFunction(by: "route" | "client" | { header: string }): (request: Req
   if (by === "route") return () => "";
   if (by === "client") return (request) => request.client;
   const name = by.header.toLowerCase();
-  return (request) => request.header(name) ?? "";
+  return (request) => shortened(request.header(name) ?? "");
+}
+
+/** What is kept of a value: a client must not decide how much memory its bucket takes. */
+function shortened(value: string): string {
+  return value.length <= keyLengthMax ? value : `${value.slice(0, keyLengthMax)} ${value.length} ${hash(value)}`;
 }

@@ -6,6 +6,7 @@ import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { FilterTools } from "../../policy/exchange.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
+import { type Lease, leasedLimiter, type LeaseRequest } from "../../policy/rate-leases.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { SessionNames } from "../../policy/session-token.ts";
 import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-policy.ts";
@@ -32,6 +33,8 @@ export interface EdgeOptions {
   connections: Connections;
   random: Random;
   log: Log;
+  /** Where other workers serve the same routes: tokens of the rates that they share. */
+  lease?: (request: LeaseRequest) => Promise<Lease>;
   accessLog?: (lines: string) => void;
 }
 
@@ -58,9 +61,9 @@ export class Edge {
   readonly #tools: UpstreamTools;
 
   constructor(options: EdgeOptions, { sessionKey, ...traffic }: TrafficSnapshot) {
-    const { random } = options;
+    const { random, lease } = options;
     this.#options = options;
-    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, ...(sessionKey !== undefined && { sessionKey }) };
+    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }) };
     this.engine = new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);
