@@ -14,10 +14,20 @@ const net = "127.99";
 export class LoopbackAddresses implements AddressBook {
   readonly #of = new Map<string, string>();
   readonly #owner = new Map<string, string>();
+  /** Gateways that name their address. */
+  readonly #asked = new Set<string>();
+  readonly #taken = new Set<string>();
   #bindings = new Map<string, EdgeBinding>();
 
   /** What the addresses came to; told anew whenever it changes. */
   set bindings(bindings: readonly EdgeBinding[]) {
+    // Another stack on this machine, or any program, is there already: one that we chose can be another.
+    for (const { address, code } of bindings) {
+      const key = code === "EADDRINUSE" && address.startsWith(`${net}.`) ? this.#owner.get(address) : undefined;
+      if (key === undefined || this.#asked.has(key)) continue;
+      this.#taken.add(address);
+      this.release(key);
+    }
     this.#bindings = new Map(bindings.map((binding) => [`${binding.protocol}/${binding.address}:${binding.port}`, binding]));
   }
 
@@ -33,6 +43,8 @@ export class LoopbackAddresses implements AddressBook {
     const asked = wanted.filter(({ value }) => value);
     const fit = asked.find(({ value }) => isLoopback(value!));
     if (asked.length > 0 && !fit) return { reason: "AddressNotUsable", message: `addresses: ${asked.map(({ value }) => value).join(", ")} is not an address that can be listened on; any of 127.0.0.0/8 can, and none at all lets Wherry choose` };
+    if (fit) this.#asked.add(key);
+    else this.#asked.delete(key);
     return { value: fit ? this.#take(key, fit.value!) : (this.#of.get(key) ?? this.#choose(key, gateway.status?.addresses?.[0]?.value)) };
   }
 
@@ -51,10 +63,10 @@ export class LoopbackAddresses implements AddressBook {
   }
 
   #choose(key: string, before: string | undefined): string {
-    if (before?.startsWith(`${net}.`) && (this.#owner.get(before) ?? key) === key) return this.#take(key, before);
+    if (before?.startsWith(`${net}.`) && !this.#taken.has(before) && (this.#owner.get(before) ?? key) === key) return this.#take(key, before);
     for (let number = hash(key) % 65_024; ; number = (number + 1) % 65_024) {
       const address = `${net}.${Math.floor(number / 254)}.${(number % 254) + 1}`;
-      if (!this.#owner.has(address)) return this.#take(key, address);
+      if (!this.#owner.has(address) && !this.#taken.has(address)) return this.#take(key, address);
     }
   }
 }

@@ -1,0 +1,85 @@
+/**
+ * The official suite of Gateway API v1.6.1 against a stack of its own: `npm run conformance:gateway`, or one test with
+ * `npm run conformance:gateway -- --run-test=HTTPRouteWeight`. Other flags of the suite pass through. The report is written to
+ * test/conformance/gateway/report.yaml when the whole suite ran.
+ */
+import { spawn } from "node:child_process";
+import { createWriteStream, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createHttpClient } from "../../../src/api/http-client.ts";
+import { socketPath } from "../../../src/base/socket-path.ts";
+import { gatewayResources } from "../../../src/proxy/gateway/kinds.ts";
+import { build } from "./build.ts";
+import { features, profiles } from "./features.ts";
+
+const timeoutMinutes = 40;
+const flags = process.argv.slice(2);
+const { suite, app } = build();
+const root = join(import.meta.dirname, "..", "..", "..");
+const folder = mkdtempSync(join(tmpdir(), "wherry-gateway-"));
+const dataDir = join(folder, "data");
+const logFile = join(folder, "suite.log");
+const output = openSync(join(folder, "wherry.log"), "a");
+
+const wherry = spawn(process.execPath, [join(root, "bin", "wherry.mjs"), "up", app, "--data-dir", dataDir, "--no-watch"], { stdio: ["ignore", output, output], env: { ...process.env, HOME: folder } });
+const ended = new Promise<void>((resolve) => wherry.once("exit", () => resolve()));
+const kubeconfig = join(dataDir, "kubeconfig");
+const client = createHttpClient({ socketPath: socketPath(dataDir, "api.sock") });
+const startMs = 60_000;
+for (const until = performance.now() + startMs; !(await isReady()); ) {
+  if (wherry.exitCode !== null || performance.now() > until) throw new Error(`the stack did not start; see ${folder}`);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
+/** The class comes last. */
+async function isReady(): Promise<boolean> {
+  const found = existsSync(kubeconfig) && (await client.get(gatewayResources.gatewayClasses, undefined, "wherry").catch(() => undefined));
+  return Boolean(found && found["status"]?.conditions?.some(({ type, status }: { type: string; status: string }) => type === "Accepted" && status === "True"));
+}
+
+let code = 1;
+try {
+  const whole = !flags.some((flag) => flag.startsWith("--run-test"));
+  const args = [
+    "-test.run",
+    "TestConformance",
+    "-test.v",
+    `-test.timeout=${timeoutMinutes}m`,
+    "--gateway-class=wherry",
+    `--supported-features=${features.join(",")}`,
+    "--usable-address=127.99.250.1",
+    "--unusable-address=192.0.2.1",
+    "--organization=wherry",
+    "--project=wherry",
+    "--url=https://wherry.dev",
+    "--version=0.1.0",
+    "--contact=maintainers",
+    ...(whole ? [`--conformance-profiles=${profiles.join(",")}`, `--report-output=${join(import.meta.dirname, "report.yaml")}`] : []),
+    ...flags,
+  ];
+  code = await run(suite, args);
+} finally {
+  wherry.kill("SIGTERM");
+  await ended;
+}
+if (code === 0) rmSync(folder, { recursive: true });
+else process.stdout.write(`\nlogs: ${folder}\n`);
+process.exitCode = code;
+
+/** A line for each test; the rest goes to the log. */
+function run(program: string, args: string[]): Promise<number> {
+  return new Promise((resolve) => {
+    const log = createWriteStream(logFile);
+    const child = spawn(program, args, { cwd: folder, env: { ...process.env, KUBECONFIG: kubeconfig, HOME: folder }, stdio: ["ignore", "pipe", "pipe"] });
+    let rest = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      log.write(chunk);
+      const lines = (rest + chunk.toString()).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) if (/^ {4}--- (PASS|FAIL)|^(PASS|FAIL|panic:)/.test(line)) process.stdout.write(`${line.trim()}\n`);
+    });
+    child.stderr.on("data", (chunk: Buffer) => log.write(chunk));
+    child.on("close", (status) => resolve(status ?? 1));
+  });
+}
