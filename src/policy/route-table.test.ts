@@ -32,6 +32,7 @@ test("why nothing was found: no listener, no host name, no rule", () => {
 
 const refused: [what: string, rule: HttpRule, message: RegExp][] = [
   ["a path that is no path", rule({ path: "a" }), /^rules\[0\]\.matches\[0\]\.path\.value: Invalid value: "a": must begin with '\/'$/],
+  ["half a character", rule({ path: "/\ud800" }), /path\.value: Invalid value: "\/\\ud800": must be Unicode text$/],
   ["a pattern that is none", rule({ matches: [{ path: { type: "regex", value: "/(" } }] }), /^rules\[0\]\.matches\[0\]\.path\.value: Invalid value: "\/\(": .*missing closing \)/],
   ["a look-ahead", rule({ matches: [{ path: { type: "regex", value: "(?=/a)" } }] }), /matches\[0\]\.path\.value: Invalid value/],
   ["a pattern of a header", rule({ matches: [{ path: { type: "prefix", value: "/" }, headers: [{ name: "a", type: "exact", value: "1" }, { name: "b", type: "regex", value: "[" }] }] }), /^rules\[0\]\.matches\[0\]\.headers\[1\]\.value: Invalid value: "\[": /],

@@ -177,7 +177,8 @@ interface Candidate extends Indexed, Found {
   readonly query: number;
 }
 
-function compileMatch(rule: CompiledRule, match: HttpMatch, matchIndex: number): Candidate {
+function compileMatch(rule: CompiledRule, given: HttpMatch, matchIndex: number): Candidate {
+  const match = normalMatch(given);
   const { type, value, ignoreCase = false, partial = false } = match.path;
   if (type !== "regex" && !value.startsWith("/")) throw new PolicyError("path.value", value, "must begin with '/'");
   if (partial && type !== "regex") throw new PolicyError("path.partial", partial, "only a regular expression can be found in a part of the path");
@@ -198,6 +199,20 @@ function compileMatch(rule: CompiledRule, match: HttpMatch, matchIndex: number):
     },
     conditions: compileConditions(match),
   };
+}
+
+/** With its path written as {@link RequestView.path} is: "/café" and "/%7euser" mean "/caf%C3%A9" and "/~user". */
+function normalMatch(match: HttpMatch): HttpMatch {
+  const { type, value } = match.path;
+  if (type === "regex" || /^[!-$&-~]*$/.test(value)) return match;
+  // Half of a surrogate pair is no character, and has no bytes.
+  if (/\p{Surrogate}/u.test(value)) throw new PolicyError("path.value", value, "must be Unicode text");
+  const encoded = value.replace(/[^!-~]+/gu, (text) => encodeURIComponent(text));
+  const normal = encoded.replace(/%([0-9a-f]{2})/gi, (escape, digits: string) => {
+    const char = String.fromCharCode(Number.parseInt(digits, 16));
+    return /[A-Za-z0-9._~-]/.test(char) ? char : escape.toUpperCase();
+  });
+  return { ...match, path: { ...match.path, value: normal } };
 }
 
 /** The routes of one host name on one listener: one index a priority, highest first. */
