@@ -1,4 +1,4 @@
-import type { HttpMatch, HttpRoute } from "../api/traffic.ts";
+import type { HttpMatch, HttpRoute, HttpRule } from "../api/traffic.ts";
 import { systemRandom } from "../base/random.ts";
 import { compileConditions } from "./conditions.ts";
 import type { FilterTools, RequestView } from "./exchange.ts";
@@ -133,6 +133,12 @@ export function checkRoute(route: HttpRoute): PolicyError | undefined {
     if (error instanceof PolicyError) return error;
     throw error;
   }
+}
+
+/** The same of one rule, by its field, for those who can do without it. */
+export function checkRule(rule: HttpRule): PolicyError | undefined {
+  const wrong = checkRoute({ id: "", type: "http", createdAt: 0, attachments: [], rules: [rule] });
+  return wrong && new PolicyError(wrong.field.replace(/^rules\[0\]\./, ""), wrong.value, wrong.reason);
 }
 
 export interface Found {

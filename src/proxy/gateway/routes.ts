@@ -1,4 +1,5 @@
 import type { HttpMatch, HttpRule, Persistence, Route, ValueMatch } from "../../api/traffic.ts";
+import { checkRule } from "../../policy/route-table.ts";
 import type { Attachment } from "./attach.ts";
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import type { Unusable } from "./certificates.ts";
@@ -45,7 +46,11 @@ export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObje
         problems.refused.push(invalid);
         return [];
       }
-      return [httpRule(world, from, rule as HttpRouteRule, index, matches, use, problems)];
+      const made = httpRule(world, from, rule as HttpRouteRule, index, matches, use, problems);
+      const wrong = checkRule(made);
+      if (!wrong) return [made];
+      problems.refused.push({ reason: "UnsupportedValue", message: `rules[${index}].${wrong.message}` });
+      return [];
     });
     route = { ...base, type: "http", ...(kind === "GRPCRoute" && { grpc: true }), rules: compiled };
   } else {
