@@ -17,6 +17,7 @@ import { Fairness } from "./apiserver/fairness/fairness.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
 import { serveMetrics } from "./apiserver/metrics/metrics.ts";
 import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
+import { makeFakeCertificate } from "./apiserver/certificate.ts";
 import { kubeconfigFor, openFrontProxy, openPki } from "./apiserver/pki.ts";
 import { systemIdentity } from "./apiserver/rest/context.ts";
 import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
@@ -149,7 +150,12 @@ export async function runApi(): Promise<void> {
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
     const { startGateways } = await import("./proxy/gateway/start.ts");
     const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: (patch: TrafficPatch) => channel.notify("net/traffic", patch) });
-    bound = (bindings) => gateways.bound(bindings);
+    const { startIngresses } = await import("./proxy/ingress/start.ts");
+    const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: (patch: TrafficPatch) => channel.notify("net/traffic", patch) });
+    bound = (bindings) => {
+      gateways.bound(bindings);
+      ingresses.bound(bindings);
+    };
     bound(edgeBindings);
     const loadBalancers = startLoadBalancerStatus({ client, clock, random, log: log.child("load-balancers") });
     report = (list) => {
@@ -160,6 +166,7 @@ export async function runApi(): Promise<void> {
     stopNetwork = async () => {
       await compiler.stop();
       await gateways.stop();
+      await ingresses.stop();
       await loadBalancers.stop();
     };
 

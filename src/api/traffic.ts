@@ -26,8 +26,10 @@ export interface TrafficSnapshot {
 /** Applied at once, all or nothing to a request: first what is removed, then what is put; ids are the objects' own. */
 export interface TrafficPatch {
   revision: number;
-  /** What is not put is gone: the first patch of a compiler that has just started. */
+  /** What is not put is gone: the first patch of a compiler that has just started. Each says so of its own objects alone. */
   whole?: boolean;
+  /** Whose objects `whole` means: Ingresses' ids begin with "Ingress/", their listeners' with "ingress/http". Absent: all. */
+  scope?: "gateway" | "ingress";
   put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
   remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
 }
@@ -233,7 +235,7 @@ export interface Upstream {
   /** How it is spoken to: `h2` is TLS with ALPN, `h2c` prior knowledge. */
   protocol: "http1" | "h2c" | "h2";
   /** BackendTLSPolicy: with it the connection is encrypted and the certificate checked. */
-  tls?: { serverName: string; /** PEM; absent: what the system trusts. */ authorities?: string; /** Any of these must be in the certificate. */ altNames?: string[]; certificate?: { certificate: string; key: string } };
+  tls?: { serverName: string; /** PEM; absent: what the system trusts. */ authorities?: string; /** Any of these must be in the certificate. */ altNames?: string[]; certificate?: { certificate: string; key: string }; /** Encrypted, and whoever answers is believed: as ingress-nginx speaks HTTPS. */ verify?: false };
   /** The policy names something that is not there: every request is answered with this. */
   error?: { status: number; reason: string };
   balancer?: Balancer;

@@ -12,7 +12,6 @@ export interface Unserved {
 
 export const unserved: readonly Unserved[] = [
   { group: "networking.k8s.io", resource: "networkpolicies", kind: "NetworkPolicy", lack: "NO traffic is blocked by it" },
-  { group: "networking.k8s.io", resource: "ingresses", kind: "Ingress", lack: "no traffic is routed by it; Services are reached at the addresses of `wherry status`" },
 ];
 
 export const unservedText = ({ kind, lack }: Unserved): string => `Wherry stores this ${kind} but does not act on it yet: ${lack}`;

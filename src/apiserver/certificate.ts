@@ -58,6 +58,14 @@ export function makeCertificate(wish: CertificateWish): Pair {
   return { cert: pem("CERTIFICATE", whole), key: keys.privateKey.export({ type: "pkcs8", format: "pem" }) as string };
 }
 
+/** For names that nobody has a certificate for, signed by an authority that is forgotten at once: no client trusts it. */
+export function makeFakeCertificate(nowMs: number): { certificate: string; key: string } {
+  const common = { notBefore: new Date(nowMs - 3_600_000), notAfter: new Date(nowMs + 365 * 86_400_000) };
+  const authority = makeCertificate({ ...common, subject: [["O", "Wherry"], ["CN", "Ingress Fake Authority"]], authority: undefined });
+  const { cert, key } = makeCertificate({ ...common, subject: [["O", "Wherry"], ["CN", "Ingress Fake Certificate"]], authority, names: ["ingress.local"] });
+  return { certificate: cert, key };
+}
+
 const tag = { boolean: 0x01, integer: 0x02, bits: 0x03, octets: 0x04, oid: 0x06, utf8: 0x0c, sequence: 0x30, set: 0x31, utcTime: 0x17, generalizedTime: 0x18 } as const;
 
 function der(type: number, ...parts: readonly Uint8Array[]): Buffer {

@@ -37,6 +37,15 @@ const objects: First[] = [
       allowVolumeExpansion: true,
     },
   },
+  {
+    resource: resources.ingressClasses,
+    object: {
+      apiVersion: "networking.k8s.io/v1",
+      kind: "IngressClass",
+      metadata: { name: "nginx", annotations: { "ingressclass.kubernetes.io/is-default-class": "true" } },
+      spec: { controller: "k8s.io/ingress-nginx" },
+    },
+  },
   ...vpaDefinitions,
   ...snapshotDefinitions,
 ];

@@ -11,6 +11,7 @@ import type { HostListener } from "./messages.ts";
  *   NodePort       127.0.0.1:<nodePort>       as declared
  *   LoadBalancer   127.98.0.0/16:<port>       an address per Service; where it cannot be bound: the own port
  *   Gateway        127.99.0.0/16:<port>       as its listeners say; where a user may not bind that: 10000 higher
+ *   Ingress        127.0.0.1:80 and :443      where they cannot be had: 10000 higher
  */
 export interface HostPlanOptions {
   /** Sticky numbers from last time: ports by listener id, and the host part of LoadBalancer addresses. */
@@ -47,6 +48,7 @@ const ownPorts = 8_000;
 const loadBalancerNet = "127.98";
 /** Below 1024 an ordinary user may not listen: 80 becomes 10080. */
 const edgeFallback = 10_000;
+const sharedAddress = "127.0.0.1";
 /** Programs under development listen here; a Service must not be found in their place. */
 const neverOnLoopback = 8080;
 
@@ -122,7 +124,12 @@ export class HostPlan {
     const { address, port, protocol } = edge;
     const id = `edge/${protocol.toLowerCase()}/${address}:${port}`;
     const serves = { type: "edge", ...edge } as const;
-    const entry = this.#place(id, address, port, false, serves) ?? (this.#codes.get(id) === "EACCES" ? this.#place(id, address, port + edgeFallback, false, serves) : undefined);
+    // Ingresses' address is everybody's: another program may have its ports, and tests want none of them.
+    const isShared = address === sharedAddress;
+    const entry =
+      isShared && this.#options.private
+        ? this.#place(id, address, 0, true, serves)
+        : (this.#place(id, address, port, false, serves) ?? (isShared || this.#codes.get(id) === "EACCES" ? this.#place(id, address, port + edgeFallback, false, serves) : undefined));
     return { ...edge, ...(entry ? { boundPort: entry.port } : { code: this.#codes.get(id) ?? "EADDRINUSE" }) };
   }
 

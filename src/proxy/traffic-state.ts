@@ -8,14 +8,15 @@ export class TrafficState {
   #revision = 0;
 
   /** Returns what really changed; never whole. */
-  apply({ revision, whole, put, remove }: TrafficPatch): TrafficPatch {
-    this.#revision = revision;
+  apply({ revision: told, whole, scope, put, remove }: TrafficPatch): TrafficPatch {
+    // Each compiler counts its own.
+    const revision = (this.#revision = Math.max(this.#revision, told));
     const changed: TrafficPatch = { revision, put: {}, remove: {} };
     for (const part of ["listeners", "routes", "upstreams"] as const) {
       const known = this[part] as Map<string, { id: string }>;
       const values: { id: string }[] = put[part] ?? [];
       const ids = whole ? new Set(values.map(({ id }) => id)) : undefined;
-      const gone = (ids ? [...known.keys()].filter((id) => !ids.has(id)) : (remove[part] ?? [])).filter((id) => known.delete(id));
+      const gone = (ids ? [...known.keys()].filter((id) => !ids.has(id) && isIn(scope, id)) : (remove[part] ?? [])).filter((id) => known.delete(id));
       const fresh = whole ? values.filter((value) => JSON.stringify(known.get(value.id)) !== JSON.stringify(value)) : values;
       for (const value of fresh) known.set(value.id, value);
       if (gone.length > 0) changed.remove[part] = gone;
@@ -26,4 +27,11 @@ export class TrafficState {
   snapshot(): TrafficSnapshot {
     return { revision: this.#revision, listeners: [...this.listeners.values()], routes: [...this.routes.values()], upstreams: [...this.upstreams.values()] };
   }
+}
+
+/** "Ingress/…" and "ingress/http(s)" are Ingresses'; namespaces are in lower case, and Gateways' listeners have three parts. */
+function isIn(scope: TrafficPatch["scope"], id: string): boolean {
+  if (scope === undefined) return true;
+  const isIngress = id.startsWith("Ingress/") || id === "ingress/http" || id === "ingress/https";
+  return isIngress === (scope === "ingress");
 }

@@ -43,7 +43,7 @@ export function startGatewayCompiler({ client, clock, random, log, publish }: Ga
   const flush = (): void => {
     isDue = false;
     const { patch, statuses } = translator.flush();
-    if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, put: translator.snapshot(), remove: {} });
+    if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, scope: "gateway", put: translator.snapshot(), remove: {} });
     else if (patch) publish(patch);
     isFirst = false;
     writer.want(statuses);

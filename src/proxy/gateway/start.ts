@@ -50,7 +50,7 @@ export function startGateways(options: GatewayCompilerOptions): Gateways {
     // What an earlier process of ours said may still be served, though there is nothing any more.
     gateways.synced.then(
       () => {
-        if (!compiler) publish({ revision: 0, whole: true, put: {}, remove: {} });
+        if (!compiler) publish({ revision: 0, whole: true, scope: "gateway", put: {}, remove: {} });
       },
       () => {},
     );

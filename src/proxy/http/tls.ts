@@ -110,6 +110,7 @@ export function secureUpstream(tls: NonNullable<Upstream["tls"]>): (handle: TcpH
       socket: new Socket({ handle, allowHalfOpen: true } as never),
       secureContext: context,
       servername: tls.serverName,
+      ...(tls.verify === false && { rejectUnauthorized: false }),
       ALPNProtocols: ["http/1.1"],
       checkServerIdentity: (name, certificate) => {
         if (names.length === 0) return checkServerIdentity(name, certificate);

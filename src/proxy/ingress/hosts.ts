@@ -1,0 +1,211 @@
+import type { HttpRoute, HttpRule, Route, Upstream } from "../../api/traffic.ts";
+import { checkRule } from "../../policy/route-table.ts";
+import type { Note } from "./annotations/read.ts";
+import type { Settings } from "./annotations/settings.ts";
+import { resolveBackend } from "./backends.ts";
+import type { Ingress, IngressBackend, PathType } from "./kinds.ts";
+import { appRootPriority, type Located, matchesOf } from "./locations.ts";
+import { type Place, rulesOf } from "./rules.ts";
+import type { World } from "./world.ts";
+
+/** An Ingress of ours, read. */
+export interface Member {
+  /** "NAMESPACE/NAME". */
+  key: string;
+  ingress: Ingress;
+  settings: Settings;
+}
+
+export interface CompiledHost {
+  routes: Route[];
+  upstreams: Upstream[];
+  /** What is to be told to which Ingress. */
+  notes: { key: string; note: Note }[];
+}
+
+interface Location extends Located {
+  member: Member;
+  backend: IngressBackend;
+  canary?: { member: Member; backend: IngressBackend };
+}
+
+export interface HostFacts {
+  hasCertificate: boolean;
+  httpsPort: number;
+  /** Names that are a host of their own: no alias takes them. */
+  isHost(name: string): boolean;
+}
+
+const listeners = { http: "ingress/http", https: "ingress/https" } as const;
+
+/**
+ * All that Ingresses say about one host name, "" for every name. One route for each Ingress, so that a change of one puts one
+ * anew; but what they are depends on all of them, as with ingress-nginx, who makes one `server` of them. Older ones go first.
+ */
+export function compileHost(world: World, host: string, members: readonly Member[], facts: HostFacts): CompiledHost {
+  const notes: CompiledHost["notes"] = [];
+  const warn = (member: Member, reason: string, message: string) => notes.push({ key: member.key, note: { type: "Warning", reason, message } });
+  const shown = host === "" ? "every host" : host;
+  const locations = locationsOf(host, members, shown, warn);
+  const matches = matchesOf(locations);
+  const upstreams = new Map<string, Upstream>();
+  const named = (member: Member, backend: IngressBackend, settings: Settings) => {
+    const resolved = resolveBackend(world, member.ingress.metadata.namespace!, backend, settings);
+    if (resolved.upstream) upstreams.set(resolved.upstream.id, resolved.upstream);
+    if (resolved.unusable) warn(member, "BackendNotFound", `${resolved.unusable}; what would go there is answered with 503`);
+    return resolved.backend;
+  };
+  const places = new Map<Member, Place[]>();
+  for (const location of locations) {
+    const { member, path, canary } = location;
+    const found = matches.get(location)!;
+    if (found.length === 0) continue;
+    const { settings } = member;
+    const place: Place = {
+      name: path,
+      path,
+      settings,
+      matches: found,
+      backend: named(member, location.backend, settings),
+      ...(canary && { canary: { settings: canary.member.settings, backend: named(canary.member, canary.backend, { ...settings, ...(canary.member.settings.balancer && { balancer: canary.member.settings.balancer }) }) } }),
+      responseHeaders: headersOf(world, member, warn),
+      closed: settings.closed ?? canary?.member.settings.closed,
+    };
+    const wrong = whatIsWrong(place, facts);
+    if (wrong !== undefined) {
+      warn(isOfCanary(place, facts) ? canary!.member : member, "InvalidPath", `${shown}${path}: ${wrong}; it answers 503`);
+      // An expression that cannot be read matches nothing; by elements it closes what it was meant for.
+      const readable = found.filter((match) => checkRule({ name: "", matches: [match], filters: [], backends: [] }) === undefined);
+      Object.assign(place, { matches: readable.length > 0 ? readable : [{ path: { type: "prefix", value: literalStart(path) } }], closed: wrong });
+    }
+    const own = places.get(member);
+    if (own) own.push(place);
+    else places.set(member, [place]);
+  }
+
+  const routes: Route[] = [];
+  const hasRoot = locations.some(({ path }) => path === "/");
+  let isFirst = true;
+  for (const [member, own] of places) {
+    // Requests for a host that is known do not go to one that is every host's.
+    const rest: HttpRule[] = host !== "" && !hasRoot && isFirst ? [notFound(locations.some((location) => matches.get(location)!.some(({ path }) => path.type === "regex")))] : [];
+    isFirst = false;
+    const rules = (scheme: "http" | "https") => {
+      const { appRoot } = member.settings;
+      const first: HttpRule[] = appRoot === undefined || !own.some(({ closed }) => closed === undefined) ? [] : [appRootRule(appRoot)];
+      return [...first, ...own.flatMap((place) => rulesOf(place, { scheme, ...facts })), ...rest];
+    };
+    const id = `Ingress/${member.key}/${host === "" ? "_" : host}`;
+    const names = [host, ...aliasesOf(member, host, facts, warn)];
+    const [http, https] = [rules("http"), rules("https")];
+    if (JSON.stringify(http) === JSON.stringify(https)) {
+      routes.push(routeOf(id, member, [listeners.http, listeners.https], http, names));
+    } else {
+      routes.push(routeOf(id, member, [listeners.https], https, names), routeOf(`${id}/http`, member, [listeners.http], http, names));
+    }
+    const other = host.startsWith("www.") ? host.slice(4) : `www.${host}`;
+    if (member.settings.fromToWww && host !== "" && !host.startsWith("*") && !facts.isHost(other)) {
+      const rule: HttpRule = { name: "from-to-www-redirect", matches: [{ path: { type: "prefix", value: "/" } }], filters: [{ type: "redirect", hostname: host, status: 308 }], backends: [] };
+      routes.push(routeOf(`${id}/www`, member, [listeners.http, listeners.https], [rule], [other]));
+    }
+  }
+  return { routes, upstreams: [...upstreams.values()], notes };
+}
+
+function routeOf(id: string, { ingress }: Member, on: readonly string[], rules: HttpRule[], hostnames: string[] = []): HttpRoute {
+  return { id, type: "http", createdAt: Math.floor(Date.parse(ingress.metadata.creationTimestamp) / 1000), attachments: on.map((listener) => ({ listener, hostnames })), rules };
+}
+
+type Warn = (member: Member, reason: string, message: string) => void;
+
+/** Paths in the order of their Ingresses' ages; canaries beside what they are canaries of. */
+function locationsOf(host: string, members: readonly Member[], shown: string, warn: Warn): Location[] {
+  const locations: Location[] = [];
+  const byPath = new Map<string, Location>();
+  const pathsOf = ({ ingress }: Member) =>
+    (ingress.spec.rules ?? []).flatMap((rule) => ((rule.host ?? "").toLowerCase() === host ? (rule.http?.paths ?? []).map(({ path, pathType, backend }) => ({ path: path || "/", pathType, backend })) : []));
+  const add = (member: Member, path: string, pathType: PathType, backend: IngressBackend) => {
+    const { rewriteTarget, useRegex } = member.settings;
+    const location: Location = { member, path, pathType, backend, rewriteTarget, useRegex };
+    byPath.set(`${pathType} ${path}`, location);
+    locations.push(location);
+  };
+  const mains = members.filter(({ settings }) => !settings.canary.enabled);
+  for (const member of mains) {
+    for (const { path, pathType, backend } of pathsOf(member)) {
+      const taken = byPath.get(`${pathType} ${path}`);
+      if (taken) warn(member, "Conflict", `${shown}${path}: ${taken.member === member ? "it is there twice, and the first goes" : `Ingress ${taken.member.key} is older and has it`}`);
+      else add(member, path, pathType, backend);
+    }
+  }
+  for (const member of mains) {
+    const { defaultBackend, rules = [] } = member.ingress.spec;
+    const isMeant = rules.length === 0 ? host === "" : rules.some((rule) => (rule.host ?? "").toLowerCase() === host);
+    if (!defaultBackend || !isMeant) continue;
+    const taken = locations.find(({ path }) => path === "/");
+    if (!taken) add(member, "/", "Prefix", defaultBackend);
+    else if (taken.member !== member) warn(member, "Conflict", `defaultBackend: Ingress ${taken.member.key} is older and has / of ${shown}`);
+  }
+  for (const member of members) {
+    if (!member.settings.canary.enabled) continue;
+    if (member.ingress.spec.defaultBackend) warn(member, "CanaryNotUsed", "defaultBackend: a canary stands beside the paths of another Ingress, which a default backend is not");
+    for (const { path, pathType, backend } of pathsOf(member)) {
+      const main = byPath.get(`${pathType} ${path}`);
+      if (!main) warn(member, "CanaryNotUsed", `${shown}${path}: no other Ingress has this host, path and path type, so there is nothing to be a canary of`);
+      else if (main.canary) warn(member, "CanaryNotUsed", `${shown}${path}: Ingress ${main.canary.member.key} is its canary already, and there can be one`);
+      else main.canary = { member, backend };
+    }
+  }
+  return locations;
+}
+
+const appRootRule = (appRoot: string): HttpRule => ({
+  name: "app-root",
+  matches: [{ path: { type: "exact", value: "/" }, priority: appRootPriority }],
+  // The request's arguments do not go along.
+  filters: [{ type: "redirect", path: { type: "regex", pattern: "^", substitution: `${appRoot}?` }, status: 302 }],
+  backends: [],
+});
+
+const notFound = (isRegex: boolean): HttpRule => ({
+  name: "default backend",
+  matches: [{ path: isRegex ? { type: "regex", value: "^/", partial: true } : { type: "prefix", value: "/" } }],
+  filters: [{ type: "respond", status: 404, body: "default backend - 404\n" }],
+  backends: [],
+});
+
+function aliasesOf({ settings, ...member }: Member, host: string, facts: HostFacts, warn: Warn): string[] {
+  return settings.aliases.filter((alias) => {
+    if (alias === host) return false;
+    if (facts.isHost(alias)) warn({ settings, ...member }, "Conflict", `server-alias: ${alias} is a host of its own`);
+    return !facts.isHost(alias);
+  });
+}
+
+function headersOf(world: World, member: Member, warn: Warn): { name: string; value: string }[] {
+  const { customHeaders } = member.settings;
+  if (customHeaders === undefined) return [];
+  const { namespace } = member.ingress.metadata;
+  const [name, of = namespace] = customHeaders.split("/").toReversed();
+  const map = of === namespace ? world.configMap(`${of}/${name}`) : undefined;
+  if (!map) warn(member, "InvalidAnnotation", `custom-headers: ${of === namespace ? `ConfigMap ${of}/${name} does not exist` : "the ConfigMap must be in the namespace of the Ingress"}; no header is added`);
+  return Object.entries(map?.data ?? {}).map(([header, value]) => ({ name: header, value }));
+}
+
+/** What the engine would not take of one path. */
+function whatIsWrong(place: Place, facts: HostFacts): string | undefined {
+  for (const rule of rulesOf(place, { scheme: "https", ...facts })) {
+    const error = checkRule(rule);
+    if (error) return error.message;
+  }
+  return undefined;
+}
+
+function isOfCanary(place: Place, facts: HostFacts): boolean {
+  const { canary, ...main } = place;
+  return canary !== undefined && whatIsWrong(main, facts) === undefined;
+}
+
+function literalStart(path: string): string {
+  return /^\/[-\w./~]*/.exec(path)?.[0] ?? "/";
+}
