@@ -149,7 +149,8 @@ class Connection implements Carrier {
   #send(frame: Buffer): void {
     if (this.#ended) return;
     this.#out.bytes(frame);
-    this.#flushSoon();
+    if (this.#out.size >= flushBytes) this.flush();
+    else this.#flushSoon();
     // Who asks for answers and reads none.
     if (this.#out.size + this.socket.writableLength > 2 * socketBytesMax + flushBytes) this.socket.destroy();
   }

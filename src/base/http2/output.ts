@@ -8,7 +8,8 @@ const kept: Buffer[][] = sizes.map(() => []);
 
 function acquire(bytes: number): Buffer {
   const which = sizes.findIndex((size) => size >= bytes);
-  if (which < 0) return Buffer.allocUnsafeSlow(bytes);
+  // Twice as much as is needed, so that what grows piece by piece is not copied at each of them.
+  if (which < 0) return Buffer.allocUnsafeSlow(bytes * 2);
   return kept[which]!.pop() ?? Buffer.allocUnsafeSlow(sizes[which]!);
 }
 
