@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
+import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -24,6 +25,8 @@ for (const form of ["sources", "bundle"] as const) test(`a worker of another use
   const program = workerProgram(enter, { bundle, sources: join(home, "src"), execPath: join(home, "node") });
   assert.ok(!program.file.startsWith(home) && program.nodeFd !== undefined);
   assert.match(program.file, form === "bundle" ? /\/wherry-net-[^/]+\/net\.cjs$/ : /\/wherry-net-[^/]+\/proxy\/worker\.ts$/);
+  const { RE2JS } = createRequire(program.file)("re2js") as typeof import("re2js");
+  assert.ok(RE2JS.matches("a+", "aa"), "regular expressions of routes run there");
   const child = spawnWorker(enter, program);
   const [message] = (await Promise.race([once(child, "message"), once(child, "exit")])) as [{ type?: string }];
   assert.equal(message.type, "net/started");

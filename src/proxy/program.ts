@@ -1,4 +1,5 @@
 import { chmodSync, chownSync, closeSync, copyFileSync, cpSync, mkdirSync, mkdtempSync, openSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 
@@ -7,7 +8,7 @@ import { basename, dirname, join } from "node:path";
  * workers are nobody in particular:
  *
  *   everything readable     node and the program where they are: one file that was made of it, or src/
- *   the program is not      a copy of the file, or of base, policy and proxy, in a temporary folder (a worker loads nothing else)
+ *   the program is not      a copy of the file, or of base, policy and proxy, in a temporary folder, and of the one package that a worker loads
  *   node is not             an open descriptor of it, executed as /proc/self/fd/N
  *
  * and each user has a compile cache of its own, so that a restarted worker serves in some 40 ms instead of 90.
@@ -77,10 +78,19 @@ function copyProgram(sources: string, bundle: string | undefined): string {
   if (bundle) copyFileSync(bundle, join(copy, basename(bundle)));
   else for (const folder of copied) cpSync(join(sources, folder), join(copy, folder), { recursive: true, filter: (file) => !/\.test\.ts$|\/testing$/.test(file) });
   if (!bundle) writeFileSync(join(copy, "package.json"), '{ "type": "module" }\n');
+  copyPatternEngine(copy);
   // Whatever the umask was: others may read, nobody but us may write.
   for (const entry of readdirSync(copy, { recursive: true, withFileTypes: true })) chmodSync(join(entry.parentPath, entry.name), entry.isDirectory() ? 0o755 : 0o644);
   chmodSync(copy, 0o755);
   return copy;
+}
+
+/** The one package that a worker loads, and not from its file: with the first regular expression of a route. */
+function copyPatternEngine(copy: string): void {
+  const folder = join(copy, "node_modules", "re2js");
+  mkdirSync(folder, { recursive: true });
+  copyFileSync(createRequire(import.meta.url).resolve("re2js"), join(folder, "index.cjs"));
+  writeFileSync(join(folder, "package.json"), '{ "main": "index.cjs" }\n');
 }
 
 /** A folder that only the worker's user writes: code that is loaded from it runs with its rights, and no others. */
