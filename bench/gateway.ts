@@ -17,6 +17,8 @@ import { cpuSeconds, family, median, print, pssMb } from "./measure.ts";
  * and BENCH_ROUNDS choose; BENCH_ROUTES gives Wherry so many other routes to hold.
  */
 const rounds = Number(process.env["BENCH_ROUNDS"] ?? 7);
+/** Rounds that are not counted: of the first load, until the machine code is made, which takes V8 some seconds on a busy machine; of each further one. */
+const warmUps = [6, 1] as const;
 const root = join(import.meta.dirname, "..", ".cache", "gateway-peers");
 const libraries = join(root, "usr/lib/x86_64-linux-gnu");
 const env = { ...process.env, LD_LIBRARY_PATH: [libraries, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(delimiter) };
@@ -140,11 +142,10 @@ async function measure(folder: string, wrk: string, peers: readonly Peer[]): Pro
   const rows: string[][] = [];
   for (const load of loads.filter(({ key }) => !wanted || wanted.includes(key))) {
     const costs = peers.map(() => [] as Cost[]);
-    for (let round = -1; round < rounds; round++) {
+    for (let round = rows.length === 0 ? -warmUps[0] : -warmUps[1]; round < rounds; round++) {
       for (let turn = 0; turn < peers.length; turn++) {
         const index = (turn + Math.max(round, 0)) % peers.length;
         const cost = await once_(folder, wrk, load, peers[index]!);
-        // The first round warms the machine code up.
         if (round >= 0) costs[index]!.push(cost);
       }
     }
