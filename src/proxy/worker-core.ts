@@ -131,7 +131,8 @@ export class Worker {
       } else if (serves.type === "edge") {
         const edge = this.#edge;
         const { protocol, address, port } = serves;
-        if (protocol === "TCP") specs.set(key, { ...given, open: edge !== undefined, accept: (client) => edge!.accept(client, address, port) });
+        // Open before it is loaded: a Gateway that says that it is programmed refuses nobody.
+        if (protocol === "TCP") specs.set(key, { ...given, open: true, accept: (client) => (edge ? edge.accept(client, address, port) : void this.#edgeLoading?.then(() => this.#edge!.accept(client, address, port))) });
         else if (isServedBy(this.init, protocol, key)) specs.set(key, { ...given, protocol, open: edge !== undefined, receive: (handle) => edge!.receive(handle, address, port) });
       } else {
         const port = this.#table.ports.get(servicePortKey(serves.namespace, serves.service, serves.protocol, serves.port));
