@@ -74,9 +74,9 @@ export function compileHost(world: World, host: string, members: readonly Member
     const wrong = whatIsWrong(place, facts);
     if (wrong !== undefined) {
       warn(isOfCanary(place, facts) ? canary!.member : member, "InvalidPath", `${shown}${path}: ${wrong}; it answers 503`);
-      // An expression that cannot be read matches nothing; by elements it closes what it was meant for.
+      // An expression that cannot be read matches nothing; what it begins with closes at least what it was meant for.
       const readable = found.filter((match) => checkRule({ name: "", matches: [match], filters: [], backends: [] }) === undefined);
-      Object.assign(place, { matches: readable.length > 0 ? readable : [{ path: { type: "prefix", value: literalStart(path) } }], closed: wrong });
+      Object.assign(place, { matches: readable.length > 0 ? readable : [{ path: { type: "regex", value: `^${literalStart(path)}`, partial: true, ignoreCase: true } }], closed: wrong });
     }
     const own = places.get(member);
     if (own) own.push(place);
@@ -84,6 +84,8 @@ export function compileHost(world: World, host: string, members: readonly Member
   }
 
   const routes: Route[] = [];
+  // Another name for all of the host, whoever gives it.
+  const names = [host, ...new Set(members.flatMap((member) => aliasesOf(member, host, facts, warn)))];
   const hasRoot = locations.some(({ path }) => path === "/");
   let isFirst = true;
   for (const [member, own] of places) {
@@ -96,7 +98,6 @@ export function compileHost(world: World, host: string, members: readonly Member
       return [...first, ...own.flatMap((place) => rulesOf(place, { scheme, ...facts })), ...rest];
     };
     const id = `Ingress/${member.key}/${host === "" ? "_" : host}`;
-    const names = [host, ...aliasesOf(member, host, facts, warn)];
     const [http, https] = [rules("http"), rules("https")];
     if (JSON.stringify(http) === JSON.stringify(https)) {
       routes.push(routeOf(id, member, [listeners.http, listeners.https], http, names));
@@ -174,10 +175,10 @@ const notFound = (isRegex: boolean): HttpRule => ({
   backends: [],
 });
 
-function aliasesOf({ settings, ...member }: Member, host: string, facts: HostFacts, warn: Warn): string[] {
-  return settings.aliases.filter((alias) => {
+function aliasesOf(member: Member, host: string, facts: HostFacts, warn: Warn): string[] {
+  return member.settings.aliases.filter((alias) => {
     if (alias === host) return false;
-    if (facts.isHost(alias)) warn({ settings, ...member }, "Conflict", `server-alias: ${alias} is a host of its own`);
+    if (facts.isHost(alias)) warn(member, "Conflict", `server-alias: ${alias} is a host of its own`);
     return !facts.isHost(alias);
   });
 }
@@ -207,5 +208,6 @@ function isOfCanary(place: Place, facts: HostFacts): boolean {
 }
 
 function literalStart(path: string): string {
-  return /^\/[-\w./~]*/.exec(path)?.[0] ?? "/";
+  if (path.includes("|")) return "/";
+  return (/^\/[-\w./~]*(?![?*{])/.exec(path)?.[0] ?? "/").replaceAll(".", "\\.");
 }
