@@ -182,7 +182,7 @@ class Supervisor implements NetSupervisor {
 
   onEdgeBindings(listener: (bindings: EdgeBinding[]) => void): void {
     this.#edgeListeners.add(listener);
-    listener(this.#plan.edgeBindings);
+    listener(this.#openEdges());
   }
 
   onEgressRefused(listener: (refusal: EgressRefusal) => void): void {
@@ -238,6 +238,7 @@ class Supervisor implements NetSupervisor {
     channel.on("net/opened", (key: string) => {
       const kept = worker.kept.get(key);
       if (kept) kept.listening = true;
+      if (this.#plan.serves(key)?.type === "edge") this.#tellEdges();
     });
     channel.on("net/release", (key: string) => {
       worker.kept.get(key)?.handle.close();
@@ -321,15 +322,25 @@ class Supervisor implements NetSupervisor {
       this.#plan.changed = false;
       this.#options.onPorts?.(this.#numbers);
     }
-    const edges = JSON.stringify(this.#plan.edgeBindings);
-    if (edges !== this.#lastEdges) {
-      this.#lastEdges = edges;
-      for (const listener of this.#edgeListeners) listener(this.#plan.edgeBindings);
-    }
+    this.#tellEdges();
     const text = JSON.stringify(this.#plan.addresses);
     if (text === this.#lastAddresses) return;
     this.#lastAddresses = text;
     for (const listener of this.#listeners) listener(this.#plan.addresses);
+  }
+
+  #tellEdges(): void {
+    const bindings = this.#openEdges();
+    const text = JSON.stringify(bindings);
+    if (text === this.#lastEdges) return;
+    this.#lastEdges = text;
+    for (const listener of this.#edgeListeners) listener(bindings);
+  }
+
+  /** A Gateway is programmed when connections are taken: a port that is bound and not yet listened on refuses them. */
+  #openEdges(): EdgeBinding[] {
+    const isOpen = ({ protocol, address, boundPort }: EdgeBinding) => protocol === "UDP" || boundPort === undefined || this.#workers.some(({ kept }) => kept.get(`host/tcp/${address}:${boundPort}`)?.listening);
+    return this.#plan.edgeBindings.filter(isOpen);
   }
 }
 

@@ -52,7 +52,7 @@ export async function gatewayLoad({ address, port, host, path, clients, pauseMs 
   const stop = async (): Promise<LoadResult> => {
     stopping.abort();
     await Promise.all(all);
-    for (const end of open) end();
+    await Promise.all(open.map((end) => end()));
     return result;
   };
   return { result, stop, [Symbol.asyncDispose]: async () => void (await stop()) };
@@ -75,32 +75,48 @@ export function ask(agent: Agent, address: string, port: number, host: string, p
   });
 }
 
-/** Resolves when it is open, with how to end it. */
-function pinged(url: string, host: string, everyMs: number, index: number, result: LoadResult): Promise<() => void> {
+/** Resolves when it is open, with how to end it once the last ping has come back. */
+function pinged(url: string, host: string, everyMs: number, index: number, result: LoadResult): Promise<() => Promise<void>> {
   return new Promise((resolve) => {
     const socket = new WebSocket(url, { headers: { host }, handshakeTimeout: answerMs });
-    let waiting = false;
+    const { promise: ended, resolve: tellEnded } = Promise.withResolvers<void>();
     let over = false;
-    let timer: NodeJS.Timeout | undefined;
+    let isEnding = false;
+    let next: NodeJS.Timeout | undefined;
+    let overdue: NodeJS.Timeout | undefined;
     const end = (why?: string) => {
       if (over) return;
       over = true;
-      clearInterval(timer);
+      clearTimeout(next);
+      clearTimeout(overdue);
       if (why !== undefined) result.lost.push(`${index}: ${why}`);
       socket.terminate();
-      resolve(() => {});
+      tellEnded();
+      resolve(() => ended);
+    };
+    const ping = () => {
+      overdue = setTimeout(() => end(`no answer to a ping within ${answerMs} ms`), answerMs);
+      next = undefined;
+      socket.ping("there?");
     };
     socket.on("open", () => {
-      timer = setInterval(() => {
-        if (waiting) return end("its ping did not come back");
-        waiting = true;
-        socket.ping("there?");
-      }, everyMs);
-      resolve(() => end());
+      ping();
+      resolve(() => {
+        isEnding = true;
+        // One more, now: whoever is open must still answer.
+        if (!over && next !== undefined) {
+          clearTimeout(next);
+          ping();
+        }
+        return ended;
+      });
     });
     socket.on("pong", () => {
-      waiting = false;
+      clearTimeout(overdue);
+      next = undefined;
       result.pings++;
+      if (isEnding) end();
+      else next = setTimeout(ping, everyMs);
     });
     socket.on("error", (error) => end(error.message));
     socket.on("close", (code) => end(`closed with ${code}`));
