@@ -13,7 +13,7 @@ export interface UpstreamSettings {
 }
 
 /** Kept for one endpoint; beyond, the connection ends with its request. */
-const idlePerEndpoint = 256;
+const idlePerEndpoint = 1024;
 
 interface Waiting {
   endpoint: Endpoint;
