@@ -1,4 +1,5 @@
 import { Agent, request } from "node:http";
+import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { WebSocket } from "ws";
 
 export interface LoadResult {
@@ -22,6 +23,8 @@ export interface LoadOptions {
   /** Connections that are kept, each with one request after the other. */
   clients: number;
   pauseMs?: number;
+  /** With it, over TLS, each request on a connection of its own: the server name, and the port. */
+  secure?: { serverName: string; port: number; clients: number };
   sockets?: { host: string; count: number; everyMs: number };
 }
 
@@ -31,14 +34,13 @@ const answerMs = 10_000;
  * Steady requests on kept connections, and WebSockets that are pinged, until `stop`. A client never repeats a request: whatever
  * fails is counted.
  */
-export async function gatewayLoad({ address, port, host, path, clients, pauseMs = 2, sockets }: LoadOptions): Promise<{ result: LoadResult; stop(): Promise<LoadResult> } & AsyncDisposable> {
+export async function gatewayLoad({ address, port, host, path, clients, pauseMs = 2, secure, sockets }: LoadOptions): Promise<{ result: LoadResult; stop(): Promise<LoadResult> } & AsyncDisposable> {
   const result: LoadResult = { ok: 0, failures: [], answers: new Map(), pings: 0, lost: [] };
   const stopping = new AbortController();
   const stopped = stopping.signal;
-  const client = async (): Promise<void> => {
-    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const client = async (agent: Agent | SecureAgent, at: number): Promise<void> => {
     while (!stopped.aborted) {
-      const { status, text } = await ask(agent, address, port, host, path);
+      const { status, text } = await ask(agent, address, at, host, path);
       if (status === 200) {
         result.ok++;
         result.answers.set(text, (result.answers.get(text) ?? 0) + 1);
@@ -48,7 +50,9 @@ export async function gatewayLoad({ address, port, host, path, clients, pauseMs 
     agent.destroy();
   };
   const open = await Promise.all(Array.from({ length: sockets?.count ?? 0 }, (_, index) => pinged(`ws://${address}:${port}/socket`, sockets!.host, sockets!.everyMs, index, result)));
-  const all = Array.from({ length: clients }, client);
+  const all = Array.from({ length: clients }, () => client(new Agent({ keepAlive: true, maxSockets: 1 }), port));
+  // Whose certificate it is does not matter here: that there is one does.
+  for (let i = 0; i < (secure?.clients ?? 0); i++) all.push(client(new SecureAgent({ keepAlive: false, servername: secure!.serverName, rejectUnauthorized: false }), secure!.port));
   const stop = async (): Promise<LoadResult> => {
     stopping.abort();
     await Promise.all(all);
@@ -59,10 +63,10 @@ export async function gatewayLoad({ address, port, host, path, clients, pauseMs 
 }
 
 /** One request; what it came to. */
-export function ask(agent: Agent, address: string, port: number, host: string, path: string): Promise<{ status: number | string; text: string }> {
+export function ask(agent: Agent | SecureAgent, address: string, port: number, host: string, path: string): Promise<{ status: number | string; text: string }> {
   return new Promise((resolve) => {
     const failed = (error: Error) => resolve({ status: (error as NodeJS.ErrnoException).code ?? "error", text: error.message });
-    const asked = request({ agent, host: address, port, path, headers: { host }, timeout: answerMs }, (response) => {
+    const asked = (agent instanceof SecureAgent ? secureRequest : request)({ agent, host: address, port, path, headers: { host }, timeout: answerMs }, (response) => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => (text += chunk));
