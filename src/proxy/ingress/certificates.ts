@@ -1,4 +1,5 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
+import { createSecureContext } from "node:tls";
 import type { World } from "./world.ts";
 
 export interface KeyPair {
@@ -6,17 +7,43 @@ export interface KeyPair {
   key: string;
 }
 
-/** The certificate and key of a Secret of type kubernetes.io/tls, proved to belong together; else what is wrong. */
-export function keyPairOf(world: World, key: string): KeyPair | string {
-  const secret = world.secret(key);
-  if (!secret) return `Secret ${key} does not exist`;
-  const decoded = (field: string): string => Buffer.from(secret.data?.[field] ?? "", "base64").toString("utf8");
-  const pair = { certificate: decoded("tls.crt"), key: decoded("tls.key") };
+/**
+ * Key pairs of Secrets of type kubernetes.io/tls, each proved to belong together and to be what TLS will take: they all share
+ * one listener, which one of them must not be able to break. What was proved is remembered.
+ */
+export class KeyPairs {
+  readonly #proved = new Map<string, { text: string; result: KeyPair | string }>();
+
+  /** Else what is wrong. */
+  of(world: World, key: string): KeyPair | string {
+    const secret = world.secret(key);
+    if (!secret) {
+      this.#proved.delete(key);
+      return `Secret ${key} does not exist`;
+    }
+    const text = JSON.stringify(secret.data ?? {});
+    const known = this.#proved.get(key);
+    if (known?.text === text) return known.result;
+    const decoded = (field: string): string => Buffer.from(secret.data?.[field] ?? "", "base64").toString("utf8");
+    const result = prove(key, { certificate: decoded("tls.crt"), key: decoded("tls.key") });
+    this.#proved.set(key, { text, result });
+    return result;
+  }
+}
+
+function prove(key: string, pair: KeyPair): KeyPair | string {
   try {
     const leaf = new X509Certificate(pair.certificate);
-    return leaf.checkPrivateKey(createPrivateKey(pair.key)) ? pair : `Secret ${key}: tls.key does not belong to tls.crt`;
+    if (!leaf.checkPrivateKey(createPrivateKey(pair.key))) return `Secret ${key}: tls.key does not belong to tls.crt`;
   } catch {
     return `Secret ${key}: tls.crt and tls.key must hold a certificate and its key in PEM`;
+  }
+  try {
+    // OpenSSL refuses short keys and what follows a good certificate in the same file.
+    createSecureContext({ cert: pair.certificate, key: pair.key });
+    return pair;
+  } catch (error) {
+    return `Secret ${key}: ${(error as Error).message}`;
   }
 }
 

@@ -2,7 +2,7 @@ import type { EdgeListener, ListenerTls, Route, TrafficPatch, TrafficSnapshot, U
 import { byAge } from "../gateway/gateways.ts";
 import { Index, Published } from "../published.ts";
 import { type Note, readAnnotations } from "./annotations/read.ts";
-import { isFor, type KeyPair, keyPairOf } from "./certificates.ts";
+import { isFor, type KeyPair, KeyPairs } from "./certificates.ts";
 import { compileHost, type Member } from "./hosts.ts";
 import { type Ingress, type IngressAddress, isOurs } from "./kinds.ts";
 import type { World } from "./world.ts";
@@ -41,6 +41,9 @@ export class Translator {
   readonly #membersOfReference = new Index();
   readonly #hosts = new Map<string, { routes: string[]; upstreams: string[]; notes: Map<string, Note[]>; hasCertificate: boolean }>();
   readonly #hostsOfUpstream = new Index();
+  readonly #keyPairs = new KeyPairs();
+  /** Members to whom it matters which names are hosts of their own. */
+  readonly #withOtherNames = new Set<string>();
   readonly #certificateNotes = new Map<string, Note[]>();
   readonly #listeners = new Published<EdgeListener>();
   readonly #routes = new Published<Route>();
@@ -107,8 +110,10 @@ export class Translator {
     this.#membersOfReference.move(key, before?.references ?? [], references);
     for (const host of new Set([...(before?.hosts ?? []), ...hosts])) dirty.hosts.add(host);
     // Whether a name is a host of its own decides about the aliases and redirects of others.
-    for (const member of this.#members.values()) if (member.settings.aliases.length > 0 || member.settings.fromToWww) for (const host of member.hosts) dirty.hosts.add(host);
-    if (before?.ingress.spec.tls?.length || ingress?.spec.tls?.length || !before !== !ingress) dirty.certificates = true;
+    for (const other of this.#withOtherNames) for (const host of this.#members.get(other)!.hosts) dirty.hosts.add(host);
+    this.#withOtherNames.delete(key);
+    const isFirstOrLast = this.#members.size === (before ? 1 : 0);
+    if (before?.ingress.spec.tls?.length || ingress?.spec.tls?.length || isFirstOrLast) dirty.certificates = true;
     dirty.told.add(key);
     if (!ingress) {
       this.#members.delete(key);
@@ -116,6 +121,7 @@ export class Translator {
       return;
     }
     const { settings, notes } = readAnnotations(ingress.metadata.annotations);
+    if (settings.aliases.length > 0 || settings.fromToWww) this.#withOtherNames.add(key);
     this.#members.set(key, { key, ingress, settings, ownNotes: notes, hosts, references });
   }
 
@@ -134,7 +140,7 @@ export class Translator {
         const names = hosts.length > 0 ? hosts : hostsOf(ingress);
         for (const host of names) secured.add(host.toLowerCase());
         if (!secretName) continue;
-        const pair = keyPairOf(this.#world, `${ingress.metadata.namespace}/${secretName}`);
+        const pair = this.#keyPairs.of(this.#world, `${ingress.metadata.namespace}/${secretName}`);
         const unfit = typeof pair === "string" ? [] : hosts.filter((host) => !isFor(pair, host));
         if (typeof pair === "string") notes.push({ type: "Warning", reason: "CertificateNotFound", message: `${pair}; ${names.join(", ") || "its hosts"}: a self-signed certificate is shown, which no client trusts` });
         else if (!certificates.some(({ certificate }) => certificate === pair.certificate)) certificates.push(pair);

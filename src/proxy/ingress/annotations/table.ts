@@ -98,7 +98,7 @@ export const table: Readonly<Record<string, Row>> = {
   // Cross-origin requests
   "enable-cors": row(bool, (settings, value) => void (settings.cors = value)),
   "cors-allow-origin": cors(readOrigins),
-  "cors-allow-methods": cors((fields, text) => void (fields.methods = list(matching(/^([A-Za-z]+,?\s?)+$/, "a list of methods")(text).replaceAll(" ", ",")))),
+  "cors-allow-methods": cors((fields, text) => void (fields.methods = methods(text))),
   "cors-allow-headers": cors((fields, text) => void (fields.headers = headerNames(text))),
   "cors-expose-headers": cors((fields, text) => void (fields.exposeHeaders = headerNames(text))),
   "cors-allow-credentials": cors((fields, text) => void (fields.credentials = bool(text))),
@@ -135,6 +135,12 @@ function hashBy(text: string): HashBy {
   if (kind === "cookie") return { cookie: name! };
   if (kind === "arg") return { query: name! };
   throw new ValueError("must be one of $remote_addr, $host, $http_NAME, $cookie_NAME, $arg_NAME");
+}
+
+function methods(text: string): string[] {
+  const found = list(text.replaceAll(" ", ","));
+  if (found.length === 0 || found.some((method) => !/^[A-Za-z]+$/.test(method))) throw new ValueError("must be a list of methods");
+  return found;
 }
 
 function readOrigins(fields: Settings["corsFields"], text: string): void {
