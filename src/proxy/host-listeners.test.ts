@@ -126,3 +126,27 @@ test("with two workers each UDP Service has one, on the host too", async () => {
   });
   for (const socket of [client, ...pods]) socket.close();
 });
+
+test("Ingresses' ports: another program's give way to ports 10000 higher, and a test's are any", async () => {
+  let taken = await listen(() => {});
+  // Room above it must be.
+  while (taken.port > 55_000) {
+    await taken[Symbol.asyncDispose]();
+    taken = await listen(() => {});
+  }
+  await using _ = taken;
+  const bound = (hosts: HostPlan, ports: number[]) => {
+    hosts.edges = ports.map((number) => ({ address: "127.0.0.1", port: number, protocol: "TCP" }));
+    hosts.apply(snapshot(1));
+    return hosts.edgeBindings.map(({ boundPort, code }) => boundPort ?? code);
+  };
+  // Any free port for the front door, which is not what is looked at.
+  const real = new HostPlan({ numbers: { "front-door": 0 }, private: false, log: silentLog });
+  assert.deepEqual(bound(real, [taken.port]), [taken.port + 10_000]);
+  real.close();
+  const own = plan();
+  const [first, second] = bound(own, [80, 443]);
+  assert.ok(typeof first === "number" && typeof second === "number" && first > 1023 && second > 1023 && first !== second, `${first} ${second}`);
+  assert.deepEqual(bound(own, [80, 443]), [first, second], "they stay");
+  own.close();
+});
