@@ -65,8 +65,10 @@ async function ask(gateway: TestGateway, raw: Buffer, byteByByte: boolean): Prom
   })();
   for (;;) {
     const silent = Symbol("silent");
+    // Silence counts from when everything was sent.
+    const wasSent = sent;
     const came = await Promise.race([client.until((text) => text.length > 0), others(gateway).then(() => silent)]);
-    if (came === silent && !sent) continue;
+    if (came === silent && !wasSent) continue;
     if (came === silent || client.received === "") break;
     const answer = await client.answer({ isHead: methods[seen.finals.length] === "HEAD" });
     if (answer.status < 200) seen.interims++;

@@ -53,8 +53,11 @@ test("a mutating webhook sees the request as upstream describes it, and its patc
   assert.equal("unknown" in made, false, "what the schema does not know is pruned");
   assert.match(stderr, /Warning: look out/);
   const [request] = askedAt(path);
+  const { extra, ...userInfo } = request!.userInfo;
+  // Which certificate it was, by its hash, as upstream has it since 1.32.
+  assert.match(extra["authentication.kubernetes.io/credential-id"][0], /^X509SHA256=[0-9a-f]{64}$/);
   assert.deepEqual(
-    { ...request!, uid: "", object: { ...request!.object, metadata: { name: request!.object.metadata.name } } },
+    { ...request!, uid: "", userInfo, object: { ...request!.object, metadata: { name: request!.object.metadata.name } } },
     {
       uid: "",
       kind: { group: "", version: "v1", kind: "ConfigMap" },
