@@ -35,6 +35,8 @@ export interface Schema {
   readonly unions?: readonly object[];
   /** The Go type that decoding errors print, where it does not follow from the rest: "v1.PullPolicy". */
   readonly goType?: string;
+  /** Quantities below keep what is less than a thousandth: upstream rounds those of the core group alone. */
+  readonly isExact?: boolean;
   /** Go writes the field only when it is not zero (`omitempty` on a non-pointer): a zero value is dropped. */
   readonly omitZero?: boolean;
   /** Of a built-in definition: protobuf field numbers by JSON name; see {@link ProtobufField}. */

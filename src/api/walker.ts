@@ -79,7 +79,7 @@ class Plan {
     this.schema = schema;
     this.shape = shapeOf(schema);
     this.omitZero = schema.omitZero ?? false;
-    this.milli = schema.goType === "v1.ResourceList";
+    this.milli = schema.goType === "v1.ResourceList" && !(schema.isExact ?? false);
   }
   get fields(): Map<string, Plan> {
     return (this.#fields ??= new Map(Object.entries(this.schema.properties ?? {}).map(([name, property]) => [name, planOf(property)])));

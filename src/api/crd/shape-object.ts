@@ -168,7 +168,7 @@ class Shaper {
       const sorted = Object.fromEntries(Object.entries(metadata as object).sort(([one], [other]) => (one < other ? -1 : 1)));
       if (!sameOrder(sorted, metadata)) return this.#metadata(sorted);
       // Upstream reads metadata by itself.
-      if (error instanceof DecodeError) throw new DecodeError(error.message.replace("Go struct field ObjectMeta.metadata.", "Go struct field ObjectMeta.").replace("Go struct field .metadata of", "Go value of").replace(/(Go struct field \w+\.)metadata\./, "$1"));
+      if (error instanceof DecodeError) throw new DecodeError(`${this.#path.length > 0 ? `${this.#pathTo("").slice(0, -1)}: Invalid value: ${JSON.stringify(metadata)}: ` : ""}` + error.message.replace("Go struct field ObjectMeta.metadata.", "Go struct field ObjectMeta.").replace("Go struct field .metadata of", "Go value of").replace(/(Go struct field \w+\.)metadata\./, "$1"));
       throw error;
     }
   }

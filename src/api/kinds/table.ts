@@ -281,7 +281,7 @@ function schemaOfType(text: string, key: string, attributes: Attributes | undefi
     const goType = ofElements ? `[]${named}` : named;
     const plain = nodeOfType(type, key);
     const base = ofElements ? { ...plain, items: { ...plain.items!, goType: named } } : plain;
-    node = goType === undefined && !omitZero ? base : { ...base, ...(goType !== undefined && { goType }), ...(omitZero && { omitZero }) };
+    node = goType === undefined && !omitZero ? base : { ...base, ...(goType !== undefined && { goType }), ...(omitZero && { omitZero }), ...(bare === "ResourceList" && !key.startsWith("core.") && { isExact: true }) };
     shared.set(id, node);
   }
   if (!attributes) return node;

@@ -31,6 +31,7 @@ export function appliedTo(dependencies: Pick<RestDependencies, "registry" | "clo
   try {
     // Nobody kept records until now: whatever is there was there before.
     if (owners.size === 0 && live) owners = withUpdate(owners, entryOf(kind, beforeFirstApply, "Update", subresource), empty, live, versions, time);
+    checkTypes(kind, given);
     merged = applyAs(kind, withZeros(shapeOfKind(kind), old) as KubeObject, given, as, owners, versions, force, manager);
   } catch (error) {
     if (error instanceof ListElementError) {
@@ -79,11 +80,12 @@ function checkedConfig(kind: Kind, config: unknown): KubeObject {
   const [version, group = ""] = String(object.apiVersion ?? "").split("/").toReversed();
   if (group !== kind.group || version !== kind.version || object.kind !== kind.kind) throw badRequestError(`invalid object type: ${gvkText(group, version ?? "", String(object.kind ?? ""))}`);
   if (Array.isArray((object.metadata as KubeObject["metadata"] | undefined)?.managedFields)) throw badRequestError("metadata.managedFields must be nil");
-  const errors = validateConfig(shapeOfKind(kind), object);
-  if (errors.length > 0) {
-    throw unforeseen(`failed to create typed patch object (${objectText(kind, object)}): ${errors.length === 1 ? errors[0] : `errors:\n${errors.map((error) => `  ${error}`).join("\n")}`}`);
-  }
   return object;
+}
+
+function checkTypes(kind: Kind, object: KubeObject): void {
+  const errors = validateConfig(shapeOfKind(kind), object);
+  if (errors.length > 0) throw unforeseen(`failed to create typed patch object (${objectText(kind, object)}): ${errors.length === 1 ? errors[0] : `errors:\n${errors.map((error) => `  ${error}`).join("\n")}`}`);
 }
 
 /** What upstream answers to mistakes that it did not foresee a status for. */

@@ -19,7 +19,7 @@ import type { Ownership } from "./update.ts";
 const generatedPrefixMax = 58;
 const generatedAttempts = 8;
 /** Groups whose kinds are checked as custom ones are. */
-const extensionGroups = new Set(["apiextensions.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io"]);
+const extensionGroups = new Set(["apiextensions.k8s.io", "admissionregistration.k8s.io", "apiregistration.k8s.io", "coordination.k8s.io", "node.k8s.io"]);
 
 /** Source of the order: k8s.io/apiserver/pkg/registry/rest/create.go. */
 export async function create(dependencies: RestDependencies, kind: Kind, namespace: string | undefined, body: unknown, context: WriteContext, shared = false): Promise<KubeObject> {
@@ -36,7 +36,7 @@ export async function create(dependencies: RestDependencies, kind: Kind, namespa
   }
 }
 
-export const hasStandardFinalizers = (kind: Kind): boolean => !kind.custom && !extensionGroups.has(kind.group);
+export const hasStandardFinalizers = (kind: Kind): boolean => !kind.custom && !kind.validatesBeforeMetadata && !extensionGroups.has(kind.group);
 
 /** Mistakes are told of the kind that is stored, as which upstream checks it. */
 export const judgedAs = (kind: Kind): { group: string; kind: string } => (kind.storedAs ? { group: kind.storedAs.group, kind: kind.kind } : kind);

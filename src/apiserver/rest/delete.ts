@@ -41,7 +41,7 @@ export async function remove(dependencies: RestDependencies, kind: Kind, namespa
 
     const prepared: KubeObject = kind.prepareForDelete ? { ...old, metadata: { ...old.metadata } } : old;
     kind.prepareForDelete?.(prepared, clock.now());
-    const finalizers = finalizersFor(kind, prepared, { propagationPolicy: kind.defaultPropagation, ...options });
+    const finalizers = finalizersFor(kind, prepared, { propagationPolicy: isChosen(old) ? undefined : kind.defaultPropagation, ...options });
     const graceSeconds = graceOf(kind, old, options);
     const stays = finalizers.length > 0 || graceSeconds > 0 || holdsContent(kind, old);
     const isMarked = old.metadata.deletionTimestamp !== undefined;
@@ -85,6 +85,9 @@ function checkPreconditions(kind: Kind, old: KubeObject, { preconditions }: Dele
   if (uid !== undefined && uid !== old.metadata.uid) throw conflictError(of, name, `the UID in the precondition (${uid}) does not match the UID in record (${old.metadata.uid}). The object might have been deleted and then recreated`);
   if (resourceVersion !== undefined && resourceVersion !== old.metadata.resourceVersion) throw conflictError(of, name, `the ResourceVersion in the precondition (${resourceVersion}) does not match the ResourceVersion in record (${old.metadata.resourceVersion}). The object might have been modified`);
 }
+
+/** How it goes was said before, which counts more than the kind's own way. */
+const isChosen = ({ metadata }: KubeObject): boolean => metadata.finalizers?.some((finalizer) => finalizer === "foregroundDeletion" || finalizer === "orphan") ?? false;
 
 /** Foreground and Orphan are finalizers that the garbage collector works off; each choice undoes the other. */
 function finalizersFor(kind: Kind, old: KubeObject, { propagationPolicy }: DeleteOptions): string[] {

@@ -80,13 +80,17 @@ function validateManagedBy(path: string, value: string | undefined): FieldError[
   return value.length > managedByMax ? [...errors, tooLong(path, managedByMax)] : errors;
 }
 
-function validate(object: KubeObject): FieldError[] {
+function validate(object: KubeObject, old?: KubeObject): FieldError[] {
   const { spec } = object;
   const isNew = !object.metadata.resourceVersion;
   const errors: FieldError[] = [];
   const labels = spec.template?.metadata?.labels;
-  if (isNew && spec.selector && spec.manualSelector !== true && object.metadata.uid) {
+  if (spec.selector && spec.manualSelector !== true && object.metadata.uid) {
+    // A job of before the labels with a prefix does without them.
+    const before = old?.spec.template?.metadata?.labels;
+    const isOlder = old !== undefined && (before?.[uidLabel] === undefined || before["batch.kubernetes.io/job-name"] === undefined);
     for (const [key, value] of Object.entries(ownLabels(object))) {
+      if (isOlder && key.includes("/")) continue;
       const at = `spec.template.metadata.labels[${key}]`;
       if (labels?.[key] === undefined) errors.push(required(at, `must be '${value}'`));
       else if (labels[key] !== value) errors.push(invalid(at, labels, `must be '${value}'`));

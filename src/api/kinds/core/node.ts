@@ -1,4 +1,4 @@
-import { duplicate, type FieldError, forbidden } from "../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { validateCIDR } from "../../validation/address.ts";
@@ -13,8 +13,26 @@ function validate({ spec, status }: KubeObject): FieldError[] {
   return [...errors, ...each("spec.podCIDRs", spec?.podCIDRs, (range: string, at) => validateCIDR(at, range))];
 }
 
+const featurePattern = /^[A-Z][a-zA-Z0-9]*(\/[a-zA-Z][a-zA-Z0-9]*)*$/;
+const featureLengthMax = 253;
+/** What is wrong with the name of a feature that a node declares. */
+function featureMistake(name: string): string | undefined {
+  if (name.length > featureLengthMax) return `must be no more than ${featureLengthMax} characters`;
+  if (!featurePattern.test(name)) return "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes";
+  return undefined;
+}
+
+/** Names in their order, each once. */
+const validateFeatures = (path: string, features: string[] | undefined): FieldError[] =>
+  each(path, features, (name: string, at, index) => {
+    const before = features![index - 1];
+    const errors = before === undefined || before < name ? [] : before === name ? [duplicate(at, name)] : [invalid(at, name, "list must be sorted alphabetically")];
+    const mistake = featureMistake(name);
+    return mistake === undefined ? errors : [...errors, invalid(at, name, `invalid feature name ${JSON.stringify(name)}: ${mistake}`)];
+  });
+
 function validateUpdate(node: KubeObject, old: KubeObject): FieldError[] {
-  const errors: FieldError[] = [];
+  const errors = validateFeatures("status.declaredFeatures", node.status?.declaredFeatures);
   const seen = new Set<string>();
   errors.push(
     ...each("status.addresses", node.status?.addresses, (address: any, at) => {
@@ -61,6 +79,8 @@ export const node: Strategy = {
   prepareForCreate({ spec, status }) {
     delete spec?.configSource;
     delete status?.config;
+    // Its kubelet writes them, to its status.
+    delete status?.declaredFeatures;
   },
   prepareForUpdate: ({ spec }, old) => void (spec && old.spec?.configSource === undefined && delete spec.configSource),
   prepareForStatusUpdate: ({ status }, old) => void (status && old.status?.config === undefined && delete status.config),

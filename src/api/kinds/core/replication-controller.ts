@@ -2,6 +2,7 @@ import type { FieldError } from "../../field.ts";
 import { required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import { notNegative } from "../../validation/checks.ts";
+import { nameIsDnsSubdomain, nameIsPathSegment } from "../../validation/names.ts";
 import { formatSelector } from "../../validation/selector.ts";
 import { replicaColumns, replicaCounts } from "../apps/replica-set.ts";
 import { labelsText, text, wide } from "../columns.ts";
@@ -19,6 +20,8 @@ const validateSpec = (spec: any): FieldError[] => [
 export const replicationController: Strategy = {
   defaultPropagation: "Orphan",
   hasStatus: true,
+  // What begins a name is not asked to be one.
+  validateName: (name, prefix) => (prefix ? nameIsPathSegment(name, true) : nameIsDnsSubdomain(name, false)),
   defaults(object) {
     const spec = (object.spec ??= {});
     const labels = spec.template?.metadata?.labels;

@@ -68,7 +68,7 @@ export function validateInitContainers(path: string, containers: Draft[] | undef
   });
 }
 
-const ephemeralForbidden = ["ports", "resources", "resizePolicy", "restartPolicy", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
+const ephemeralForbidden = ["ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle"];
 
 export function validateEphemeralContainers(path: string, containers: Draft[] | undefined, others: Draft[], context: ContainerContext): FieldError[] {
   const targets = new Set<string>(others.map((container) => container.name));
@@ -162,7 +162,7 @@ function validateEnv(path: string, variable: Draft): FieldError[] {
     errors.push(...nameIsDnsSubdomain(reference.name ?? "", false).map((text) => invalid(`${at}.${field}.name`, reference.name ?? "", text)));
     errors.push(...(reference.key ? checked(`${at}.${field}.key`, reference.key, configMapKey) : [required(`${at}.${field}.key`)]));
   }
-  if (sources === 0) errors.push(invalid(at, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"));
+  if (sources === 0) errors.push(invalid(at, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"));
   else if (variable.value) errors.push(invalid(at, "", "may not be specified when `value` is not empty"));
   else if (sources > 1) errors.push(invalid(at, "", "may not have more than one field specified at a time"));
   return errors;

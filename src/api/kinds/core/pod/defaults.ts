@@ -19,9 +19,17 @@ export function defaultPod(pod: KubeObject): void {
   for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) requestLimits(container.resources);
   requestForPod(spec);
   spec.enableServiceLinks ??= true;
+  if (pod.status) defaultAddresses(pod.status);
   if (spec.hostNetwork === true) {
     for (const container of [...(spec.containers ?? []), ...(spec.initContainers ?? [])]) for (const port of container.ports ?? []) port.hostPort ||= port.containerPort;
   }
+}
+
+/** The first of the list by its old name, which counts when the two differ. */
+function defaultAddresses(status: Draft): void {
+  const first = status.podIPs?.[0]?.ip;
+  if (status.podIP && status.podIP !== first) status.podIPs = [{ ip: status.podIP }];
+  else if (first && !status.podIP) status.podIP = first;
 }
 
 /** What is limited is also requested, unless said otherwise. */

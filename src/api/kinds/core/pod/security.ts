@@ -1,6 +1,7 @@
 import { duplicate, type FieldError, invalid, notSupported, required } from "../../../field.ts";
 import { each, oneOf, oneOfOptional } from "../../../validation/checks.ts";
 import { rangeError } from "../../../validation/names.ts";
+import { validateWindowsOptions } from "./windows.ts";
 
 // Shapes were proved by the schema; `any` stands for "as the schema says".
 type Draft = any;
@@ -30,9 +31,8 @@ export function validatePodSecurity(path: string, context: Draft, spec: Draft): 
     }),
   );
   errors.push(...oneOfOptional(`${path}.fsGroupChangePolicy`, context.fsGroupChangePolicy, ["Always", "OnRootMismatch"]));
-  errors.push(...oneOfOptional(`${path}.supplementalGroupsPolicy`, context.supplementalGroupsPolicy, ["Merge", "Strict"]));
-  errors.push(...validateProfile(`${path}.seccompProfile`, context.seccompProfile, "seccomp"), ...validateProfile(`${path}.appArmorProfile`, context.appArmorProfile, "AppArmor"));
-  return errors;
+  errors.push(...validateProfile(`${path}.seccompProfile`, context.seccompProfile, "seccomp"), ...validateWindowsOptions(`${path}.windowsOptions`, context.windowsOptions), ...validateProfile(`${path}.appArmorProfile`, context.appArmorProfile, "AppArmor"));
+  return [...errors, ...oneOfOptional(`${path}.supplementalGroupsPolicy`, context.supplementalGroupsPolicy, ["Merge", "Strict"])];
 }
 const sysctlPattern = new RegExp("^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
 
@@ -45,7 +45,7 @@ export function validateContainerSecurity(path: string, context: Draft): FieldEr
     if (context.privileged === true) errors.push(invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"));
     if ((context.capabilities?.add ?? []).includes("CAP_SYS_ADMIN")) errors.push(invalid(path, context, "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN"));
   }
-  return [...errors, ...validateProfile(`${path}.appArmorProfile`, context.appArmorProfile, "AppArmor")];
+  return [...errors, ...validateWindowsOptions(`${path}.windowsOptions`, context.windowsOptions), ...validateProfile(`${path}.appArmorProfile`, context.appArmorProfile, "AppArmor")];
 }
 
 function validateProfile(path: string, profile: Draft, what: "seccomp" | "AppArmor"): FieldError[] {

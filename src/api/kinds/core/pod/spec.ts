@@ -8,6 +8,7 @@ import { validatePodResourceName, validateResources } from "./resources.ts";
 import { validateAffinity, validateSpread, validateTolerations } from "./scheduling.ts";
 import { validateOs, validatePodSecurity } from "./security.ts";
 import { validateVolumes } from "./volumes.ts";
+import { validateForLinux, validateHostProcess } from "./windows.ts";
 
 // Shapes were proved by the schema; `any` stands for "as the schema says".
 type Draft = any;
@@ -48,6 +49,12 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   errors.push(...each(`${path}.readinessGates`, spec.readinessGates, (gate, at) => checked(`${at}.conditionType`, gate.conditionType ?? "", qualifiedName)));
   errors.push(...validateSchedulingGates(`${path}.schedulingGates`, spec.schedulingGates));
   errors.push(...validateSpread(`${path}.topologySpreadConstraints`, spec.topologySpreadConstraints));
+  errors.push(...validateHostProcess(path, spec));
+  if (spec.hostUsers === false) {
+    const refused = "when `hostUsers` is false";
+    errors.push(...["hostNetwork", "hostPID", "hostIPC"].filter((field) => spec[field]).map((field) => forbidden(`${path}.${field.replace("hostP", "HostP").replace("hostI", "HostI")}`, refused)));
+    for (const list of ["initContainers", "containers", "ephemeralContainers"]) errors.push(...each(`${path}.${list}`, spec[list], (container, at) => ((container.volumeDevices ?? []).length > 0 ? [forbidden(`${at}.volumeDevices`, refused)] : [])));
+  }
   for (const field of ["serviceAccountName", "nodeName"]) if (spec[field]) errors.push(...nameIsDnsSubdomain(spec[field], false).map((text) => invalid(`${path}.${field}`, spec[field], text)));
   const deadline = spec.activeDeadlineSeconds;
   if (deadline !== undefined && (deadline < 1 || deadline > int32Max)) errors.push(invalid(`${path}.activeDeadlineSeconds`, deadline, rangeError(1, int32Max)));
@@ -62,13 +69,8 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   );
   for (const field of ["priorityClassName", "runtimeClassName"]) if (spec[field]) errors.push(...nameIsDnsSubdomain(spec[field], false).map((text) => invalid(`${path}.${field}`, spec[field], text)));
   errors.push(...oneOfOptional(`${path}.preemptionPolicy`, spec.preemptionPolicy, ["PreemptLowerPriority", "Never"]));
-  if (spec.hostUsers === false) {
-    const refused = "when `hostUsers` is false";
-    errors.push(...["hostNetwork", "hostPID", "hostIPC"].filter((field) => spec[field]).map((field) => forbidden(`${path}.${field.replace("hostP", "HostP").replace("hostI", "HostI")}`, refused)));
-    for (const list of ["initContainers", "containers", "ephemeralContainers"]) errors.push(...each(`${path}.${list}`, spec[list], (container, at) => ((container.volumeDevices ?? []).length > 0 ? [forbidden(`${at}.volumeDevices`, refused)] : [])));
-  }
   if (spec.overhead) errors.push(...validateResources(`${path}.overhead`, { limits: spec.overhead }));
-  return [...errors, ...validateOs(`${path}.os`, spec.os)];
+  return [...errors, ...validateOs(`${path}.os`, spec.os), ...validateForLinux(path, spec)];
 }
 
 function validateResourceClaims(path: string, claims: Draft[] | undefined): FieldError[] {
