@@ -16,7 +16,7 @@ export interface ReviewRequest {
   name?: string;
   namespace?: string;
   operation: string;
-  userInfo: { username: string; groups: string[] };
+  userInfo: { username: string; groups: string[]; extra: Record<string, [string]> };
   object: any;
   oldObject: any;
   dryRun: boolean;

@@ -55,7 +55,7 @@ test("a mutating webhook sees the request as upstream describes it, and its patc
   const [request] = askedAt(path);
   const { extra, ...userInfo } = request!.userInfo;
   // Which certificate it was, by its hash, as upstream has it since 1.32.
-  assert.match(extra["authentication.kubernetes.io/credential-id"][0], /^X509SHA256=[0-9a-f]{64}$/);
+  assert.match(extra["authentication.kubernetes.io/credential-id"]![0], /^X509SHA256=[0-9a-f]{64}$/);
   assert.deepEqual(
     { ...request!, uid: "", userInfo, object: { ...request!.object, metadata: { name: request!.object.metadata.name } } },
     {
