@@ -64,6 +64,9 @@ class Desk {
       case "remove":
         this.#world.remove("Ingress", `shop/${rest}`);
         return this.#translator.changed("Ingress", `shop/${rest}`);
+      // As the watch of EndpointSlices tells it.
+      case "refresh":
+        return this.#translator.changed("Service", `shop/${rest}`);
       case "wait":
         return this.#clock.advance(Number(rest));
       case "end":

@@ -11,6 +11,7 @@ import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import type { KeyPair } from "./certificates.ts";
 import type { Ingress, IngressClass } from "./kinds.ts";
+import { Readiness } from "./readiness.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { address, type Bound, ports, type Told, Translator } from "./translate.ts";
 import type { World } from "./world.ts";
@@ -92,6 +93,10 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
   const services = watch<Service>("Service", resources.services);
   const secrets = watch<Secret>("Secret", resources.secrets);
   const configMaps = watch<ConfigMap>("ConfigMap", resources.configMaps);
+  const readiness = new Readiness({ client, clock, log, ...(random ? { random } : {}) }, (service) => {
+    translator.changed("Service", service);
+    due();
+  });
   const world: World = {
     ingress: (key) => ingresses.get(key),
     ingresses: () => ingresses.list(),
@@ -99,6 +104,7 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
     service: (key) => services.get(key),
     secret: (key) => secrets.get(key),
     configMap: (key) => configMaps.get(key),
+    isReady: (service) => readiness.of(service),
   };
   const translator = new Translator(world, fakeCertificate());
   const writer = new StatusWriter({ client, world, clock, log });
@@ -119,6 +125,7 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
       stopped = true;
       timer?.cancel();
       await Promise.all(informers.map((informer) => informer.stop()));
+      await readiness.stop();
       await writer.stop();
       recorder.stop();
     },

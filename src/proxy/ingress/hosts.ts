@@ -66,7 +66,7 @@ export function compileHost(world: World, host: string, members: readonly Member
       path,
       settings,
       matches: found,
-      backend: named(member, location.backend, settings),
+      backend: named(member, standIn(world, member, location.backend) ?? location.backend, settings),
       ...(canary && { canary: { settings: canary.member.settings, backend: named(canary.member, canary.backend, { ...settings, ...(canary.member.settings.balancer && { balancer: canary.member.settings.balancer }) }) } }),
       responseHeaders: headersOf(world, member, warn),
       closed: settings.closed ?? canary?.member.settings.closed,
@@ -181,6 +181,14 @@ function aliasesOf(member: Member, host: string, facts: HostFacts, warn: Warn): 
     if (facts.isHost(alias)) warn(member, "Conflict", `server-alias: ${alias} is a host of its own`);
     return !facts.isHost(alias);
   });
+}
+
+/** While a Service has no endpoint: the one that default-backend names, at its first port. */
+function standIn(world: World, { ingress, settings }: Member, { service }: IngressBackend): IngressBackend | undefined {
+  const { namespace } = ingress.metadata;
+  if (settings.defaultBackend === undefined || !service || world.isReady(`${namespace}/${service.name}`)) return undefined;
+  const port = world.service(`${namespace}/${settings.defaultBackend}`)?.spec?.ports?.[0]?.port;
+  return { service: { name: settings.defaultBackend, port: { number: port ?? 80 } } };
 }
 
 function headersOf(world: World, member: Member, warn: Warn): { name: string; value: string }[] {

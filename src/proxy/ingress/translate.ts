@@ -212,8 +212,10 @@ function hostsOf({ spec }: Ingress): string[] {
 function referencesOf({ metadata: { namespace, annotations }, spec }: Ingress): string[] {
   const backends = [...(spec.defaultBackend ? [spec.defaultBackend] : []), ...(spec.rules ?? []).flatMap(({ http }) => (http?.paths ?? []).map(({ backend }) => backend))];
   const headers = annotations?.["nginx.ingress.kubernetes.io/custom-headers"]?.split("/").at(-1);
+  const other = annotations?.["nginx.ingress.kubernetes.io/default-backend"];
   return [
     ...new Set([
+      ...(other ? [`Service/${namespace}/${other}`] : []),
       ...backends.flatMap(({ service }) => (service ? [`Service/${namespace}/${service.name}`] : [])),
       ...(spec.tls ?? []).flatMap(({ secretName }) => (secretName ? [`Secret/${namespace}/${secretName}`] : [])),
       ...(headers ? [`ConfigMap/${namespace}/${headers}`] : []),

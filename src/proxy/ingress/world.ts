@@ -1,7 +1,8 @@
 import { keyOf } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import type { ConfigMap, Secret, Service } from "../../api/types.ts";
+import type { ConfigMap, EndpointSlice, Secret, Service } from "../../api/types.ts";
 import type { Ingress, IngressClass } from "./kinds.ts";
+import { hasReady, serviceOf } from "./readiness.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME", or "NAME" of a class. */
 export interface World {
@@ -11,6 +12,8 @@ export interface World {
   service(key: string): Service | undefined;
   secret(key: string): Secret | undefined;
   configMap(key: string): ConfigMap | undefined;
+  /** Whether a Service has an endpoint that takes connections. */
+  isReady(service: string): boolean;
 }
 
 /** A world of plain objects, for tests. */
@@ -34,5 +37,6 @@ export class ObjectWorld implements World {
   ingressClass = (name: string) => this.#get<IngressClass>("IngressClass", name);
   service = (key: string) => this.#get<Service>("Service", key);
   secret = (key: string) => this.#get<Secret>("Secret", key);
+  isReady = (service: string) => hasReady(([...this.#objects.values()].filter(({ kind }) => kind === "EndpointSlice") as unknown as EndpointSlice[]).filter((slice) => serviceOf(slice) === service));
   configMap = (key: string) => this.#get<ConfigMap>("ConfigMap", key);
 }

@@ -73,7 +73,7 @@ export const table: Readonly<Record<string, Row>> = {
   "proxy-next-upstream-timeout": row(int, (_, value) => (value === 0 ? undefined : "is not acted on: proxy-next-upstream-tries and proxy-read-timeout bound further tries")),
   "load-balance": row(oneOf("round_robin", "ewma"), (settings, value) => void (settings.balancer ??= { type: value === "ewma" ? "peakEwma" : "roundRobin" })),
   "upstream-hash-by": row(hashBy, (settings, by) => void (settings.balancer = { type: "ringHash", by })),
-  "default-backend": note("is not acted on: a Service without endpoints answers 503"),
+  "default-backend": row(matching(/^[-a-z0-9]+$/, "the name of a Service"), (settings, value) => void (settings.defaultBackend = value)),
   "custom-headers": row(matching(/^([-.a-z0-9]+\/)?[-.a-z0-9]+$/, "NAMESPACE/NAME of a ConfigMap"), (settings, value) => void (settings.customHeaders = value)),
 
   // Sessions
