@@ -103,7 +103,15 @@ spec:
   - host: ${host}
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: ${service}, port: {name: http}}}}]}
 ---`;
+const empty = `
+apiVersion: v1
+kind: Service
+metadata: {name: nobody, namespace: ecommerce}
+spec: {selector: {app: nobody}, ports: [{name: http, port: 80}]}
+---`;
 const more = [
+  empty,
+  ingress("down", "down.example.com", "nobody", { "default-backend": "product-service" }),
   ingress("main", "canary.example.com", "user-service", {}),
   ingress("rival", "canary.example.com", "product-service", { canary: "true", "canary-weight": "20", "canary-by-header": "x-canary" }),
   ingress("sticky", "sticky.example.com", "user-service", { affinity: "cookie", "session-cookie-name": "route" }),
