@@ -19,6 +19,7 @@ import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
 import type { Agent } from "./node/agent.ts";
 import type { Finding, Sandbox } from "./node/sandbox/sandbox.ts";
+import type { AskedRequest, Explained } from "./proxy/explain/explain.ts";
 import type { NetSupervisor } from "./proxy/supervisor.ts";
 import { lives, lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
 import type { Store } from "./store/store.ts";
@@ -253,6 +254,14 @@ export async function probeMachine(isolation: "auto" | "isolated" | "plain"): Pr
   } finally {
     rmSync(dataDir, { recursive: true, force: true });
   }
+}
+
+/** Who would serve a request, and why nobody else: as `wherry route explain` prints it. */
+export async function explainRoute(client: Client, asked: AskedRequest): Promise<Explained> {
+  const [{ explainInCluster }, { AskedError }] = await Promise.all([import("./proxy/explain/cluster.ts"), import("./proxy/explain/explain.ts")]);
+  return explainInCluster(client, asked).catch((error: unknown) => {
+    throw error instanceof AskedError ? new WherryError("USAGE", error.message) : error;
+  });
 }
 
 /** By which a data directory is known to be Wherry's: chmod and `reset` must never meet somebody's home. */

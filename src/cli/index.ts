@@ -11,6 +11,7 @@ export const verbs: readonly Verb[] = [
   { name: "up", summary: "Start the stack, apply the given folders, show what runs and where", load: () => import("./up.ts") },
   { name: "down", summary: "Stop the stack; every pod gets its full grace", load: () => import("./down.ts") },
   { name: "status", summary: "What runs, where to reach it, how healthy, what is wrong and what to do", load: () => import("./status.ts") },
+  { name: "route", summary: "Explain which listener, route and endpoints would serve a request, and why", load: () => import("./route.ts") },
   { name: "backup", summary: "Write the whole stack into one file, while it runs", load: () => import("./backup.ts") },
   { name: "reset", summary: "Delete everything that the stack has stored", load: () => import("./reset.ts") },
   { name: "kubeconfig", summary: "Print the path of the kubeconfig, or --merge it into your own", load: () => import("./kubeconfig.ts") },

@@ -4,6 +4,7 @@ import { Agent } from "node:http";
 import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { gatewayResources, type Gateway } from "../../src/proxy/gateway/kinds.ts";
+import { entry } from "../../src/wherry.ts";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
 import { ask, gatewayLoad } from "./gateway-load.ts";
@@ -31,7 +32,7 @@ test("a Gateway: every protocol and filter, consent across namespaces, what is b
   cpSync(join(import.meta.dirname, "gateway"), folder, { recursive: true });
   chmodSync(join(folder, "get"), 0o755);
   const onStep = (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`);
-  await runTranscript(join(import.meta.dirname, "gateway.transcript"), { cwd: folder, env: wherry.env, ...(process.env["STEPS"] && { onStep }) });
+  await runTranscript(join(import.meta.dirname, "gateway.transcript"), { cwd: folder, env: { ...wherry.env, WHERRY_DATA_DIR: wherry.dataDir }, variables: { WHERRY: `${process.execPath} ${entry}` }, ...(process.env["STEPS"] && { onStep }) });
 
   const address = readFileSync(join(folder, "address"), "utf8");
   const status = async (host: string, path: string, at = address) => {

@@ -1,0 +1,60 @@
+import type { Client } from "../../api/client.ts";
+import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { resources } from "../../api/resources.ts";
+import type { EndpointSlice, Service } from "../../api/types.ts";
+import { type AddressBook } from "../gateway/gateways.ts";
+import { gatewayResources } from "../gateway/kinds.ts";
+import { Translator } from "../gateway/translate.ts";
+import { ObjectWorld, routeResources } from "../gateway/world.ts";
+import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
+
+const read: Record<string, GroupVersionResource> = {
+  GatewayClass: gatewayResources.gatewayClasses,
+  Gateway: gatewayResources.gateways,
+  ListenerSet: gatewayResources.listenerSets,
+  ...routeResources,
+  ReferenceGrant: gatewayResources.referenceGrants,
+  BackendTLSPolicy: gatewayResources.backendTlsPolicies,
+  Namespace: resources.namespaces,
+  Service: resources.services,
+  Secret: resources.secrets,
+  ConfigMap: resources.configMaps,
+  EndpointSlice: resources.endpointSlices,
+};
+
+/** Reads everything that decides about a request, and explains it. */
+export async function explainInCluster(client: Client, asked: AskedRequest): Promise<Explained> {
+  const lists = await Promise.all(Object.entries(read).map(async ([kind, resource]) => (await client.list<KubeObject>(resource)).items.map((object) => ({ ...object, kind }))));
+  return explainObjects(lists.flat(), asked);
+}
+
+/** As {@link explainInCluster}, of objects that each say their kind. */
+export function explainObjects(objects: readonly KubeObject[], asked: AskedRequest): Explained {
+  const world = new ObjectWorld(objects);
+  const translator = new Translator(world, addressesOfStatuses);
+  for (const object of objects) translator.changed(object.kind!, object.metadata.namespace === undefined ? object.metadata.name : `${object.metadata.namespace}/${object.metadata.name}`);
+  const { statuses } = translator.flush();
+  const explained = explain(translator.snapshot(), asked, endpointsIn(objects));
+  const wrong = statuses.flatMap((status) => ("parents" in status ? status.parents.flatMap(({ parentRef, conditions }) => conditions.filter((entry) => entry.status === "False").map(({ type, reason, message }) => `  ${status.kind}/${status.key} at ${parentRef.name}: ${type} is False, ${reason}: ${message}`)) : []));
+  return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
+}
+
+/** Addresses are as the statuses say: who serves has chosen them. */
+const addressesOfStatuses: AddressBook = {
+  addressOf: (gateway) => {
+    const value = gateway.status?.addresses?.[0]?.value;
+    return value === undefined ? { reason: "AddressNotUsable", message: "the Gateway has no address yet" } : { value };
+  },
+  bindingOf: ({ address, port, protocol }) => ({ address, port, protocol: protocol === "UDP" ? "UDP" : "TCP", boundPort: port }),
+};
+
+function endpointsIn(objects: readonly KubeObject[]): EndpointsOf {
+  const slices = objects.filter(({ kind }) => kind === "EndpointSlice") as (EndpointSlice & KubeObject)[];
+  const services = objects.filter(({ kind }) => kind === "Service") as (Service & KubeObject)[];
+  return (namespace, service, port) => {
+    const declared = services.find(({ metadata }) => metadata.namespace === namespace && metadata.name === service)?.spec?.ports?.find((candidate) => candidate.port === port);
+    return slices
+      .filter(({ metadata }) => metadata.namespace === namespace && metadata.labels?.["kubernetes.io/service-name"] === service)
+      .flatMap(({ ports, endpoints }) => (ports ?? []).filter(({ name }) => (name ?? "") === (declared?.name ?? "")).flatMap((target) => (endpoints ?? []).filter(({ conditions }) => conditions?.ready !== false).flatMap(({ addresses }) => addresses.map((ip) => `${ip}:${target.port}`))));
+  };
+}
