@@ -29,8 +29,10 @@ export class Published<T extends { id: string }> {
     return [...this.#values.values()].map(({ value }) => value);
   }
   put(id: string, value: T): void {
+    const known = this.#values.get(id);
+    if (known?.value === value) return;
     const text = JSON.stringify(value);
-    if (this.#values.get(id)?.text === text) return;
+    if (known?.text === text) return;
     this.#values.set(id, { value, text });
     this.#put.add(id);
     this.#removed.delete(id);

@@ -21,6 +21,26 @@ export interface CompiledHost {
   upstreams: Upstream[];
   /** What is to be told to which Ingress. */
   notes: { key: string; note: Note }[];
+  /** For the next time. */
+  memory: HostMemory;
+}
+
+/** What became of each path, by "TYPE PATH", and of each Ingress: of 5,000 on one host a change of one touches one. */
+export interface HostMemory {
+  places: Map<string, CompiledPlace>;
+  routes: Map<Member, { text: string; own: readonly CompiledPlace[]; routes: readonly HttpRoute[] }>;
+}
+
+interface CompiledPlace {
+  /** All that it was made of besides the settings, which are never changed. */
+  text: string;
+  settings: Settings;
+  canary: Settings | undefined;
+  http: HttpRule[];
+  https: HttpRule[];
+  isClosed: boolean;
+  wrong?: string;
+  isCanarysFault?: boolean;
 }
 
 interface Location extends Located {
@@ -41,8 +61,9 @@ const listeners = { http: "ingress/http", https: "ingress/https" } as const;
 /**
  * All that Ingresses say about one host name, "" for every name. One route for each Ingress, so that a change of one puts one
  * anew; but what they are depends on all of them, as with ingress-nginx, who makes one `server` of them. Older ones go first.
+ * With what was made of the host before, what did not change is the same object again.
  */
-export function compileHost(world: World, host: string, members: readonly Member[], facts: HostFacts): CompiledHost {
+export function compileHost(world: World, host: string, members: readonly Member[], facts: HostFacts, before?: HostMemory): CompiledHost {
   const notes: CompiledHost["notes"] = [];
   const warn = (member: Member, reason: string, message: string) => notes.push({ key: member.key, note: { type: "Warning", reason, message } });
   const shown = host === "" ? "every host" : host;
@@ -55,9 +76,10 @@ export function compileHost(world: World, host: string, members: readonly Member
     if (resolved.unusable) warn(member, "BackendNotFound", `${resolved.unusable}; what would go there is answered with 503`);
     return resolved.backend;
   };
-  const places = new Map<Member, Place[]>();
+  const memory: HostMemory = { places: new Map(), routes: new Map() };
+  const places = new Map<Member, CompiledPlace[]>();
   for (const location of locations) {
-    const { member, path, canary } = location;
+    const { member, path, pathType, canary } = location;
     const found = matches.get(location)!;
     if (found.length === 0) continue;
     const { settings } = member;
@@ -71,49 +93,68 @@ export function compileHost(world: World, host: string, members: readonly Member
       responseHeaders: headersOf(world, member, warn),
       closed: settings.closed ?? canary?.member.settings.closed,
     };
-    const wrong = whatIsWrong(place, facts);
-    if (wrong !== undefined) {
-      warn(isOfCanary(place, facts) ? canary!.member : member, "InvalidPath", `${shown}${path}: ${wrong}; it answers 503`);
-      // An expression that cannot be read matches nothing; what it begins with closes at least what it was meant for.
-      const readable = found.filter((match) => checkRule({ name: "", matches: [match], filters: [], backends: [] }) === undefined);
-      Object.assign(place, { matches: readable.length > 0 ? readable : [{ path: { type: "regex", value: `^${literalStart(path)}`, partial: true, ignoreCase: true } }], closed: wrong });
-    }
+    const id = `${pathType} ${path}`;
+    const text = JSON.stringify([found, place.backend, place.canary?.backend, place.responseHeaders, facts.hasCertificate, facts.httpsPort]);
+    const known = before?.places.get(id);
+    const compiled = known?.text === text && known.settings === settings && known.canary === canary?.member.settings ? known : compilePlace(place, facts, text);
+    memory.places.set(id, compiled);
+    if (compiled.wrong !== undefined) warn(compiled.isCanarysFault ? canary!.member : member, "InvalidPath", `${shown}${path}: ${compiled.wrong}; it answers 503`);
     const own = places.get(member);
-    if (own) own.push(place);
-    else places.set(member, [place]);
+    if (own) own.push(compiled);
+    else places.set(member, [compiled]);
   }
 
   const routes: Route[] = [];
   // Another name for all of the host, whoever gives it.
   const names = [host, ...new Set(members.flatMap((member) => aliasesOf(member, host, facts, warn)))];
-  const hasRoot = locations.some(({ path }) => path === "/");
+  const isRegex = locations.some((location) => matches.get(location)!.some(({ path }) => path.type === "regex" && path.ignoreCase));
+  const hasRoot = locations.some(({ path, pathType }) => path === "/" && (isRegex || pathType !== "Exact"));
+  const other = host.startsWith("www.") ? host.slice(4) : `www.${host}`;
+  const mayRedirect = host !== "" && !host.startsWith("*") && !facts.isHost(other);
   let isFirst = true;
   for (const [member, own] of places) {
     // Requests for a host that is known do not go to one that is every host's.
-    const rest: HttpRule[] = host !== "" && !hasRoot && isFirst ? [notFound(locations.some((location) => matches.get(location)!.some(({ path }) => path.type === "regex")))] : [];
+    const rest = host !== "" && !hasRoot && isFirst ? [notFound(isRegex)] : [];
     isFirst = false;
-    const rules = (scheme: "http" | "https") => {
-      const { appRoot } = member.settings;
-      const first: HttpRule[] = appRoot === undefined || !own.some(({ closed }) => closed === undefined) ? [] : [appRootRule(appRoot)];
-      return [...first, ...own.flatMap((place) => rulesOf(place, { scheme, ...facts })), ...rest];
-    };
-    const id = `Ingress/${member.key}/${host === "" ? "_" : host}`;
-    const [http, https] = [rules("http"), rules("https")];
-    if (JSON.stringify(http) === JSON.stringify(https)) {
-      routes.push(routeOf(id, member, [listeners.http, listeners.https], http, names));
-    } else {
-      routes.push(routeOf(id, member, [listeners.https], https, names), routeOf(`${id}/http`, member, [listeners.http], http, names));
-    }
-    const other = host.startsWith("www.") ? host.slice(4) : `www.${host}`;
-    if (member.settings.fromToWww && host !== "" && !host.startsWith("*") && !facts.isHost(other)) {
-      const rule: HttpRule = { name: "from-to-www-redirect", matches: [{ path: { type: "prefix", value: "/" } }], filters: [{ type: "redirect", hostname: host, status: 308 }], backends: [] };
-      routes.push(routeOf(`${id}/www`, member, [listeners.http, listeners.https], [rule], [other]));
-    }
+    const text = JSON.stringify([names, rest, mayRedirect]);
+    const known = before?.routes.get(member);
+    const isSame = known?.text === text && known.own.length === own.length && own.every((place, i) => place === known.own[i]);
+    const made = isSame ? known.routes : routesOf(host, member, own, rest, names, mayRedirect ? other : undefined);
+    memory.routes.set(member, { text, own, routes: made });
+    routes.push(...made);
   }
-  return { routes, upstreams: [...upstreams.values()], notes };
+  return { routes, upstreams: [...upstreams.values()], notes, memory };
 }
 
-function routeOf(id: string, { ingress }: Member, on: readonly string[], rules: HttpRule[], hostnames: string[] = []): HttpRoute {
+function compilePlace(place: Place, facts: HostFacts, text: string): CompiledPlace {
+  const common = { text, settings: place.settings, canary: place.canary?.settings };
+  const rules = (of: Place) => ({ http: rulesOf(of, { scheme: "http", ...facts }), https: rulesOf(of, { scheme: "https", ...facts }) });
+  const wrong = whatIsWrong(place, facts);
+  if (wrong === undefined) return { ...common, ...rules(place), isClosed: place.closed !== undefined };
+  // An expression that cannot be read matches nothing; what it begins with closes at least what it was meant for.
+  const readable = place.matches.filter((match) => checkRule({ name: "", matches: [match], filters: [], backends: [] }) === undefined);
+  const matches = readable.length > 0 ? readable : [{ path: { type: "regex", value: `^${literalStart(place.path)}`, partial: true, ignoreCase: true } as const }];
+  return { ...common, ...rules({ ...place, matches, closed: wrong }), isClosed: true, wrong, isCanarysFault: isOfCanary(place, facts) };
+}
+
+function routesOf(host: string, member: Member, own: readonly CompiledPlace[], rest: readonly HttpRule[], names: string[], other: string | undefined): HttpRoute[] {
+  const { appRoot, fromToWww } = member.settings;
+  const first = appRoot === undefined || own.every(({ isClosed }) => isClosed) ? [] : [appRootRule(appRoot)];
+  const rules = (scheme: "http" | "https") => [...first, ...own.flatMap((place) => place[scheme]), ...rest];
+  const id = `Ingress/${member.key}/${host === "" ? "_" : host}`;
+  const [http, https] = [rules("http"), rules("https")];
+  const routes =
+    JSON.stringify(http) === JSON.stringify(https)
+      ? [routeOf(id, member, [listeners.http, listeners.https], http, names)]
+      : [routeOf(id, member, [listeners.https], https, names), routeOf(`${id}/http`, member, [listeners.http], http, names)];
+  if (fromToWww && other !== undefined) {
+    const rule: HttpRule = { name: "from-to-www-redirect", matches: [{ path: { type: "prefix", value: "/" } }], filters: [{ type: "redirect", hostname: host, status: 308 }], backends: [] };
+    routes.push(routeOf(`${id}/www`, member, [listeners.http, listeners.https], [rule], [other]));
+  }
+  return routes;
+}
+
+function routeOf(id: string, { ingress }: Member, on: readonly string[], rules: HttpRule[], hostnames: string[]): HttpRoute {
   return { id, type: "http", createdAt: Math.floor(Date.parse(ingress.metadata.creationTimestamp) / 1000), attachments: on.map((listener) => ({ listener, hostnames })), rules };
 }
 
@@ -143,7 +184,7 @@ function locationsOf(host: string, members: readonly Member[], shown: string, wa
     const { defaultBackend, rules = [] } = member.ingress.spec;
     const isMeant = rules.length === 0 ? host === "" : rules.some((rule) => (rule.host ?? "").toLowerCase() === host);
     if (!defaultBackend || !isMeant) continue;
-    const taken = locations.find(({ path }) => path === "/");
+    const taken = locations.find(({ path, pathType: type }) => path === "/" && type !== "Exact");
     if (!taken) add(member, "/", "Prefix", defaultBackend);
     else if (taken.member !== member) warn(member, "Conflict", `defaultBackend: Ingress ${taken.member.key} is older and has / of ${shown}`);
   }

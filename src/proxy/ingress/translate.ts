@@ -3,7 +3,7 @@ import { byAge } from "../gateway/gateways.ts";
 import { Index, Published } from "../published.ts";
 import { type Note, readAnnotations } from "./annotations/read.ts";
 import { isFor, type KeyPair, KeyPairs } from "./certificates.ts";
-import { compileHost, type Member } from "./hosts.ts";
+import { compileHost, type HostMemory, type Member } from "./hosts.ts";
 import { type Ingress, type IngressAddress, isOurs } from "./kinds.ts";
 import type { World } from "./world.ts";
 
@@ -39,7 +39,7 @@ export class Translator {
   readonly #members = new Map<string, Member & { ownNotes: Note[]; hosts: string[]; references: string[] }>();
   readonly #membersOfHost = new Index();
   readonly #membersOfReference = new Index();
-  readonly #hosts = new Map<string, { routes: string[]; upstreams: string[]; notes: Map<string, Note[]>; hasCertificate: boolean }>();
+  readonly #hosts = new Map<string, { routes: string[]; upstreams: string[]; notes: Map<string, Note[]>; hasCertificate: boolean; memory: HostMemory }>();
   readonly #hostsOfUpstream = new Index();
   readonly #keyPairs = new KeyPairs();
   /** Members to whom it matters which names are hosts of their own. */
@@ -161,7 +161,7 @@ export class Translator {
     const members = this.#byAge(this.#membersOfHost.get(host));
     const hasCertificate = isSecured(host, this.#secured);
     const isHost = (name: string) => this.#membersOfHost.get(name).size > 0;
-    const { routes, upstreams, notes } = compileHost(this.#world, host, members, { hasCertificate, httpsPort: this.#bound.https ?? ports.https, isHost });
+    const { routes, upstreams, notes, memory } = compileHost(this.#world, host, members, { hasCertificate, httpsPort: this.#bound.https ?? ports.https, isHost }, before?.memory);
     for (const route of routes) this.#routes.put(route.id, route);
     const now = new Set(routes.map(({ id }) => id));
     for (const id of before?.routes ?? []) if (!now.has(id)) this.#routes.remove(id);
@@ -173,7 +173,7 @@ export class Translator {
     for (const { key, note } of notes) byKey.set(key, [...(byKey.get(key) ?? []), note]);
     for (const key of new Set([...(before?.notes.keys() ?? []), ...byKey.keys()])) if (JSON.stringify(before?.notes.get(key)) !== JSON.stringify(byKey.get(key))) this.#dirty.told.add(key);
     if (members.length === 0) this.#hosts.delete(host);
-    else this.#hosts.set(host, { routes: [...now], upstreams: ids, notes: byKey, hasCertificate });
+    else this.#hosts.set(host, { routes: [...now], upstreams: ids, notes: byKey, hasCertificate, memory });
   }
 
   #tell(key: string): Told[] {
