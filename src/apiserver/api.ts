@@ -3,7 +3,7 @@ import type { Kind } from "../api/kind.ts";
 import type { KubeObject } from "../api/meta.ts";
 import type { NodeAccess } from "../api/node.ts";
 import type { KindRegistry } from "../api/registry.ts";
-import { badRequestError, conflictError, methodNotSupportedError, notFoundError, StatusError } from "../api/status.ts";
+import { badRequestError, conflictError, internalError, methodNotSupportedError, notFoundError, StatusError } from "../api/status.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
@@ -23,7 +23,7 @@ import { evict } from "./rest/eviction.ts";
 import { bind } from "./rest/pods.ts";
 import { filterOf, list, type Listed, read } from "./rest/read.ts";
 import { admitConnect } from "./rest/connect.ts";
-import { rescaled, scaleOf } from "./rest/scale.ts";
+import { hasReplicas, rescaled, scaleOf } from "./rest/scale.ts";
 import { ScaleAdmission } from "./rest/scale-admission.ts";
 import { admitSubresource } from "./rest/subresource-admission.ts";
 import { change, rewrite, update } from "./rest/update.ts";
@@ -101,7 +101,9 @@ export class Api {
     if (subresource === "proxy") throw new StatusError(501, "NotImplemented", "the proxy subresource of nodes is not served: there is no kubelet API");
     if (!kind.subresources.some((known) => known.name === subresource && known.verbs.includes("get"))) throw methodNotSupportedError({ group: kind.group, resource: `${kind.resource}/${subresource}` }, "get");
     const object = objectOf(kind, this.get(kind, namespace, name));
-    return subresource === "scale" && kind.scale ? scaleOf(kind, object) : object;
+    if (subresource !== "scale" || !kind.scale) return object;
+    if (!hasReplicas(kind, object)) throw internalError(`the spec replicas field ${JSON.stringify(kind.scale.specReplicasPath)} does not exist`);
+    return scaleOf(kind, object);
   }
   list(kind: Kind, options: ListOptions): Listed {
     return list(this.store, kind, options);

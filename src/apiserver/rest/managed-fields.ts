@@ -115,7 +115,8 @@ export function recordWrite({ registry, clock }: Pick<RestDependencies, "registr
     throw error;
   }
   const capped = capUpdateManagers(owners);
-  return capped === before && before === ownersOf(live?.metadata.managedFields) && live ? live.metadata.managedFields : encodeOwners(capped);
+  // Of two entries that name one owner, as a write to a scale may leave them, the later counts.
+  return capped === before && before === ownersOf(live?.metadata.managedFields) && live && before.size === (live.metadata.managedFields?.length ?? 0) ? live.metadata.managedFields : encodeOwners(capped);
 }
 
 export function withUpdate(owners: Owners, entry: ManagedFieldsEntry, live: KubeObject, next: KubeObject, versions: Versions, time: string): Owners {

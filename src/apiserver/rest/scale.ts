@@ -68,6 +68,8 @@ function withScale(kind: Kind, old: KubeObject, scale: unknown, refuse: (why: st
   return draft;
 }
 
+/** A built-in object has them by nature; upstream shows no scale of a custom one without. */
+export const hasReplicas = (kind: Kind, object: KubeObject): boolean => !kind.custom || at(object, kind.scale!.specReplicasPath) !== undefined;
 export const replicasOf = (kind: Kind, object: KubeObject): number => at(object, kind.scale!.specReplicasPath) ?? 0;
 export const setReplicas = (kind: Kind, object: KubeObject, replicas: number): void => setAt(object, kind.scale!.specReplicasPath, replicas);
 

@@ -111,6 +111,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
   if (before["generation"] === undefined) delete fields["generation"];
   if (!context.dryRun) delete fields["selfLink"]; // never stored
   metadata.resourceVersion = old.metadata.resourceVersion;
+  const sentStatus = object["status"] as unknown;
   if (target === "status") {
     kind.defaults?.(object);
     keepStatusOnly(kind, object, old);
@@ -119,7 +120,9 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     else object["status"] = old["status"] as unknown;
   }
   const request: AdmissionRequest = { operation: "UPDATE", kind, subresource: target ?? kind.part, namespace: metadata.namespace, name: metadata.name, user: context.user, dryRun: context.dryRun, warnings: context.warnings, fieldManager: context.fieldManager, ...(context.annotations && { annotations: context.annotations }), object, old };
-  const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, object, context.fieldManager, target ?? kind.part));
+  // What another version keeps in annotations is of the status that was sent, whatever becomes of it.
+  const ofWriter = (): KubeObject => (kind.storedAs && target === undefined ? ({ ...object, status: sentStatus } as KubeObject) : object);
+  const record = () => setManagedFields(object, ownership === "given" ? managedFields : recordWrite(dependencies, kind, old, ofWriter(), context.fieldManager, target ?? kind.part));
   if (target === undefined) {
     kind.defaults?.(object);
     record();

@@ -61,6 +61,24 @@ function metricFromV1(metric: any): any {
   return source;
 }
 
+/** A metric as it stands, which v2 keeps in its status. */
+function currentFromV1(metric: any): any {
+  const source = { ...metric };
+  for (const field of ["resource", "containerResource"]) {
+    if (!metric[field]) continue;
+    const { currentAverageUtilization, currentAverageValue, ...rest } = metric[field];
+    source[field] = { ...rest, current: { ...(currentAverageUtilization !== undefined && { averageUtilization: currentAverageUtilization }), averageValue: currentAverageValue } };
+  }
+  const { pods, object, external } = metric;
+  if (pods) source.pods = { metric: { name: pods.metricName, ...(pods.selector && { selector: pods.selector }) }, current: { averageValue: pods.currentAverageValue } };
+  if (object) source.object = { metric: { name: object.metricName, ...(object.selector && { selector: object.selector }) }, describedObject: object.target, current: { value: object.currentValue, ...(object.averageValue !== undefined && { averageValue: object.averageValue }) } };
+  if (external) source.external = { metric: { name: external.metricName, ...(external.metricSelector && { selector: external.metricSelector }) }, current: { value: external.currentValue, ...(external.currentAverageValue !== undefined && { averageValue: external.currentAverageValue }) } };
+  return source;
+}
+
+/** Go writes the time even when there is none. */
+const conditionFromV1 = ({ type, status, lastTransitionTime, ...rest }: any): any => ({ type, status, lastTransitionTime: lastTransitionTime ?? null, ...rest });
+
 /** A broken annotation is as good as none. */
 function parsed(text: string | undefined): any {
   if (text === undefined) return undefined;
@@ -79,11 +97,22 @@ const parsedObjects = (text: string | undefined): any[] => {
   return Array.isArray(value) && value.every(isObject) ? value : [];
 };
 
+/** Of a v1 object: what its annotations say of the status is that of `old`, or nothing. */
+export function keepStatusAnnotations(object: KubeObject, old?: KubeObject): void {
+  const { [annotations.conditions]: _, [annotations.currentMetrics]: __, ...all } = object.metadata.annotations ?? {};
+  for (const name of [annotations.conditions, annotations.currentMetrics]) {
+    const kept = old?.metadata.annotations?.[name];
+    if (kept !== undefined) all[name] = kept;
+  }
+  if (Object.keys(all).length > 0) object.metadata.annotations = all;
+  else delete object.metadata.annotations;
+}
+
 /** v1 as clients write it → v2 as it is stored. */
 export function hpaToStored(object: KubeObject): KubeObject {
   const { targetCPUUtilizationPercentage, ...spec } = object.spec ?? {};
   const { currentCPUUtilizationPercentage, ...status } = object.status ?? {};
-  const { [annotations.metrics]: metrics, [annotations.behavior]: behavior, [annotations.conditions]: conditions, [annotations.currentMetrics]: _current, ...others } = object.metadata.annotations ?? {};
+  const { [annotations.metrics]: metrics, [annotations.behavior]: behavior, [annotations.conditions]: conditions, [annotations.currentMetrics]: current, ...others } = object.metadata.annotations ?? {};
   const list = [
     ...(targetCPUUtilizationPercentage === undefined ? [] : [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: targetCPUUtilizationPercentage } } }]),
     ...parsedObjects(metrics).map(metricFromV1),
@@ -91,15 +120,16 @@ export function hpaToStored(object: KubeObject): KubeObject {
   // Without any metric, v1 too means 80 % CPU, which only here can be told.
   if (list.length === 0) list.push({ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } });
   const parsedBehavior = parsedObject(behavior);
-  // The sums of v2's currentMetrics come from the controller, which writes v2; a v1 status write keeps only CPU.
-  const currentMetrics = currentCPUUtilizationPercentage === undefined ? undefined : [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: currentCPUUtilizationPercentage, averageValue: "0" } } }];
+  // What the annotation says counts more than the one number that v1 knows.
+  const told = parsedObjects(current);
+  const currentMetrics = told.length > 0 ? told.map(currentFromV1) : currentCPUUtilizationPercentage === undefined ? undefined : [{ type: "Resource", resource: { name: "cpu", current: { averageUtilization: currentCPUUtilizationPercentage, averageValue: "0" } } }];
   const { annotations: _annotations, ...metadata } = object.metadata;
   return {
     ...object,
     apiVersion: "autoscaling/v2",
     metadata: { ...metadata, ...(Object.keys(others).length > 0 && { annotations: others }) },
     spec: { ...spec, metrics: list, ...(parsedBehavior && { behavior: parsedBehavior }) },
-    ...(object.status && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsedObjects(conditions).length > 0 && { conditions: parsedObjects(conditions) }) } }),
+    ...((object.status || told.length > 0) && { status: { ...status, ...(currentMetrics && { currentMetrics }), ...(parsedObjects(conditions).length > 0 && { conditions: parsedObjects(conditions).map(conditionFromV1) }) } }),
   };
 }
 

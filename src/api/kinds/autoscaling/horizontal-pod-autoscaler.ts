@@ -7,7 +7,7 @@ import { dns1123Label, nameIsDnsSubdomain, nameIsPathSegment } from "../../valid
 import { validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, countText, name, text } from "../columns.ts";
 import { validateContainerResourceName } from "../core/pod/resources.ts";
-import { hpaToStored } from "./conversion.ts";
+import { hpaToStored, keepStatusAnnotations } from "./conversion.ts";
 
 type Draft = any;
 
@@ -176,7 +176,9 @@ export const horizontalPodAutoscalerV1: Strategy = {
   },
   prepareForCreate(object) {
     object.status = { currentReplicas: 0, desiredReplicas: 0 };
+    keepStatusAnnotations(object);
   },
+  prepareForUpdate: keepStatusAnnotations,
   validateStatusUpdate: ({ status }) => ["currentReplicas", "desiredReplicas"].flatMap((field) => notNegative(`status.${field}`, status?.[field])),
   validate: (object, old) => validateV2(hpaToStored(object), old && hpaToStored(old)),
   columns: columns.map((column) => ({ ...column, cell: (object, nowMs) => column.cell(object.apiVersion === "autoscaling/v1" ? hpaToStored(object) : object, nowMs) })),

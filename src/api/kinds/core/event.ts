@@ -74,7 +74,7 @@ function source({ source, reportingComponent, reportingInstance }: KubeObject): 
 }
 
 const firstSeen = (event: KubeObject): string | undefined => event.firstTimestamp || event.eventTime;
-const lastSeen = (event: KubeObject): string | undefined => event.series?.lastObservedTime || event.lastTimestamp || firstSeen(event);
+const lastSeen = (event: KubeObject): string | undefined => event.series ? event.series.lastObservedTime : event.lastTimestamp || firstSeen(event);
 
 /** As {@link Column}, over the stored form. */
 const over = (column: Column): Column => ({ ...column, cell: (object, nowMs) => column.cell(stored(object), nowMs) });
