@@ -1,11 +1,15 @@
 import type { Client } from "../../api/client.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
+import type { TrafficSnapshot } from "../../api/traffic.ts";
 import type { EndpointSlice, Service } from "../../api/types.ts";
 import { type AddressBook } from "../gateway/gateways.ts";
 import { gatewayResources } from "../gateway/kinds.ts";
 import { Translator } from "../gateway/translate.ts";
 import { ObjectWorld, routeResources } from "../gateway/world.ts";
+import type { Ingress } from "../ingress/kinds.ts";
+import { ports, Translator as IngressTranslator } from "../ingress/translate.ts";
+import { ObjectWorld as IngressWorld } from "../ingress/world.ts";
 import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
 
 const read: Record<string, GroupVersionResource> = {
@@ -20,6 +24,8 @@ const read: Record<string, GroupVersionResource> = {
   Secret: resources.secrets,
   ConfigMap: resources.configMaps,
   EndpointSlice: resources.endpointSlices,
+  Ingress: resources.ingresses,
+  IngressClass: resources.ingressClasses,
 };
 
 /** Reads everything that decides about a request, and explains it. */
@@ -34,9 +40,26 @@ export function explainObjects(objects: readonly KubeObject[], asked: AskedReque
   const translator = new Translator(world, addressesOfStatuses);
   for (const object of objects) translator.changed(object.kind!, object.metadata.namespace === undefined ? object.metadata.name : `${object.metadata.namespace}/${object.metadata.name}`);
   const { statuses } = translator.flush();
-  const explained = explain(translator.snapshot(), asked, endpointsIn(objects));
-  const wrong = statuses.flatMap((status) => ("parents" in status ? status.parents.flatMap(({ parentRef, conditions }) => conditions.filter((entry) => entry.status === "False").map(({ type, reason, message }) => `  ${status.kind}/${status.key} at ${parentRef.name}: ${type} is False, ${reason}: ${message}`)) : []));
+  const ingresses = ingressTraffic(objects);
+  const [traffic, { snapshot }] = [translator.snapshot(), ingresses];
+  const whole = { revision: 0, listeners: [...traffic.listeners, ...snapshot.listeners], routes: [...traffic.routes, ...snapshot.routes], upstreams: [...traffic.upstreams, ...snapshot.upstreams] };
+  const explained = explain(whole, asked, endpointsIn(objects));
+  const refused = statuses.flatMap((status) => ("parents" in status ? status.parents.flatMap(({ parentRef, conditions }) => conditions.filter((entry) => entry.status === "False").map(({ type, reason, message }) => `  ${status.kind}/${status.key} at ${parentRef.name}: ${type} is False, ${reason}: ${message}`)) : []));
+  const wrong = [...refused, ...ingresses.notes];
   return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
+}
+
+/** What Ingresses come to, at the ports that their statuses tell, and what they are told. */
+function ingressTraffic(objects: readonly KubeObject[]): { snapshot: TrafficSnapshot; notes: string[] } {
+  const translator = new IngressTranslator(new IngressWorld(objects), { certificate: "", key: "" });
+  const ingresses = objects.filter(({ kind }) => kind === "Ingress") as Ingress[];
+  const [http, https] = ingresses.flatMap(({ status }) => status?.loadBalancer?.ingress?.[0]?.ports ?? []);
+  const bound = { http: http?.port ?? ports.http, https: https?.port ?? ports.https };
+  translator.bound = bound;
+  for (const { metadata } of ingresses) translator.changed("Ingress", `${metadata.namespace}/${metadata.name}`);
+  const notes = translator.flush().told.flatMap(({ key, notes: all }) => all.filter(({ type }) => type === "Warning").map(({ reason, message }) => `  Ingress/${key}: ${reason}: ${message}`));
+  const snapshot = translator.snapshot();
+  return { snapshot: { ...snapshot, listeners: snapshot.listeners.map((listener) => ({ ...listener, port: listener.id === "ingress/http" ? bound.http : bound.https })) }, notes };
 }
 
 /** Addresses are as the statuses say: who serves has chosen them. */
