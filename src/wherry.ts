@@ -193,6 +193,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       workers: limits.netWorkers,
       log: log.child("net"),
       workerBundle: bundleNamed("net"),
+      accessLog: join(dataDir, "gateway.log"),
       ports: settings.ports ?? {},
       private: options.private ?? false,
       egressPorts,

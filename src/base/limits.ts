@@ -94,6 +94,8 @@ export const limits = {
   gatewayConnectionsPerClient: 4_096,
   /** Requests under way on one HTTP/2 connection of a client. More: refused, as not begun. */
   gatewayStreamsMax: 256,
+  /** The gateway's access log, `gateway.log` in the data directory: a longer one becomes `gateway.log.1`, in whose place it goes. */
+  gatewayLogBytesMax: 32 * 1024 * 1024,
   /** Worker processes of the data plane. */
   netWorkers: Math.max(1, availableParallelism() - 1),
 } as const;

@@ -5,7 +5,7 @@ import { hash } from "../policy/hash.ts";
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/stop
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
@@ -21,6 +21,8 @@ export interface WorkerInit {
   snapshot: NetSnapshot;
   traffic: TrafficSnapshot;
   overrides: [ip: string, ready: Readiness][];
+  /** The inherited descriptor that the access log is written to; net/log names another. Absent: none is written. */
+  accessLog?: number;
   hostListeners: HostListener[];
   /** Keys whose handles follow in net/give: not to be bound anew. */
   kept: string[];
@@ -37,6 +39,9 @@ export interface Give {
   /** Somebody listened on it before: it must be closed, not only left alone, when it shall refuse. */
   listening: boolean;
 }
+
+/** The number that the first inherited descriptor has in a worker: after stdin, stdout, stderr, the channel and node itself. */
+export const firstInherited = 5;
 
 export const emptySnapshot: NetSnapshot = { revision: 0, services: [] };
 

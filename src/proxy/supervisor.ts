@@ -6,8 +6,10 @@ import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
+import { limits } from "../base/limits.ts";
+import { AccessLogFiles } from "./access-log-files.ts";
 import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
-import { emptySnapshot, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
+import { emptySnapshot, firstInherited, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
@@ -31,6 +33,8 @@ export interface NetSupervisorOptions {
   startTimeoutMs?: number;
   /** The worker in one file, where there is one that is fresh. */
   workerBundle?: string | undefined;
+  /** The gateway's access log; absent: none is written. */
+  accessLog?: string;
   /** See TrafficSnapshot.sessionKey. */
   sessionKey?: string;
   /** The way out; another one in tests. */
@@ -54,6 +58,8 @@ export interface NetSupervisor extends PodNetwork, Component {
 const workerWaitMs = 5_000;
 const dialTimeoutMs = 5_000;
 const probeAttempts = 3;
+/** How often the access log's length is looked at, once there is a Gateway: by how much it may be too long. */
+const accessLogLookMs = 1_000;
 
 export function createNetSupervisor(options: NetSupervisorOptions): NetSupervisor {
   return new Supervisor(options);
@@ -80,6 +86,8 @@ class Supervisor implements NetSupervisor {
   readonly #refusals: EgressRefusals;
   #onEgressRefused: (refusal: EgressRefusal) => void = () => {};
   readonly #program: WorkerProgram;
+  readonly #accessLog: AccessLogFiles | undefined;
+  #accessLogTimer: NodeJS.Timeout | undefined;
   /** Bound in the namespace behind the default route; the first worker serves them. */
   readonly #egress = new Map<string, { port: number; handle: TcpHandle }>();
 
@@ -91,7 +99,9 @@ class Supervisor implements NetSupervisor {
     this.#refusals = new EgressRefusals(this.#egressPorts, (refusal) => this.#onEgressRefused(refusal));
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
-    this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, program: this.#program, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
+    this.#accessLog = options.accessLog === undefined ? undefined : new AccessLogFiles(options.accessLog, limits.gatewayLogBytesMax);
+    const inherited = this.#accessLog?.descriptors ?? [];
+    this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, program: this.#program, inherited, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
   }
 
   async start(): Promise<void> {
@@ -131,6 +141,8 @@ class Supervisor implements NetSupervisor {
     await Promise.all(this.#workers.map((worker) => worker.stop(deadline)));
     this.#plan.close();
     this.#program.dispose();
+    clearInterval(this.#accessLogTimer);
+    this.#accessLog?.close();
     for (const { handle } of this.#egress.values()) handle.close();
     this.#egress.clear();
   }
@@ -159,10 +171,21 @@ class Supervisor implements NetSupervisor {
       this.#plan.edges = edgeAddresses(this.#traffic);
       this.#replan();
     }
+    if (this.#accessLog && this.#traffic.listeners.size > 0) this.#accessLogTimer ??= setInterval(() => this.#turnAccessLog(), accessLogLookMs).unref();
     for (const worker of this.#workers) {
       worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
       if (listenersChanged) this.#giveMissing(worker);
     }
+  }
+
+  #turnAccessLog(): void {
+    try {
+      if (!this.#accessLog!.turn()) return;
+    } catch (error) {
+      this.#options.log.error("the access log cannot be turned over, and grows", { error });
+      return clearInterval(this.#accessLogTimer);
+    }
+    for (const worker of this.#workers) worker.channel?.notify("net/log", firstInherited + this.#accessLog!.current);
   }
 
   setReady(ip: string, ready: Readiness | undefined): void {
@@ -262,6 +285,7 @@ class Supervisor implements NetSupervisor {
       snapshot: this.#snapshot,
       traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
       overrides: [...this.#overrides],
+      ...(this.#accessLog && { accessLog: firstInherited + this.#accessLog.current }),
       hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],
     };

@@ -24,6 +24,8 @@ export interface Outside {
   resolve(name: string, type: string): Promise<OutsideAnswer>;
   /** Of a rate that all workers share. */
   lease(request: LeaseRequest): Promise<Lease>;
+  /** Lines of the access log, where there is one. */
+  log?: (lines: string) => void;
 }
 
 const connectionsMax = Math.min(20_000, Math.floor(openFilesMax() * 0.45));
@@ -95,7 +97,7 @@ export class Worker {
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
     const { Edge } = await import("./edge/edge.ts");
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), ...(this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) }) }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), ...(this.#outside.log && { accessLog: this.#outside.log }), ...(this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) }) }, this.#traffic.snapshot());
     this.#want();
   }
 

@@ -15,6 +15,8 @@ export interface WorkerProcessOptions {
   /** The command prefix that enters the pod network; may be empty. */
   enter: readonly string[];
   program: WorkerProgram;
+  /** Descriptors that it inherits besides: the first is number {@link firstInherited} there. */
+  inherited: readonly number[];
   log: Log;
   /** Registers handlers before the child can speak; called for each successor. */
   joined(worker: WorkerProcess, channel: Channel): void;
@@ -62,7 +64,7 @@ export class WorkerProcess {
   }
 
   #spawn(): void {
-    const child = spawnWorker(this.#options.enter, this.#options.program);
+    const child = spawnWorker(this.#options.enter, this.#options.program, this.#options.inherited);
     const channel = new Channel(child);
     this.#child = child;
     let over = false;
@@ -119,12 +121,12 @@ export class WorkerProcess {
 }
 
 /** Starts a worker behind a prefix. nsenter and setpriv only exec, so the channel's descriptor reaches node. */
-export function spawnWorker(enter: readonly string[], program: WorkerProgram): ChildProcess {
+export function spawnWorker(enter: readonly string[], program: WorkerProgram, inherited: readonly number[] = []): ChildProcess {
   const [command = "", ...args] = [...enter, program.node, program.file];
   const env: NodeJS.ProcessEnv = { ...program.env };
   for (const name of ["PATH", "WHERRY_LOG", "LANG"]) if (process.env[name] !== undefined) env[name] = process.env[name];
   // A session of its own: a terminal's Ctrl-C must reach only `wherry`.
-  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", ...(program.nodeFd === undefined ? [] : [program.nodeFd])], detached: true, env, ...(program.user === undefined ? {} : { uid: program.user, gid: program.user }) });
+  return spawn(command, args, { stdio: ["ignore", "inherit", "inherit", "ipc", program.nodeFd ?? "ignore", ...inherited], detached: true, env, ...(program.user === undefined ? {} : { uid: program.user, gid: program.user }) });
 }
 
 /**

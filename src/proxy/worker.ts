@@ -1,3 +1,4 @@
+import { writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../base/channel.ts";
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
@@ -35,10 +36,22 @@ const outside = {
   lease: async (request: LeaseRequest) => (await channel.request<Lease>("net/lease", request)).body,
 };
 
+let accessLog: number | undefined;
+/** As nginx does: the kernel takes it at once, and a full disk costs lines, not requests. */
+const writeAccessLog = (lines: string): void => {
+  try {
+    writeSync(accessLog!, lines, null, "latin1");
+  } catch (error) {
+    log.debug("lines of the access log are lost", { error: (error as Error).message });
+  }
+};
+
 let worker: Worker | undefined;
 channel.on("net/init", (init: WorkerInit) => {
-  worker = new Worker(init, keeper, outside, log);
+  ({ accessLog } = init);
+  worker = new Worker(init, keeper, { ...outside, ...(accessLog !== undefined && { log: writeAccessLog }) }, log);
 });
+channel.on("net/log", (descriptor: number) => void (accessLog = descriptor));
 channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot; hostListeners: HostListener[] }) => worker?.apply(snapshot, hostListeners));
 channel.on("net/traffic", ({ patch, hostListeners }: { patch: TrafficPatch; hostListeners?: HostListener[] }) => worker?.applyTraffic(patch, hostListeners));
 channel.on("net/ready", ({ ip, ready }: { ip: string; ready: Readiness | null }) => worker?.setReady(ip, ready ?? undefined));
