@@ -356,11 +356,12 @@ class Connection implements Carrier {
     const isEnd = (flag & flags.endStream) !== 0;
     const open = this.#streams.get(id);
     if (open) {
-      // Trailers, of which nobody wants to know; but they end the body.
+      // Trailers, which end the body.
       if (open.remoteEnded) throw new ConnectionError(codes.streamClosed, "headers of a stream that has ended");
       if (!isEnd || fields.some(([name]) => name.startsWith(":") || /[A-Z]/.test(name))) return this.#streamError(id, codes.protocol);
       if (open.expected) return this.#streamError(id, codes.protocol);
       open.remoteEnded = true;
+      open.request.trailers = fields;
       return open.request.finish();
     }
     if (id <= this.#lastId) {

@@ -35,6 +35,8 @@ export class Http2Request extends EventEmitter {
   window: number;
   /** The body is whole. */
   complete = false;
+  /** What came behind it. */
+  trailers: readonly (readonly [name: string, value: string])[] = [];
   #chunks: Buffer[] = [];
   #flowing = false;
   #ended = false;

@@ -17,7 +17,7 @@ const extensionBytesMax = 16 * 1024;
 const trailerBytesMax = 8 * 1024;
 const trailersMax = 32;
 /** RFC 9110 §6.5.1: what frames, routes, authenticates or says how to read the content came too late. */
-const lateNames = /^(transfer-encoding|content-length|host|connection|te|trailer|upgrade|expect|authorization|proxy-.*|cookie|set-cookie|content-.*|range|cache-control|max-forwards|x-forwarded-.*|forwarded)$/;
+export const lateNames = /^(transfer-encoding|content-length|host|connection|te|trailer|upgrade|expect|authorization|proxy-.*|cookie|set-cookie|content-.*|range|cache-control|max-forwards|x-forwarded-.*|forwarded)$/;
 
 export class ChunkReader {
   /** Where the data of the last piece lies. */

@@ -1,10 +1,12 @@
 import type { TcpHandle } from "../../base/handles.ts";
 import type { LocalAnswer } from "../../policy/exchange.ts";
 import { peerAddress } from "../tcp-service.ts";
+import type { Trailers } from "./asker.ts";
 import { ChunkReader } from "./chunks.ts";
+import type { Client } from "./client.ts";
 import { composeLocal, composeResponse, framing, type Framing } from "./compose.ts";
 import type { Engine } from "./engine.ts";
-import { HttpExchange, type Client } from "./exchange.ts";
+import { HttpExchange } from "./exchange.ts";
 import { complete, Head, incomplete } from "./head.ts";
 import { writeContent, writeLastChunk } from "./output.ts";
 import type { Listener } from "./routing.ts";
@@ -313,7 +315,7 @@ export class ClientConnection implements StreamOwner, Client {
     writeContent(this.#engine.output, this.stream, bytes, from, to, bulk, this.#chunked);
     this.touch();
   }
-  end(trailers: readonly [name: string, value: string][]): void {
+  end(trailers: Trailers): void {
     if (this.#chunked) writeLastChunk(this.#engine.output, this.stream, this.#wantsTrailers ? trailers : []);
   }
   local(answer: LocalAnswer): void {

@@ -193,7 +193,7 @@ function fieldValue(name: string, value: string): string | undefined {
   return name === "" || !every(name, tokens) || !every(text, values) ? undefined : text;
 }
 const isLatin1 = (text: string): boolean => !/[\u0100-\uffff]/.test(text);
-function every(text: string, table: Uint8Array): boolean {
+export function every(text: string, table: Uint8Array): boolean {
   for (let i = 0; i < text.length; i++) if (!table[text.charCodeAt(i)]) return false;
   return true;
 }

@@ -14,7 +14,8 @@ import { Output } from "./output.ts";
 import type { Bounds, Listener } from "./routing.ts";
 import type { Stream } from "./stream.ts";
 import { Sweeper } from "./sweeper.ts";
-import { UpstreamPool, type UpstreamSettings } from "./upstream-pool.ts";
+import { UpstreamPool, type Pool, type UpstreamSettings } from "./upstream-pool.ts";
+import { UpstreamSessions } from "./upstream-sessions.ts";
 
 /** What a listener bounds unless its configuration says otherwise. */
 export const defaultBounds: Bounds = {
@@ -57,7 +58,7 @@ export class Engine {
   readonly #log: AccessLog | undefined;
   readonly #dial: typeof dial;
   readonly #connectionsMax: number;
-  readonly #pools = new Map<string, UpstreamPool>();
+  readonly #pools = new Map<string, Pool>();
   readonly #clients = new Set<Connected>();
   readonly #perClient = new Map<string, number>();
   draining = false;
@@ -108,18 +109,18 @@ export class Engine {
   }
 
   // Upstreams.
-  pool(id: string): UpstreamPool | undefined {
+  pool(id: string): Pool | undefined {
     return this.#pools.get(id);
   }
   /** Makes the upstream known, or changes its settings. Its policy is its owner's to configure. */
-  putUpstream(settings: UpstreamSettings, policy: UpstreamPolicy): UpstreamPool {
+  putUpstream(settings: UpstreamSettings, policy: UpstreamPolicy): Pool {
     const known = this.#pools.get(settings.id);
-    if (known && known.policy === policy) {
+    if (known && known.policy === policy && known.settings.http2 === settings.http2) {
       known.settings = settings;
       return known;
     }
     known?.close();
-    const pool = new UpstreamPool(settings, policy, { sweeper: this.sweeper, output: this.output, headBytesMax: limits.gatewayAnswerHeadBytesMax }, this.#dial);
+    const pool = new (settings.http2 ? UpstreamSessions : UpstreamPool)(settings, policy, { sweeper: this.sweeper, output: this.output, headBytesMax: limits.gatewayAnswerHeadBytesMax }, this.#dial);
     this.#pools.set(settings.id, pool);
     return pool;
   }

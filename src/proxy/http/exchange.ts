@@ -5,41 +5,15 @@ import { type Flag, flags } from "../../policy/flags.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
 import { decideRetry, isIdempotent, type Failure, type RetryDecision } from "../../policy/retry.ts";
 import type { Picked, TryResult } from "../../policy/upstream.ts";
-import { composeRequest, framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
+import type { Asked, Asker, Trailers } from "./asker.ts";
+import type { Client } from "./client.ts";
+import { framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
-import { writeContent, writeLastChunk } from "./output.ts";
 import { HeadView } from "./request-view.ts";
-import type { Listener, Routed } from "./routing.ts";
-import type { Bulk, Stream } from "./stream.ts";
-import type { Asker, UpstreamConnection } from "./upstream-connection.ts";
-import type { UpstreamPool } from "./upstream-pool.ts";
-
-/** The side that asked: a connection of HTTP/1.1, or a stream of HTTP/2. */
-export interface Client {
-  readonly listener: Listener;
-  readonly address: string;
-  readonly protocol: string;
-  /** It does not take more of the answer for the moment; `HttpExchange.clientDrained` will follow. */
-  readonly isBlocked: boolean;
-  /** Something has moved, or stands still from now on: its deadline is another. */
-  touch(): void;
-  /** More of the request's body may come, or must not for the moment. */
-  wantBody(): void;
-  pauseBody(): void;
-  /** 1xx. */
-  interim(head: Head): void;
-  answer(head: Head, framing: Framing, length: number): void;
-  content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void;
-  end(trailers: readonly [name: string, value: string][]): void;
-  local(answer: LocalAnswer): void;
-  /** The answer has begun and cannot be ended. */
-  breakOff(): void;
-  /** The answer is 101: bytes both ways from now on. */
-  tunnel(head: Head, upstream: Stream, bytes: Buffer, from: number, to: number): void;
-  /** Nothing more will be said about this exchange. */
-  finished(): void;
-}
+import type { Routed } from "./routing.ts";
+import type { Bulk } from "./stream.ts";
+import type { Pool } from "./upstream-pool.ts";
 
 /** How much of a request's body waits for its upstream, and may be sent again. */
 const bufferedMax = 64 * 1024;
@@ -71,9 +45,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #bodyComplete: boolean;
   /** Some of the body went to an upstream without being kept. */
   #streamed = false;
+  #trailers: Trailers = [];
   // The try that runs.
-  #pool: UpstreamPool | undefined;
-  #connection: UpstreamConnection | undefined;
+  #pool: Pool | undefined;
+  #connection: Asked | undefined;
   #giveUp: (() => void) | undefined;
   #picked: Picked | undefined;
   #tried: string[] | undefined;
@@ -190,25 +165,32 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (this.#received > this.#bodyMax && this.#pool) return this.#tooLarge();
     const connection = this.#sent ? this.#connection : undefined;
     if (connection) {
-      this.#streamed = true;
-      this.#buffered = undefined;
-      writeContent(this.#engine.output, connection.stream, bytes, from, to, bulk, this.framing === framing.chunked);
-      return;
+      if (this.#streamed || this.answered || !connection.mayRefuse || this.#received > bufferedMax) {
+        this.#streamed = true;
+        this.#buffered = undefined;
+      } else {
+        this.#keep(bytes, from, to);
+      }
+      return connection.body(bytes, from, to, bulk);
     }
+    if (this.#keep(bytes, from, to) >= bufferedMax) this.client.pauseBody();
+  }
+  #keep(bytes: Buffer, from: number, to: number): number {
     const before = this.#buffered?.length ?? 0;
     const grown = Buffer.allocUnsafe(before + to - from);
     if (before > 0) this.#buffered!.copy(grown, 0);
     bytes.copy(grown, before, from, to);
     this.#buffered = grown;
-    if (grown.length >= bufferedMax) this.client.pauseBody();
+    return grown.length;
   }
-  bodyEnd(): void {
+  bodyEnd(trailers: Trailers = []): void {
     this.#bodyComplete = true;
-    if (this.#sent && this.#connection && this.framing === framing.chunked) writeLastChunk(this.#engine.output, this.#connection.stream, []);
+    this.#trailers = trailers;
+    if (this.#sent && this.#connection) this.#connection.bodyEnd(trailers);
   }
   /** To be looked at after each piece was flushed. */
   get upstreamBlocked(): boolean {
-    return this.#sent ? (this.#connection?.stream.isBlocked ?? false) : !this.#bodyComplete;
+    return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#bodyComplete;
   }
   #tooLarge(): void {
     this.#abandon("cancelled");
@@ -247,16 +229,14 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.reason = reason;
   }
 
-  #send(connection: UpstreamConnection): void {
+  #send(connection: Asked): void {
     this.#connection = connection;
-    connection.asker = this;
-    const { output } = this.#engine;
-    output.to(connection.stream);
-    composeRequest(output, this.head, this.lines(this.isUpgrade));
-    const chunked = this.framing === framing.chunked;
-    if (this.#buffered) writeContent(output, connection.stream, this.#buffered, 0, this.#buffered.length, undefined, chunked);
-    if (chunked && this.#bodyComplete) writeLastChunk(output, connection.stream, []);
-    output.flush();
+    connection.ask(this, this.head, this.lines(this.isUpgrade));
+    // What cannot be asked so may have been said at once.
+    if (this.#connection !== connection) return;
+    if (this.#buffered) connection.body(this.#buffered, 0, this.#buffered.length, undefined);
+    if (this.#bodyComplete && this.framing !== framing.none) connection.bodyEnd(this.#trailers);
+    this.#engine.output.flush();
     this.#sent = true;
     if (!this.#bodyComplete) this.client.wantBody();
   }
@@ -298,11 +278,12 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
 
   /** No answer from this one. Once more, elsewhere, if that is safe and wanted. */
-  #tryFailed(why: "connect" | "reset" | "timeout" | "protocol", reason: string, status?: number): void {
+  #tryFailed(why: "connect" | "reset" | "refused" | "timeout" | "protocol", reason: string, status?: number): void {
     const connection = this.#connection;
     const replayable = !this.#streamed && isIdempotent(this.request.method);
-    // A kept connection that ended as it was used again says nothing about its endpoint.
-    if (why === "reset" && connection && connection.served > 0 && !this.#triedStale && replayable) {
+    // A kept connection that ended as it was used again says nothing about its endpoint; no more does one that says that it ends.
+    const isStale = why === "reset" ? connection !== undefined && connection.served > 0 && replayable : why === "refused" && !this.#streamed;
+    if (isStale && !this.#triedStale) {
       this.#triedStale = true;
       this.#connection = undefined;
       this.#sent = false;
@@ -312,12 +293,12 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#giveUp = undefined;
     connection?.close();
     this.#endTry({ type: why === "timeout" ? "timeout" : "local", latencyMs: performance.now() - this.#triedAt });
-    const flag = why === "connect" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
+    const flag = why === "connect" || why === "refused" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
     this.flag = flag;
     this.reason = reason;
-    const decision = why === "protocol" ? undefined : this.#decide({ type: why, sent: why !== "connect" || this.#streamed });
+    const decision = why === "protocol" ? undefined : this.#decide({ type: why === "refused" ? "connect" : why, sent: (why !== "connect" && why !== "refused") || this.#streamed });
     if (decision?.retry) return this.#tryAgain(decision.delayMs);
-    const mayGo = why === "connect" ? !this.#streamed : why === "reset" && replayable;
+    const mayGo = why === "connect" || why === "refused" ? !this.#streamed : why === "reset" && replayable;
     if (mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain())) return;
     this.#local(flag, reason, status);
   }
@@ -407,16 +388,16 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   /** After a turn's output was flushed. */
   flushed(): void {
     if (!this.client.isBlocked) return;
-    this.#connection?.stream.pause();
+    this.#connection?.pause();
     this.client.touch();
   }
   clientDrained(): void {
-    this.#connection?.stream.resume();
+    this.#connection?.resume();
   }
   upstreamDrained(): void {
     if (!this.#bodyComplete) this.client.wantBody();
   }
-  ended(trailers: readonly [name: string, value: string][]): void {
+  ended(trailers: Trailers): void {
     this.#endTry({ type: "answered", status: this.status, latencyMs: this.#latencyMs });
     this.client.end(trailers);
     this.#conclude();
@@ -433,9 +414,9 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     clearTimeout(this.#requestTimer);
     this.client.tunnel(head, stream, bytes, from, to);
   }
-  failed(reason: string, protocol: boolean): void {
+  failed(reason: string, protocol: boolean, refused = false): void {
     const key = this.#picked?.endpoint.key ?? "";
-    if (!this.answered) return this.#tryFailed(protocol ? "protocol" : "reset", `${key}: ${reason}`);
+    if (!this.answered) return this.#tryFailed(refused ? "refused" : protocol ? "protocol" : "reset", `${key}: ${reason}`);
     this.flag = protocol ? "UPE" : "UC";
     this.reason = `${key}: ${reason}`;
     this.#endTry({ type: "local", latencyMs: this.#latencyMs });

@@ -3,10 +3,13 @@ import { limits } from "../../base/limits.ts";
 import { serveHttp2 } from "../../base/http2/connection.ts";
 import type { Http2Request, Http2Response } from "../../base/http2/messages.ts";
 import type { LocalAnswer } from "../../policy/exchange.ts";
-import { addField, framing, responseFields, type Framing } from "./compose.ts";
+import type { Trailers } from "./asker.ts";
+import type { Client } from "./client.ts";
+import { tokens, values } from "./bytes.ts";
+import { addField, every, framing, responseFields, type Framing } from "./compose.ts";
 import type { DuplexStream } from "./duplex-stream.ts";
 import type { Connected, Engine } from "./engine.ts";
-import { HttpExchange, type Client } from "./exchange.ts";
+import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
 import type { Listener } from "./routing.ts";
 import type { Bulk } from "./stream.ts";
@@ -92,7 +95,6 @@ class Http2Client implements Client {
   #exchange: HttpExchange | undefined;
   isBlocked = false;
   deadline = Infinity;
-  #wantsTrailers = false;
   #isPaused = false;
 
   constructor(connection: Http2Connection, request: Http2Request, response: Http2Response) {
@@ -127,7 +129,6 @@ class Http2Client implements Client {
       return;
     }
     head.keep();
-    this.#wantsTrailers = head.hasTrailers;
     // base/http2 has said 100 already.
     head.expectContinue = false;
     const bodyFraming: Framing = head.contentLength >= 0 ? framing.length : head.chunked ? framing.chunked : framing.none;
@@ -157,7 +158,7 @@ class Http2Client implements Client {
     });
     request.on("end", () => {
       if (this.#exchange !== exchange) return;
-      exchange.bodyEnd();
+      exchange.bodyEnd(trailersOf(request));
       this.#engine.output.flush();
       this.touch();
     });
@@ -177,7 +178,8 @@ class Http2Client implements Client {
   touch(): void {
     const { bounds } = this.listener;
     const waitsForClient = this.isBlocked || (this.#exchange?.bodyComplete === false && !this.#isPaused);
-    const ms = waitsForClient ? bounds.bodyIdleMs : bounds.answerMs;
+    // Both may speak as they like once the answer has begun: a stream of gRPC may be silent for long, as a WebSocket may.
+    const ms = this.#exchange?.answered && !this.isBlocked && !this.#exchange.bodyComplete ? bounds.tunnelIdleMs : waitsForClient ? bounds.bodyIdleMs : bounds.answerMs;
     this.deadline = ms > 0 ? this.#engine.sweeper.now + ms : Infinity;
   }
   wantBody(): void {
@@ -196,9 +198,10 @@ class Http2Client implements Client {
     const exchange = this.#exchange!;
     const fields = responseFields(head, exchange.responseHeaders);
     if (exchange.setCookie !== undefined) fields.push(["set-cookie", exchange.setCookie]);
-    if (length >= 0 && head.status !== 204 && (bodyFraming === framing.length || bodyFraming === framing.none)) fields.push(["content-length", String(length)]);
+    if (head.contentLength >= 0 && head.status !== 204 && (bodyFraming === framing.length || bodyFraming === framing.none)) fields.push(["content-length", String(length)]);
     this.#response.writeHead(head.status, grouped(fields));
-    this.#response.flushHeaders();
+    // An answer without a body ends with its head, in one frame: gRPC's "Trailers-Only" is not one otherwise.
+    if (bodyFraming !== framing.none && !(bodyFraming === framing.length && length === 0)) this.#response.flushHeaders();
     this.touch();
   }
   content(bytes: Buffer, from: number, to: number, _bulk: Bulk | undefined): void {
@@ -206,8 +209,8 @@ class Http2Client implements Client {
     if (!this.#response.write(Buffer.from(bytes.subarray(from, to)))) this.isBlocked = true;
     this.touch();
   }
-  end(trailers: readonly [name: string, value: string][]): void {
-    if (this.#wantsTrailers) this.#response.addTrailers(trailers);
+  end(trailers: Trailers): void {
+    this.#response.addTrailers(trailers);
     this.#response.end();
   }
   local(answer: LocalAnswer): void {
@@ -230,6 +233,11 @@ class Http2Client implements Client {
     // What waits for the client's window may wait so long; then the stream is over.
     this.deadline = this.#engine.sweeper.now + this.listener.bounds.bodyIdleMs;
   }
+}
+
+/** No name may be a trailer's that is not its own: the rest of the head was judged without it. */
+function trailersOf({ trailers }: Http2Request): Trailers {
+  return trailers.filter(([name, value]) => name !== "" && every(name, tokens) && every(value, values));
 }
 
 function grouped(fields: readonly [name: string, value: string][]): Record<string, string[]> {

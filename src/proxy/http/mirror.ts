@@ -1,10 +1,11 @@
 import type { Picked } from "../../policy/upstream.ts";
-import { composeRequest, framing } from "./compose.ts";
+import type { Asked, Asker } from "./asker.ts";
+import { framing } from "./compose.ts";
 import type { HttpExchange } from "./exchange.ts";
 import type { Head } from "./head.ts";
-import { Output, writeContent, writeLastChunk, type Sink } from "./output.ts";
-import type { Asker, UpstreamConnection } from "./upstream-connection.ts";
-import type { UpstreamPool } from "./upstream-pool.ts";
+import type { Output } from "./output.ts";
+import { copyRequest } from "./request-copy.ts";
+import type { Pool } from "./upstream-pool.ts";
 
 /** An answer that nobody waits for may take so long. */
 const answerMs = 15_000;
@@ -13,34 +14,21 @@ const answerMs = 15_000;
  * Sends a copy of a request whose body is known, and forgets the answer. The copy is made of the head as it is now: the
  * exchange may be over before the mirror's connection is there.
  */
-export function sendMirror(output: Output, pool: UpstreamPool, exchange: HttpExchange, body: Buffer | undefined): void {
+export function sendMirror(output: Output, pool: Pool, exchange: HttpExchange, body: Buffer | undefined): void {
   const picked = pool.policy.pick(exchange.request);
   if (picked.endpoint === undefined) return;
-  const copy = copyOf(exchange, body);
-  const send = (connection: UpstreamConnection): void => {
-    connection.asker = new Nobody(picked, exchange.isHead, connection);
-    output.to(connection.stream);
-    output.copy(copy, 0, copy.length);
+  const copy = copyRequest(exchange.head, exchange.lines(false));
+  const bodyFraming = exchange.framing;
+  const { isHead } = exchange;
+  const send = (connection: Asked): void => {
+    connection.askCopy(new Nobody(picked, isHead, connection), copy, bodyFraming);
+    if (body) connection.body(body, 0, body.length, undefined);
+    if (bodyFraming !== framing.none) connection.bodyEnd([]);
     output.flush();
   };
   const kept = pool.take(picked.endpoint);
   if (kept) return send(kept);
   pool.connect(picked.endpoint, (connection) => (connection ? send(connection) : picked.done({ type: "local", latencyMs: 0 })));
-}
-
-let copier: Output | undefined;
-
-function copyOf(exchange: HttpExchange, body: Buffer | undefined): Buffer {
-  const pieces: Buffer[] = [];
-  const sink: Sink = { write: (bytes, from, to) => pieces.push(Buffer.from(bytes.subarray(from, to))) > 0 };
-  const output = (copier ??= new Output());
-  const chunked = exchange.framing === framing.chunked;
-  output.to(sink);
-  composeRequest(output, exchange.head, exchange.lines(false));
-  if (body) writeContent(output, sink, body, 0, body.length, undefined, chunked);
-  if (chunked) writeLastChunk(output, sink, []);
-  output.flush();
-  return Buffer.concat(pieces);
 }
 
 /** Hears the answer and forgets it, so that the connection can be used again. */
@@ -52,7 +40,7 @@ class Nobody implements Asker {
   readonly #since = performance.now();
   #status = 0;
 
-  constructor(picked: Picked, isHead: boolean, connection: UpstreamConnection) {
+  constructor(picked: Picked, isHead: boolean, connection: Asked) {
     this.#picked = picked;
     this.isHead = isHead;
     this.#timer = setTimeout(() => {

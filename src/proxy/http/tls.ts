@@ -101,7 +101,7 @@ export class TlsFront {
 }
 
 /** How a pool speaks TLS to its endpoints: the `secure` of `UpstreamSettings`. */
-export function secureUpstream(tls: NonNullable<Upstream["tls"]>): (handle: TcpHandle, done: (stream: Stream | undefined, reason: string) => void) => void {
+export function secureUpstream(tls: NonNullable<Upstream["tls"]>, protocol: Upstream["protocol"] = "http1"): (handle: TcpHandle, done: (stream: Stream | undefined, reason: string) => void) => void {
   const context = createSecureContext({ ...(tls.authorities && { ca: tls.authorities }), ...(tls.certificate && { cert: tls.certificate.certificate, key: tls.certificate.key }) });
   const names = tls.altNames ?? [];
   return (handle, done) => {
@@ -111,7 +111,7 @@ export function secureUpstream(tls: NonNullable<Upstream["tls"]>): (handle: TcpH
       secureContext: context,
       servername: tls.serverName,
       ...(tls.verify === false && { rejectUnauthorized: false }),
-      ALPNProtocols: ["http/1.1"],
+      ALPNProtocols: [protocol === "http1" ? "http/1.1" : "h2"],
       checkServerIdentity: (name, certificate) => {
         if (names.length === 0) return checkServerIdentity(name, certificate);
         const said = (certificate.subjectaltname ?? "").split(", ");
@@ -132,6 +132,7 @@ export function secureUpstream(tls: NonNullable<Upstream["tls"]>): (handle: TcpH
     socket.once("secureConnect", () => {
       clearTimeout(timer);
       if (!open) return;
+      if (protocol !== "http1" && socket.alpnProtocol !== "h2") return fail(new Error("it does not speak HTTP/2"));
       open = false;
       socket.off("error", fail);
       done(new DuplexStream(socket), "");

@@ -1,32 +1,12 @@
 import type { TcpHandle } from "../../base/handles.ts";
 import type { Endpoint } from "../../policy/upstream.ts";
+import type { Asked, Asker, Trailers } from "./asker.ts";
 import { ChunkReader } from "./chunks.ts";
-import { framing, type Framing } from "./compose.ts";
+import { composeRequest, framing, type Framing, type RequestLines } from "./compose.ts";
 import { complete, Head, incomplete } from "./head.ts";
-import type { Output } from "./output.ts";
+import { writeContent, writeLastChunk, type Output } from "./output.ts";
 import type { Sweeper } from "./sweeper.ts";
 import { HandleStream, type Bulk, type Stream, type StreamOwner } from "./stream.ts";
-
-/** Who asked, and is told what comes back. */
-export interface Asker {
-  /** Whether the request is HEAD: its answer has a length and no body. */
-  readonly isHead: boolean;
-  readonly isUpgrade: boolean;
-  /** 1xx other than 101. */
-  interim(head: Head): void;
-  onAnswer(head: Head, framing: Framing, length: number): void;
-  /** The answer's body, in pieces; `bulk` holds the bytes when they are in a buffer of their own. */
-  content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void;
-  ended(trailers: readonly [name: string, value: string][]): void;
-  /** 101: the connection is the asker's now; bytes[from, to) came behind the head. */
-  switched(head: Head, bytes: Buffer, from: number, to: number): void;
-  /** It broke, or what came is not HTTP. `protocol`: the latter. */
-  failed(reason: string, protocol: boolean): void;
-  /** What has come so far is on its way to the client. */
-  flushed(): void;
-  /** All that was written has left. */
-  upstreamDrained(): void;
-}
 
 export interface UpstreamOwner {
   readonly sweeper: Sweeper;
@@ -44,16 +24,18 @@ export const bulkFrom = 48 * 1024;
 let spare: Head | undefined;
 
 /** One connection to an endpoint: asked by one request at a time, kept for the next when nothing of the last is left over. */
-export class UpstreamConnection implements StreamOwner {
+export class UpstreamConnection implements StreamOwner, Asked {
   readonly endpoint: Endpoint;
   readonly stream: Stream;
   readonly #owner: UpstreamOwner;
   asker: Asker | undefined;
-  /** Answers it has given. */
   served = 0;
+  readonly mayRefuse = false;
   /** Milliseconds that the endpoint says it keeps it. */
   keepMs = Infinity;
   deadline = Infinity;
+  /** The request's body is chunked. */
+  #chunked = false;
   #head: Head | undefined;
   #framing: Framing = framing.none;
   #left = 0;
@@ -73,6 +55,37 @@ export class UpstreamConnection implements StreamOwner {
       this.stream = new HandleStream(handle, this);
     }
     owner.sweeper.add(this);
+    this.stream.resume();
+  }
+
+  ask(asker: Asker, head: Head, lines: RequestLines): void {
+    this.asker = asker;
+    this.#chunked = lines.framing === framing.chunked;
+    const { output } = this.#owner;
+    output.to(this.stream);
+    composeRequest(output, head, lines);
+  }
+  askCopy(asker: Asker, copy: Buffer, bodyFraming: Framing): void {
+    this.asker = asker;
+    this.#chunked = bodyFraming === framing.chunked;
+    const { output } = this.#owner;
+    output.to(this.stream);
+    output.copy(copy, 0, copy.length);
+  }
+  body(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
+    writeContent(this.#owner.output, this.stream, bytes, from, to, bulk, this.#chunked);
+  }
+  /** Trailers end here: hardly a program of HTTP/1.1 expects them of a client. */
+  bodyEnd(_trailers: Trailers): void {
+    if (this.#chunked) writeLastChunk(this.#owner.output, this.stream, []);
+  }
+  get isBlocked(): boolean {
+    return this.stream.isBlocked;
+  }
+  pause(): void {
+    this.stream.pause();
+  }
+  resume(): void {
     this.stream.resume();
   }
 

@@ -1,11 +1,14 @@
 import type { Endpoint, UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
+import type { Asked } from "./asker.ts";
 import { UpstreamConnection, type UpstreamOwner } from "./upstream-connection.ts";
 import type { Stream } from "./stream.ts";
 import type { TcpHandle } from "../../base/handles.ts";
 
 export interface UpstreamSettings {
   id: string;
+  /** HTTP/1.1 unless said. */
+  http2?: boolean;
   connectMs: number;
   idleMs: number;
   /** Over TLS: makes a stream of the connected handle, or says why it cannot. */
@@ -21,10 +24,25 @@ interface Waiting {
   cancelled: boolean;
 }
 /** `connection`, or why there is none. */
-export type Connected = (connection: UpstreamConnection | undefined, reason: string, isOverflow: boolean) => void;
+export type Connected = (connection: Asked | undefined, reason: string, isOverflow: boolean) => void;
+
+/** Whom a request of one Service port can be sent to. */
+export interface Pool {
+  settings: UpstreamSettings;
+  readonly policy: UpstreamPolicy;
+  /** Those that are open. */
+  readonly connections: number;
+  /** One that is there, at once. */
+  take(endpoint: Endpoint): Asked | undefined;
+  /** A new one; later. Returns how to give up waiting. */
+  connect(endpoint: Endpoint, done: Connected): () => void;
+  /** Closes what is idle to endpoints that get nothing more; running requests finish. */
+  leave(isLeaving: (endpoint: Endpoint) => boolean): void;
+  close(): void;
+}
 
 /** Connections to the endpoints of one Service port, the last used first: the rest may fall idle and end. */
-export class UpstreamPool {
+export class UpstreamPool implements Pool {
   settings: UpstreamSettings;
   readonly policy: UpstreamPolicy;
   readonly #base: UpstreamOwner;
@@ -45,7 +63,6 @@ export class UpstreamPool {
     return this.#open.size;
   }
 
-  /** One that is kept, at once. */
   take(endpoint: Endpoint): UpstreamConnection | undefined {
     const kept = this.#idle.get(endpoint.key);
     const connection = kept?.pop();
@@ -53,7 +70,6 @@ export class UpstreamPool {
     return connection;
   }
 
-  /** A new one; later. Returns how to give up waiting. */
   connect(endpoint: Endpoint, done: Connected): () => void {
     const waiting: Waiting = { endpoint, done, cancelled: false };
     if (this.policy.connectionOpened()) {
@@ -138,7 +154,6 @@ export class UpstreamPool {
     this.#connect(this.#waiting.shift()!);
   }
 
-  /** Closes what is idle to endpoints that get nothing more; running requests finish. */
   leave(isLeaving: (endpoint: Endpoint) => boolean): void {
     for (const connection of this.#open) {
       if (!isLeaving(connection.endpoint)) continue;

@@ -1,0 +1,32 @@
+import type { LocalAnswer } from "../../policy/exchange.ts";
+import type { Trailers } from "./asker.ts";
+import type { Framing } from "./compose.ts";
+import type { Head } from "./head.ts";
+import type { Listener } from "./routing.ts";
+import type { Bulk, Stream } from "./stream.ts";
+
+/** The side that asked: a connection of HTTP/1.1, or a stream of HTTP/2. */
+export interface Client {
+  readonly listener: Listener;
+  readonly address: string;
+  readonly protocol: string;
+  /** It does not take more of the answer for the moment; `HttpExchange.clientDrained` will follow. */
+  readonly isBlocked: boolean;
+  /** Something has moved, or stands still from now on: its deadline is another. */
+  touch(): void;
+  /** More of the request's body may come, or must not for the moment. */
+  wantBody(): void;
+  pauseBody(): void;
+  /** 1xx. */
+  interim(head: Head): void;
+  answer(head: Head, framing: Framing, length: number): void;
+  content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void;
+  end(trailers: Trailers): void;
+  local(answer: LocalAnswer): void;
+  /** The answer has begun and cannot be ended. */
+  breakOff(): void;
+  /** The answer is 101: bytes both ways from now on. */
+  tunnel(head: Head, upstream: Stream, bytes: Buffer, from: number, to: number): void;
+  /** Nothing more will be said about this exchange. */
+  finished(): void;
+}
