@@ -184,7 +184,7 @@ export class Translator {
     const isUsual = http === ports.http && https === ports.https;
     // The ports are told where they are not those that everybody expects.
     const addresses: IngressAddress[] = http === undefined ? [] : [{ ip: address, ...(!isUsual && { ports: [http, ...(https === undefined ? [] : [https])].map((port) => ({ port, protocol: "TCP" })) }) }];
-    const notes = [...member.ownNotes, ...(this.#certificateNotes.get(key) ?? []), ...fromHosts, ...(problem === undefined ? [] : [{ type: "Warning", reason: "PortUnavailable", message: problem } as const])];
+    const notes = [...member.ownNotes, ...(this.#certificateNotes.get(key) ?? []), ...fromHosts, ...placeNotes({ http, https, problem })];
     // Two paths may say the same.
     return [{ key, notes: notes.filter((note, i) => notes.findIndex((other) => other.reason === note.reason && other.message === note.message) === i), addresses }];
   }
@@ -199,6 +199,16 @@ export class Translator {
     const pick = (side: "put" | "remove") => Object.fromEntries(Object.entries(parts).flatMap(([part, taken]) => (taken?.[side].length ? [[part, taken[side]]] : [])));
     return { revision: ++this.#revision, put: pick("put"), remove: pick("remove") };
   }
+}
+
+/** Where it is to be found, when that is not where everybody looks. */
+function placeNotes({ http, https, problem }: { [field in keyof Bound]: Bound[field] | undefined }): Note[] {
+  const moved = [...(http !== undefined && http !== ports.http ? [`http at ${address}:${http}`] : []), ...(https !== undefined && https !== ports.https ? [`https at ${address}:${https}`] : [])];
+  return [
+    ...(problem === undefined ? [] : [{ type: "Warning", reason: "PortUnavailable", message: problem } as const]),
+    // Once both are decided, or it would be told twice.
+    ...(moved.length === 0 || (problem === undefined && (http === undefined || https === undefined)) ? [] : [{ type: "Normal", reason: "OtherPorts", message: `served as ${moved.join(", ")}: the usual ports could not be had` } as const]),
+  ];
 }
 
 /** Also "", every host, for rules without one and for an Ingress that has a default backend alone. */
