@@ -102,6 +102,7 @@ export function fromJson(value: unknown, schema?: Schema, root = false): unknown
       return typed?.type === "string" ? stringOf(value, typed.format) : value;
     default:
   }
+  if (typed?.type === "string" && !isCelValue(value)) throw new CelEvaluationError(`invalid data, expected string, got ${Array.isArray(value) ? "[]interface {}" : "map[string]interface {}"}`);
   if (Array.isArray(value)) {
     const list = value.map((element) => fromJson(element, typed?.items));
     if (typed?.listType === "set" || typed?.listType === "map") markList(list, { listType: typed.listType, keys: (typed.listMapKeys ?? []).map(escapeName) });

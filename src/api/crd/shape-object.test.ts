@@ -83,6 +83,7 @@ test("refused: metadata of wrong types, and kinds that are no texts", () => {
   assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 }, annotations: { a: true } } }), /cannot unmarshal bool into Go struct field ObjectMeta.annotations of type string/);
   assert.throws(() => shapeObject(schema, { metadata: {}, a: { metadata: { name: true } } }), /a\.metadata: Invalid value: \{"name":true\}: json: cannot unmarshal bool into Go struct field ObjectMeta.name of type string$/);
   assert.throws(() => shapeObject(schema, { metadata: {}, a: { metadata: [] } }), /a\.metadata: Invalid value: \[\]: json: cannot unmarshal array into Go value of type v1.ObjectMeta$/);
+  assert.throws(() => shapeObject(schema, { metadata: { labels: { a: 1 } }, a: { kind: 5 } }), /ObjectMeta\.labels/, "the object's own first");
   assert.throws(() => shapeObject(schema, { metadata: {}, a: { kind: 5 } }), /a\.kind: Invalid value: 5: must be a string/);
 });
 

@@ -55,9 +55,10 @@ class Shaper {
   }
 
   root(schema: CustomSchema, object: Record<string, unknown>): Record<string, unknown> {
-    let result = this.#object(schema, object, schema.preserveUnknownFields, true);
     const { metadata } = object;
-    const shaped = metadata === null ? undefined : metadata === undefined ? undefined : this.#metadata(metadata);
+    // Its mistakes are told before those of resources inside it.
+    const shaped = metadata === null || metadata === undefined ? undefined : this.#metadata(metadata);
+    let result = this.#object(schema, object, schema.preserveUnknownFields, true);
     if (shaped !== metadata) {
       if (result === object) result = { ...object };
       if (shaped === undefined) delete result["metadata"];

@@ -87,8 +87,9 @@ export const statefulSet: Strategy = {
     spec.revisionHistoryLimit ??= 10;
     defaultPodTemplate((spec.template ??= {}));
     for (const claim of spec.volumeClaimTemplates ?? []) {
-      claim.apiVersion ||= "v1";
-      claim.kind ||= "PersistentVolumeClaim";
+      // Whatever it says it is.
+      claim.apiVersion = "v1";
+      claim.kind = "PersistentVolumeClaim";
       claim.metadata ??= {};
       defaultClaimSpec((claim.spec ??= {}));
       claim.status ??= {};

@@ -91,6 +91,8 @@ function validate(object: KubeObject, old?: KubeObject): FieldError[] {
 /** The old field is not written through this version, unless nothing of the endpoints changes. */
 function withoutTopology(object: KubeObject, old?: KubeObject): void {
   if (old && semanticEqual(object["endpoints"], old["endpoints"])) return;
+  // Upstream counts the change before it takes it back.
+  if (old && object["endpoints"]?.some((endpoint: any) => endpoint.deprecatedTopology)) object.metadata.generation = (old.metadata.generation ?? 0) + 1;
   for (const endpoint of object["endpoints"] ?? []) delete endpoint.deprecatedTopology;
 }
 

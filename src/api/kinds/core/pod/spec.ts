@@ -41,7 +41,7 @@ export function validatePodSpec(path: string, spec: Draft, options: { isPod: boo
   errors.push(...validateResources(`${path}.resources`, spec.resources, claims, validatePodResourceName));
   errors.push(...validateHostPorts(`${path}.containers`, spec, options.isPod));
   errors.push(...oneOf(`${path}.restartPolicy`, spec.restartPolicy, restartPolicies));
-  errors.push(...oneOf(`${path}.dnsPolicy`, spec.dnsPolicy, ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"]));
+  errors.push(...oneOf(`${path}.dnsPolicy`, spec.dnsPolicy, ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]));
   errors.push(...validateLabels(spec.nodeSelector, `${path}.nodeSelector`));
   errors.push(...validatePodSecurity(`${path}.securityContext`, spec.securityContext, spec));
   errors.push(...validateAffinity(`${path}.affinity`, spec.affinity));
