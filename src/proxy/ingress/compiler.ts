@@ -51,7 +51,8 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
   let stopped = false;
   const flush = (): void => {
     isDue = false;
-    const { patch, told } = translator.flush();
+    const { patch, told, faults } = translator.flush();
+    for (const { what, error } of faults) log.error("Ingress traffic stays as it was", { what, error });
     if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, scope: "ingress", put: translator.snapshot(), remove: {} });
     else if (patch) publish(patch);
     isFirst = false;

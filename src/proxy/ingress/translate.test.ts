@@ -80,6 +80,22 @@ test("an Ingress that changes touches its own hosts alone", () => {
   assert.deepEqual([patch!.put.routes!.map(({ id }) => id), patch!.remove.routes, patch!.put.listeners, told.map(({ key }) => key)], [["Ingress/ecommerce/i7/moved.io"], ["Ingress/ecommerce/i7/h7.io"], undefined, ["ecommerce/i7"]]);
 });
 
+test("what should not be possible in one Ingress is its own loss", () => {
+  const [first] = objectsOf(cases[0]!);
+  const spec = (host: string, backend: unknown) => ({ rules: [{ host, http: { paths: [{ path: "/", pathType: "Prefix", backend }] } }] });
+  const good = { service: { name: "user-service", port: { number: 80 } } };
+  const ingress = (name: string, host: string, backend: unknown) => ({ ...first!, metadata: { ...first!.metadata, name, uid: name, annotations: {} }, spec: spec(host, backend) }) as KubeObject;
+  const world = new ObjectWorld([...objectsOf(cases[0]!).filter(({ kind }) => kind === "Service"), ingress("a", "a.io", undefined), ingress("b", "b.io", good), ingress("c", "c.io", good)]);
+  const translator = new Translator(world, fake);
+  for (const name of ["a", "b", "c"]) translator.changed("Ingress", `ecommerce/${name}`);
+  const { patch, faults } = translator.flush();
+  assert.deepEqual([patch!.put.routes!.map(({ id }) => id), faults.map(({ what }) => what)], [["Ingress/ecommerce/b/b.io", "Ingress/ecommerce/c/c.io"], ["Ingress ecommerce/a"]]);
+  world.put(ingress("b", "b.io", undefined));
+  translator.changed("Ingress", "ecommerce/b");
+  assert.deepEqual([translator.flush().patch, translator.snapshot().routes.length], [undefined, 2], "it stays as it was");
+  assert.deepEqual(translator.flush().faults, []);
+});
+
 const fake = { certificate: "fake certificate", key: "fake key" };
 const bound = { http: 10080, https: 10443 };
 

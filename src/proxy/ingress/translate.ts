@@ -18,6 +18,12 @@ export interface Bound {
   problem?: string;
 }
 
+/** What must not happen, and where. */
+export interface Fault {
+  what: string;
+  error: unknown;
+}
+
 /** What is to be told of an Ingress that changed: all there is to say, not only what is new. */
 export interface Told {
   key: string;
@@ -88,15 +94,24 @@ export class Translator {
   }
 
   /** Works off what changed. Without `patch` nothing changed for the engine. */
-  flush(): { patch: TrafficPatch | undefined; told: Told[] } {
+  flush(): { patch: TrafficPatch | undefined; told: Told[]; faults: Fault[] } {
     const dirty = this.#dirty;
-    for (const key of dirty.ingresses) this.#read(key);
-    if (dirty.certificates) this.#certify();
-    for (const host of dirty.hosts) this.#translateHost(host);
+    const faults: Fault[] = [];
+    // A fault of ours is one Ingress' or one host's loss, which stays as it was, and nobody else's.
+    const guarded = (what: string, work: () => void) => {
+      try {
+        work();
+      } catch (error) {
+        faults.push({ what, error });
+      }
+    };
+    for (const key of dirty.ingresses) guarded(`Ingress ${key}`, () => this.#read(key));
+    if (dirty.certificates) guarded("certificates", () => this.#certify());
+    for (const host of dirty.hosts) guarded(`host ${host}`, () => this.#translateHost(host));
     const told = [...dirty.told].flatMap((key) => this.#tell(key));
     dirty.certificates = false;
     for (const set of [dirty.ingresses, dirty.hosts, dirty.told]) set.clear();
-    return { patch: this.#patch(), told };
+    return { patch: this.#patch(), told, faults };
   }
 
   #read(key: string): void {
@@ -106,6 +121,8 @@ export class Translator {
     const before = this.#members.get(key);
     const hosts = ingress ? hostsOf(ingress) : [];
     const references = ingress ? referencesOf(ingress) : [];
+    const read = ingress && readAnnotations(ingress.metadata.annotations);
+    // Nothing was changed up to here.
     this.#membersOfHost.move(key, before?.hosts ?? [], hosts);
     this.#membersOfReference.move(key, before?.references ?? [], references);
     for (const host of new Set([...(before?.hosts ?? []), ...hosts])) dirty.hosts.add(host);
@@ -115,12 +132,12 @@ export class Translator {
     const isFirstOrLast = this.#members.size === (before ? 1 : 0);
     if (before?.ingress.spec.tls?.length || ingress?.spec.tls?.length || isFirstOrLast) dirty.certificates = true;
     dirty.told.add(key);
-    if (!ingress) {
+    if (!ingress || !read) {
       this.#members.delete(key);
       this.#certificateNotes.delete(key);
       return;
     }
-    const { settings, notes } = readAnnotations(ingress.metadata.annotations);
+    const { settings, notes } = read;
     if (settings.aliases.length > 0 || settings.fromToWww) this.#withOtherNames.add(key);
     this.#members.set(key, { key, ingress, settings, ownNotes: notes, hosts, references });
   }
