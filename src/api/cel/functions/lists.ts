@@ -17,6 +17,12 @@ const orderOf = (a: unknown, b: unknown): number => {
   return order;
 };
 
+/** A list of anything may hold what cannot be added to the rest. */
+function alike(one: unknown, other: unknown): [unknown, unknown] {
+  if ((Object(one) as object).constructor !== (Object(other) as object).constructor) throw new CelEvaluationError("no such overload");
+  return [one, other];
+}
+
 export const lists = declare([
   ...ordered.flatMap((type): Declaration[] => [
     ["isSorted", `list<${type}>.(): bool`, ([list]) => list.every((value: unknown, at: number) => at === 0 || orderOf(list[at - 1], value) <= 0)],
@@ -26,7 +32,7 @@ export const lists = declare([
   ...["int", "uint", "double", "duration"].map((type): Declaration => {
     const add = functionOf("_+_", type);
     const zero = functionOf(type, "int");
-    return ["sum", `list<${type}>.(): ${type}`, ([list], frame) => list.reduce((sum: unknown, value: unknown) => add([sum, value], frame), summed[type] ?? zero([0n], frame))];
+    return ["sum", `list<${type}>.(): ${type}`, ([list], frame) => list.reduce((sum: unknown, value: unknown) => add(alike(sum, value), frame), summed[type] ?? zero([0n], frame))];
   }),
   ["indexOf", "list<T>.(T): int", ([list, value]) => BigInt(list.findIndex((element: unknown) => equal(element, value)))],
   ["lastIndexOf", "list<T>.(T): int", ([list, value]) => BigInt(list.findLastIndex((element: unknown) => equal(element, value)))],
