@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 /** `npm run bench -- [NAME …]`: one file a question; each prints a table with the peer beside us. */
-const all = ["start", "reload", "test-stack", "idle", "pods", "reactions", "api", "definitions", "probe", "pump", "gateway", "policy", "store", "peer", "growth"];
+const all = ["start", "reload", "test-stack", "idle", "pods", "reactions", "api", "definitions", "probe", "pump", "gateway", "routes", "policy", "store", "peer", "growth"];
 const names = process.argv.slice(2);
 for (const name of names.length > 0 ? names : all) {
   const file = join(import.meta.dirname, `${name}.ts`);

@@ -63,14 +63,14 @@ export async function gatewayLoad({ address, port, host, path, clients, pauseMs 
 }
 
 /** One request; what it came to. */
-export function ask(agent: Agent | SecureAgent, address: string, port: number, host: string, path: string): Promise<{ status: number | string; text: string }> {
+export function ask(agent: Agent | SecureAgent, address: string, port: number, host: string, path: string): Promise<{ status: number | string; text: string; location?: string | undefined }> {
   return new Promise((resolve) => {
     const failed = (error: Error) => resolve({ status: (error as NodeJS.ErrnoException).code ?? "error", text: error.message });
     const asked = (agent instanceof SecureAgent ? secureRequest : request)({ agent, host: address, port, path, headers: { host }, timeout: answerMs }, (response) => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (chunk: string) => (text += chunk));
-      response.on("end", () => resolve({ status: response.statusCode!, text: text.trim() }));
+      response.on("end", () => resolve({ status: response.statusCode!, text: text.trim(), location: response.headers.location }));
       response.on("error", failed);
     });
     asked.on("timeout", () => asked.destroy(new Error(`no answer within ${answerMs} ms`)));
