@@ -96,6 +96,23 @@ test("what should not be possible in one Ingress is its own loss", () => {
   assert.deepEqual(translator.flush().faults, []);
 });
 
+test("an Ingress that goes to another controller loses its address, once", () => {
+  const [first] = objectsOf(cases[0]!);
+  const world = new ObjectWorld([first!]);
+  const translator = new Translator(world, fake);
+  translator.bound = { http: 80, https: 443 };
+  const key = keyOf(first!);
+  const change = (spec: object) => {
+    world.put({ ...first!, spec: { ...first!["spec"], ...spec } });
+    translator.changed("Ingress", key);
+    return translator.flush().told.map(({ addresses }) => addresses);
+  };
+  assert.deepEqual(change({}), [[{ ip: "127.0.0.1" }]]);
+  assert.deepEqual(change({ ingressClassName: "haproxy" }), [[]]);
+  assert.deepEqual(change({ ingressClassName: "haproxy" }), []);
+  assert.deepEqual(change({ ingressClassName: "nginx" }), [[{ ip: "127.0.0.1" }]]);
+});
+
 const fake = { certificate: "fake certificate", key: "fake key" };
 const bound = { http: 10080, https: 10443 };
 

@@ -55,6 +55,7 @@ export class Translator {
   readonly #routes = new Published<Route>();
   readonly #upstreams = new Published<Upstream>();
   readonly #dirty = { ingresses: new Set<string>(), hosts: new Set<string>(), told: new Set<string>(), certificates: false };
+  readonly #released = new Set<string>();
   #bound: Bound = { http: undefined, https: undefined };
   #revision = 0;
 
@@ -133,6 +134,8 @@ export class Translator {
     if (before?.ingress.spec.tls?.length || ingress?.spec.tls?.length || isFirstOrLast) dirty.certificates = true;
     dirty.told.add(key);
     if (!ingress || !read) {
+      // It went to another controller, who is to find no address of ours.
+      if (before && found) this.#released.add(key);
       this.#members.delete(key);
       this.#certificateNotes.delete(key);
       return;
@@ -195,7 +198,7 @@ export class Translator {
 
   #tell(key: string): Told[] {
     const member = this.#members.get(key);
-    if (!member) return [];
+    if (!member) return this.#released.delete(key) ? [{ key, notes: [], addresses: [] }] : [];
     const fromHosts = member.hosts.flatMap((host) => this.#hosts.get(host)?.notes.get(key) ?? []);
     const { http, https, problem } = this.#bound;
     const isUsual = http === ports.http && https === ports.https;
