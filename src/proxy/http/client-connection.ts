@@ -1,5 +1,6 @@
 import type { TcpHandle } from "../../base/handles.ts";
 import type { LocalAnswer } from "../../policy/exchange.ts";
+import { preface } from "../../base/http2/frames.ts";
 import { peerAddress } from "../tcp-service.ts";
 import type { Trailers } from "./asker.ts";
 import { ChunkReader } from "./chunks.ts";
@@ -10,6 +11,7 @@ import { HttpExchange } from "./exchange.ts";
 import { complete, Head, incomplete } from "./head.ts";
 import { writeContent, writeLastChunk } from "./output.ts";
 import type { Listener } from "./routing.ts";
+import { StreamSocket } from "./stream-socket.ts";
 import { HandleStream, readBytesMax, type Bulk, type Stream, type StreamOwner } from "./stream.ts";
 import { Tunnel } from "./tunnel.ts";
 import { bulkFrom } from "./upstream-connection.ts";
@@ -54,6 +56,8 @@ export class ClientConnection implements StreamOwner, Client {
   #working = false;
   #isGone = false;
   #tunnel: Tunnel | undefined;
+  /** How much of HTTP/2's preface has come; -1: it is not what its client speaks. */
+  #prefaced = 0;
 
   constructor(engine: Engine, handle: TcpHandle | Stream, listener: Listener, address?: string) {
     this.#engine = engine;
@@ -97,9 +101,26 @@ export class ClientConnection implements StreamOwner, Client {
       if (this.#exchange === exchange && !exchange.bodyComplete && exchange.upstreamBlocked) this.pauseBody();
       return;
     }
+    if (this.#prefaced >= 0 && this.#isPreface(bytes, from, to)) return;
     if (this.#stash) this.#keepForLater(bytes, from, to);
     else this.#requests(bytes, from, to);
     output.flush();
+  }
+  /** The first bytes say whether the client knows beforehand that HTTP/2 is spoken here ("h2c", RFC 9113 §3.3). True: they are used. */
+  #isPreface(bytes: Buffer, from: number, to: number): boolean {
+    const known = this.#prefaced;
+    const more = Math.min(to - from, preface.length - known);
+    if (bytes.compare(preface, known, known + more, from, from + more) !== 0) {
+      this.#prefaced = -1;
+      if (known > 0) this.#requests(preface, 0, known);
+      return false;
+    }
+    this.#prefaced += more;
+    if (this.#prefaced < preface.length) return true;
+    this.#isGone = true;
+    this.#engine.sweeper.remove(this);
+    this.#engine.speaksHttp2(this, new StreamSocket(this.stream, Buffer.concat([preface, bytes.subarray(from + more, to)])));
+    return true;
   }
   onEnd(): void {
     const exchange = this.#exchange;

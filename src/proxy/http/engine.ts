@@ -1,4 +1,7 @@
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { TcpHandle } from "../../base/handles.ts";
+import { lazyModule } from "../../base/lazy.ts";
 import { limits } from "../../base/limits.ts";
 import { systemRandom, type Random } from "../../base/random.ts";
 import type { UpstreamPolicy } from "../../policy/upstream.ts";
@@ -16,6 +19,8 @@ import type { Stream } from "./stream.ts";
 import { Sweeper } from "./sweeper.ts";
 import { UpstreamPool, type Pool, type UpstreamSettings } from "./upstream-pool.ts";
 import { UpstreamSessions } from "./upstream-sessions.ts";
+
+const http2 = lazyModule<typeof import("./http2.ts")>(import.meta.url, "./http2.ts");
 
 /** What a listener bounds unless its configuration says otherwise. */
 export const defaultBounds: Bounds = {
@@ -82,12 +87,16 @@ export class Engine {
   /** The same for one that is decrypted on its way. */
   acceptStream(stream: Stream, listener: Listener, address: string): void {
     if (!this.#admit(address, listener)) return stream.reset();
-    if (stream instanceof DuplexStream && stream.isHttp2) return void this.#serveHttp2(stream, listener, address);
+    if (stream instanceof DuplexStream && stream.isHttp2) return this.#serveHttp2(stream.take(), listener, address);
     this.#serve(new ClientConnection(this, stream, listener, address));
   }
-  async #serveHttp2(stream: DuplexStream, listener: Listener, address: string): Promise<void> {
-    const { Http2Connection } = await import("./http2.ts");
-    const connection = new Http2Connection(this, stream, listener, address);
+  /** Its first bytes were HTTP/2's. */
+  speaksHttp2(client: ClientConnection, socket: Duplex): void {
+    this.#clients.delete(client);
+    this.#serveHttp2(socket, client.listener, client.address);
+  }
+  #serveHttp2(socket: Duplex, listener: Listener, address: string): void {
+    const connection = new (http2().Http2Connection)(this, socket as Socket, listener, address);
     this.#clients.add(connection);
     connection.start();
   }

@@ -7,7 +7,6 @@ import type { Trailers } from "./asker.ts";
 import type { Client } from "./client.ts";
 import { tokens, values } from "./bytes.ts";
 import { addField, every, framing, responseFields, type Framing } from "./compose.ts";
-import type { DuplexStream } from "./duplex-stream.ts";
 import type { Connected, Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
@@ -31,11 +30,11 @@ export class Http2Connection implements Connected {
   deadline = Infinity;
   #isGone = false;
 
-  constructor(engine: Engine, stream: DuplexStream, listener: Listener, address: string) {
+  constructor(engine: Engine, socket: Socket, listener: Listener, address: string) {
     this.engine = engine;
     this.listener = listener;
     this.address = address;
-    this.#socket = stream.take() as Socket;
+    this.#socket = socket;
   }
 
   start(): void {

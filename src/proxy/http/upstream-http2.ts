@@ -1,5 +1,5 @@
 import { STATUS_CODES } from "node:http";
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type OutgoingHttpHeaders } from "node:http2";
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type ClientSessionOptions, type OutgoingHttpHeaders } from "node:http2";
 import { Socket } from "node:net";
 import type { TcpHandle } from "../../base/handles.ts";
 import type { Endpoint } from "../../policy/upstream.ts";
@@ -53,13 +53,14 @@ export class Http2Upstream implements Swept {
     this.owner = owner;
     this.scheme = handle instanceof DuplexStream ? "https" : "http";
     const socket = socketOf(handle);
-    this.session = connect(`${this.scheme}://${endpoint.key}`, {
+    const options: ClientSessionOptions & { strictSingleValueFields: boolean } = {
       createConnection: () => socket,
       settings: { enablePush: false, initialWindowSize: streamWindow, maxHeaderListSize: owner.headBytesMax },
       maxSessionMemory: sessionMegabytesMax,
       // What a client has said twice is the server's to judge, as it is with HTTP/1.1.
-      ...{ strictSingleValueFields: false },
-    });
+      strictSingleValueFields: false,
+    };
+    this.session = connect(`${this.scheme}://${endpoint.key}`, options);
     const { session } = this;
     session.setLocalWindowSize(connectionWindow);
     session.on("remoteSettings", ({ maxConcurrentStreams }) => {
