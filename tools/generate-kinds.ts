@@ -157,8 +157,9 @@ export function generateTables(folder: string): Tables {
     let type = typeOf(property, owner);
     const isStruct = reference !== undefined && !scalarDefinitions[reference.split(".").at(-1)!];
     if (isStruct ? !("default" in property) : goType.startsWith("*")) type = `*${type}`;
-    const named = goType.replace(/^\*/, "").replace(/^\[\]/, "");
-    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${goType.includes("[]") ? "[]" : ""}${goNameOf(named, owner)}`;
+    const of = /^\*?(\[\]|map\[string\])?/.exec(goType)![1];
+    const named = goType.replace(/^\*?(\[\]|map\[string\])?/, "");
+    if (!isStruct && /^(\w+\.)?[A-Z]\w*$/.test(named) && !/(^|\.)(Time|MicroTime|Quantity|IntOrString|RawExtension|FieldsV1|JSON\w*)$/.test(named)) type += `/${of === "[]" ? "[]" : of === undefined ? "" : "map:"}${goNameOf(named, owner)}`;
     const attributes: Record<string, unknown> = {};
     const extension = (name: string, as: string) => {
       if (property[`x-kubernetes-${name}`] !== undefined) attributes[as] = property[`x-kubernetes-${name}`];

@@ -276,11 +276,12 @@ function schemaOfType(text: string, key: string, attributes: Attributes | undefi
   let node = shared.get(id);
   if (!node) {
     const ofElements = goName?.startsWith("[]") ?? false;
-    const bare = goName?.replace(/^\[\]/, "");
+    const ofValues = goName?.startsWith("map:") ?? false;
+    const bare = goName?.replace(/^(\[\]|map:)/, "");
     const named = bare === undefined || bare.includes(".") ? bare : `v1.${bare}`;
-    const goType = ofElements ? `[]${named}` : named;
+    const goType = ofElements ? `[]${named}` : ofValues ? undefined : named;
     const plain = nodeOfType(type, key);
-    const base = ofElements ? { ...plain, items: { ...plain.items!, goType: named } } : plain;
+    const base = ofElements ? { ...plain, items: { ...plain.items!, goType: named } } : ofValues ? { ...plain, additionalProperties: { ...plain.additionalProperties!, goType: named } } : plain;
     node = goType === undefined && !omitZero ? base : { ...base, ...(goType !== undefined && { goType }), ...(omitZero && { omitZero }), ...(bare === "ResourceList" && !key.startsWith("core.") && { isExact: true }) };
     shared.set(id, node);
   }

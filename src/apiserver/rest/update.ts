@@ -4,7 +4,7 @@ import type { KubeObject } from "../../api/meta.ts";
 import { badRequestError, conflictError, invalidError, notFoundError, type StatusError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
 import { nameIsDnsSubdomain } from "../../api/validation/names.ts";
-import { validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
+import { validateObjectMeta, validateObjectMetaUpdate } from "../../api/validation/metadata.ts";
 import { walk } from "../../api/walker.ts";
 import { type Entry, KeyConflictError } from "../../store/store.ts";
 import type { AdmissionRequest, RestDependencies, WriteContext } from "./context.ts";
@@ -54,7 +54,7 @@ export async function update(dependencies: RestDependencies, kind: Kind, namespa
 export function missingWhole(kind: Kind, given: KubeObject): StatusError {
   const draft = draftOf(given);
   kind.defaults?.(draft);
-  const errors = kind.validate?.(draft) ?? [];
+  const errors = [...validateObjectMeta(draft.metadata, { namespaced: kind.scope === "Namespaced", standardFinalizers: hasStandardFinalizers(kind), ...(kind.validateName && { validateName: kind.validateName }) }), ...(kind.validate?.(draft) ?? [])];
   return errors.length > 0 ? invalidError(judgedAs(kind), draft.metadata.name, errors) : notFoundError(kind, draft.metadata.name);
 }
 

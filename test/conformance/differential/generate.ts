@@ -227,7 +227,7 @@ export function sequence(seed: number, only?: string): Sequence {
     // Of a version it may answer from a cache, which follows a moment later.
     [0.8, () => ({ method: "GET", path: `${collection}/${name()}${template.subresources && chance(0.3) ? `/${pick(template.subresources)}` : ""}${chance(0.2) ? scoped({ resourceVersion: pick(["RV-FIRST", "RV-LAST", "x"]) }) : ""}`, ...form(), eventually: true })],
     [0.6, chunked],
-    [0.4, () => ({ method: "GET", path: collection + scoped(revision()), ...form() })],
+    [0.4, () => ({ method: "GET", path: collection + scoped(revision()), ...form(), eventually: true })],
     [0.25, () => ({ method: "DELETE", path: collection + scoped({ ...pick<Record<string, string>>([{}, { labelSelector: "run=NS,!app" }, { labelSelector: "run=NS,app=web" }, { fieldSelector: "metadata.name=NS-b" }, { labelSelector: "a b" }]), ...(template.clusterScoped && { labelSelector: "run=NS" }) }), contentType: "application/json", body: deletion() })],
     ...(template.resource === "pods" ? ([[1.5, () => ofPod(name())]] as [number, () => Request][]) : []),
     [1, () => ({ method: "GET", path: `${collection}?${new URLSearchParams({ labelSelector: `run=NS,${pick(labelSelectors)}`, ...(chance(0.3) && { fieldSelector: pick(fieldSelectors) }) })}`, ...form() })],
