@@ -51,10 +51,11 @@ export async function run(): Promise<void> {
       await Promise.all(pending);
       const took = (performance.now() - started) / 1000;
       const { asked, failed } = await steady.stop();
-      rows.push([String(count), createdSeconds.toFixed(1), spread(one, 1), spread(many, 1), (many.length / took).toFixed(0), `${failed + errors.length} of ${asked}`, megabytes(wherry.processes().net[0]!), megabytes(wherry.processes().api!)]);
+      if (errors.length > 0) process.stdout.write(`${count} routes: ${errors.length} changes failed, the first: ${errors[0]}\n`);
+      rows.push([String(count), createdSeconds.toFixed(1), spread(one, 1), spread(many, 1), (many.length / took).toFixed(0), `${failed} of ${asked}`, String(errors.length), megabytes(wherry.processes().net[0]!), megabytes(wherry.processes().api!)]);
     });
   }
-  print(["routes", "created, statuses written, s", "one change → served, ms", `${perSecond} a second, ms`, "reached, a second", "failed requests", "wherry-net, MB", "wherry-api, MB"], rows);
+  print(["routes", "created, statuses written, s", "one change → served, ms", `${perSecond} a second, ms`, "reached, a second", "failed requests", "failed changes", "wherry-net, MB", "wherry-api, MB"], rows);
 }
 
 const rules = (version: number) => [{ filters: [{ type: "RequestRedirect", requestRedirect: { path: { type: "ReplaceFullPath", replaceFullPath: `/${version}` }, statusCode: 302 } }] }];

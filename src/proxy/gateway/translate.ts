@@ -163,7 +163,6 @@ export class Translator {
     const key = id.slice(kind.length + 1);
     const object = this.#world.route(kind, key);
     const before = this.#routes.get(id);
-    for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
     const setOwner = (set: string): string | undefined => {
       const found = this.#world.listenerSet(set);
       return found && gatewayOfSet(found);
@@ -175,6 +174,7 @@ export class Translator {
       this.#routesOfService.move(id, before?.services ?? [], []);
       this.#routes.delete(id);
       this.#published.remove(id);
+      for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
       this.#releaseUpstreams(before, undefined);
       return [];
     }
@@ -187,11 +187,12 @@ export class Translator {
     this.#routesOfService.move(id, before?.services ?? [], services);
     const next: TranslatedRoute = { kind, key, attachments, compiled, gateways, services };
     this.#routes.set(id, next);
-    for (const gateway of gateways) this.#recount.add(gateway);
+    // Counting means looking at every route of a Gateway: only for one that went elsewhere.
+    if (placesOf(before) !== placesOf(next)) for (const gateway of [...(before?.gateways ?? []), ...gateways]) this.#recount.add(gateway);
     if (compiled.route) this.#published.put(id, compiled.route);
     else this.#published.remove(id);
     this.#releaseUpstreams(before, next);
-    for (const { id: upstream } of compiled.upstreams) this.#upstream(upstream);
+    for (const { id: upstream } of compiled.upstreams) this.#dirty.upstreams.add(upstream);
     return [{ kind, key, parents: parentStatuses(attachments, compiled) }];
   }
 
@@ -212,7 +213,7 @@ export class Translator {
       const users = this.#users.get(upstream.id);
       users?.delete(id);
       if (users?.size === 0) this.#users.delete(upstream.id);
-      this.#upstream(upstream.id);
+      this.#dirty.upstreams.add(upstream.id);
       this.#policiesOf(upstream);
     }
   }
@@ -225,9 +226,13 @@ export class Translator {
     const users = this.#users.get(id);
     if (!users) return this.#upstreams.remove(id);
     const [user] = users.values();
-    const routes = [...users.keys()].map((route) => this.#routes.get(route)!);
-    const certificate = routes.flatMap((route) => route.gateways).map((gateway) => this.#gateways.get(gateway)?.backendCertificate).find(Boolean);
-    this.#upstreams.put(id, compileUpstream(this.#world, user!, routes.some(({ kind }) => kind === "GRPCRoute"), certificate));
+    // Thousands of routes may lead to one Service port, and Gateways with a certificate for it are rare.
+    let isGrpc = false;
+    for (const route of users.keys()) isGrpc ||= route.startsWith("GRPCRoute/");
+    const withCertificate = [...this.#gateways.values()].some(({ backendCertificate }) => backendCertificate) ? users.keys() : [];
+    let certificate: CompiledGateway["backendCertificate"];
+    for (const route of withCertificate) certificate ??= this.#routes.get(route)!.gateways.map((gateway) => this.#gateways.get(gateway)?.backendCertificate).find(Boolean);
+    this.#upstreams.put(id, compileUpstream(this.#world, user!, isGrpc, certificate));
   }
 
   #classStatus(name: string): WantedStatus[] {
@@ -284,6 +289,9 @@ export class Translator {
     };
   }
 }
+
+/** The listeners that count a route. */
+const placesOf = (route: TranslatedRoute | undefined): string => JSON.stringify(route?.attachments.map(({ gateway, listeners }) => [gateway, listeners.map(({ listener }) => listener.id)]));
 
 /** One entry for each parent of ours, also those that have nothing to attach to. */
 function parentStatuses(attachments: readonly Attachment[], { resolvedRefs, refused, partiallyInvalid }: CompiledRoute): RouteStatus["parents"] {
