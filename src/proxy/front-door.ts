@@ -20,6 +20,9 @@ const bounds = { ...defaultBounds, answerMs: 0, tunnelIdleMs: 0, connectionsPerC
 /** What nobody has answered yet is tried elsewhere, as far as it is safe. */
 const retry = { attempts: 2, backoffMs: 0, statuses: [], on: ["connect" as const, "reset" as const] };
 
+/** Of a Service port that is called with HTTP/2, without TLS; as the gateway reads `appProtocol`. */
+const http2Protocols = new Set(["kubernetes.io/h2c", "h2c", "http2", "grpc"]);
+
 export class FrontDoor {
   readonly #table: ServiceTable;
   readonly #engine: Engine;
@@ -62,7 +65,7 @@ export class FrontDoor {
       this.#known.delete(known);
       this.#engine.removeUpstream(known.key);
     }
-    this.#engine.putUpstream({ id: service.key, connectMs: limits.gatewayConnectMs, idleMs: limits.gatewayUpstreamIdleMs }, new ServicePolicy(service));
+    this.#engine.putUpstream({ id: service.key, http2: service.port.appProtocol !== undefined && http2Protocols.has(service.port.appProtocol), connectMs: limits.gatewayConnectMs, idleMs: limits.gatewayUpstreamIdleMs }, new ServicePolicy(service));
     /** A pod that is being restarted for new code is waited for: also by what it left without an answer. */
     const whenReady = (exchange: Exchange, outcome: Outcome, go: () => void): boolean =>
       service.held &&

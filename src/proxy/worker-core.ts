@@ -168,7 +168,7 @@ export class Worker {
   }
 
   #door(): Promise<FrontDoor> {
-    return (this.#frontDoor ??= import("./front-door.ts").then(({ FrontDoor }) => new FrontDoor(this.#table)));
+    return (this.#frontDoor ??= import("./front-door.ts").then(({ FrontDoor }) => new FrontDoor(this.#table, this.#dial)));
   }
 
   /** A pod dialled the outside: the address it meant is the one that its connection was accepted at. */

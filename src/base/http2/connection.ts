@@ -49,8 +49,14 @@ interface Stream {
 const unflushed = new Set<Connection>();
 
 /** Serves HTTP/2 on a socket whose protocol was chosen by ALPN. Source: RFC 9113. */
-export function serveHttp2(socket: Socket, options: Http2Options): void {
-  new Connection(socket, options).greet();
+export function serveHttp2(socket: Socket, options: Http2Options): Http2Served {
+  const connection = new Connection(socket, options);
+  connection.greet();
+  return connection;
+}
+export interface Http2Served {
+  /** Tells the client that what it sends from now on is not begun with, and may be sent elsewhere; what is running goes on. */
+  sayFarewell(): void;
 }
 
 /**
@@ -59,7 +65,7 @@ export function serveHttp2(socket: Socket, options: Http2Options): void {
  * Node's own HTTP/2 passes each piece of each answer through its stream machinery and back; here a thousand watchers of one
  * change cost a frame's head each. What a client must not do ends its stream or the connection, as the specification has it.
  */
-class Connection implements Carrier {
+class Connection implements Carrier, Http2Served {
   readonly socket: Socket;
   readonly #options: Http2Options;
   readonly #streams = new Map<number, Stream>();
@@ -80,6 +86,7 @@ class Connection implements Carrier {
   readonly #out = new Output();
   #isBlocked = false;
   #ended = false;
+  #isLeaving = false;
   #idleFrames = 0;
   #idleSince = 0;
 
@@ -116,6 +123,12 @@ class Connection implements Carrier {
       ]),
     );
     this.#send(encodeNumbers(frames.windowUpdate, 0, options.connectionWindow - defaultWindow));
+  }
+
+  sayFarewell(): void {
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    this.#send(encodeFrame(frames.goAway, 0, 0, numbers(this.#lastId, codes.none)));
   }
 
   // — from messages —
@@ -372,7 +385,7 @@ class Connection implements Carrier {
     const head = readHead(fields);
     const length = head?.headers["content-length"];
     if (!head || (length !== undefined && (!/^\d{1,15}$/.test(length) || (isEnd && length !== "0")))) return this.#refuse(id, codes.protocol);
-    if (this.#streams.size >= this.#options.streamsMax) return this.#refuse(id, codes.refused);
+    if (this.#isLeaving || this.#streams.size >= this.#options.streamsMax) return this.#refuse(id, codes.refused);
     const request = new Http2Request(this, id, this.#options.streamWindow, head);
     const response = new Http2Response(this, id, this.#initialWindow, head.method === "HEAD");
     this.#streams.set(id, { request, response, remoteEnded: isEnd, expected: length === undefined ? undefined : Number(length) });

@@ -115,7 +115,10 @@ test("a stream that its client resets takes its request along; drain lets runnin
   await left.promise;
   const long = ask(session, { ":path": "/long" });
   await running.promise;
+  const farewell = once(session, "goaway");
   const drained = gateway.engine.drain(AbortSignal.timeout(5_000));
+  // The client hears of it while its request runs, so that it asks elsewhere from now on.
+  assert.equal((await farewell)[0], constants.NGHTTP2_NO_ERROR);
   finish();
   assert.equal((await long).body.toString(), "done");
   await drained;

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { limits } from "../../base/limits.ts";
-import { serveHttp2 } from "../../base/http2/connection.ts";
+import { serveHttp2, type Http2Served } from "../../base/http2/connection.ts";
 import type { Http2Request, Http2Response } from "../../base/http2/messages.ts";
 import type { LocalAnswer } from "../../policy/exchange.ts";
 import type { Trailers } from "./asker.ts";
@@ -29,6 +29,7 @@ export class Http2Connection implements Connected {
   readonly #running = new Set<Http2Client>();
   deadline = Infinity;
   #isGone = false;
+  #served: Http2Served | undefined;
 
   constructor(engine: Engine, socket: Socket, listener: Listener, address: string) {
     this.engine = engine;
@@ -41,7 +42,7 @@ export class Http2Connection implements Connected {
     this.engine.sweeper.add(this);
     this.deadline = this.engine.sweeper.now + this.listener.bounds.headersMs;
     this.#socket.on("close", () => this.#gone());
-    serveHttp2(this.#socket, {
+    this.#served = serveHttp2(this.#socket, {
       onRequest: (request, response) => {
         this.deadline = Infinity;
         const client = new Http2Client(this, request, response);
@@ -69,6 +70,7 @@ export class Http2Connection implements Connected {
     this.#socket.destroy();
   }
   drain(): void {
+    this.#served?.sayFarewell();
     if (this.#running.size === 0) this.#socket.end(() => this.#socket.destroy());
   }
   abort(): void {

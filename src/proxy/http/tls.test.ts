@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer as createHttps, request as requestHttps } from "node:https";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createSecureServer, type Http2ServerResponse } from "node:http2";
 import { test } from "node:test";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { buffer, text } from "node:stream/consumers";
@@ -79,6 +80,24 @@ test("an upstream over TLS: its certificate must fit the policy", async () => {
   assert.equal(await ask({ serverName: "backend.example", authorities: authority.cert, altNames: ["other.example"] }), 503);
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
+});
+
+test("an upstream of HTTP/2 over TLS is asked for it by ALPN, and must have it", async () => {
+  const pair = certificateFor(["backend.example"]);
+  for (const speaksHttp2 of [true, false]) {
+    const handler = (request: IncomingMessage, response: Http2ServerResponse | ServerResponse) => void text(request).then((body) => (response as ServerResponse).end(`${request.httpVersion} ${request.headers[":scheme"] as string} ${body}`));
+    const server = speaksHttp2 ? createSecureServer({ cert: pair.cert, key: pair.key }, handler as never) : createHttps({ cert: pair.cert, key: pair.key }, handler);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    await using gateway = startGateway([(server.address() as { port: number }).port]);
+    gateway.engine.putUpstream({ id: "shop/web/80", http2: true, connectMs: 1_000, idleMs: 1_000, secure: secureUpstream({ serverName: "backend.example", authorities: authority.cert }, "h2") }, gateway.policy);
+    const client = await gateway.open();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi");
+    const { status, body } = await client.answer();
+    assert.deepEqual([status, status === 200 ? body : ""], speaksHttp2 ? [200, "2.0 https hi"] : [503, ""]);
+    gateway.engine.close();
+    await new Promise((resolve) => server.close(resolve));
+  }
 });
 
 test("a browser's way: node:https with kept connections", async () => {

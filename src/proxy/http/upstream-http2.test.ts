@@ -4,7 +4,7 @@ import { connect, constants, createServer, type ClientHttp2Session, type ClientH
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
-import { startGateway, startProgram, until, type TestGateway } from "./testing/gateway.ts";
+import { startGateway, startProgram, TurnPolicy, until, type TestGateway } from "./testing/gateway.ts";
 
 interface Program extends AsyncDisposable {
   port: number;
@@ -315,4 +315,26 @@ test("a program of HTTP/1.1 that is called with HTTP/2 is told of as such; one t
   finish();
   assert.equal((await answer).body.toString(), "done");
   await until(() => program.sessions.size === 0 && gateway.policy.connections === 0);
+});
+
+test("a mirror that speaks HTTP/2 gets a copy, and its answer goes nowhere", async () => {
+  const copies: string[] = [];
+  await using program = await startProgram((_request, response) => response.end("the answer"));
+  await using shadow = await startH2c((stream, headers) => void buffer(stream).then((body) => (copies.push(`${headers[":method"]} ${headers[":path"]} ${body.toString()}`), stream.respond({ ":status": 500 }), stream.end("never seen"))));
+  await using gateway = startGateway([program.port]);
+  const policy = new TurnPolicy();
+  policy.update([{ ip: "127.0.0.1", port: shadow.port, key: `127.0.0.1:${shadow.port}` }]);
+  gateway.engine.putUpstream({ id: "shop/shadow/80", http2: true, connectMs: 1_000, idleMs: 1_000 }, policy);
+  gateway.routed.handler = (exchange, outcome) => {
+    exchange.upstream = "shop/web/80";
+    exchange.mirrors = ["shop/shadow/80"];
+    outcome.forward(exchange);
+  };
+  const client = await gateway.open();
+  for (const body of ["one", "two"]) {
+    client.send(`POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n${body}\r\n0\r\n\r\n`);
+    assert.equal((await client.answer()).body, "the answer");
+  }
+  await until(() => copies.length === 2 && policy.running === 0);
+  assert.deepEqual(copies.sort(), ["POST /m one", "POST /m two"]);
 });
