@@ -4,7 +4,7 @@ import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { domainPrefixedPath, immutable, notNegative, oneOfOptional, semanticEqual } from "../../validation/checks.ts";
 import { dns1123Label } from "../../validation/names.ts";
-import { validateLabelSelector } from "../../validation/selector.ts";
+import { selectorMatches, validateLabelSelector } from "../../validation/selector.ts";
 import { ageOf, containers, name, selector, text } from "../columns.ts";
 import { defaultPodTemplate } from "../core/pod/defaults.ts";
 import { validatePodTemplate } from "../core/pod/spec.ts";
@@ -19,6 +19,9 @@ const ownLabels = (object: KubeObject): Record<string, string> => ({
   "job-name": object.metadata.name ?? "",
   "batch.kubernetes.io/job-name": object.metadata.name ?? "",
 });
+
+/** In the order in which upstream misses them. */
+const toldLabels = ["controller-uid", "job-name", uidLabel, "batch.kubernetes.io/job-name"];
 
 const int32Max = 2 ** 31 - 1;
 const indexedMax = 100_000;
@@ -89,14 +92,13 @@ function validate(object: KubeObject, old?: KubeObject): FieldError[] {
     // A job of before the labels with a prefix does without them.
     const before = old?.spec.template?.metadata?.labels;
     const isOlder = old !== undefined && (before?.[uidLabel] === undefined || before["batch.kubernetes.io/job-name"] === undefined);
-    for (const [key, value] of Object.entries(ownLabels(object))) {
-      if (isOlder && key.includes("/")) continue;
+    const expected = Object.fromEntries(Object.entries(ownLabels(object)).filter(([key]) => !isOlder || !key.includes("/")));
+    for (const key of toldLabels.filter((known) => expected[known] !== undefined)) {
       const at = `spec.template.metadata.labels[${key}]`;
-      if (labels?.[key] === undefined) errors.push(required(at, `must be '${value}'`));
-      else if (labels[key] !== value) errors.push(invalid(at, labels, `must be '${value}'`));
+      if (labels?.[key] === undefined) errors.push(required(at, `must be '${expected[key]}'`));
+      else if (labels[key] !== expected[key]) errors.push(invalid(at, labels, `must be '${expected[key]}'`));
     }
-    const expected = { matchLabels: { [uidLabel]: object.metadata.uid } };
-    if (!semanticEqual(spec.selector, expected) && !semanticEqual(spec.selector, { matchLabels: { "controller-uid": object.metadata.uid } })) errors.push(invalid("spec.selector", spec.selector, "`selector` not auto-generated"));
+    if (validateLabelSelector(spec.selector, "").length === 0 && !selectorMatches(spec.selector, expected)) errors.push(invalid("spec.selector", spec.selector, "`selector` not auto-generated"));
   }
   errors.push(...validateJobSpec("spec", spec));
   if (spec.selector) errors.push(...validateLabelSelector(spec.selector, "spec.selector"));

@@ -65,4 +65,4 @@ function validateProfile(path: string, profile: Draft, what: "seccomp" | "AppArm
 }
 
 /** Whether a Windows pod is asked for is for the scheduler; its name must be known. */
-export const validateOs = (path: string, os: Draft): FieldError[] => (os ? oneOf(`${path}.name`, os.name, ["linux", "windows"]) : []);
+export const validateOs = (path: string, os: Draft): FieldError[] => (os ? oneOf(os.name ? path : `${path}.name`, os.name, ["linux", "windows"]) : []);

@@ -131,10 +131,19 @@ export const persistentSourceChecks: Record<string, SourceCheck> = {
   vsphereVolume: needs("volumePath"),
   cinder: needs("volumeID"),
   portworxVolume: needs("volumeID"),
-  quobyte: needs("registry", "volume"),
+  quobyte: (path, source) => [...quobyteRegistry(path, source), ...needs("volume")(path, source)],
   storageos: needs("volumeName"),
   scaleIO: needs("gateway", "system", "volumeName"),
 };
+
+/** What Go splits into a host and a port, of which either may be empty. */
+const hostPort = /^([^:[\]]*|\[[^[\]]*\]):[^:[\]]*$/;
+function quobyteRegistry(path: string, { registry = "", tenant = "" }: Draft): FieldError[] {
+  const text = "must be a host:port pair or multiple pairs separated by commas";
+  if (registry === "") return [required(`${path}.registry`, text)];
+  if (tenant.length > 64) return [required(`${path}.tenant`, "must be a UUID and may not exceed a length of 64 characters")];
+  return registry.split(",").filter((pair: string) => !hostPort.test(pair)).map(() => invalid(`${path}.registry`, registry, text));
+}
 
 const volumeChecks: Record<string, SourceCheck> = {
   emptyDir: (path, source) => (source.sizeLimit !== undefined && parseQuantity(String(source.sizeLimit)).amount < 0n ? [forbidden(`${path}.sizeLimit`, "SizeLimit field must be a valid resource quantity")] : []),
