@@ -74,7 +74,7 @@ function shown(name: string, expression: string): string {
 export function flagsPage(): string {
   return `# Response flags
 
-Made by \`node tools/generate-docs.ts\` from \`src/policy/flags.ts\`. The access log of the gateway has one of these with every answer that is not the upstream's, and a reason in words beside it.
+Made by \`node tools/generate-docs.ts\` from \`src/policy/flags.ts\`. The access log of the gateway (\`wherry route log\`) has one of these with every answer that is not the upstream's, and a reason in words beside it.
 They are those of Envoy's \`%RESPONSE_FLAGS%\` where it has one.
 
 | flag | status, unless the rule says another | what happened |
