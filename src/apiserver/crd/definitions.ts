@@ -166,8 +166,15 @@ export class Definitions {
 
 /** What is held of a definition: neither schemas, which are most of it, nor what others noted on it. */
 function withoutSchemas({ apiVersion, kind, metadata, spec, status }: CustomResourceDefinition): CustomResourceDefinition {
-  const { annotations: _, managedFields: __, ...named } = metadata;
-  return { apiVersion, kind, metadata: named, spec: { ...spec, versions: spec.versions.map(({ schema: _, ...version }) => version) }, ...(status && { status }) };
+  const named = { ...metadata };
+  delete named.annotations;
+  delete named.managedFields;
+  const versions = spec.versions.map((version) => {
+    const served = { ...version };
+    delete served.schema;
+    return served;
+  });
+  return { apiVersion, kind, metadata: named, spec: { ...spec, versions }, ...(status && { status }) };
 }
 
 /** Whether two states of a definition serve the same: everything but its status and bookkeeping. */

@@ -47,8 +47,8 @@ for (const [why, block] of [
   ["a text that ends too soon", "400a6162"],
   ["a table larger than was offered", "3fe21f"],
   ["a table size after a field", "8220"],
-  ["padding of Huffman's code that is none", "400181" + "00" + "0161"],
-  ["Huffman's sign for the end", "400184" + "ffffffff" + "0161"],
+  ["padding of Huffman's code that is none", "400181000161"],
+  ["Huffman's sign for the end", "400184ffffffff0161"],
   ["more than headers may be", `4001${"61"}7f${"ff"}4e${"61".repeat(10_126)}`],
 ] as const) test(`refused: ${why}`, () => void throws(() => new HpackDecoder(10_000).decode(bytes(block)), HpackError));
 
