@@ -338,3 +338,49 @@ test("a mirror that speaks HTTP/2 gets a copy, and its answer goes nowhere", asy
   await until(() => copies.length === 2 && policy.running === 0);
   assert.deepEqual(copies.sort(), ["POST /m one", "POST /m two"]);
 });
+
+test("what is cut off is never taken for whole: bodies of clients that leave, answers of programs that break", async () => {
+  const ends: string[] = [];
+  await using program = await startH2c((stream, headers) => {
+    const path = headers[":path"]!;
+    if (path === "/up?") return void stream.on("end", () => (stream.respond({ ":status": 200 }), stream.end())).resume();
+    if (path === "/up") {
+      let ended = "cut off";
+      // Node has an end behind a break, too.
+      stream.on("end", () => (ended = stream.aborted ? ended : "whole"));
+      stream.on("close", () => ends.push(ended));
+      return void stream.resume();
+    }
+    stream.respond({ ":status": 200 });
+    stream.write("begun", () => setImmediate(() => (path === "/reset" ? stream.destroy(new Error("a fault")) : stream.session!.destroy())));
+  });
+  await using gateway = gatewayBefore(program.port);
+  await using session = await open(gateway.port);
+  await call(session, "/up?", "whole");
+  const upload = session.request({ ":method": "POST", ":path": "/up", ":authority": "web.example" }, { waitForTrailers: true });
+  upload.on("error", () => {});
+  upload.write("half");
+  await until(() => gateway.policy.running === 1 && program.sessions.size === 1);
+  upload.close(constants.NGHTTP2_CANCEL);
+  await until(() => ends.length === 1);
+  for (const head of ["Content-Length: 10\r\n\r\nhalf", "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"]) {
+    const client = await gateway.open();
+    const known = ends.length;
+    client.send(`POST /up HTTP/1.1\r\nHost: web.example\r\n${head}`);
+    await until(() => gateway.policy.running === 1);
+    client.socket.destroy();
+    await until(() => ends.length === known + 1);
+  }
+  assert.deepEqual(ends, ["cut off", "cut off", "cut off"]);
+  for (const path of ["/reset", "/broken"]) {
+    const stream = session.request({ ":path": path, ":authority": "web.example" });
+    stream.on("error", () => {});
+    stream.resume();
+    await new Promise((resolve) => stream.on("close", resolve));
+    assert.notEqual(stream.rstCode, constants.NGHTTP2_NO_ERROR, path);
+    const client = await gateway.open();
+    client.send(`GET ${path} HTTP/1.1\r\nHost: web.example\r\n\r\n`);
+    assert.doesNotMatch(await client.end(), /\r\n0\r\n/, path);
+  }
+  await until(() => gateway.policy.running === 0);
+});

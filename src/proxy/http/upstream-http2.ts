@@ -120,7 +120,7 @@ class Http2Asked implements Asked {
   #stream: ClientHttp2Stream | undefined;
   #requestTrailers: Trailers = [];
   #trailers: Trailers = [];
-  #mayHaveTrailers = false;
+  #hasSentAll = false;
   #error: Error | undefined;
   #answered = false;
   #isOver = false;
@@ -147,17 +147,19 @@ class Http2Asked implements Asked {
   #request(asker: Asker, copy: Buffer, bodyFraming: Framing, wantsTrailers: boolean): void {
     this.#asker = asker;
     const { session, scheme, endpoint } = this.#session;
-    this.#mayHaveTrailers = bodyFraming === framing.chunked;
+    const hasBody = bodyFraming !== framing.none;
     let stream: ClientHttp2Stream;
     try {
-      stream = session.request(fieldsOf(copy, scheme, endpoint.key, wantsTrailers), { endStream: bodyFraming === framing.none, waitForTrailers: this.#mayHaveTrailers });
+      // A stream that waits for trailers ends only when it is told to: any other one Node ends properly before it resets it, and
+      // the half of a body would be taken for the whole.
+      stream = session.request(fieldsOf(copy, scheme, endpoint.key, wantsTrailers), { endStream: !hasBody, waitForTrailers: hasBody });
     } catch (error) {
       // It ended within this turn, and nobody was told yet: nothing has been sent.
       process.nextTick(() => this.#fail((error as Error).message, false, session.closed || session.destroyed));
       return;
     }
     this.#stream = stream;
-    if (this.#mayHaveTrailers) stream.on("wantTrailers", () => stream.sendTrailers(grouped(this.#requestTrailers)));
+    if (hasBody) stream.on("wantTrailers", () => void (this.#hasSentAll && !stream.destroyed && stream.sendTrailers(grouped(this.#requestTrailers))));
     stream.on("headers", (_headers, _flags, raw) => {
       const head = this.#headOf(raw);
       if (!head) return;
@@ -222,7 +224,9 @@ class Http2Asked implements Asked {
   bodyEnd(trailers: Trailers): void {
     this.#requestTrailers = trailers.filter(([name]) => idOfName(name) === 0 && !lateNames.test(name.replaceAll("_", "-")));
     const stream = this.#stream;
-    if (stream && !stream.destroyed && !stream.writableEnded) stream.end();
+    if (!stream || stream.destroyed || stream.writableEnded) return;
+    this.#hasSentAll = true;
+    stream.end();
   }
   pause(): void {
     this.#stream?.pause();
