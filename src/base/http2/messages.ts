@@ -147,6 +147,8 @@ export class Http2Response extends EventEmitter {
   #headers: [name: string, value: HeaderValue][] = [];
   /** The header block that is yet to be sent. */
   #head: string | undefined;
+  /** Those of 1xx, which go before it. */
+  #early: string[] | undefined;
   /** The one behind the body. */
   #trailers: string | undefined;
   #pieces: Buffer[] = [];
@@ -201,6 +203,14 @@ export class Http2Response extends EventEmitter {
     this.headersSent = true;
     return this;
   }
+  /** 1xx, before the head. */
+  writeInformational(code: number, fields: readonly (readonly [name: string, value: string])[]): void {
+    if (this.headersSent || this.destroyed) return;
+    let block = encodeField(":status", String(code));
+    for (const [name, value] of fields) block += encodeField(name.toLowerCase(), checked(name, value));
+    (this.#early ??= []).push(block);
+    this.#carrier.ready(this);
+  }
   /** Before the end. */
   addTrailers(trailers: readonly (readonly [name: string, value: string])[]): void {
     let block = "";
@@ -251,11 +261,11 @@ export class Http2Response extends EventEmitter {
   // — for the connection —
 
   get hasMore(): boolean {
-    return this.#head !== undefined || this.#waiting > 0 || (this.writableEnded && !this.writableFinished);
+    return this.#head !== undefined || this.#early !== undefined || this.#waiting > 0 || (this.writableEnded && !this.writableFinished);
   }
   /** Has more, and does not wait for its client to open the window. */
   get mayGoOn(): boolean {
-    return this.hasMore && (this.window > 0 || this.#head !== undefined || (this.#waiting === 0 && !this.#source));
+    return this.hasMore && (this.window > 0 || this.#head !== undefined || this.#early !== undefined || (this.#waiting === 0 && !this.#source));
   }
 
   /**
@@ -264,6 +274,10 @@ export class Http2Response extends EventEmitter {
    */
   fill(out: Output, room: number): number {
     this.#draw();
+    if (this.#early !== undefined) {
+      for (const block of this.#early) pushBlock(out, block, this.id, false);
+      this.#early = undefined;
+    }
     if (this.#head !== undefined) {
       const isAll = this.writableEnded && this.#waiting === 0 && this.#trailers === undefined;
       pushBlock(out, this.#head, this.id, isAll);
@@ -329,6 +343,7 @@ export class Http2Response extends EventEmitter {
     this.#pieces = [];
     this.#first = this.#offset = this.#waiting = 0;
     this.#head = undefined;
+    this.#early = undefined;
     if (this.writableFinished) this.emit("finish");
     this.emit("close");
   }

@@ -193,8 +193,9 @@ class Http2Client implements Client {
     this.#request.pause();
     this.touch();
   }
-  /** Hints that come early have no shape here yet; they may be left out. */
-  interim(): void {}
+  interim(head: Head): void {
+    this.#response.writeInformational(head.status, responseFields(head, undefined));
+  }
   answer(head: Head, bodyFraming: Framing, length: number): void {
     const exchange = this.#exchange!;
     const fields = responseFields(head, exchange.responseHeaders);

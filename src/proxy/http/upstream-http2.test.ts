@@ -384,3 +384,17 @@ test("what is cut off is never taken for whole: bodies of clients that leave, an
   }
   await until(() => gateway.policy.running === 0);
 });
+
+test("early hints reach a client of HTTP/2, from programs of either protocol", async () => {
+  await using http1 = await startProgram((_request, response) => response.writeEarlyHints({ link: "</a.css>; rel=preload" }, () => response.end("OK")));
+  await using http2 = await startH2c((stream) => (stream.additionalHeaders({ ":status": 103, link: "</a.css>; rel=preload" }), stream.respond({ ":status": 200 }), void stream.end("OK")));
+  for (const gateway of [startGateway([http1.port]), gatewayBefore(http2.port)]) {
+    await using _gateway = gateway;
+    await using session = await open(gateway.port);
+    const stream = session.request({ ":path": "/", ":authority": "web.example" });
+    const hints = once(stream, "headers");
+    const answer = finished(stream);
+    const [hint] = (await hints) as [IncomingHttpHeaders & { ":status": number }];
+    assert.deepEqual([hint[":status"], hint["link"], (await answer).body.toString()], [103, "</a.css>; rel=preload", "OK"]);
+  }
+});
