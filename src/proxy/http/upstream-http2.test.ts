@@ -398,3 +398,19 @@ test("early hints reach a client of HTTP/2, from programs of either protocol", a
     assert.deepEqual([hint[":status"], hint["link"], (await answer).body.toString()], [103, "</a.css>; rel=preload", "OK"]);
   }
 });
+
+test("a client that leaves an answer unread, which its program has ended long since, leaves nothing behind", async () => {
+  await using program = await startH2c((stream) => (stream.respond({ ":status": 200 }), void stream.end(Buffer.alloc(1_000_000))), { maxConcurrentStreams: 1 });
+  await using gateway = gatewayBefore(program.port);
+  gateway.policy.connectionsMax = 1;
+  for (let i = 0; i < 3; i++) {
+    await using session = await open(gateway.port);
+    const stream = session.request({ ":path": "/", ":authority": "web.example" });
+    stream.on("error", () => {});
+    await once(stream, "response");
+    stream.close(constants.NGHTTP2_CANCEL);
+    // The connection's only stream is free again.
+    assert.equal((await finished(session.request({ ":path": "/", ":authority": "web.example" }))).body.length, 1_000_000);
+  }
+  await until(() => gateway.policy.running === 0 && gateway.policy.pending === 0);
+});

@@ -270,10 +270,9 @@ class Http2Asked implements Asked {
   #end(code: number): void {
     const stream = this.#stream;
     if (!stream) return this.#isOverNow();
-    if (stream.closed || stream.destroyed) return;
-    // An answer that was read to its end closes by itself once the request has left.
-    if (code === NGHTTP2_NO_ERROR && stream.writableEnded) return void stream.resume();
-    stream.close(code);
+    if (stream.destroyed) return;
+    // An answer that was read to its end closes by itself once the request has left; and none closes before all of it is read.
+    if (!stream.closed && (code !== NGHTTP2_NO_ERROR || !stream.writableEnded)) stream.close(code);
     stream.resume();
   }
   #isOverNow(): void {
