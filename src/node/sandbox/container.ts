@@ -11,7 +11,7 @@ import { execInContainer } from "./exec.ts";
 import type { FifoPool } from "./fifos.ts";
 import { ownMounts, readMounts } from "./mountinfo.ts";
 import type { PodNetworkNamespaces } from "./pod-network.ts";
-import { allPids, descendantsOf, identify, isAlive, mountNamespaceOf, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
+import { descendantsOf, HeldMounts, identify, isAlive, namedBelow, namespacedBelow, programRuns, type ProcessIdentity, signalProcess, usageOf } from "./processes.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type ExecProcess, type ExecSpec, type PodSandboxSpec, SandboxRefusal } from "./sandbox.ts";
 import { initScript, packEnvironment, stageScript } from "./stage.ts";
 import { TerminalSize, terminalSoon } from "./terminal-size.ts";
@@ -180,7 +180,7 @@ export class IsolatedContainer implements ContainerProcess {
   #outer: ProcessIdentity | undefined;
   #init: ProcessIdentity | undefined;
   /** Of a guest: what tells its processes, orphans and exec'd ones included, from the others of its process namespace. */
-  #mounts: string | undefined;
+  #mounts: HeldMounts | undefined;
   #status = "";
   #statusChanged: (() => void) | undefined;
   #ended: ContainerExit | undefined;
@@ -240,7 +240,7 @@ export class IsolatedContainer implements ContainerProcess {
     if (!init) throw this.#failure();
     this.#init = init;
     this.pid = init.pid;
-    if (this.isGuest) this.#mounts = mountNamespaceOf(init.pid);
+    if (this.isGuest) this.#mounts = HeldMounts.of(init.pid);
     this.runtime.record(init);
     const connected = onNamespaces(init.pid);
     connected.catch(() => {});
@@ -297,6 +297,7 @@ export class IsolatedContainer implements ContainerProcess {
     if (this.#ended) return;
     this.#stopWatching?.();
     this.#killLeft();
+    this.#mounts?.close();
     const oomKilled = this.#overMemory || (this.cgroup?.oomKills() ?? 0) > 0;
     // When PID 1 dies by SIGKILL, unshare fails to repeat that on itself and says so.
     const killed = signal === "SIGKILL" || (code !== 0 && (this.#killed || this.#overMemory || this.#status.includes("sigprocmask")));
@@ -345,11 +346,7 @@ export class IsolatedContainer implements ContainerProcess {
 
   /** Nobody takes a guest's processes along: the first of their namespace is another container's. */
   #killLeft(): void {
-    if (this.#mounts === undefined || this.#mounts === mountNamespaceOf(process.pid)) return;
-    for (const pid of allPids()) {
-      const left = pid !== this.#init?.pid && mountNamespaceOf(pid) === this.#mounts && identify(pid);
-      if (left) signalProcess(left, "SIGKILL");
-    }
+    for (const left of this.#mounts?.processes() ?? []) if (left.pid !== this.#init?.pid) signalProcess(left, "SIGKILL");
   }
 
   exec(spec: ExecSpec): Promise<ExecProcess> {

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readdirSync, readlinkSync } from "node:fs";
 
 /** A process as Wherry remembers it: a pid alone may be somebody else's tomorrow. */
 export interface ProcessIdentity {
@@ -98,11 +98,52 @@ export function programRuns(init: number): boolean {
 }
 
 /** The mounts that a process sees, by name: one such namespace a container. Undefined when it is gone or not ours to ask. */
-export function mountNamespaceOf(pid: number): string | undefined {
+function mountNamespaceOf(pid: number): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/ns/mnt`);
   } catch {
     return undefined;
+  }
+}
+
+/**
+ * The mounts of one container, held: the kernel gives the name of a namespace that is gone to the next that is made, anybody's, so
+ * a name means something only as long as somebody keeps the namespace.
+ */
+export class HeldMounts {
+  readonly name: string;
+  #fd: number | undefined;
+
+  /** Undefined when the process is gone, or still sees the mounts of this one. */
+  static of(pid: number): HeldMounts | undefined {
+    let fd: number;
+    try {
+      fd = openSync(`/proc/${pid}/ns/mnt`, "r");
+    } catch {
+      return undefined;
+    }
+    // Of what was opened, not of what the process has by now.
+    const held = new HeldMounts(fd, readlinkSync(`/proc/self/fd/${fd}`));
+    if (held.name !== mountNamespaceOf(process.pid)) return held;
+    held.close();
+    return undefined;
+  }
+  private constructor(fd: number, name: string) {
+    this.#fd = fd;
+    this.name = name;
+  }
+  /** Who sees these mounts now. None once it is closed. */
+  processes(): ProcessIdentity[] {
+    if (this.#fd === undefined) return [];
+    return allPids().flatMap((pid) => {
+      const identity = mountNamespaceOf(pid) === this.name ? identify(pid) : undefined;
+      // Seen twice: a process that was started in place of one that has gone since is not meant.
+      return identity && mountNamespaceOf(pid) === this.name ? [identity] : [];
+    });
+  }
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 }
 
