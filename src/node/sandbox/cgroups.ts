@@ -166,7 +166,14 @@ export class Cgroup {
       this.#write("cpu", "cpu.cfs_quota_us", quotaUs, true);
     } else this.#write("cpu", "cpu.max", `${quotaUs} 100000`, true);
   }
-  /** By what the container asks for, as kubelet and runc reckon it: a share of the time that is fought for. Nothing asked: the least. */
+  /**
+   * By what the container asks for, as kubelet and runc reckon it: a share of the time that is fought for. Nothing asked: the
+   * least. While it starts it has a tenth of a core's at least: less would be a long wait beside a busy pod, and the whole
+   * core's that the kernel gives by itself would take the time of those that already serve.
+   */
+  applyStartWeight(requestMillis: number): void {
+    this.applyWeight(Math.max(requestMillis, 100));
+  }
   applyWeight(requestMillis: number): void {
     const shares = cpuShares(requestMillis);
     if (this.#root.version === 1) this.#write("cpu", "cpu.shares", shares, true);

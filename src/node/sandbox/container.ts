@@ -84,6 +84,7 @@ export async function startContainer(runtime: ContainerRuntime, pod: PodSandboxS
     const isFirst = "link" in shared;
     const cgroup = runtime.cgroups && new Cgroup(runtime.cgroups, `${pod.uid}.${spec.name}.${process.pid}.${container.serial}`, { memoryBytes: spec.limits.memoryBytes, pidsMax: spec.limits.pidsMax ?? processesMaxDefault });
     container.cgroup = cgroup;
+    cgroup?.applyStartWeight(spec.limits.cpuRequestMillis ?? 0);
     const limitByRlimit = !runtime.cgroups?.controllers.pids;
     container.processesMax = limitByRlimit ? (spec.limits.pidsMax ?? processesMaxDefault) : undefined;
 

@@ -83,6 +83,7 @@ export async function startPlainContainer(runtime: PlainRuntime, pod: PodSandbox
   const closed = owner === undefined ? undefined : closedFolder(program!, owner);
   if (closed) throw new SandboxRefusal("RunContainerError", `exec: ${JSON.stringify(spec.argv[0])}: ${closedText(closed, program!)}`);
   const cgroup = runtime.cgroups && new Cgroup(runtime.cgroups, id, { memoryBytes: spec.limits.memoryBytes, pidsMax: spec.limits.pidsMax });
+  cgroup?.applyStartWeight(spec.limits.cpuRequestMillis ?? 0);
   const container = new PlainContainer(runtime, spec, tree, env, id, owner, cgroup);
   try {
     await container.start(tree.argv);

@@ -125,7 +125,7 @@ export interface ContainerProcess {
   exec(spec: ExecSpec): Promise<ExecProcess>;
   /** CPU nanoseconds used and anonymous memory in bytes of everything in the container. */
   usage(): Promise<{ cpuNs: number; memoryBytes: number }>;
-  /** The CPU quota, and the weight, begin at first Ready, so that a 100m service does not take ten seconds to start. */
+  /** The CPU quota, and the weight of what was asked for, begin at first Ready, so that a 100m service does not take ten seconds to start. */
   applyCpuLimit(): void;
   /** Other limits for what runs, at once (the CPU quota once it has begun). Throws where the kernel refuses; then nothing of memory changed. */
   setLimits(limits: Omit<ContainerSpec["limits"], "pidsMax">): void;
