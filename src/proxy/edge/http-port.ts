@@ -1,5 +1,5 @@
 import type { EdgeListener, ListenerLimits } from "../../api/traffic.ts";
-import type { Handler, LocalAnswer, RequestView } from "../../policy/exchange.ts";
+import type { LocalAnswer, RequestView } from "../../policy/exchange.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
 import type { Found, RouteTable } from "../../policy/route-table.ts";
@@ -65,27 +65,11 @@ const plainRules = new WeakMap<CompiledRule, Routed>();
 
 /** What does not depend on the request is made once a rule. */
 function routedOf({ rule, match, captures }: Found): Routed {
-  const { route, rule: spec } = rule;
-  if (captures !== undefined || spec.matches.length > 1) {
-    return { name: `${route.id}/${spec.name}`, handler: rule.handler ?? chooseAndForward(rule), timeouts: spec.timeouts, retry: spec.retry, persistence: spec.persistence, match, captures };
-  }
-  let routed = plainRules.get(rule);
-  if (!routed) plainRules.set(rule, (routed = { name: `${route.id}/${spec.name}`, handler: rule.handler ?? chooseAndForward(rule), timeouts: spec.timeouts, retry: spec.retry, persistence: spec.persistence, match, captures }));
+  const isOne = captures === undefined && rule.rule.matches.length === 1;
+  const known = isOne ? plainRules.get(rule) : undefined;
+  if (known) return known;
+  const { timeouts, retry, persistence, name } = rule.rule;
+  const routed: Routed = { name: `${rule.route.id}/${name}`, handler: rule.serve, timeouts, retry, persistence, match, captures };
+  if (isOne) plainRules.set(rule, routed);
   return routed;
-}
-
-const handlers = new WeakMap<CompiledRule, Handler>();
-
-function chooseAndForward(rule: CompiledRule): Handler {
-  let handler = handlers.get(rule);
-  if (!handler) {
-    handler = (exchange, outcome) => {
-      const choice = rule.choose(exchange.request);
-      if (choice.error) return outcome.answer(exchange, localAnswer(exchange.request, choice.error.flag, choice.error.reason, { status: choice.error.status }));
-      exchange.upstream = choice.upstream;
-      outcome.forward(exchange);
-    };
-    handlers.set(rule, handler);
-  }
-  return handler;
 }

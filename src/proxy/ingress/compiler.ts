@@ -12,7 +12,7 @@ import type { Random } from "../../base/random.ts";
 import type { KeyPair } from "./certificates.ts";
 import type { Ingress, IngressClass } from "./kinds.ts";
 import { Readiness } from "./readiness.ts";
-import { StatusWriter } from "./status-writer.ts";
+import { ingressStatusWriter } from "./status-writer.ts";
 import { address, type Bound, ports, type Told, Translator } from "./translate.ts";
 import type { World } from "./world.ts";
 
@@ -108,7 +108,7 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
     isReady: (service) => readiness.of(service),
   };
   const translator = new Translator(world, fakeCertificate());
-  const writer = new StatusWriter({ client, world, clock, log });
+  const writer = ingressStatusWriter({ client, world, clock, log });
   for (const informer of informers) informer.start();
   const synced = Promise.all(informers.map((informer) => informer.synced)).then(() => {
     isSynced = true;
