@@ -2,10 +2,12 @@ import { spawn } from "node:child_process";
 import { globSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import type { TestReport } from "./test-report.ts";
 
 /**
- * `npm test` and `npm run conformance`: the suites in order, cheapest first; at the end the files that took longest, and one
- * line with what passed, failed and was skipped for want of a tool.
+ * `npm test` and `npm run conformance`: the suites in order, cheapest first; at the end the files that took longest, what
+ * failed and why (the last thing on the screen, where a long log is cut last), and one line with what passed, failed and was
+ * skipped for want of a tool.
  */
 const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
@@ -23,6 +25,9 @@ const compileCache = { NODE_COMPILE_CACHE: join(root, ".cache", "compile"), NODE
 const slowest = 25;
 const folder = mkdtempSync(join(tmpdir(), "wherry-test-"));
 const times: { file: string; ms: number }[] = [];
+const failures: { file: string; failed: string; error: string }[] = [];
+/** Of an error's text: enough for the message and the place, so that a few failures fit on a screen. */
+const errorLines = 12;
 const totals = { pass: 0, fail: 0, skipped: 0 };
 let failed = false;
 const began = performance.now();
@@ -32,10 +37,13 @@ for (const suite of suites) {
   const files = suite.files.flatMap((pattern) => globSync(pattern, { cwd: root })).sort();
   if (files.length === 0) continue;
   process.stdout.write(`\n── ${suite.name}: ${files.length} files\n`);
-  const output = await run(["--test", `--test-concurrency=${suite.concurrency}`, "--test-timeout=600000", "--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${join(import.meta.dirname, "file-times.ts")}`, `--test-reporter-destination=${join(folder, suite.name)}`, ...files]);
+  const output = await run(["--test", `--test-concurrency=${suite.concurrency}`, "--test-timeout=600000", "--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${join(import.meta.dirname, "test-report.ts")}`, `--test-reporter-destination=${join(folder, suite.name)}`, ...files]);
   for (const line of readFileSync(join(folder, suite.name), "utf8").split("\n")) {
-    const [, ms, file] = /^(\d+) (.+)$/.exec(line) ?? [];
-    if (file !== undefined) times.push({ file: relative(root, file), ms: Number(ms) });
+    if (line === "") continue;
+    const report = JSON.parse(line) as TestReport;
+    const file = relative(root, report.file);
+    if ("ms" in report) times.push({ ...report, file });
+    else failures.push({ ...report, file });
   }
   failed ||= output.code !== 0;
   for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += Number(new RegExp(`^ℹ ${key} (\\d+)$`, "m").exec(output.text)?.[1] ?? 0);
@@ -43,6 +51,7 @@ for (const suite of suites) {
 rmSync(folder, { recursive: true });
 times.sort((a, b) => b.ms - a.ms);
 process.stdout.write(`\n── the ${Math.min(slowest, times.length)} slowest files, in seconds\n${times.slice(0, slowest).map(({ file, ms }) => `${(ms / 1000).toFixed(1).padStart(7)}  ${file}\n`).join("")}`);
+for (const { file, failed: name, error } of failures) process.stdout.write(`\n✗ ${file}: ${name}\n${error.split("\n").slice(0, errorLines).map((line) => `    ${line.slice(0, 300)}\n`).join("")}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 process.stdout.write(`\n${failed ? "FAILED" : "passed"}: ${totals.pass} passed, ${totals.fail} failed, ${totals.skipped} skipped for want of a tool, in ${seconds} s\n`);
 process.exitCode = failed ? 1 : 0;
