@@ -39,6 +39,8 @@ export interface StartOptions {
   /** The API's port on 127.0.0.1. Given: exactly this one. Default: last time's, else 6443, else any free one. */
   port?: number;
   isolation?: "auto" | "isolated" | "plain";
+  /** Worker processes of the data plane. Default: `netWorkers` of the limits. */
+  netWorkers?: number;
   /** Ports beyond 80 and 443 that pods may dial outside. */
   egressPorts?: readonly number[];
   /** Folders below which hostPath volumes may point. */
@@ -190,7 +192,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const { createNetSupervisor } = await import("./proxy/supervisor.ts");
     network = createNetSupervisor({
       network: sandbox.network,
-      workers: limits.netWorkers,
+      workers: options.netWorkers ?? limits.netWorkers,
       log: log.child("net"),
       workerBundle: bundleNamed("net"),
       accessLog: join(dataDir, "gateway.log"),

@@ -3,6 +3,7 @@ import { Channel } from "../base/channel.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import type { WorkerProgram } from "./program.ts";
+import { RestartPause } from "./restart-pause.ts";
 
 /** A listener's copy that `wherry` keeps, never polling it, for the worker's successor. */
 export interface Kept {
@@ -22,21 +23,14 @@ export interface WorkerProcessOptions {
   joined(worker: WorkerProcess, channel: Channel): void;
 }
 
-const crashWindowMs = 10_000;
-const crashesBeforeBackoff = 3;
-const backoffMs = { base: 250, max: 5_000 };
-
-/**
- * One place for a worker: its present process, or the wait for the next. After a crash the next is started at
- * once; after three within ten seconds, with growing pauses.
- */
+/** One place for a worker: its present process, or the wait for the next: none after a crash, unless crashes are all it does. */
 export class WorkerProcess {
   readonly index: number;
   readonly kept = new Map<string, Kept>();
   readonly #options: WorkerProcessOptions;
   #child: ChildProcess | undefined;
   #channel: Channel | undefined;
-  #crashes: number[] = [];
+  readonly #pause = new RestartPause();
   #stopping = false;
   #lastReason = "";
   #timer: NodeJS.Timeout | undefined;
@@ -68,28 +62,27 @@ export class WorkerProcess {
     const channel = new Channel(child);
     this.#child = child;
     let over = false;
+    let startedAt = Infinity;
     const ended = (reason: string) => {
       if (over) return;
       over = true;
       if (this.#child === child) this.#channel = undefined;
-      this.#restart(reason);
+      this.#restart(reason, Math.max(0, performance.now() - startedAt));
     };
     child.once("error", (error) => ended(error.message));
     child.once("exit", (code, signal) => ended(signal ?? `exit code ${code}`));
     channel.on("net/started", () => {
+      startedAt = performance.now();
       this.#channel = channel;
       this.#options.joined(this, channel);
       for (const waiter of this.#waiters.splice(0)) waiter(channel);
     });
   }
 
-  #restart(reason: string): void {
+  #restart(reason: string, servedMs: number): void {
     if (this.#stopping) return;
     this.#lastReason = reason;
-    const now = performance.now();
-    this.#crashes = [...this.#crashes.filter((at) => now - at < crashWindowMs), now];
-    const over = this.#crashes.length - crashesBeforeBackoff;
-    const waitMs = over <= 0 ? 0 : Math.min(backoffMs.max, backoffMs.base * 2 ** (over - 1));
+    const waitMs = this.#pause.after(servedMs, performance.now());
     this.#options.log.error("a data-plane worker ended; the next one takes its listeners", { index: this.index, reason, waitMs });
     if (waitMs === 0) this.#spawn();
     else this.#timer = setTimeout(() => this.#spawn(), waitMs);
