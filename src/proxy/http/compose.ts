@@ -19,6 +19,8 @@ const fates = (...names: (keyof typeof ids)[]): Uint8Array => {
 const hopByHop = ["connection", "keepAlive", "proxyConnection", "te", "trailer", "transferEncoding", "upgrade", "http2Settings"] as const;
 const rebuilt = ["host", "contentLength", "expect", "forwarded", "forwardedFor", "forwardedProto", "forwardedHost", "forwardedPort", "forwardedPrefix", "forwardedServer", "forwardedScheme", "forwardedSsl", "forwardedBy", "forwardedUri", "forwardedMethod", "forwardedClientCert", "realIp", "originalUrl", "rewriteUrl", "requestId"] as const;
 const requestFates = fates(...hopByHop, "proxyAuthenticate", "proxyAuthorization", ...rebuilt);
+/** Between pods, where nobody must be told who the client was: only what ends at every hop, or is written anew. */
+const transparentFates = fates(...hopByHop, "host", "contentLength", "expect");
 const responseFates = fates(...hopByHop, "contentLength");
 
 /** How a message's end is known. */
@@ -34,6 +36,10 @@ export interface RequestLines {
   port: number;
   /** Of whom the client's own X-Forwarded-For and X-Request-Id are believed. */
   trusted: boolean;
+  /** Fields go on as they came, and none is added. */
+  isTransparent?: boolean | undefined;
+  /** So does the path: no rule has judged it. */
+  isAsItCame?: boolean | undefined;
   requestId: string;
   framing: Framing;
   length: number;
@@ -51,7 +57,7 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   out.text(" ");
   if (lines.target !== undefined) {
     out.text(printable.test(lines.target) ? lines.target : encodeURI(lines.target));
-  } else if (head.unusualPath) {
+  } else if (head.unusualPath && !(lines.isAsItCame && !head.absolute)) {
     out.text(head.path);
     out.copy(bytes, base + head.queryStart, base + head.targetEnd);
   } else {
@@ -63,7 +69,24 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   else if (head.absolute) out.text(/^https?:\/\/([^/]+)/i.exec(bytes.latin1Slice(base + head.targetStart, base + head.queryStart))![1]!);
   else if (head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
   out.text("\r\n");
-  composeFields(out, head, requestFates, lines.edits);
+  composeFields(out, head, lines.isTransparent ? transparentFates : requestFates, lines.edits);
+  if (!lines.isTransparent) composeForwarded(out, head, lines);
+  if (lines.framing === framing.length) composeLength(out, lines.length);
+  else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
+  if (lines.upgrade) {
+    const at = head.upgradeField * 4;
+    out.text("Connection: Upgrade\r\nUpgrade: ");
+    out.copy(bytes, base + head.offsets[at + 2]!, base + head.offsets[at + 3]!);
+    out.text("\r\n\r\n");
+  } else {
+    out.text("\r\n");
+  }
+}
+
+/** Who asked, how, and for what. */
+function composeForwarded(out: Output, head: Head, lines: RequestLines): void {
+  const { bytes, base } = head;
+  const from = head.hostField * 4;
   out.text("X-Forwarded-For: ");
   if (lines.trusted && head.forwardedForField >= 0) out.text(`${head.find("x-forwarded-for")!}, `);
   out.text(lines.client);
@@ -75,16 +98,6 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   out.text("\r\nX-Request-Id: ");
   out.text(lines.requestId);
   out.text("\r\n");
-  if (lines.framing === framing.length) composeLength(out, lines.length);
-  else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
-  if (lines.upgrade) {
-    const at = head.upgradeField * 4;
-    out.text("Connection: Upgrade\r\nUpgrade: ");
-    out.copy(bytes, base + head.offsets[at + 2]!, base + head.offsets[at + 3]!);
-    out.text("\r\n\r\n");
-  } else {
-    out.text("\r\n");
-  }
 }
 
 export interface ResponseLines {

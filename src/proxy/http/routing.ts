@@ -9,6 +9,10 @@ export interface Listener {
   readonly scheme: "http" | "https";
   /** Clients' own X-Forwarded-For and X-Request-Id are believed and continued; otherwise they begin here. */
   readonly trusted: boolean;
+  /** Inside the mesh: a request's fields go on as they came, and none is added. */
+  readonly isTransparent?: boolean;
+  /** No line in the access log. */
+  readonly isUnlogged?: boolean;
   readonly bounds: Bounds;
   /** Where a request goes, or why nowhere. */
   route(request: RequestView): Routed | LocalAnswer;
@@ -37,6 +41,8 @@ export interface Routed {
   status?: undefined;
   /** Of the rule, for the log. */
   name: string;
+  /** No rule has judged the path: it goes on as it came, not in its normal form. */
+  isAsItCame?: boolean | undefined;
   /** Ends in `forward` with `exchange.upstream` set, or in `answer`. */
   handler: Handler;
   /**
