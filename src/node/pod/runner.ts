@@ -9,7 +9,7 @@ import { LogWriter } from "../logs/write.ts";
 import type { Image } from "../images/image.ts";
 import { type ContainerExit, type ContainerProcess, type ContainerSpec, type PodSandbox, SandboxRefusal } from "../sandbox/sandbox.ts";
 import type { Debugged } from "../debug/debuggers.ts";
-import { drained, listensAgain } from "../reload/drain.ts";
+import { type DrainTarget, drained, listensAgain } from "../reload/drain.ts";
 import { OutputHub } from "../streams/hub.ts";
 import { askProbe, type Target } from "./ask.ts";
 import { runHook } from "./hooks.ts";
@@ -387,7 +387,7 @@ export class ContainerRunner {
     this.#host.changed();
     const { sandbox } = this.#host;
     // Services hold what comes already; who knows the pod's own address is held by its packets.
-    const hold = sandbox?.hold && (async (ports: ReadonlySet<number>) => (record.held ? await sandbox.hold!(ports).catch(() => {}) : undefined));
+    const hold: DrainTarget["hold"] = sandbox?.hold && (async (ports, passing) => (record.held ? await sandbox.hold!(ports, passing).catch(() => {}) : undefined));
     this.#listened = await drained({ ...this.#network(process!), hold });
     if (this.process === process && record.activity === "running") await this.stop({ graceMs: Math.min(reloadGraceMs, this.#graceMs()), message: reloadStop, hooks: false });
   }

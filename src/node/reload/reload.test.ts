@@ -165,11 +165,11 @@ test("parseSockets() sees which ports a pod listens on and who is connected", ()
   const table = (rows: string[]) => ["  sl  local_address rem_address   st tx_queue", ...rows.map((row, n) => `   ${n}: ${row} 00000000:00000000`)].join("\n");
   // 0A: listening, 01: established, 03: about to be, 08: half-closed by the client, 06: time-wait. 8080 = 1F90, 9229 = 240D, 10.244.0.5 = 0500F40A, 127.97.0.5 = 0500617F.
   const isolated = table(["00000000:1F90 00000000:0000 0A", "0100007F:240D 00000000:0000 0A", "0500F40A:1F90 0100F40A:C001 01", "0500F40A:C002 0A00600A:1538 01", "0500F40A:1F90 0100F40A:C003 06", "0500F40A:1F90 0700F40A:C004 03", "0500F40A:1F90 0700F40A:C005 08"]);
-  assert.deepEqual(parseSockets(isolated, "10.244.0.5", "10.244.0.1"), { listening: new Set([8080]), established: [8080, 8080, 8080], direct: 2 });
+  assert.deepEqual(parseSockets(isolated, "10.244.0.5", "10.244.0.1"), { listening: new Set([8080]), established: [8080, 8080, 8080], direct: [0xc004, 0xc005].map((fromPort) => ({ from: "10.244.0.7", fromPort, port: 8080 })) });
   const six = table(["00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A", "0000000000000000FFFF00000500F40A:1F90 0000000000000000FFFF00000100F40A:C001 01"]);
-  assert.deepEqual(parseSockets(six, "10.244.0.5", "10.244.0.1"), { listening: new Set([8080]), established: [8080], direct: 0 });
+  assert.deepEqual(parseSockets(six, "10.244.0.5", "10.244.0.1"), { listening: new Set([8080]), established: [8080], direct: [] });
   // On the machine's own network a listener on every address may be anybody's.
   const plain = table(["00000000:0016 00000000:0000 0A", "0500617F:1F90 00000000:0000 0A", "0600617F:1F90 00000000:0000 0A", "0500617F:1F90 0100007F:C001 01", "0600617F:1F90 0100007F:C002 01"]);
-  assert.deepEqual(parseSockets(plain, "127.97.0.5", "127.97.0.1"), { listening: new Set([8080]), established: [8080], direct: 1 });
-  assert.deepEqual(parseSockets("", "10.244.0.5", "10.244.0.1"), { listening: new Set(), established: [], direct: 0 });
+  assert.deepEqual(parseSockets(plain, "127.97.0.5", "127.97.0.1"), { listening: new Set([8080]), established: [8080], direct: [{ from: "127.0.0.1", fromPort: 0xc001, port: 8080 }] });
+  assert.deepEqual(parseSockets("", "10.244.0.5", "10.244.0.1"), { listening: new Set(), established: [], direct: [] });
 });

@@ -38,6 +38,15 @@ test("connections by the pod's own address wait while it is held, and what it be
   assert.ok(ms > 200, `${ms} ms: it met nobody at first`);
   assert.equal((await asked(client, pod.ip)).words, "new");
 
+  // A connection that is there when the port is held goes on when it is named, and another from the same pod does not.
+  const speaker = await pod.startContainer(containerSpec(["node", "-e", `require("net").createServer((s) => s.on("data", (c) => s.write(c)).on("error", () => {})).listen(8081, "0.0.0.0", () => console.log("ready"))`], { name: "speaker" }));
+  await said(speaker.stdout, "ready");
+  const talk = await peer.startContainer(containerSpec(["node", "-e", `const s = require("net").connect(8081, "${pod.ip}", () => s.write("began " + s.localPort + " ")).on("data", (c) => process.stdout.write(c + "\\n")); process.stdin.once("data", () => s.write("still"))`], { name: "talk", stdin: true }));
+  const fromPort = Number(/began (\d+)/.exec(await said(talk.stdout, "began"))![1]);
+  await pod.hold!(new Set([8081]), [{ from: peer.ip, fromPort, port: 8081 }]);
+  talk.stdin!.write("go");
+  await said(talk.stdout, "still");
+
   // A pod that goes while it is held leaves its address as it was.
   await pod.hold!(new Set([8080, 8081]));
   await pod.hold!(new Set([8081]));

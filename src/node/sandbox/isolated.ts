@@ -12,8 +12,8 @@ import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
 import { mountMemory } from "./memory-volumes.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
-import { PodNetworkNamespaces } from "./pod-network.ts";
-import { type ContainerProcess, type ContainerSpec, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
+import { holdRule, passRule, PodNetworkNamespaces } from "./pod-network.ts";
+import { type ContainerProcess, type ContainerSpec, type DirectConnection, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 import type { Tools } from "./tools.ts";
 import { makeScratch, removeScratch } from "./scratch.ts";
@@ -119,8 +119,9 @@ export class IsolatedSandbox implements Sandbox {
   }
 }
 
-/** A rule of the pod network each; a program that listens on more is held at the first. */
+/** A rule of the pod network each; a program that listens on more is held at the first, and of more connections the first pass. */
 const heldPortsMax = 64;
+const passingMax = 256;
 
 /** As upstream's pause: another user than any program's, no files, no rights. */
 const holderSpec: ContainerSpec = {
@@ -144,7 +145,8 @@ class IsolatedPod implements PodSandbox {
   /** The start that makes the shared namespaces; others wait for it. */
   #making: Promise<unknown> | undefined;
   #removed: Promise<void> | undefined;
-  #held: ReadonlySet<number> = new Set();
+  /** Of the pod network, while ports are held. */
+  #rules: ReadonlySet<string> = new Set();
   #starts = 0;
 
   constructor(runtime: ContainerRuntime, spec: PodSandboxSpec, ip: string, dir: string, nextLink: () => string, onRemoved: () => void) {
@@ -213,13 +215,14 @@ class IsolatedPod implements PodSandbox {
     return container;
   }
 
-  async hold(ports: ReadonlySet<number>): Promise<void> {
-    const wanted = new Set([...ports].slice(0, heldPortsMax));
-    const [begin, end] = [[...wanted].filter((port) => !this.#held.has(port)), [...this.#held].filter((port) => !wanted.has(port))];
-    this.#held = wanted;
+  async hold(ports: ReadonlySet<number>, passing: readonly DirectConnection[] = []): Promise<void> {
+    const held = [...ports].slice(0, heldPortsMax);
+    // What passes is told before what is held, so that no packet of it is lost in between.
+    const wanted = new Set([...passing.slice(0, passingMax).filter(({ port }) => held.includes(port)).map((connection) => passRule(this.ip, connection)), ...held.map((port) => holdRule(this.ip, port))]);
+    const [begin, end] = [[...wanted].filter((rule) => !this.#rules.has(rule)), [...this.#rules].filter((rule) => !wanted.has(rule))];
+    this.#rules = wanted;
     if (this.#removed && begin.length > 0) return;
-    if (begin.length > 0) await this.#runtime.network.hold(this.ip, begin, true);
-    if (end.length > 0) await this.#runtime.network.hold(this.ip, end, false);
+    if (begin.length + end.length > 0) await this.#runtime.network.rules(begin, end);
   }
 
   remove(): Promise<void> {

@@ -5,16 +5,22 @@ import type { NetworkNamespace } from "../../api/network.ts";
 import { addresses } from "./addresses.ts";
 import { systemPath } from "./command.ts";
 import { type ProcessIdentity, identify, signalProcess } from "./processes.ts";
+import type { DirectConnection } from "./sandbox.ts";
 import type { Tools } from "./tools.ts";
 
 /** Uids of the machine that Wherry uses when it is root: the first for the data plane, the rest for pods. */
 export const hostUids = { network: 100_000, firstPod: 100_001, count: 65_536 } as const;
 
+/** Other pods' packets to a port of a pod are dropped; the data plane's are not concerned. */
+export const holdRule = (ip: string, port: number): string => `pref 6 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} blackhole`;
+/** But those of one connection go on. */
+export const passRule = (ip: string, { from, fromPort, port }: DirectConnection): string => `pref 5 from ${from} to ${ip} ipproto tcp sport ${fromPort} dport ${port} lookup 50`;
+
 /**
  * The pod network: a user namespace H with a network namespace in it, kept alive by a process that waits (the holder), and
  * behind its default route a second network namespace for egress listeners.
  *
- *   pod ── veth (/32, reverse-path filter) ── pod network: rule 6 ports held, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
+ *   pod ── veth (/32, reverse-path filter) ── pod network: rules 5 and 6 what passes and what is held, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
  *
  * Addresses of Services are "local" as a range, so a listener for one exact address and port is all it takes to serve it.
  */
@@ -64,9 +70,9 @@ export class PodNetworkNamespaces {
   connect(link: string, ip: string): Promise<void> {
     return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
   }
-  /** From now on other pods' packets to these ports of a pod are dropped, or not any more; the data plane's are not concerned. */
-  hold(ip: string, ports: Iterable<number>, isHeld: boolean): Promise<void> {
-    return this.#links!.send([...ports].map((port) => `rule ${isHeld ? "add" : "del"} pref 6 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} blackhole`));
+  /** Routing rules that begin and that end, each as `holdRule` and `passRule` write it. */
+  rules(begin: readonly string[], end: readonly string[]): Promise<void> {
+    return this.#links!.send([...begin.map((rule) => `rule add ${rule}`), ...end.map((rule) => `rule del ${rule}`)]);
   }
   /**
    * Gives a pod's user namespace more than one group: the namespace itself may map only its own, and only who is in H, the

@@ -57,15 +57,22 @@ export interface PodSandboxSpec {
   dns: { nameservers: readonly string[]; searches: readonly string[]; options: readonly string[] };
 }
 
+/** A connection from another pod: its address and port, and the pod's own port. */
+export interface DirectConnection {
+  from: string;
+  fromPort: number;
+  port: number;
+}
+
 export interface PodSandbox {
   readonly ip: string;
   startContainer(spec: ContainerSpec): Promise<ContainerProcess>;
   /**
    * Has connections wait that other pods begin to these ports by the pod's own address, as they do behind a headless Service,
-   * until it is told none: their first packets are dropped, and sent again a second later. What the pod itself begins goes on.
-   * Absent where that cannot be had.
+   * until it is told none: their first packets are dropped, and sent again a second later. What the pod itself begins goes on,
+   * and so do the connections named as passing. Absent where that cannot be had.
    */
-  hold?(ports: ReadonlySet<number>): Promise<void>;
+  hold?(ports: ReadonlySet<number>, passing?: readonly DirectConnection[]): Promise<void>;
   /** Kills what is left and frees address, links, cgroup. Idempotent. */
   remove(): Promise<void>;
 }
