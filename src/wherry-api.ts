@@ -155,12 +155,13 @@ export async function runApi(): Promise<void> {
     bound = (bindings) => {
       gateways.bound(bindings);
       ingresses.bound(bindings);
+      publishAddresses();
     };
     bound(edgeBindings);
     const loadBalancers = startLoadBalancerStatus({ client, clock, random, log: log.child("load-balancers") });
     report = (list) => {
       loadBalancers.report(list);
-      publishAddresses(list);
+      publishAddresses();
     };
     report(addresses);
     stopNetwork = async () => {
@@ -171,8 +172,8 @@ export async function runApi(): Promise<void> {
     };
 
     // What `wherry status` prints; written in turn, the last state always.
-    function publishAddresses(list: HostAddress[]): void {
-      const data = { addresses: JSON.stringify(list) };
+    function publishAddresses(): void {
+      const data = { addresses: JSON.stringify(addresses), edges: JSON.stringify(edgeBindings) };
       const of = { metadata: { name: "wherry-addresses", namespace: systemNamespace }, data };
       writing = writing.then(() => client.update(resources.configMaps, systemNamespace, "wherry-addresses", of).catch(() => client.create(resources.configMaps, systemNamespace, of))).then(
         () => {},

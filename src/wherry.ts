@@ -19,6 +19,7 @@ import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
 import type { Agent } from "./node/agent.ts";
 import type { Finding, Sandbox } from "./node/sandbox/sandbox.ts";
+import type { Door } from "./proxy/explain/doors.ts";
 import type { AskedRequest, Explained } from "./proxy/explain/explain.ts";
 import type { NetSupervisor } from "./proxy/supervisor.ts";
 import { lives, lockDataDir, ownerOf, signalOwner } from "./store/lock.ts";
@@ -266,6 +267,13 @@ export async function explainRoute(client: Client, asked: AskedRequest): Promise
     throw error instanceof AskedError ? new WherryError("USAGE", error.message) : error;
   });
 }
+
+/** Where Ingresses and Gateways are reached on this machine. */
+export async function doorsInCluster(client: Client): Promise<Door[]> {
+  const { readDoors } = await import("./proxy/explain/doors.ts");
+  return readDoors(client);
+}
+export { type Door };
 
 /** By which a data directory is known to be Wherry's: chmod and `reset` must never meet somebody's home. */
 const ownNames = new Set(["lock", "settings.json", "store.db", "pki", "kubeconfig", "wherry.log"]);

@@ -84,7 +84,7 @@ export interface EdgeBinding {
   protocol: "TCP" | "UDP";
   /** Where it is bound; differs from `port` where an ordinary user may not bind that. Absent when it cannot be. */
   boundPort?: number;
-  /** Why not: "EADDRINUSE", "EACCES". */
+  /** Why not at `port`: "EADDRINUSE", "EACCES". */
   code?: string;
 }
 

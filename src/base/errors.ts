@@ -19,6 +19,7 @@ export const errorCatalogue = {
   BACKUP_FAILED: { exit: 12, remedy: "See `wherry status`, and try again; the stack goes on, and nothing was left behind." },
   NOT_RUNNING: { exit: 9, remedy: "Start it with `wherry up`." },
   ACCESS_CONFIG_INVALID: { exit: 11, remedy: "Correct the file named above and start again; nothing was changed." },
+  MACHINE_UNCHANGED: { exit: 13, remedy: "Mend what is named above and try again; the machine's files are as they were." },
   USAGE: { exit: 2, remedy: "See `wherry --help`." },
 } as const satisfies Record<string, { exit: number; remedy: string }>;
 

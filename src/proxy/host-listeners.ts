@@ -130,7 +130,8 @@ export class HostPlan {
       isShared && this.#options.private
         ? this.#place(id, address, 0, true, serves)
         : (this.#place(id, address, port, false, serves) ?? (isShared || this.#codes.get(id) === "EACCES" ? this.#place(id, address, port + edgeFallback, false, serves) : undefined));
-    return { ...edge, ...(entry ? { boundPort: entry.port } : { code: this.#codes.get(id) ?? "EADDRINUSE" }) };
+    const code = this.#codes.get(id);
+    return { ...edge, ...(entry ? { boundPort: entry.port, ...(entry.port !== port && code !== undefined && { code }) } : { code: code ?? "EADDRINUSE" }) };
   }
 
   #forget(entry: Entry): void {

@@ -30,23 +30,35 @@ const read: Record<string, GroupVersionResource> = {
 
 /** Reads everything that decides about a request, and explains it. */
 export async function explainInCluster(client: Client, asked: AskedRequest): Promise<Explained> {
+  return explainObjects(await readObjects(client), asked);
+}
+
+/** All that decides about requests; each object says its kind. */
+export async function readObjects(client: Client): Promise<KubeObject[]> {
   const lists = await Promise.all(Object.entries(read).map(async ([kind, resource]) => (await client.list<KubeObject>(resource)).items.map((object) => ({ ...object, kind }))));
-  return explainObjects(lists.flat(), asked);
+  return lists.flat();
 }
 
 /** As {@link explainInCluster}, of objects that each say their kind. */
 export function explainObjects(objects: readonly KubeObject[], asked: AskedRequest): Explained {
+  const { traffic, wrong } = trafficOf(objects);
+  const explained = explain(traffic, asked, endpointsIn(objects));
+  return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
+}
+
+/** What the engine would be told of these objects, and what their authors are told. */
+export function trafficOf(objects: readonly KubeObject[]): { traffic: TrafficSnapshot; wrong: string[] } {
   const world = new ObjectWorld(objects);
   const translator = new Translator(world, addressesOfStatuses);
   for (const object of objects) translator.changed(object.kind!, object.metadata.namespace === undefined ? object.metadata.name : `${object.metadata.namespace}/${object.metadata.name}`);
   const { statuses } = translator.flush();
-  const ingresses = ingressTraffic(objects);
-  const [traffic, { snapshot }] = [translator.snapshot(), ingresses];
-  const whole = { revision: 0, listeners: [...traffic.listeners, ...snapshot.listeners], routes: [...traffic.routes, ...snapshot.routes], upstreams: [...traffic.upstreams, ...snapshot.upstreams] };
-  const explained = explain(whole, asked, endpointsIn(objects));
+  const { snapshot, notes } = ingressTraffic(objects);
+  const traffic = translator.snapshot();
   const refused = statuses.flatMap((status) => ("parents" in status ? status.parents.flatMap(({ parentRef, conditions }) => conditions.filter((entry) => entry.status === "False").map(({ type, reason, message }) => `  ${status.kind}/${status.key} at ${parentRef.name}: ${type} is False, ${reason}: ${message}`)) : []));
-  const wrong = [...refused, ...ingresses.notes];
-  return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
+  return {
+    traffic: { revision: 0, listeners: [...traffic.listeners, ...snapshot.listeners], routes: [...traffic.routes, ...snapshot.routes], upstreams: [...traffic.upstreams, ...snapshot.upstreams] },
+    wrong: [...refused, ...notes],
+  };
 }
 
 /** What Ingresses come to, at the ports that their statuses tell, and what they are told. */
