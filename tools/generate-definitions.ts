@@ -5,7 +5,7 @@
  *
  *   node tools/generate-definitions.ts <folder with conformance/ and data/>
  *
- * Origin: kubernetes-sigs/gateway-api v1.6.1, Apache-2.0.
+ * Origin: kubernetes-sigs/gateway-api v1.6.1 and cert-manager/cert-manager v1.21, both Apache-2.0.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -20,6 +20,7 @@ interface Source {
 const sources: Source[] = [
   // The experimental channel is the standard one with more fields.
   { name: "gateway-api", folder: "conformance/gateway-api/crds/experimental", only: /\.gateway\.networking\.k8s\.io$/ },
+  { name: "cert-manager", folder: "data/crds/cert-manager", only: /\.cert-manager\.io$/ },
 ];
 
 type Json = null | boolean | number | string | Json[] | { [field: string]: Json };
