@@ -79,8 +79,16 @@ interface RouteBase {
   id: string;
   /** Seconds since the epoch: of two routes that are otherwise equal the older wins, then the lesser id. */
   createdAt: number;
-  /** Where it is attached, with the host names that are left after both sides' names were intersected; "" is every name. */
-  attachments: { listener: string; hostnames: string[] }[];
+  /**
+   * Where it is attached, with the host names that are left after both sides' names were intersected; "" is every name.
+   * A listener is a Gateway's or Ingresses', or a Service's: see `serviceListenerId` in proxy/mesh.
+   */
+  attachments: {
+    listener: string;
+    hostnames: string[];
+    /** Of a Service: the route names the port, so HTTP is spoken there, whatever the Service says. */
+    isNamed?: boolean;
+  }[];
 }
 
 export interface HttpRoute extends RouteBase {
@@ -211,6 +219,8 @@ export interface Retry {
   on?: ("connect" | "reset" | "timeout" | "status")[];
   /** Also requests that are not idempotent. */
   unsafe?: boolean;
+  /** Of a body that is kept to be sent again; `gatewayRetryBodyBytes` of `base/limits.ts` unless said. Longer ones are tried once. */
+  bodyBytesMax?: number;
 }
 
 export interface Persistence {

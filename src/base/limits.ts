@@ -72,6 +72,13 @@ export const limits = {
   gatewayAnswerHeadBytesMax: 64 * 1024,
   /** A request's body, where a route does not say otherwise; it streams, so this costs no memory. Larger: 413. */
   gatewayBodyBytesMax: 4 * 1024 * 1024 * 1024,
+  /**
+   * How much of a request's body waits for its upstream, and is kept to be sent again where a rule lets it be tried again. What is
+   * longer is tried once. `client-body-buffer-size` of an Ingress says another bound.
+   */
+  gatewayRetryBodyBytes: 64 * 1024,
+  /** How much of a request's body waits for a mirror that is slower than its client. More: the copy is broken off, and counted. */
+  gatewayMirrorBytesMax: 1024 * 1024,
   /** How long a head may take from its first byte, and a new connection until it. Longer: 408, or closed. */
   gatewayHeadersMs: 15_000,
   /** How long a connection is kept between requests. Longer: closed. */

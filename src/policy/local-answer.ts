@@ -3,10 +3,12 @@ import { type Flag, flags } from "./flags.ts";
 
 /**
  * What gRPC clients make of an HTTP status. Source: grpc/grpc doc/http-grpc-status-mapping.md. 429, 502, 503 and 504 all
- * are UNAVAILABLE: another try may do.
+ * are UNAVAILABLE: another try may do. What has run out of time (UT) is DEADLINE_EXCEEDED, as Envoy says it of its own bounds: its caller's
+ * time is over as well.
  */
 const grpcStatuses: Record<number, number> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 };
 const unknown = 2;
+const deadlineExceeded = 4;
 
 export interface AnswerDetails {
   status?: number;
@@ -24,7 +26,7 @@ export function localAnswer(request: RequestView, flag: Flag, reason: string, de
   const status = details.status ?? flags[flag].status;
   const headers = details.headers ? [...details.headers] : [];
   if (isGrpc(request) && (status >= 400 || details.grpcStatus !== undefined)) {
-    const grpcStatus = details.grpcStatus ?? grpcStatuses[status] ?? unknown;
+    const grpcStatus = details.grpcStatus ?? (flag === "UT" ? deadlineExceeded : (grpcStatuses[status] ?? unknown));
     headers.push(["content-type", "application/grpc"], ["grpc-status", String(grpcStatus)], ["grpc-message", encodeURIComponent(reason).replaceAll("%20", " ")]);
     return { status: 200, headers, body: "", flag, reason };
   }
@@ -34,7 +36,7 @@ export function localAnswer(request: RequestView, flag: Flag, reason: string, de
 }
 
 /** By its content type: `application/grpc`, also `application/grpc+proto`, not `application/grpc-web`. */
-function isGrpc(request: RequestView): boolean {
+export function isGrpc(request: RequestView): boolean {
   const type = request.header("content-type");
   return type !== undefined && /^application\/grpc(?:$|[+; ])/i.test(type);
 }

@@ -254,7 +254,7 @@ export class ClientConnection implements StreamOwner, Client {
       if (chunks.dataEnd - chunks.dataStart > bulkFrom) this.stream.wantsBulk = true;
       if (chunks.done) this.stream.wantsBulk = false;
       if (chunks.dataEnd > chunks.dataStart) exchange.bodyContent(bytes, chunks.dataStart, chunks.dataEnd, used === to ? this.stream.bulk : undefined);
-      if (chunks.done) exchange.bodyEnd();
+      if (chunks.done) exchange.bodyEnd(chunks.trailers);
       from = used;
     }
     this.touch();
@@ -302,7 +302,7 @@ export class ClientConnection implements StreamOwner, Client {
   interim(head: Head): void {
     if (this.#isOld) return;
     this.#engine.output.to(this.stream);
-    composeResponse(this.#engine.output, head, { edits: undefined, setCookie: undefined, framing: framing.none, length: -1, lengthSaid: false, connection: "" });
+    composeResponse(this.#engine.output, head, { edits: undefined, setCookie: undefined, framing: framing.none, length: -1, trailers: false, lengthSaid: false, connection: "" });
   }
   answer(head: Head, bodyFraming: Framing, length: number): void {
     const exchange = this.#exchange!;
@@ -320,6 +320,7 @@ export class ClientConnection implements StreamOwner, Client {
       setCookie: exchange.setCookie,
       framing: shape,
       length,
+      trailers: this.#wantsTrailers,
       lengthSaid: shape === framing.none && length >= 0 && head.status !== 204,
       connection: this.#connectionOption(),
     });
@@ -352,7 +353,7 @@ export class ClientConnection implements StreamOwner, Client {
     const exchange = this.#exchange!;
     const { output, sweeper } = this.#engine;
     output.to(this.stream);
-    composeResponse(output, head, { edits: exchange.responseHeaders, setCookie: exchange.setCookie, framing: framing.none, length: -1, lengthSaid: false, connection: "upgrade" });
+    composeResponse(output, head, { edits: exchange.responseHeaders, setCookie: exchange.setCookie, framing: framing.none, length: -1, trailers: false, lengthSaid: false, connection: "upgrade" });
     sweeper.remove(this);
     const stash = this.#stash;
     this.#stash = undefined;

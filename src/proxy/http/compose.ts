@@ -22,6 +22,13 @@ const requestFates = fates(...hopByHop, "proxyAuthenticate", "proxyAuthorization
 /** Between pods, where nobody must be told who the client was: only what ends at every hop, or is written anew. */
 const transparentFates = fates(...hopByHop, "host", "contentLength", "expect");
 const responseFates = fates(...hopByHop, "contentLength");
+/** Trailers are announced where they may follow (RFC 9110 §6.6.2). */
+const withTrailer = (table: Uint8Array): Uint8Array => {
+  const copy = table.slice();
+  copy[ids.trailer] = kept;
+  return copy;
+};
+const [chunkedRequestFates, chunkedTransparentFates, chunkedResponseFates] = [withTrailer(requestFates), withTrailer(transparentFates), withTrailer(responseFates)];
 
 /** How a message's end is known. */
 export const framing = { none: 0, length: 1, chunked: 2, close: 3 } as const;
@@ -69,7 +76,8 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   else if (head.absolute) out.text(/^https?:\/\/([^/]+)/i.exec(bytes.latin1Slice(base + head.targetStart, base + head.queryStart))![1]!);
   else if (head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
   out.text("\r\n");
-  composeFields(out, head, lines.isTransparent ? transparentFates : requestFates, lines.edits);
+  const isChunked = lines.framing === framing.chunked;
+  composeFields(out, head, lines.isTransparent ? (isChunked ? chunkedTransparentFates : transparentFates) : isChunked ? chunkedRequestFates : requestFates, lines.edits);
   if (!lines.isTransparent) composeForwarded(out, head, lines);
   if (lines.framing === framing.length) composeLength(out, lines.length);
   else if (lines.framing === framing.chunked) out.text("Transfer-Encoding: chunked\r\n");
@@ -105,6 +113,8 @@ export interface ResponseLines {
   setCookie: string | undefined;
   framing: Framing;
   length: number;
+  /** The client takes trailers. */
+  trailers: boolean;
   /** Of a HEAD or 304 answer: said, though no body follows. */
   lengthSaid: boolean;
   /** "close", "keep-alive", or "" when HTTP/1.1 says it by itself; "upgrade" for 101. */
@@ -122,7 +132,7 @@ export function composeResponse(out: Output, head: Head, lines: ResponseLines): 
     if (head.targetEnd > head.methodEnd) out.copy(bytes, base + head.methodEnd + 1, base + head.targetEnd);
     out.text("\r\n");
   }
-  composeFields(out, head, responseFates, lines.edits);
+  composeFields(out, head, lines.trailers && lines.framing === framing.chunked ? chunkedResponseFates : responseFates, lines.edits);
   if (!head.hasDate && head.status >= 200) out.text(dateLine());
   if (lines.setCookie !== undefined) out.text(`Set-Cookie: ${lines.setCookie}\r\n`);
   if (lines.framing === framing.length || lines.lengthSaid) composeLength(out, lines.length);
@@ -187,7 +197,7 @@ export function responseFields(head: Head, edits: HeaderEdits | undefined): [nam
 }
 
 /** `x_user` and `X-User` are one header for many backends: who sets one removes both. */
-const twinless = (name: string): string => name.toLowerCase().replaceAll("_", "-");
+export const twinless = (name: string): string => name.toLowerCase().replaceAll("_", "-");
 
 /** A field from configuration. What would break the head is left out: configuration is checked long before. */
 export function composeField(out: Output, name: string, value: string): void {

@@ -12,7 +12,10 @@ export class Counters {
   /** Answers that are not the upstream's, by their flag. */
   readonly flags = new Map<string, number>();
   retries = 0;
+  /** Copies for mirrors that were not begun: nobody was there, or they are no copies of requests (upgrades). */
   mirrorsSkipped = 0;
+  /** Copies that were broken off: the mirror was too slow or failed, or the client's own body ended early. */
+  mirrorsDropped = 0;
   receivedBytes = 0;
   sentBytes = 0;
   logLinesLost = 0;

@@ -12,7 +12,7 @@ import { ClientConnection } from "./client-connection.ts";
 import { Counters } from "./counters.ts";
 import { DuplexStream } from "./duplex-stream.ts";
 import type { HttpExchange } from "./exchange.ts";
-import { sendMirror } from "./mirror.ts";
+import { Mirror } from "./mirror.ts";
 import { Output } from "./output.ts";
 import type { Bounds, Listener } from "./routing.ts";
 import type { Stream } from "./stream.ts";
@@ -141,10 +141,12 @@ export class Engine {
   leave(ip: string): void {
     for (const pool of this.#pools.values()) pool.leave((endpoint) => endpoint.ip === ip);
   }
-  mirror(id: string, exchange: HttpExchange, body: Buffer | undefined, isWhole: boolean): void {
-    const pool = this.#pools.get(id);
-    if (!pool || !isWhole || exchange.isUpgrade) this.counters.mirrorsSkipped++;
-    else sendMirror(this.output, pool, exchange, body);
+  /** Begins with a copy of the request; undefined: there is none, which is counted. */
+  mirror(id: string, exchange: HttpExchange): Mirror | undefined {
+    const pool = exchange.isUpgrade ? undefined : this.#pools.get(id);
+    const copy = pool && Mirror.start(this.output, this.counters, pool, exchange);
+    if (!copy) this.counters.mirrorsSkipped++;
+    return copy;
   }
 
   // What connections and exchanges tell.
@@ -160,7 +162,7 @@ export class Engine {
     counters.sentBytes += exchange.sentBytes;
     if (exchange.tries > 1) counters.retries += exchange.tries - 1;
     if (exchange.flag !== "") counters.flagged(exchange.flag);
-    this.#log?.add(exchange);
+    if (!exchange.client.listener.isUnlogged) this.#log?.add(exchange);
   }
   refused(client: { address: string; listener: Listener }, status: number, flag: string, reason: string): void {
     this.counters.answers[Math.floor(status / 100)]!++;

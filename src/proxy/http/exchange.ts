@@ -1,7 +1,8 @@
 import { performance } from "node:perf_hooks";
-import type { HttpMatch } from "../../api/traffic.ts";
+import type { HttpMatch, HttpRule } from "../../api/traffic.ts";
 import type { Exchange, HeaderEdits, LocalAnswer, Outcome, RequestView, ResponseView } from "../../policy/exchange.ts";
 import { type Flag, flags } from "../../policy/flags.ts";
+import { withGrpcDeadline } from "../../policy/grpc-timeout.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
 import { decideRetry, isIdempotent, type Failure, type RetryDecision } from "../../policy/retry.ts";
 import type { Picked, TryResult } from "../../policy/upstream.ts";
@@ -10,13 +11,11 @@ import type { Client } from "./client.ts";
 import { framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
+import { keptMax, RequestBody } from "./request-body.ts";
 import { HeadView } from "./request-view.ts";
 import type { Routed } from "./routing.ts";
 import type { Bulk } from "./stream.ts";
 import type { Pool } from "./upstream-pool.ts";
-
-/** How much of a request's body waits for its upstream, and may be sent again. */
-const bufferedMax = 64 * 1024;
 
 /** One request on its way: policy, tries, answer, and the line in the log. */
 export class HttpExchange implements Exchange, Outcome, Asker {
@@ -37,15 +36,11 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #looks: ((response: ResponseView) => void)[] | undefined;
   #releases: (() => void)[] | undefined;
   #routed: Routed | undefined;
+  #timeouts: HttpRule["timeouts"];
   // The request's body.
   readonly framing: Framing;
   readonly length: number;
-  #buffered: Buffer | undefined;
-  #received = 0;
-  #bodyComplete: boolean;
-  /** Some of the body went to an upstream without being kept. */
-  #streamed = false;
-  #trailers: Trailers = [];
+  readonly #body: RequestBody;
   // The try that runs.
   #pool: Pool | undefined;
   #connection: Asked | undefined;
@@ -80,9 +75,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.isHead = head.methodIs("HEAD");
     this.framing = bodyFraming;
     this.length = head.contentLength;
-    this.#bodyComplete = bodyFraming === framing.none || (bodyFraming === framing.length && head.contentLength === 0);
+    const hasNoBody = bodyFraming === framing.none || (bodyFraming === framing.length && head.contentLength === 0);
+    this.#body = new RequestBody(hasNoBody);
     // "h2c" would lead past every rule (RFC 9113 dropped it); and what is a tunnel must not have a body first.
-    this.isUpgrade = head.connectionUpgrade && head.upgradeField >= 0 && head.minorVersion === 1 && this.#bodyComplete && !/(^|,)\s*h2c?\s*(,|$)/i.test(head.valueAt(head.upgradeField));
+    this.isUpgrade = head.connectionUpgrade && head.upgradeField >= 0 && head.minorVersion === 1 && hasNoBody && !/(^|,)\s*h2c?\s*(,|$)/i.test(head.valueAt(head.upgradeField));
     const given = listener.trusted && head.requestIdField >= 0 ? head.valueAt(head.requestIdField) : "";
     this.requestId = given !== "" && /^[\w.~:+/=@-]{1,128}$/.test(given) ? given : newRequestId();
   }
@@ -100,7 +96,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     return this.#picked?.endpoint.key ?? this.#tried?.at(-1) ?? "";
   }
   get receivedBytes(): number {
-    return this.#received;
+    return this.#body.received;
   }
   get tries(): number {
     return this.#tries;
@@ -119,7 +115,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const routed = this.client.listener.route(this.request);
     if (routed.status !== undefined) return this.answer(this, routed);
     this.#routed = routed;
-    const requestMs = routed.timeouts?.requestMs ?? 0;
+    this.#timeouts = routed.timeouts;
+    // Every gRPC client says that it takes trailers, and hardly anybody else does.
+    if (this.head.hasTrailers) this.#timeouts = withGrpcDeadline(routed.timeouts, this.request);
+    const requestMs = this.#timeouts?.requestMs ?? 0;
     if (requestMs > 0) this.#requestTimer = this.#timer(requestMs, () => this.#timedOut());
     this.#starting = true;
     routed.handler(this, this);
@@ -140,8 +139,11 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const pool = this.upstream === undefined ? undefined : this.#engine.pool(this.upstream);
     if (!pool) return this.#local("NC", "the rule leads to no upstream");
     this.#pool = pool;
-    if (this.#received > this.#bodyMax || this.length > this.#bodyMax) return this.#tooLarge();
-    if (this.mirrors) for (const id of this.mirrors) this.#engine.mirror(id, this, this.#bodyComplete ? this.#buffered : undefined, this.#bodyComplete);
+    if (this.#body.received > this.#bodyMax || this.length > this.#bodyMax) return this.#tooLarge();
+    for (const id of this.mirrors ?? []) {
+      const copy = this.#engine.mirror(id, this);
+      if (copy) this.#body.copyTo(copy, this.requestHeaders);
+    }
     this.#try();
   }
   answer(_exchange: Exchange, answer: LocalAnswer): void {
@@ -157,40 +159,29 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     return this.bodyBytesMax ?? this.client.listener.bounds.bodyBytesMax;
   }
   get bodyComplete(): boolean {
-    return this.#bodyComplete;
+    return this.#body.isComplete;
   }
   bodyContent(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
     if (this.#over) return;
-    this.#received += to - from;
-    if (this.#received > this.#bodyMax && this.#pool) return this.#tooLarge();
-    const connection = this.#sent ? this.#connection : undefined;
-    if (connection) {
-      if (this.#streamed || this.answered || !connection.mayRefuse || this.#received > bufferedMax) {
-        this.#streamed = true;
-        this.#buffered = undefined;
-      } else {
-        this.#keep(bytes, from, to);
-      }
-      return connection.body(bytes, from, to, bulk);
+    const asked = this.#sent ? this.#connection : undefined;
+    if (this.#body.received + to - from > this.#bodyMax && this.#pool) {
+      this.#body.received += to - from;
+      return this.#tooLarge();
     }
-    if (this.#keep(bytes, from, to) >= bufferedMax) this.client.pauseBody();
+    if (!this.#body.content(bytes, from, to, bulk, asked, asked && !this.answered ? this.#keptMax(asked) : 0)) this.client.pauseBody();
   }
-  #keep(bytes: Buffer, from: number, to: number): number {
-    const before = this.#buffered?.length ?? 0;
-    const grown = Buffer.allocUnsafe(before + to - from);
-    if (before > 0) this.#buffered!.copy(grown, 0);
-    bytes.copy(grown, before, from, to);
-    this.#buffered = grown;
-    return grown.length;
+  /** What may be sent again is worth keeping: refused by its endpoint as not begun, or by the rule's leave. */
+  #keptMax(asked: Asked): number {
+    const { retry } = this.#routed ?? {};
+    const isRepeated = retry !== undefined && retry.attempts > 0 && (retry.unsafe === true || isIdempotent(this.request.method));
+    return isRepeated ? (retry.bodyBytesMax ?? keptMax) : asked.mayRefuse ? keptMax : 0;
   }
   bodyEnd(trailers: Trailers = []): void {
-    this.#bodyComplete = true;
-    this.#trailers = trailers;
-    if (this.#sent && this.#connection) this.#connection.bodyEnd(trailers);
+    this.#body.end(trailers, this.requestHeaders, this.#sent ? this.#connection : undefined);
   }
   /** To be looked at after each piece was flushed. */
   get upstreamBlocked(): boolean {
-    return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#bodyComplete;
+    return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#body.isComplete;
   }
   #tooLarge(): void {
     this.#abandon("cancelled");
@@ -205,7 +196,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#tries++;
     const connection = this.#pool!.take(picked.endpoint);
     this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();
-    const tryMs = this.#routed?.timeouts?.backendMs ?? 0;
+    const tryMs = this.#timeouts?.backendMs ?? 0;
     if (tryMs > 0) this.#tryTimer = this.#timer(tryMs, () => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`));
     if (connection) return this.#send(connection);
     this.#connect();
@@ -234,11 +225,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     connection.ask(this, this.head, this.lines(this.isUpgrade));
     // What cannot be asked so may have been said at once.
     if (this.#connection !== connection) return;
-    if (this.#buffered) connection.body(this.#buffered, 0, this.#buffered.length, undefined);
-    if (this.#bodyComplete && this.framing !== framing.none) connection.bodyEnd(this.#trailers);
+    this.#body.sendTo(connection, this.framing !== framing.none, this.requestHeaders);
     this.#engine.output.flush();
     this.#sent = true;
-    if (!this.#bodyComplete) this.client.wantBody();
+    if (!this.#body.isComplete) this.client.wantBody();
   }
 
   /** What the upstream's head says. */
@@ -252,6 +242,8 @@ export class HttpExchange implements Exchange, Outcome, Asker {
       scheme: listener.scheme,
       port: listener.port,
       trusted: listener.trusted,
+      isTransparent: listener.isTransparent,
+      isAsItCame: this.#routed?.isAsItCame,
       requestId: this.requestId,
       framing: this.framing,
       length: this.length,
@@ -280,9 +272,9 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   /** No answer from this one. Once more, elsewhere, if that is safe and wanted. */
   #tryFailed(why: "connect" | "reset" | "refused" | "timeout" | "protocol", reason: string, status?: number): void {
     const connection = this.#connection;
-    const replayable = !this.#streamed && isIdempotent(this.request.method);
+    const replayable = !this.#body.isStreamed && isIdempotent(this.request.method);
     // A kept connection that ended as it was used again says nothing about its endpoint; no more does one that says that it ends.
-    const isStale = why === "reset" ? connection !== undefined && connection.served > 0 && replayable : why === "refused" && !this.#streamed;
+    const isStale = why === "reset" ? connection !== undefined && connection.served > 0 && replayable : why === "refused" && !this.#body.isStreamed;
     if (isStale && !this.#triedStale) {
       this.#triedStale = true;
       this.#connection = undefined;
@@ -296,20 +288,21 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const flag = why === "connect" || why === "refused" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
     this.flag = flag;
     this.reason = reason;
-    const decision = why === "protocol" ? undefined : this.#decide({ type: why === "refused" ? "connect" : why, sent: (why !== "connect" && why !== "refused") || this.#streamed });
+    const decision = why === "protocol" ? undefined : this.#decide({ type: why === "refused" ? "connect" : why, sent: (why !== "connect" && why !== "refused") || this.#body.isStreamed });
     if (decision?.retry) return this.#tryAgain(decision.delayMs);
-    const mayGo = why === "connect" || why === "refused" ? !this.#streamed : why === "reset" && replayable;
+    const mayGo = why === "connect" || why === "refused" ? !this.#body.isStreamed : why === "reset" && replayable;
     if (mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain())) return;
     this.#local(flag, reason, status);
   }
   #decide(failure: Failure): RetryDecision {
-    const { timeouts, retry } = this.#routed ?? {};
+    const timeouts = this.#timeouts;
+    const { retry } = this.#routed ?? {};
     return decideRetry({
       rule: { ...(timeouts && { timeouts }), ...(retry && { retry }) },
       method: this.request.method,
       failure,
       tries: this.#tries,
-      canRepeat: !this.#streamed,
+      canRepeat: !this.#body.isStreamed,
       elapsedMs: performance.now() - this.startedAt,
       random: this.#engine.random,
     });
@@ -333,7 +326,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     }, ms).unref();
   }
   #timedOut(): void {
-    const ms = this.#routed!.timeouts!.requestMs!;
+    const ms = this.#timeouts!.requestMs!;
     if (this.answered) {
       this.flag = "UT";
       this.reason = `the answer did not end within ${ms} ms`;
@@ -378,7 +371,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (this.#isTriedAgain(head)) return;
     this.#beginAnswer(head);
     // An upstream that answers before it has heard all will not hear the rest.
-    if (!this.#bodyComplete) this.#connection!.forbidReuse();
+    if (!this.#body.isComplete) this.#connection!.forbidReuse();
     this.client.answer(head, bodyFraming, length);
   }
   content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
@@ -395,7 +388,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#connection?.resume();
   }
   upstreamDrained(): void {
-    if (!this.#bodyComplete) this.client.wantBody();
+    if (!this.#body.isComplete) this.client.wantBody();
   }
   ended(trailers: Trailers): void {
     this.#endTry({ type: "answered", status: this.status, latencyMs: this.#latencyMs });
@@ -465,6 +458,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #conclude(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#body.over();
     clearTimeout(this.#requestTimer);
     clearTimeout(this.#tryTimer);
     if (this.#releases) for (const release of this.#releases) release();

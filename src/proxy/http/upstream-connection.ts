@@ -75,9 +75,9 @@ export class UpstreamConnection implements StreamOwner, Asked {
   body(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
     writeContent(this.#owner.output, this.stream, bytes, from, to, bulk, this.#chunked);
   }
-  /** Trailers end here: hardly a program of HTTP/1.1 expects them of a client. */
-  bodyEnd(_trailers: Trailers): void {
-    if (this.#chunked) writeLastChunk(this.#owner.output, this.stream, []);
+  /** What has a length cannot have trailers: they end here. */
+  bodyEnd(trailers: Trailers): void {
+    if (this.#chunked) writeLastChunk(this.#owner.output, this.stream, trailers);
   }
   get isBlocked(): boolean {
     return this.stream.isBlocked;

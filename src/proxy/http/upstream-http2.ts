@@ -4,7 +4,6 @@ import { Socket } from "node:net";
 import type { TcpHandle } from "../../base/handles.ts";
 import type { Endpoint } from "../../policy/upstream.ts";
 import type { Asked, Asker, Trailers } from "./asker.ts";
-import { idOfName } from "./bytes.ts";
 import { lateNames } from "./chunks.ts";
 import { framing, type Framing, type RequestLines } from "./compose.ts";
 import { DuplexStream } from "./duplex-stream.ts";
@@ -222,7 +221,7 @@ class Http2Asked implements Asked {
     if (stream && !stream.destroyed && !stream.writableEnded) stream.write(Buffer.from(bytes.subarray(from, to)));
   }
   bodyEnd(trailers: Trailers): void {
-    this.#requestTrailers = trailers.filter(([name]) => idOfName(name) === 0 && !lateNames.test(name.replaceAll("_", "-")));
+    this.#requestTrailers = trailers;
     const stream = this.#stream;
     if (!stream || stream.destroyed || stream.writableEnded) return;
     this.#hasSentAll = true;
