@@ -4,6 +4,7 @@ import { readHead } from "./head.ts";
 import { encodeField, HpackDecoder, HpackError } from "./hpack.ts";
 import { type Carrier, Http2Request, Http2Response } from "./messages.ts";
 import { Output, release } from "./output.ts";
+import { Patience } from "./patience.ts";
 
 export interface Http2Options {
   onRequest(request: Http2Request, response: Http2Response): void;
@@ -22,9 +23,6 @@ export interface Http2Options {
 /** What is handed to the socket at once, and how much may wait in it before answers wait instead. */
 const flushBytes = 256 * 1024;
 const socketBytesMax = 1024 * 1024;
-/** Frames by which a client makes work and brings nothing: so many at once, and so many a second. As Node's streamResetBurst and -Rate. */
-const idleFramesBurst = 1000;
-const idleFramesPerSecond = 33;
 const continuationsMax = 64;
 /** Streams that we have ended and that the client may not know of yet. */
 const resetsKept = 1000;
@@ -87,13 +85,13 @@ class Connection implements Carrier, Http2Served {
   #isBlocked = false;
   #ended = false;
   #isLeaving = false;
-  #idleFrames = 0;
-  #idleSince = 0;
+  readonly #patience: Patience;
 
   constructor(socket: Socket, options: Http2Options) {
     this.socket = socket;
     this.#options = options;
     this.#decoder = new HpackDecoder(options.headerBytesMax);
+    this.#patience = new Patience(options.streamsMax);
     this.#receiveWindow = options.connectionWindow;
     const timer = setTimeout(() => this.#hasSettings || socket.destroy(), options.prefaceMs);
     timer.unref();
@@ -177,7 +175,10 @@ class Connection implements Carrier, Http2Served {
   #fill(response: Http2Response): void {
     const before = this.#out.size;
     this.#sendWindow -= response.fill(this.#out, Math.min(this.#sendWindow, Math.max(flushBytes - before, 0)));
-    if (this.#out.size > before) this.#flushSoon();
+    if (this.#out.size > before) {
+      this.#patience.moved(this.#out.size - before);
+      this.#flushSoon();
+    }
     if (response.writableFinished) this.#answered(response.id);
     if (this.#out.size >= flushBytes) this.flush();
   }
@@ -304,6 +305,7 @@ class Connection implements Carrier, Http2Served {
       case frames.ping:
         if (id !== 0) throw new ConnectionError(codes.protocol, "a ping on a stream");
         if (payload.length !== 8) throw new ConnectionError(codes.frameSize, "a ping has 8 bytes");
+        this.#control();
         if (!(flag & flags.ack)) this.#send(encodeFrame(frames.ping, flags.ack, 0, payload));
         return;
       case frames.goAway:
@@ -332,6 +334,7 @@ class Connection implements Carrier, Http2Served {
     if (request.window < 0) return this.#streamError(id, codes.flowControl);
     const isEnd = (flag & flags.endStream) !== 0;
     if (chunk.length === 0 && !isEnd) this.#idle();
+    if (chunk.length > 0) this.#patience.moved(chunk.length);
     if (payload.length > chunk.length) this.taken(request, payload.length - chunk.length);
     if (stream.expected !== undefined) stream.expected -= chunk.length;
     if (stream.expected !== undefined && (stream.expected < 0 || (isEnd && stream.expected > 0))) return this.#streamError(id, codes.protocol);
@@ -397,6 +400,7 @@ class Connection implements Carrier, Http2Served {
   #settings(flag: number, id: number, payload: Buffer): void {
     if (id !== 0) throw new ConnectionError(codes.protocol, "settings of a stream");
     if (payload.length % 6 !== 0 || (flag & flags.ack && payload.length > 0)) throw new ConnectionError(codes.frameSize, "settings have 6 bytes each");
+    this.#control();
     if (flag & flags.ack) return;
     this.#hasSettings = true;
     for (let at = 0; at < payload.length; at += 6) {
@@ -427,6 +431,7 @@ class Connection implements Carrier, Http2Served {
   #windowUpdate(id: number, payload: Buffer): void {
     if (payload.length !== 4) throw new ConnectionError(codes.frameSize, "a window update has 4 bytes");
     if (id > this.#lastId) throw new ConnectionError(codes.protocol, "a window of a stream that is not");
+    this.#control();
     const more = payload.readUInt32BE(0) & windowMax;
     if (id === 0) {
       if (more === 0) throw new ConnectionError(codes.protocol, "a window grows by something");
@@ -443,8 +448,10 @@ class Connection implements Carrier, Http2Served {
   }
 
   #streamError(id: number, code: Code): void {
-    if (this.#streams.has(id)) return this.reset(id, code);
-    this.#refuse(id, code);
+    if (!this.#streams.has(id)) return this.#refuse(id, code);
+    // Whoever makes us reset does what he could have done himself (MadeYouReset).
+    this.reset(id, code);
+    this.#idle();
   }
 
   /** Of a stream that never was one of ours. */
@@ -454,11 +461,11 @@ class Connection implements Carrier, Http2Served {
     this.#send(encodeNumbers(frames.reset, id, code));
   }
 
+  #control(): void {
+    if (!this.#patience.control(performance.now())) throw new ConnectionError(codes.calm, "too many frames beside what is sent");
+  }
   #idle(): void {
-    const now = performance.now();
-    this.#idleFrames = Math.max(0, this.#idleFrames - ((now - this.#idleSince) / 1000) * idleFramesPerSecond) + 1;
-    this.#idleSince = now;
-    if (this.#idleFrames > idleFramesBurst + this.#options.streamsMax) throw new ConnectionError(codes.calm, "too many frames that lead to nothing");
+    if (!this.#patience.idle(performance.now())) throw new ConnectionError(codes.calm, "too many frames that lead to nothing");
   }
 }
 

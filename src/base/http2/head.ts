@@ -43,6 +43,8 @@ export function readHead(fields: readonly Field[]): Head | undefined {
   }
   // CONNECT, which has neither scheme nor path, is nothing that we do.
   if (!method || !url || !scheme || !/^[!-~]+$/.test(url) || !tokenPattern.test(method.toLowerCase())) return undefined;
+  // It becomes a line of HTTP/1.1, as all values do.
+  if (authority !== undefined && !valuePattern.test(authority)) return undefined;
   if (authority !== undefined) headers["host"] = authority;
   return { method, url, headers, rawHeaders };
 }
