@@ -122,7 +122,7 @@ function limitsOf({ limits: { perSecond, perMinute, connections, burstMultiplier
 /** nginx tries as often as there are servers when it is not told a number; here is a bound. */
 const triesMax = 10;
 
-function retryOf({ nextUpstream: { on, tries } }: Settings): { retry?: Retry } {
+function retryOf({ nextUpstream: { on, tries }, bufferBytes }: Settings): { retry?: Retry } {
   const attempts = (tries === 0 ? triesMax : tries) - 1;
   if (on.has("off") || attempts < 1) return {};
   const statuses = [...on].flatMap((word) => (word.startsWith("http_") ? [Number(word.slice(5))] : []));
@@ -131,7 +131,7 @@ function retryOf({ nextUpstream: { on, tries } }: Settings): { retry?: Retry } {
   else if (on.has("invalid_header")) kinds.push("reset");
   if (on.has("timeout")) kinds.push("timeout");
   if (statuses.length > 0) kinds.push("status");
-  return kinds.length === 0 ? {} : { retry: { attempts, backoffMs: 0, statuses, on: kinds, ...(on.has("non_idempotent") && { unsafe: true }) } };
+  return kinds.length === 0 ? {} : { retry: { attempts, backoffMs: 0, statuses, on: kinds, ...(on.has("non_idempotent") && { unsafe: true }), ...(bufferBytes !== undefined && { bodyBytesMax: bufferBytes }) } };
 }
 
 function persistenceOf({ affinity, cookie }: Settings, path: string): { persistence?: HttpRule["persistence"] } {

@@ -18,6 +18,8 @@ export interface Settings {
   limits: { perSecond: number; perMinute: number; connections: number; burstMultiplier: number; except: string[] };
   /** 0: none. */
   bodyBytes: number;
+  /** Of a body that is kept to be sent again. */
+  bufferBytes?: number;
   connectMs: number;
   /** To the head of the answer. */
   readMs: number;

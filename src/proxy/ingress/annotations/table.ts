@@ -17,6 +17,8 @@ const row = <T>(parse: (text: string) => T, assign: (settings: Settings, value: 
   ...(protects && { protects }),
 });
 const cors = (assign: (fields: Settings["corsFields"], text: string) => void): Row => ({ read: (text, { corsFields }) => assign(corsFields, text) });
+/** Bodies that are kept to be sent again lie in memory. */
+const bufferBytesMax = 16 * 1024 * 1024;
 const note = (text: string): Row => ({ read: () => text });
 
 const url = matching(/^https?:\/\/[^\s$"<>\\^`{|}]+(\$request_uri)?$/, "an address that begins with http:// or https://; of nginx's variables only $request_uri at its end");
@@ -59,6 +61,10 @@ export const table: Readonly<Record<string, Row>> = {
     },
   },
   "proxy-body-size": row(size, (settings, value) => void (settings.bodyBytes = value)),
+  "client-body-buffer-size": row(size, (settings, value) => {
+    settings.bufferBytes = Math.min(value, bufferBytesMax);
+    return value > bufferBytesMax ? "is taken as 16m: longer bodies are not sent again to another endpoint" : undefined;
+  }),
   "whitelist-source-range": allowed,
   "allowlist-source-range": allowed,
   "denylist-source-range": row(ranges, (settings, value) => void (settings.deny = value), true),

@@ -1,6 +1,5 @@
 /** They tune nginx, its logs and its buffers: nothing that a client or an application would see depends on them. */
 export const withoutEffect: ReadonlySet<string> = new Set([
-  "client-body-buffer-size",
   "enable-access-log",
   "enable-rewrite-log",
   "http2-push-preload",
