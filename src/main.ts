@@ -10,6 +10,10 @@ export async function main(argv: readonly string[]): Promise<void> {
     process.exitCode = 2;
     return;
   }
+  // `wherry … | head`: who reads no further must not end what is under way in the middle.
+  if (verb.summary !== "") process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+  });
   const { run } = await verb.load();
   try {
     process.exitCode = (await run(rest)) ?? 0;

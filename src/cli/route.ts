@@ -83,6 +83,8 @@ async function printLog(file: string, { lines = "20", failed = false, json = fal
   for (let i = whole.length - 1; i >= 0 && last.length < Number(lines); i--) last.unshift(...show(whole[i]!));
   if (last.length > 0) process.stdout.write(`${last.join("\n")}\n`);
   if (!follow) return closeSync(descriptor);
+  // Nobody reads any more.
+  process.stdout.on("error", () => process.exit(0));
   for (;;) {
     const { size } = fstatSync(descriptor);
     let text = "";

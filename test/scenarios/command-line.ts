@@ -31,7 +31,8 @@ export class CommandLine implements AsyncDisposable {
   readonly folder: string;
   readonly env: Record<string, string>;
   readonly #test: TestContext;
-  readonly #prefix: readonly string[];
+  /** What commands of `wherry` are started by. */
+  prefix: readonly string[] = [];
   readonly #running: Running[] = [];
 
   /** `uid`: who types the commands, where this process is root. */
@@ -39,7 +40,7 @@ export class CommandLine implements AsyncDisposable {
     this.#test = test;
     this.folder = realpathSync(mkdtempSync(join(tmpdir(), "wherry-command-")));
     const { uid } = options;
-    this.#prefix = uid === undefined ? [] : ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
+    if (uid !== undefined) this.prefix = ["setpriv", `--reuid=${uid}`, `--regid=${uid}`, "--clear-groups"];
     for (const name of ["bin", "home"]) mkdirSync(join(this.folder, name));
     const client = kubectl("1.33") ?? find("kubectl");
     if (client) symlinkSync(client, join(this.folder, "bin", "kubectl"));
@@ -69,7 +70,7 @@ export class CommandLine implements AsyncDisposable {
 
   /** Starts `wherry …` and leaves it running. */
   start(...args: string[]): Running {
-    const [program, ...words] = [...this.#prefix, process.execPath, entry, ...args];
+    const [program, ...words] = [...this.prefix, process.execPath, entry, ...args];
     return this.spawn(program!, ...words);
   }
 

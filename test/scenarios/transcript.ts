@@ -25,6 +25,8 @@ export interface TranscriptOptions {
   /** Replaces $NAME in commands and expectations before they run. */
   variables?: Record<string, string>;
   onStep?: (command: string, elapsedMs: number) => void;
+  /** What runs a command, which is its last word; ["/bin/sh", "-c"] unless said. */
+  shell?: readonly string[];
 }
 
 interface Step {
@@ -112,7 +114,8 @@ export async function runTranscript(file: string, options: TranscriptOptions): P
       const began = performance.now();
       const deadline = began + (step.withinMs ?? 0);
       if (step.background) {
-        const child = spawn("/bin/sh", ["-c", step.command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+        const [program, ...words] = shellOf(options);
+        const child = spawn(program, [...words, step.command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
         const entry: Background = { child, output: "" };
         child.stdout.on("data", (chunk: Buffer) => (entry.output += chunk.toString()));
         child.stderr.on("data", (chunk: Buffer) => (entry.output += chunk.toString()));
@@ -138,6 +141,8 @@ export async function runTranscript(file: string, options: TranscriptOptions): P
   }
 }
 
+const shellOf = ({ shell = ["/bin/sh", "-c"] }: TranscriptOptions) => shell as readonly [string, ...string[]];
+
 function stop(entry: Background | undefined): void {
   // The group is ours: the shell was started as its leader.
   if (entry?.child.pid !== undefined && entry.child.exitCode === null && entry.child.signalCode === null) process.kill(-entry.child.pid, "SIGTERM");
@@ -146,7 +151,8 @@ function stop(entry: Background | undefined): void {
 function runCommand(command: string, options: TranscriptOptions): Promise<{ output: string; exitCode: number }> {
   return new Promise((resolve) => {
     const timeoutMs = options.commandTimeoutMs ?? 120_000;
-    const child = spawn("/bin/sh", ["-c", command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
+    const [program, ...words] = shellOf(options);
+    const child = spawn(program, [...words, command], { cwd: options.cwd, env: options.env, stdio: ["ignore", "pipe", "pipe"], detached: true });
     let output = "";
     child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
     child.stderr.on("data", (chunk: Buffer) => (output += chunk.toString()));

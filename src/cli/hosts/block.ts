@@ -23,7 +23,7 @@ export function parseHosts(text: string, dataDir: string): HostsFile {
   const lines = text.split(/(?<=\n)/);
   const at = (mark: string) => lines.flatMap((line, i) => (line.trim() === mark ? [i] : []));
   const [begins, ends] = [at(begin), at(end)];
-  if (begins.length !== ends.length || begins.length > 1 || (begins[0] ?? 0) > (ends[0] ?? 0)) throw new Error(`line ${(begins[0] ?? ends[0]!) + 1}: "${begin}" and "${end}" do not stand once each, in this order; mend the file by hand`);
+  if (begins.length !== ends.length || begins.length > 1 || (begins[0] ?? 0) > (ends[0] ?? 0)) throw new Error(`line ${Math.min(...begins, ...ends) + 1}: "${begin}" and "${end}" do not stand once each, in this order; mend the file by hand`);
   const [first = lines.length, last = lines.length - 1] = [begins[0], ends[0]];
   const ours: HostLine[] = [];
   const foreign: HostsFile["foreign"] = new Map();
