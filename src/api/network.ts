@@ -94,11 +94,20 @@ export interface EdgeBinding {
  */
 export type Readiness = boolean | "held";
 
+/** Who calls, by the address that a connection comes from: no pod of an isolated network can have another's. */
+export interface PodIdentity {
+  namespace: string;
+  name: string;
+  serviceAccount: string;
+}
+
 /** The side of the data plane that lives in `wherry` and owns handles and workers. */
 export interface PodNetwork {
   probe(request: ProbeRequest): Promise<ProbeResult>;
   /** Overrides an endpoint's readiness at once, ahead of the next snapshot. Undefined forgets the override. */
   setReady(ip: string, ready: Readiness | undefined): void;
+  /** Which pod has an address: told before its first program runs. Undefined: it has ended. */
+  setPod?(ip: string, pod: PodIdentity | undefined): void;
   publish(snapshot: NetSnapshot): void;
   /** Changes what Gateways serve; see api/traffic.ts. */
   publishTraffic(patch: TrafficPatch): void;

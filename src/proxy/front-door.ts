@@ -1,12 +1,13 @@
 import { limits } from "../base/limits.ts";
 import type { TcpHandle } from "../base/handles.ts";
-import type { Exchange, LocalAnswer, Outcome, RequestView } from "../policy/exchange.ts";
+import type { LocalAnswer, RequestView } from "../policy/exchange.ts";
 import { localAnswer } from "../policy/local-answer.ts";
 import { dial } from "./dial.ts";
 import { frontDoorPortOf } from "./host-listeners.ts";
 import { defaultBounds, Engine } from "./http/engine.ts";
 import type { Listener, Routed } from "./http/routing.ts";
 import { ServicePolicy } from "./service-policy.ts";
+import { routedToService } from "./service-routed.ts";
 import { servicePortKey, type ServicePort, type ServiceTable } from "./service-table.ts";
 
 /**
@@ -66,25 +67,7 @@ export class FrontDoor {
       this.#engine.removeUpstream(known.key);
     }
     this.#engine.putUpstream({ id: service.key, http2: service.port.appProtocol !== undefined && http2Protocols.has(service.port.appProtocol), connectMs: limits.gatewayConnectMs, idleMs: limits.gatewayUpstreamIdleMs }, new ServicePolicy(service));
-    /** A pod that is being restarted for new code is waited for: also by what it left without an answer. */
-    const whenReady = (exchange: Exchange, outcome: Outcome, go: () => void): boolean =>
-      service.held &&
-      service.wait(() => {
-        if (service.held) outcome.answer(exchange, localAnswer(exchange.request, "UH", `${service.key} is being restarted for too long`));
-        else go();
-      });
-    const forward = (exchange: Exchange, outcome: Outcome): void => {
-      exchange.upstream = service.key;
-      outcome.forward(exchange);
-    };
-    const routed: Routed = {
-      name: service.key,
-      handler: (exchange, outcome) => {
-        if (!whenReady(exchange, outcome, () => forward(exchange, outcome))) forward(exchange, outcome);
-      },
-      rescue: whenReady,
-      retry,
-    };
+    const routed = routedToService(service, service.key, { retry });
     this.#known.set(service, routed);
     return routed;
   }

@@ -1,11 +1,11 @@
-import type { NetSnapshot, Readiness } from "../api/network.ts";
+import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficSnapshot } from "../api/traffic.ts";
 import { hash } from "../policy/hash.ts";
 
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/stop
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
@@ -21,6 +21,7 @@ export interface WorkerInit {
   snapshot: NetSnapshot;
   traffic: TrafficSnapshot;
   overrides: [ip: string, ready: Readiness][];
+  pods: [ip: string, pod: PodIdentity][];
   /** The inherited descriptor that the access log is written to; net/log names another. Absent: none is written. */
   accessLog?: number;
   hostListeners: HostListener[];

@@ -1,4 +1,4 @@
-import type { EdgeBinding, HostAddress, NetSnapshot, NetworkNamespace, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
+import type { EdgeBinding, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
@@ -75,6 +75,7 @@ class Supervisor implements NetSupervisor {
   readonly #listeners = new Set<(addresses: HostAddress[]) => void>();
   readonly #edgeListeners = new Set<(bindings: EdgeBinding[]) => void>();
   readonly #traffic = new TrafficState();
+  readonly #pods = new Map<string, PodIdentity>();
   /** Of rate limits: what the workers together let through. */
   readonly #rates = new RateOwner(() => performance.now());
   #snapshot: NetSnapshot = emptySnapshot;
@@ -171,7 +172,7 @@ class Supervisor implements NetSupervisor {
       this.#plan.edges = edgeAddresses(this.#traffic);
       this.#replan();
     }
-    if (this.#accessLog && this.#traffic.listeners.size > 0) this.#accessLogTimer ??= setInterval(() => this.#turnAccessLog(), accessLogLookMs).unref();
+    if (this.#accessLog && this.#traffic.listeners.size + this.#traffic.routes.size > 0) this.#accessLogTimer ??= setInterval(() => this.#turnAccessLog(), accessLogLookMs).unref();
     for (const worker of this.#workers) {
       worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
       if (listenersChanged) this.#giveMissing(worker);
@@ -192,6 +193,12 @@ class Supervisor implements NetSupervisor {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
     for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });
+  }
+
+  setPod(ip: string, pod: PodIdentity | undefined): void {
+    if (pod) this.#pods.set(ip, pod);
+    else this.#pods.delete(ip);
+    for (const worker of this.#workers) worker.channel?.notify("net/pod", { ip, pod: pod ?? null });
   }
 
   hostAddresses(): HostAddress[] {
@@ -285,6 +292,7 @@ class Supervisor implements NetSupervisor {
       snapshot: this.#snapshot,
       traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
       overrides: [...this.#overrides],
+      pods: [...this.#pods],
       ...(this.#accessLog && { accessLog: firstInherited + this.#accessLog.current }),
       hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],

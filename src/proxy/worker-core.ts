@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { NetSnapshot, Readiness } from "../api/network.ts";
+import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
@@ -9,7 +9,10 @@ import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { connectionRefused, dial } from "./dial.ts";
 import type { Edge } from "./edge/edge.ts";
+import type { Engine } from "./http/engine.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
+import { declaredBy } from "./mesh/protocol.ts";
+import type { ServiceDoor } from "./mesh/service-door.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
 import { Connections, localAddress, peerAddress } from "./tcp-service.ts";
@@ -50,6 +53,13 @@ export class Worker {
   #edge: Edge | undefined;
   #edgeLoading: Promise<void> | undefined;
   readonly #traffic = new TrafficState();
+  /** Of Gateways and of Services' ports: an upstream has one pool, whoever leads to it. */
+  #engine: Promise<Engine> | undefined;
+  /** Service ports that are spoken HTTP at. */
+  #serviceDoor: ServiceDoor | undefined;
+  #serviceDoorLoading: Promise<ServiceDoor> | undefined;
+  /** Pods by their address. */
+  readonly #pods: Map<string, PodIdentity>;
   readonly #dial: typeof dial;
   #egressDialling = 0;
   /** Listener keys by the Service port they lead to. */
@@ -61,11 +71,12 @@ export class Worker {
     this.#dial = init.mode === "isolated" ? dialFromInside(init.gatewayIP, outside) : dial;
     this.#connections = new Connections(connectionsMax, this.#dial);
     this.#log = log;
+    this.#pods = new Map(init.pods);
     this.#hostListeners = init.hostListeners;
     this.#table = new ServiceTable(init.snapshot, systemRandom);
     for (const [ip, ready] of init.overrides) this.#table.setReady(ip, ready);
     this.#listeners = new Listeners(keeper, init, log);
-    if (init.traffic.listeners.length > 0) this.applyTraffic({ revision: init.traffic.revision, whole: true, put: init.traffic, remove: {} });
+    if (init.traffic.listeners.length > 0 || init.traffic.routes.length > 0) this.applyTraffic({ revision: init.traffic.revision, whole: true, put: init.traffic, remove: {} });
     this.#want();
     void this.#load();
   }
@@ -81,6 +92,7 @@ export class Worker {
     this.#hostListeners = hostListeners;
     this.#table.apply(snapshot);
     this.#edge?.refresh();
+    this.#serviceDoor?.refresh();
     this.#want();
   }
 
@@ -88,7 +100,7 @@ export class Worker {
   applyTraffic(patch: TrafficPatch, hostListeners?: HostListener[]): void {
     if (this.#edge) this.#edge.apply(patch);
     else this.#traffic.apply(patch);
-    if (!this.#edge && !this.#edgeLoading && this.#traffic.listeners.size > 0) this.#edgeLoading = this.#loadEdge();
+    if (!this.#edge && !this.#edgeLoading && this.#traffic.listeners.size + this.#traffic.routes.size > 0) this.#edgeLoading = this.#loadEdge();
     if (!hostListeners) return;
     this.#hostListeners = hostListeners;
     this.#want();
@@ -96,20 +108,38 @@ export class Worker {
 
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
-    const { Edge } = await import("./edge/edge.ts");
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), ...(this.#outside.log && { accessLog: this.#outside.log }), ...(this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) }) }, this.#traffic.snapshot());
+    const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine()]);
+    const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), ...lease }, this.#traffic.snapshot());
     this.#want();
+  }
+
+  #loadEngine(): Promise<Engine> {
+    return (this.#engine ??= import("./http/engine.ts").then(({ Engine }) => new Engine({ dial: this.#dial, random: systemRandom, ...(this.#outside.log && { accessLog: this.#outside.log }) })));
+  }
+
+  #loadServiceDoor(): Promise<ServiceDoor> {
+    return (this.#serviceDoorLoading ??= Promise.all([import("./mesh/service-door.ts"), this.#loadEngine()]).then(([{ ServiceDoor }, engine]) => {
+      const mesh = () => this.#edge;
+      return (this.#serviceDoor = new ServiceDoor({ engine, table: this.#table, connections: this.#connections, mesh, namespaceOf: (ip) => this.#pods.get(ip)?.namespace }));
+    }));
+  }
+
+  /** A pod begins to have this address, before its first program runs; or it has ended. */
+  setPod(ip: string, pod: PodIdentity | undefined): void {
+    if (pod) this.#pods.set(ip, pod);
+    else this.#pods.delete(ip);
   }
 
   setReady(ip: string, ready: Readiness | undefined): void {
     const changed = this.#table.setReady(ip, ready);
     this.#edge?.refresh(changed);
     for (const port of changed) {
-      for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, port.isOpen);
+      for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, this.#isOpen(port));
     }
     // Idle connections would keep a program busy that is about to end, and be cut off under the next request.
     if (ready !== true) void this.#frontDoor?.then((door) => door.leave(ip));
-    if (ready !== true) this.#edge?.engine.leave(ip);
+    if (ready !== true) void this.#engine?.then((engine) => engine.leave(ip));
   }
 
   give(key: string, handle: TcpHandle | UdpHandle, listening: boolean): void {
@@ -154,9 +184,9 @@ export class Worker {
   }
 
   #serve(specs: Map<string, ListenerSpec>, key: string, port: ServicePort, at: Pick<ListenerSpec, "protocol" | "ip" | "port" | "given">): void {
-    const open = port.isOpen;
+    const open = this.#isOpen(port);
     if (at.protocol === "TCP") {
-      specs.set(key, { ...at, open, accept: (client) => this.#connections.serve(client, port) });
+      specs.set(key, { ...at, open, accept: (client) => this.#accept(client, port) });
     } else {
       if (!isServedBy(this.init, at.protocol, port.key)) return;
       const Udp = this.#udp;
@@ -165,6 +195,21 @@ export class Worker {
     const keys = this.#keysOf.get(port);
     if (keys) keys.push(key);
     else this.#keysOf.set(port, [key]);
+  }
+
+  /** A route may lead elsewhere, or answer by itself, where the Service has no endpoint of its own. */
+  #isOpen(port: ServicePort): boolean {
+    return port.isOpen || this.#hasRoutes(port);
+  }
+  #hasRoutes(port: ServicePort): boolean {
+    return this.#edge?.services.has(port.key) ?? false;
+  }
+
+  /** Requests are balanced where the Service says that HTTP is spoken, or where a route wants it; else connections are. */
+  #accept(client: TcpHandle, port: ServicePort): void {
+    if (declaredBy(port.port.appProtocol) !== "http" && !this.#hasRoutes(port)) this.#connections.serve(client, port);
+    else if (this.#serviceDoor) this.#serviceDoor.accept(client, port);
+    else void this.#loadServiceDoor().then((door) => door.accept(client, port));
   }
 
   #door(): Promise<FrontDoor> {

@@ -319,6 +319,8 @@ export class PodWorker implements RunnerHost {
       for (const field of this.#untold.splice(0)) this.#ctx.event(this.pod, "Warning", "NotHonoured", field);
       await this.#volumes.mount();
       this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP, this.#groups, this.#volumes.inMemory));
+      const { namespace = "", name } = this.pod.metadata;
+      this.#ctx.network.setPod?.(this.sandbox.ip, { namespace, name, serviceAccount: this.pod.spec?.serviceAccountName ?? "default" });
       this.#sandboxStage = "ready";
       this.#storage.start();
       this.#sandboxRetry.reset();
@@ -344,6 +346,7 @@ export class PodWorker implements RunnerHost {
     if (!this.#shutdown || gone()) this.#publish(gone());
     if (this.sandbox) {
       this.#ctx.network.setReady(this.sandbox.ip, undefined);
+      this.#ctx.network.setPod?.(this.sandbox.ip, undefined);
       await this.sandbox.remove().catch((error: unknown) => this.#ctx.log.warn("pod sandbox not removed", { pod: formatPod(this.pod), error }));
       this.sandbox = undefined;
     }

@@ -18,6 +18,7 @@ import { secureUpstream } from "../http/tls.ts";
 import { Tunnel } from "../http/tunnel.ts";
 import { resetHandle } from "../pump.ts";
 import type { Connections } from "../tcp-service.ts";
+import { ServiceRoutes } from "../mesh/service-routes.ts";
 import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
 import { TrafficState } from "../traffic-state.ts";
@@ -33,6 +34,10 @@ export interface EdgeOptions {
   connections: Connections;
   random: Random;
   log: Log;
+  /** Shared with Service listeners; one of its own without it. */
+  engine?: Engine;
+  /** A Service port got its first route, or lost its last. */
+  servicesChanged?: () => void;
   /** Where other workers serve the same routes: tokens of the rates that they share. */
   lease?: (request: LeaseRequest) => Promise<Lease>;
   accessLog?: (lines: string) => void;
@@ -45,6 +50,8 @@ export interface EdgeOptions {
 export class Edge {
   readonly engine: Engine;
   readonly routes: RouteTable;
+  /** Routes that are attached to Services. */
+  readonly services = new ServiceRoutes();
   readonly #options: EdgeOptions;
   readonly #state = new TrafficState();
   readonly #upstreams = new Map<string, UpstreamPolicy>();
@@ -64,7 +71,7 @@ export class Edge {
     const { random, lease } = options;
     this.#options = options;
     const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }) };
-    this.engine = new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
+    this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);
     this.#tools = { random, nowMs: tools.nowMs, sessions: new SessionNames(sessionKey ?? randomBytes(16).toString("hex")) };
@@ -78,14 +85,17 @@ export class Edge {
 
   apply(patch: TrafficPatch): void {
     const { put, remove } = this.#state.apply(patch);
+    let servicesChanged = false;
     for (const id of remove.routes ?? []) {
       this.routes.remove(id);
+      if (this.services.remove(id)) servicesChanged = true;
       this.#streams.remove(id);
     }
     for (const id of remove.upstreams ?? []) this.#removeUpstream(id);
     for (const upstream of put.upstreams ?? []) this.#putUpstream(upstream);
-    for (const route of put.routes ?? []) this.#putRoute(route);
+    for (const route of put.routes ?? []) if (this.#putRoute(route)) servicesChanged = true;
     if (put.listeners || remove.listeners) this.#relisten();
+    if (servicesChanged) this.#options.servicesChanged?.();
   }
 
   /** Endpoints of these Service ports came or went; of all when none are named. */
@@ -149,16 +159,22 @@ export class Edge {
     return new UdpService(next, this.#options.log).receive(handle);
   }
 
-  #putRoute(route: Route): void {
+  /** Returns whether other Service ports have routes now. */
+  #putRoute(route: Route): boolean {
     // A kind's change of type cannot be: its id names the kind.
-    if (route.type !== "http") return this.#streams.put(route);
+    if (route.type !== "http") {
+      this.#streams.put(route);
+      return false;
+    }
     try {
       this.routes.put(route);
+      return this.services.put(route);
     } catch (error) {
       // The compiler has checked it: this is a fault of ours, and only this route's loss.
       if (!(error instanceof PolicyError)) throw error;
       this.#options.log.error("a route is not served", { route: route.id, error: error.message });
       this.routes.remove(route.id);
+      return this.services.remove(route.id);
     }
   }
 

@@ -1,0 +1,90 @@
+import type { TcpHandle } from "../../base/handles.ts";
+import type { Engine } from "../http/engine.ts";
+import type { Listener } from "../http/routing.ts";
+import { HandleStream, room, type StreamOwner } from "../http/stream.ts";
+import type { Swept } from "../http/sweeper.ts";
+import { type Spoken, spokenBy } from "./protocol.ts";
+
+export interface OpeningParts {
+  engine: Engine;
+  address: string;
+  /** Who serves requests of a client that speaks so. */
+  listenerFor(spoken: "http1" | "http2"): Listener;
+  /** What is not HTTP goes on as it is; `first` has been read from it. */
+  pass(client: TcpHandle, first: Buffer | undefined): void;
+  /**
+   * Nobody has said that HTTP is spoken here: a client that says nothing for so long, in milliseconds, waits for its server to
+   * speak. Undefined: it is waited for.
+   */
+  silentMs: number | undefined;
+}
+
+const noBytes = Buffer.alloc(0);
+/** Nobody waits for longer for a client's first byte. */
+const openMs = 3_600_000;
+
+/** A connection to a Service whose first bytes say who serves it. */
+export class Opening implements StreamOwner, Swept {
+  readonly #parts: OpeningParts;
+  readonly #stream: HandleStream;
+  readonly #timer: NodeJS.Timeout | undefined;
+  readonly deadline: number;
+  #first: Buffer = noBytes;
+
+  constructor(client: TcpHandle, parts: OpeningParts) {
+    this.#parts = parts;
+    this.#stream = new HandleStream(client, this);
+    this.deadline = parts.engine.sweeper.now + openMs;
+    parts.engine.sweeper.add(this);
+    if (parts.silentMs !== undefined) this.#timer = setTimeout(() => this.#pass(), parts.silentMs).unref();
+    this.#stream.resume();
+  }
+
+  onBytes(bytes: Buffer, from: number, to: number): void {
+    let spoken: Spoken | undefined;
+    if (this.#first.length > 0) {
+      const all = Buffer.allocUnsafe(room + this.#first.length + to - from + room);
+      this.#first.copy(all, room);
+      bytes.copy(all, room + this.#first.length, from, to);
+      [bytes, to, from] = [all, room + this.#first.length + to - from, room];
+    }
+    spoken = spokenBy(bytes, from, to);
+    if (spoken === undefined) {
+      this.#first = Buffer.from(bytes.subarray(from, to));
+      return;
+    }
+    if (spoken === "other") {
+      this.#first = Buffer.from(bytes.subarray(from, to));
+      return this.#pass();
+    }
+    this.#over();
+    const { engine, address } = this.#parts;
+    const stream = this.#stream;
+    engine.acceptStream(stream, this.#parts.listenerFor(spoken), address);
+    // They are the new owner's, who was made by that call, unless there were too many connections already.
+    if (!stream.isClosed) stream.owner.onBytes(bytes, from, to);
+  }
+  onEnd(): void {
+    this.#over();
+    this.#stream.close();
+  }
+  onBroken(): void {
+    this.#over();
+  }
+  onDrain(): void {}
+  expire(): void {
+    this.#over();
+    this.#stream.reset();
+  }
+
+  #pass(): void {
+    this.#over();
+    const client = this.#stream.detach();
+    if (client) this.#parts.pass(client, this.#first.length > 0 ? this.#first : undefined);
+  }
+  #over(): void {
+    clearTimeout(this.#timer);
+    this.#parts.engine.sweeper.remove(this);
+  }
+}
+

@@ -1,0 +1,40 @@
+/** What a Service port says of itself by `appProtocol` or by its name. */
+export type Declared = "http" | "opaque" | "unknown";
+
+/** As Istio and Gateway API name them. HTTP inside TLS is TLS to whoever stands between. */
+const declared: Record<string, Declared> = {
+  http: "http",
+  http2: "http",
+  h2c: "http",
+  grpc: "http",
+  "grpc-web": "http",
+  "kubernetes.io/h2c": "http",
+  "kubernetes.io/ws": "http",
+  https: "opaque",
+  tls: "opaque",
+  tcp: "opaque",
+  "kubernetes.io/wss": "opaque",
+  mongo: "opaque",
+  mysql: "opaque",
+  redis: "opaque",
+  postgres: "opaque",
+};
+
+export const declaredBy = (appProtocol: string | undefined): Declared => declared[appProtocol ?? ""] ?? "unknown";
+
+export type Spoken = "http1" | "http2" | "other";
+
+const methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "PATCH ", "OPTIONS ", "TRACE "];
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const longest = preface.length;
+
+/**
+ * What a client's first bytes are; undefined: too few to say. A method that is not well known is "other", and so is CONNECT,
+ * which asks for a proxy: what is passed on unread cannot be read wrongly.
+ */
+export function spokenBy(bytes: Buffer, from: number, to: number): Spoken | undefined {
+  const text = bytes.latin1Slice(from, Math.min(to, from + longest));
+  for (const method of methods) if (text.startsWith(method)) return "http1";
+  if (text.startsWith(preface)) return "http2";
+  return preface.startsWith(text) || methods.some((method) => method.startsWith(text)) ? undefined : "other";
+}
