@@ -104,7 +104,8 @@ export class UpstreamPool implements Pool {
   #connected(waiting: Waiting, handle: TcpHandle | Stream): void {
     const connection = new UpstreamConnection(handle, waiting.endpoint, this.#base);
     this.#open.add(connection);
-    if (this.#closed) return connection.close();
+    // The last one of an upstream that nobody names any more: its request began before, and is served.
+    if (this.#closed) connection.forbidReuse();
     if (waiting.cancelled) return this.#keep(connection);
     waiting.done(connection, "", false);
     this.#base.output.flush();

@@ -115,8 +115,9 @@ export class UpstreamSessions implements Pool {
       closed: () => this.#gone(place, session),
     });
     place.sessions.push(session);
-    if (this.#closed) session.close();
     this.#serve(place);
+    // Who waited for it is served, though nobody names the upstream any more.
+    if (this.#closed) session.retire();
     this.#base.output.flush();
   }
   #failed(place: Place, reason: string): void {
