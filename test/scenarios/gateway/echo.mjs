@@ -36,7 +36,8 @@ const answer = (over) => (socket) => {
 };
 http.listen(8080);
 createTcpServer(answer("tcp")).listen(9000);
-if (existsSync("/tls/tls.key")) createTlsServer({ cert: readFileSync("/tls/tls.crt"), key: readFileSync("/tls/tls.key") }, answer("tls")).listen(8443);
+const tls = process.env.TLS ?? "/tls";
+if (existsSync(`${tls}/tls.key`)) createTlsServer({ cert: readFileSync(`${tls}/tls.crt`), key: readFileSync(`${tls}/tls.key`) }, answer("tls")).listen(8443);
 const udp = createSocket("udp4", (bytes, { port, address }) => udp.send(`${name} udp ${bytes}`, port, address)).bind(9053);
 // As a server ends that wants to lose nobody: it takes no more, ends what is under way, and then goes.
 process.on("SIGTERM", () => {
