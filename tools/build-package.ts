@@ -25,10 +25,10 @@ if (process.argv[2] !== "--clean") {
     if (file.endsWith(".ts")) writeFileSync(target, named(stripTypeScriptTypes(readFileSync(join(from, file), "utf8"))));
     else cpSync(join(from, file), target);
   }
-  // The one door that other programs import has types of its own.
+  // The doors that other programs import have types of their own.
   const typed = spawnSync(join(root, "node_modules", ".bin", "tsc"), ["-p", "tools/tsconfig.package.json"], { cwd: root, stdio: "inherit" });
   if (typed.status !== 0) process.exit(1);
-  for (const file of globSync("testing/*.d.ts", { cwd: to })) writeFileSync(join(to, file), named(readFileSync(join(to, file), "utf8")));
+  for (const file of globSync("{testing,chassis,base,policy,api}/**/*.d.ts", { cwd: to })) writeFileSync(join(to, file), named(readFileSync(join(to, file), "utf8")));
   await bundlePreload();
   await bundlePrograms({ from: "lib", force: true });
 }

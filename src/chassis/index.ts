@@ -1,0 +1,13 @@
+/**
+ * The chassis of a service: what one needs to be run and to call others, on plain Node and on any Kubernetes. Every piece is
+ * usable alone, under a path of its own (`wherry/chassis/config`, …), and then loads nothing of the others.
+ */
+export { currentContext, remainingMs, runInContext, type WorkContext } from "./context.ts";
+export { type Check, type CheckOptions, type CheckResult, Health, type HealthReport } from "./health.ts";
+export { createServiceLog, type LogOptions, type ServiceLog } from "./log.ts";
+export { Loop, type LoopOptions } from "./loop.ts";
+export { type CounterCell, type GaugeCell, type HistogramCell, Metrics } from "./metrics.ts";
+export { type FieldProblem, Problem, type ProblemDocument, type ProblemOptions } from "./problem.ts";
+export { createService, type Service, type ServiceOptions } from "./service.ts";
+export { ShutdownError, type ShutdownOptions } from "./shutdown.ts";
+export type { FinishedSpan, SpanExporter, Tracer } from "./tracer.ts";
