@@ -3,7 +3,7 @@ import type { Engine } from "../http/engine.ts";
 import type { Listener } from "../http/routing.ts";
 import { HandleStream, room, type StreamOwner } from "../http/stream.ts";
 import type { Swept } from "../http/sweeper.ts";
-import { type Spoken, spokenBy } from "./protocol.ts";
+import { spokenBy } from "./protocol.ts";
 
 export interface OpeningParts {
   engine: Engine;
@@ -23,8 +23,12 @@ const noBytes = Buffer.alloc(0);
 /** Nobody waits for longer for a client's first byte. */
 const openMs = 3_600_000;
 
-/** A connection to a Service whose first bytes say who serves it. */
-export class Opening implements StreamOwner, Swept {
+/** Takes a connection to a Service, whose first bytes say who serves it. */
+export function openConnection(client: TcpHandle, parts: OpeningParts): void {
+  new Opening(client, parts).start();
+}
+
+class Opening implements StreamOwner, Swept {
   readonly #parts: OpeningParts;
   readonly #stream: HandleStream;
   readonly #timer: NodeJS.Timeout | undefined;
@@ -35,20 +39,21 @@ export class Opening implements StreamOwner, Swept {
     this.#parts = parts;
     this.#stream = new HandleStream(client, this);
     this.deadline = parts.engine.sweeper.now + openMs;
-    parts.engine.sweeper.add(this);
     if (parts.silentMs !== undefined) this.#timer = setTimeout(() => this.#pass(), parts.silentMs).unref();
+  }
+  start(): void {
+    this.#parts.engine.sweeper.add(this);
     this.#stream.resume();
   }
 
   onBytes(bytes: Buffer, from: number, to: number): void {
-    let spoken: Spoken | undefined;
     if (this.#first.length > 0) {
       const all = Buffer.allocUnsafe(room + this.#first.length + to - from + room);
       this.#first.copy(all, room);
       bytes.copy(all, room + this.#first.length, from, to);
       [bytes, to, from] = [all, room + this.#first.length + to - from, room];
     }
-    spoken = spokenBy(bytes, from, to);
+    const spoken = spokenBy(bytes, from, to);
     if (spoken === undefined) {
       this.#first = Buffer.from(bytes.subarray(from, to));
       return;

@@ -5,7 +5,7 @@ import { connect as connectHttp2, createServer as createHttp2Server } from "node
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import type { HttpRoute, HttpRule, TrafficPatch } from "../../api/traffic.ts";
-import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor, type TestSupervisor } from "../testing/network.ts";
+import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 import { serviceListenerId } from "./listener-id.ts";
 
 type Closable<T> = T & AsyncDisposable & { port: number };
@@ -80,7 +80,7 @@ const patch = (put: TrafficPatch["put"], remove: TrafficPatch["remove"] = {}): T
 
 /** A Service of namespace shop, at an address of its own. */
 const service = (name: string, ip: string, appProtocol: string | undefined, servers: { port: number }[]) => ({ name, namespace: "shop", clusterIPs: [ip], ports: [port(7000, servers.map(local), appProtocol === undefined ? {} : { appProtocol })] });
-const open = (net: TestSupervisor, ip: string): Promise<string> => (void net, eventually(() => exchange(ip, 7000, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")));
+const open = (ip: string): Promise<string> => eventually(() => exchange(ip, 7000, "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
 
 test("one connection, many requests: spread exactly, with the fields that they had", async () => {
   await using net = await startSupervisor();
@@ -89,7 +89,7 @@ test("one connection, many requests: spread exactly, with the fields that they h
   await using c = await web("c");
   const ip = nextAddress();
   net.publish(snapshot(1, service("web", ip, "http", [a, b, c])));
-  await open(net, ip);
+  await open(ip);
   using one = client(ip, 7000);
   const answers = [];
   for (let i = 0; i < 30; i++) answers.push(await one.get("/a//b/%2e%2e/;v=1?q=%20", { "x-forwarded-for": "192.0.2.1", "x-request-id": "mine", forwarded: "for=192.0.2.1" }));
@@ -129,7 +129,7 @@ test("upgraded connections are tunnels", async () => {
   await using a = await web("a");
   const ip = nextAddress();
   net.publish(snapshot(1, service("web", ip, "kubernetes.io/ws", [a])));
-  await open(net, ip);
+  await open(ip);
   const socket = connect(7000, ip).setEncoding("latin1");
   socket.write("GET /chat HTTP/1.1\r\nHost: web\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nping");
   let got = "";
@@ -183,16 +183,16 @@ test("routes: a rule's backend, its filters, and 404 for what none fits; as they
   await using b = await web("b");
   const [ip, frontIp] = [nextAddress(), nextAddress()];
   net.publish(snapshot(1, service("web", ip, "http", [a]), service("new", nextAddress(), "http", [b]), service("front", frontIp, undefined, [])));
-  await open(net, ip);
+  await open(ip);
   using one = client(ip, 7000);
   assert.equal((await one.get("/v2")).text, "a");
   const at = serviceListenerId("shop", "web", 7000);
   const rule = { matches: [{ path: { type: "prefix" as const, value: "/v2" } }], filters: [{ type: "responseHeaders" as const, set: [{ name: "x-route", value: "yes" }] }], backends: [{ upstream: "shop/new/7000", weight: 1 }] };
   net.publishTraffic(patch({ upstreams: [upstream("new")], routes: [route("web", at, [rule])] }));
-  const second = await eventually(async () => {
+  const second = (await eventually(async () => {
     const answer = await one.get("/v2/x", { "x-forwarded-for": "192.0.2.1" });
-    return answer.text === "b" && answer;
-  });
+    return answer.text === "b" ? answer : undefined;
+  }))!;
   assert.equal(second.headers["x-route"], "yes");
   assert.deepEqual(second.asked.raw, ["Host", "web.shop", "x-forwarded-for", "192.0.2.1"]);
   assert.equal((await one.get("/")).status, 404);
@@ -211,20 +211,20 @@ test("routes of another namespace hold for its pods alone, and in place of the S
   await using a = await web("a");
   const ip = nextAddress();
   net.publish(snapshot(1, service("web", ip, "http", [a])));
-  await open(net, ip);
+  await open(ip);
   const status = (name: string, at: string, code: number, path = "/") => route(name, at, [{ matches: [{ path: { type: "prefix", value: path } }], filters: [{ type: "respond", status: code }] }]);
   const at = (consumer?: string) => serviceListenerId("shop", "web", 7000, consumer);
   using one = client(ip, 7000);
   const becomes = (expected: number, path = "/") => eventually(async () => (await one.get(path)).status === expected);
   net.publishTraffic(patch({ routes: [status("theirs", at("billing"), 202, "/pay")] }));
-  net.setPod("127.0.0.1", { namespace: "shop", name: "p", serviceAccount: "default" });
+  net.setPod!("127.0.0.1", { namespace: "shop", name: "p", serviceAccount: "default" });
   await becomes(200, "/pay");
-  net.setPod("127.0.0.1", { namespace: "billing", name: "p", serviceAccount: "default" });
+  net.setPod!("127.0.0.1", { namespace: "billing", name: "p", serviceAccount: "default" });
   await becomes(202, "/pay");
   net.publishTraffic(patch({ routes: [status("ours", at(), 203)] }));
   await becomes(404, "/other");
   await becomes(202, "/pay");
-  net.setPod("127.0.0.1", undefined);
+  net.setPod!("127.0.0.1", undefined);
   await becomes(203, "/pay");
 });
 
@@ -234,12 +234,12 @@ test("endpoints and ports change while requests run on kept connections: none is
   await using b = await web("b");
   const ip = nextAddress();
   net.publish(snapshot(1, service("web", ip, "http", [a])));
-  await open(net, ip);
-  let running = true;
+  await open(ip);
+  const stop = new AbortController();
   const statuses: number[] = [];
   const clients = Array.from({ length: 4 }, async () => {
     using one = client(ip, 7000);
-    while (running) statuses.push((await one.get()).status);
+    while (!stop.signal.aborted) statuses.push((await one.get()).status);
     assert.equal(one.connections.size, 1);
   });
   const at = serviceListenerId("shop", "web", 7000);
@@ -250,7 +250,7 @@ test("endpoints and ports change while requests run on kept connections: none is
     const before = statuses.length;
     await eventually(() => statuses.length > before + 4);
   }
-  running = false;
+  stop.abort();
   await Promise.all(clients);
   assert.deepEqual(Object.keys(counted(statuses.map(String))), ["200"]);
 });

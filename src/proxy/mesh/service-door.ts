@@ -10,7 +10,7 @@ import { routedToService } from "../service-routed.ts";
 import type { ServicePort, ServiceTable } from "../service-table.ts";
 import { type Connections, peerAddress } from "../tcp-service.ts";
 import { serviceListenerId } from "./listener-id.ts";
-import { Opening } from "./opening.ts";
+import { openConnection } from "./opening.ts";
 import { declaredBy } from "./protocol.ts";
 import type { ServiceRoutes } from "./service-routes.ts";
 
@@ -72,7 +72,7 @@ export class ServiceDoor {
   accept(client: TcpHandle, service: ServicePort): void {
     const { engine, connections } = this.#options;
     client.setNoDelay(true);
-    new Opening(client, {
+    openConnection(client, {
       engine,
       address: peerAddress(client),
       listenerFor: (spoken) => this.#doors(service)[spoken],
