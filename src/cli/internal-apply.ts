@@ -8,6 +8,7 @@ import { WherryError } from "../base/errors.ts";
 import { closedFolder } from "../base/files.ts";
 import { collectWhenQuiet } from "../base/quiet-collector.ts";
 import { connect } from "./connect.ts";
+import { printDoors } from "./doors.ts";
 import { debuggersOf } from "./debuggers.ts";
 import { mergeKubeconfig } from "./kubeconfig.ts";
 import { followUntilReady } from "./progress.ts";
@@ -56,6 +57,7 @@ export async function run(argv: string[]): Promise<number> {
   const ready = await followUntilReady(client, workloads, process.stdout, { sinceMs: request.startedMs ?? 0 });
   if (workloads.length > 0 && ready) process.stdout.write(`Ready in ${((performance.now() - began) / 1000).toFixed(1)} s\n\n`);
   await printAddresses(client, process.stdout);
+  await printDoors(client, request.dataDir, process.stdout);
   const debuggers = debuggersOf((await client.list<Pod>(resources.pods)).items);
   if (debuggers.length > 0) process.stdout.write(`\n${table(["POD", "DEBUGGER"], debuggers)}`);
   if (!watching) return 0;

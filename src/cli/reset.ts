@@ -2,6 +2,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline/promises";
 import { WherryError } from "../base/errors.ts";
+import { ledgerName, readLedger } from "./trust/ledger.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 
 export async function run(argv: string[]): Promise<number | void> {
@@ -23,7 +24,10 @@ export async function run(argv: string[]): Promise<number | void> {
     if (!/^y(es)?$/i.test(answer.trim())) return 1;
   }
   const lock = lockDataDir(dataDir);
-  for (const name of readdirSync(dataDir)) if (name !== "lock") rmSync(join(dataDir, name), { recursive: true, force: true });
+  // What was done to the machine can be undone later as well.
+  const isTrusted = readLedger(dataDir).length > 0;
+  for (const name of readdirSync(dataDir)) if (name !== "lock" && !(isTrusted && name === ledgerName)) rmSync(join(dataDir, name), { recursive: true, force: true });
   lock.release();
   process.stdout.write(`deleted what was in ${dataDir}\n`);
+  if (isTrusted) process.stdout.write("this machine still trusts the authority that is deleted now: `wherry trust --undo` takes that back\n");
 }

@@ -6,6 +6,7 @@ import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import type { ConfigMap, Deployment, Event, Node, PersistentVolumeClaim, Pod, Service, StatefulSet } from "../api/types.ts";
 import { debuggersOf } from "./debuggers.ts";
 import { connect } from "./connect.ts";
+import { printDoors } from "./doors.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 import { whyNotReady } from "./progress.ts";
 import { type Surroundings, waitsFor } from "./waiting.ts";
@@ -17,8 +18,8 @@ export async function run(argv: string[]): Promise<number | void> {
     argv,
   );
   if (!options) return;
-  const client = await connect(dataDirOf(options.values));
-  return printStatus(client, process.stdout);
+  const dataDir = dataDirOf(options.values);
+  return printStatus(await connect(dataDir), dataDir, process.stdout);
 }
 
 interface Row {
@@ -31,7 +32,7 @@ interface Row {
 }
 
 /** The table, then what is wrong with a next step each. Gives 1 when something is not healthy. */
-export async function printStatus(client: Client, out: Writable): Promise<number> {
+export async function printStatus(client: Client, dataDir: string, out: Writable): Promise<number> {
   const [node, { items: pods }, { items: deployments }, { items: statefulSets }, { items: events }, { items: claims }, { items: services }, { items: configMaps }, addresses] = await Promise.all([
     client.get<Node>(resources.nodes, undefined, nodeName).catch(() => undefined),
     client.list<Pod>(resources.pods),
@@ -85,6 +86,7 @@ export async function printStatus(client: Client, out: Writable): Promise<number
 
   if (rows.length === 0) out.write("Nothing runs yet. Apply something: kubectl apply -f FILE, or wherry up ./FOLDER\n");
   else out.write(table(["NAMESPACE", "WORKLOAD", "READY", "RESTARTS", "HEALTH", "ADDRESS"], rows.map(({ namespace, workload, ready, restarts, health, address }) => [namespace, workload, ready, restarts, health, address])));
+  await printDoors(client, dataDir, out);
   const debuggers = debuggersOf(pods);
   if (debuggers.length > 0) out.write(`\n${table(["POD", "DEBUGGER"], debuggers)}`);
   if (problems.length > 0) out.write(`\nWhat is wrong, and what to do:\n${problems.map((problem) => `  ${problem}\n`).join("")}`);
