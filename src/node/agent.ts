@@ -91,7 +91,7 @@ class NodeAgent implements Agent {
     this.#claims = informer(resources.persistentVolumeClaims);
     this.#events = createEventRecorder(client, { component: "kubelet", host: nodeName, clock, random, log });
     this.#images = new MachineImages(dataDir);
-    this.#uids = new UidAllocator({ client, clock, log });
+    this.#uids = new UidAllocator({ client, clock, log, dataDir });
     this.#ctx = {
       client,
       sandbox: options.sandbox,

@@ -12,7 +12,7 @@ function pod(name: string, owner?: { kind: string; name: string }, hash?: string
   const ownerReferences = owner && [{ apiVersion: "apps/v1", uid: "o", controller: true, ...owner }];
   return { metadata: { name, namespace: "shop", uid: `u${serial++}`, ...(ownerReferences && { ownerReferences }), ...(hash && { labels: { "pod-template-hash": hash } }) }, spec: { containers: [] } } as unknown as Pod;
 }
-const allocator = (client = new MemoryClient()) => new UidAllocator({ client, clock: new FakeClock(), log: silentLog });
+const allocator = (client = new MemoryClient(), dataDir = "/data") => new UidAllocator({ client, clock: new FakeClock(), log: silentLog, dataDir });
 
 test("a place is namespace, workload and ordinal; a roll-out keeps its Deployment's", () => {
   assert.deepEqual(placeOf(pod("db-2", { kind: "StatefulSet", name: "db" })), { workload: "shop.StatefulSet.db", ordinal: 2 });
@@ -34,6 +34,16 @@ test("living pods never share a uid; a place gives the next pod the same one", (
   const ordinal = uids.acquire(db());
   assert.equal(uids.acquire(db()), ordinal, "an ordinal's successor, even while the last one is ending");
   assert.equal(new Set([first, second, ordinal]).size, 3);
+});
+
+test("stacks of one machine give out other uids: where there are no namespaces, a uid is who may signal whom", () => {
+  const pods = Array.from({ length: 50 }, (_, n) => pod(`web-${n}`));
+  const [here, there] = ["/home/a/.wherry", "/home/b/.wherry"].map((dataDir) => {
+    const uids = allocator(new MemoryClient(), dataDir);
+    return new Set(pods.map((one) => uids.acquire(one)));
+  });
+  assert.equal(here!.intersection(there!).size, 0);
+  for (const uid of [...here!, ...there!]) assert.ok(uid > 100_000 && uid < 165_536);
 });
 
 test("a group is one number of the machine for all pods of a namespace, and of no pod's user, as long as one of them lives", () => {
@@ -58,11 +68,13 @@ test("places of pods that never come back are forgotten, the longest free first"
   const uids = allocator();
   const sts = pod("db-0", { kind: "StatefulSet", name: "db" });
   const uid = uids.acquire(sts);
+  const given = new Set<number>();
   for (let i = 0; i < 2000; i++) {
     const job = pod(`job-${i}`);
-    assert.ok(uids.acquire(job) < 100_700);
+    given.add(uids.acquire(job));
     uids.release(job);
   }
+  assert.ok(given.size < 600, `${given.size}`);
   assert.equal(uids.acquire(sts), uid, "a place that is held is never forgotten");
 });
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { resources, systemNamespace } from "../api/resources.ts";
 import { controllerOf } from "../api/meta.ts";
 import { StatusError } from "../api/status.ts";
@@ -8,6 +9,9 @@ import type { NodeContext, Uids } from "./context.ts";
 
 /** The uids that the pod network's user namespace maps; the first is the data plane's. */
 const range = { first: 100_100, last: 165_500 } as const;
+/** More than a stack's pods, groups and remembered places, so that two stacks in different blocks rarely meet. */
+const blockSize = 600;
+const blocks = Math.floor((range.last - range.first + 1) / blockSize);
 const configMapName = "wherry-uids";
 /** Places without a pod that are remembered: Jobs come and go under ever new names. Forgetting one costs a chown. */
 const freePlacesMax = 500;
@@ -18,17 +22,25 @@ const groupHolder = "-";
  * One uid of the machine for each pod, sticky per namespace, workload and place in it, so that the next pod of a
  * StatefulSet's ordinal (or of a Deployment's one replica) finds its volume its own. Kept in ConfigMap
  * `wherry-uids` of `wherry-system`: place → "uid holder"; losing it costs a chown, nothing else.
+ *
+ * Who may signal whom goes by the uid alone where pods have no process namespace of their own (plain mode as root), and the
+ * uids are one range for all stacks of a machine: each begins to give them out somewhere else, by what its data directory is
+ * called, so that `kill -9 -1` in one stack's pod finds nobody of another's.
  */
 export class UidAllocator implements Uids {
-  readonly #ctx: Pick<NodeContext, "client" | "clock" | "log">;
+  readonly #ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">;
   readonly #places = new Map<string, { uid: number; holder: string }>();
   /** Pods that use a group, by its place. */
   readonly #groupUsers = new Map<string, Set<string>>();
   #saving = false;
   #dirty = false;
 
-  constructor(ctx: Pick<NodeContext, "client" | "clock" | "log">) {
+  /** Where this stack's uids begin. */
+  readonly #first: number;
+
+  constructor(ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">) {
     this.#ctx = ctx;
+    this.#first = range.first + (createHash("sha256").update(ctx.dataDir).digest().readUInt32LE(0) % blocks) * blockSize;
   }
 
   /** Reads what was given out before; pods that are gone no longer hold their places. */
@@ -93,7 +105,11 @@ export class UidAllocator implements Uids {
 
   #freeUid(): number {
     const taken = new Set([...this.#places.values()].map(({ uid }) => uid));
-    for (let uid = range.first; uid <= range.last; uid++) if (!taken.has(uid)) return uid;
+    const count = range.last - range.first + 1;
+    for (let n = 0; n < count; n++) {
+      const uid = range.first + ((this.#first - range.first + n) % count);
+      if (!taken.has(uid)) return uid;
+    }
     // Every uid was given out once: a place that nobody holds gives up its own.
     for (const [place, { uid, holder }] of this.#places) {
       if (holder !== "") continue;

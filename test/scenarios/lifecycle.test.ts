@@ -192,7 +192,7 @@ spec:
       - {name: stubborn, image: busybox, command: [sh, -c, "trap '' TERM; while :; do sleep 1; done"]}
 `;
 
-test("two stacks in plain mode on one machine: names are answered by the stack of who asks", { timeout: 60_000 }, async (t) => {
+test("two stacks in plain mode on one machine: names are answered by the stack of who asks", { timeout: 120_000 }, async (t) => {
   await using desk = new CommandLine(t);
   const names = ["one", "two"];
   const stacks = await Promise.all(
@@ -204,7 +204,7 @@ test("two stacks in plain mode on one machine: names are answered by the stack o
     }),
   );
   for (const name of names) {
-    desk.kubectl(name, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks", "--timeout=20s");
+    desk.kubectl(name, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/asks", "--timeout=60s");
     assert.equal(desk.kubectl(name, "logs", "asks").trim().split("\n").at(-1), name);
   }
   const addresses = names.map((name) => desk.kubectl(name, "get", "pods", "-o", "jsonpath={.items[*].status.podIP}").split(" ")).flat();

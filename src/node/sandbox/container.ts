@@ -328,6 +328,10 @@ export class IsolatedContainer implements ContainerProcess {
   get hasEnded(): boolean {
     return this.#ended !== undefined;
   }
+  /** Also false when it was killed a moment ago, and nobody has told us yet. */
+  get isAlive(): boolean {
+    return !this.#ended && this.#init !== undefined && isAlive(this.#init);
+  }
 
   signal(signal: NodeJS.Signals): void {
     if (this.#ended || !this.#init) return;

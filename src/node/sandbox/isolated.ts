@@ -160,8 +160,15 @@ class IsolatedPod implements PodSandbox {
 
   async startContainer(spec: ContainerSpec): Promise<ContainerProcess> {
     if (!this.#spec.shareProcesses) return await this.#startOwn(spec);
-    const holder = await this.#hold();
-    return await this.#start(spec, this.#shared!, holder);
+    for (;;) {
+      const holder = await this.#hold();
+      try {
+        return await this.#start(spec, this.#shared!, holder);
+      } catch (error) {
+        // Somebody in the pod has ended its first process while this one was to come below it.
+        if (holder.isAlive || this.#removed) throw error;
+      }
+    }
   }
 
   /** PID 1 of all containers waits, and reaps what is orphaned. Whoever ends it ends them all, and the next start begins with another. */
@@ -176,7 +183,9 @@ class IsolatedPod implements PodSandbox {
         over();
         throw error;
       });
-      if (!holder.hasEnded) return holder;
+      if (holder.isAlive) return holder;
+      // Dead, and perhaps not buried: what starts below it would die of it.
+      await holder.exited;
       over();
     }
   }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { test } from "node:test";
 import { probeIsolation } from "./probe.ts";
 import { allPids, identify } from "./processes.ts";
@@ -71,18 +71,24 @@ for (const without of [[], ["tini"], ["tini", "bwrap"]]) {
     assert.equal((await execIn(bystander, ["true"])).code, 0);
     const reborn = await pod.startContainer(containerSpec(["sleep", "1000"], { name: "app" }));
     assert.match(/^1 (.*)$/m.exec((await execIn(reborn, list)).stdout)?.[1] ?? "", /sleep infinity/);
+    // Kept open: the kernel gives the name of a namespace that is gone to the next.
+    const held = openSync(`/proc/${reborn.pid}/ns/pid`, "r");
+    const processes = readlinkSync(`/proc/self/fd/${held}`);
+    assert.notEqual(processes, processesOf(process.pid));
     await execIn(reborn, ["sh", "-c", "kill -9 -1"]);
     await reborn.exited;
     assert.equal((await execIn(bystander, ["true"])).code, 0, "not even everything it may signal reaches further than the pod");
     await pod.remove();
-    await until(() => !allPids().some((pid) => pid !== process.pid && namespaceOwner(pid) === pod.hostUid));
+    await until(() => !allPids().some((pid) => pid !== process.pid && processesOf(pid) === processes));
+    closeSync(held);
   });
 }
 
-function namespaceOwner(pid: number): number {
+/** By the name of its process namespace; ids of the machine are no mark: another stack's pods may have the same. */
+function processesOf(pid: number): string | undefined {
   try {
-    return Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, "latin1"))![1]);
+    return readlinkSync(`/proc/${pid}/ns/pid`);
   } catch {
-    return -1;
+    return undefined;
   }
 }

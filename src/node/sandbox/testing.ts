@@ -32,7 +32,8 @@ export class SandboxHarness implements AsyncDisposable {
     const n = ++this.#pods;
     const dir = join(this.dataDir, "pods", `uid-${n}`);
     mkdirSync(dir, { recursive: true });
-    const hostUid = 100_000 + n;
+    // Other uids than those of the test files that run meanwhile: some of these end everything that they may signal.
+    const hostUid = 100_000 + (process.pid % 500) * 130 + n;
     const pod = await this.sandbox.createPod({
       uid: `uid-${n}`, namespace: "default", name: `pod-${n}`, hostname: `pod-${n}`, dir, hostUid, hostAliases: [{ ip: "10.1.2.3", hostnames: ["legacy"] }],
       dns: { nameservers: [this.sandbox.network.dnsIP], searches: ["default.svc.cluster.local"], options: ["ndots:5"] },
