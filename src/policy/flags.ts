@@ -6,6 +6,7 @@
 export const flags = {
   NR: { status: 404, meaning: "No route: no listener, host name or rule fits the request." },
   MD: { status: 421, meaning: "Misdirected: the connection was made for another host name. Not in Envoy." },
+  LD: { status: 508, meaning: "Loop detected: the request has come through a gateway of this kind again and again. Not in Envoy." },
   NC: { status: 500, meaning: "No backend: the rule names none that exists, or all have weight 0." },
   UH: { status: 503, meaning: "No healthy upstream: the Service has no endpoint that may be used." },
   UF: { status: 503, meaning: "Upstream connection failure: no endpoint that was tried accepted a connection." },

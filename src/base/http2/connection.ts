@@ -127,6 +127,8 @@ class Connection implements Carrier, Http2Served {
     if (this.#isLeaving) return;
     this.#isLeaving = true;
     this.#send(encodeFrame(frames.goAway, 0, 0, numbers(this.#lastId, codes.none)));
+    // The connection may be closed within this turn.
+    this.flush();
   }
 
   // — from messages —

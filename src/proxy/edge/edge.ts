@@ -212,7 +212,8 @@ export class Edge {
       if (protocol === "TCP" || protocol === "UDP") this.#streamPorts.set(`${protocol}/${at}`, listener);
       else (protocol === "HTTP" ? http : tls).set(at, [...((protocol === "HTTP" ? http : tls).get(at) ?? []), listener]);
     }
-    for (const at of this.#httpPorts.keys()) if (!http.has(at)) this.#httpPorts.delete(at);
+    const gone = new Set<string>();
+    for (const [at, { id }] of this.#httpPorts) if (!http.has(at) && gone.add(id)) this.#httpPorts.delete(at);
     for (const [at, listeners] of http) {
       const known = this.#httpPorts.get(at);
       if (known) known.listeners = listeners;
@@ -229,7 +230,14 @@ export class Edge {
         if (listener.protocol === "HTTPS" && !this.#https.has(listener)) this.#https.set(listener, new HttpsListener(listener, port, this.routes));
       }
     }
-    for (const listener of this.#https.keys()) if (!present.has(listener)) this.#https.delete(listener);
+    // One that is only changed goes on for those who are connected.
+    const ids = new Set([...present].map(({ id }) => id));
+    for (const listener of this.#https.keys()) {
+      if (present.has(listener)) continue;
+      this.#https.delete(listener);
+      if (!ids.has(listener.id)) gone.add(listener.id);
+    }
+    if (gone.size > 0) this.engine.retire(({ id }) => gone.has(id));
   }
 
   close(): void {

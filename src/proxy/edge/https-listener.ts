@@ -32,7 +32,7 @@ export class HttpsListener implements Listener {
   route(request: RequestView): Routed | LocalAnswer {
     const { host } = request;
     const right = this.#at.find(host);
-    if (right && right.id !== this.#own.id) return localAnswer(request, "NR", `${host} is another listener's`, { status: 421 });
+    if (right && right.id !== this.#own.id) return localAnswer(request, "MD", `${host} is another listener's`);
     if (!right) return localAnswer(request, "NR", "no listener has this host name", { status: 404 });
     return routeOn(this.#routes, this.#own.id, request);
   }

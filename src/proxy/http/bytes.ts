@@ -78,6 +78,7 @@ const known = {
   rewriteUrl: "x-rewrite-url",
   requestId: "x-request-id",
   // Only looked at.
+  via: "via",
   contentType: "content-type",
   authorization: "authorization",
   cookie: "cookie",

@@ -51,6 +51,8 @@ export class ClientConnection implements StreamOwner, Client {
   #wantsTrailers = false;
   /** Came while a request was running. */
   #stash: Buffer | undefined;
+  /** It ends with the request that runs. */
+  #leaving = false;
   #lingering = false;
   #lingered = 0;
   #working = false;
@@ -80,6 +82,9 @@ export class ClientConnection implements StreamOwner, Client {
   }
   get isBlocked(): boolean {
     return this.stream.isBlocked;
+  }
+  get #isLeaving(): boolean {
+    return this.#leaving || this.#engine.draining;
   }
   get isRunning(): boolean {
     return this.#exchange !== undefined;
@@ -124,6 +129,8 @@ export class ClientConnection implements StreamOwner, Client {
   }
   onEnd(): void {
     const exchange = this.#exchange;
+    // Between pods it is no sign of leaving to have said all: as it was when nobody stood between.
+    if (exchange?.bodyComplete && this.listener.isTransparent) return void (this.#keepAlive = false);
     this.#close();
     exchange?.cancel("DC", "the client closed its connection");
   }
@@ -205,19 +212,12 @@ export class ClientConnection implements StreamOwner, Client {
   #begin(head: Head, bytes: Buffer, from: number, to: number): number {
     const engine = this.#engine;
     this.#isOld = head.minorVersion === 0;
-    this.#keepAlive = (this.#isOld ? head.connectionKeepAlive && !head.connectionClose : !head.connectionClose) && !engine.draining;
+    this.#keepAlive = (this.#isOld ? head.connectionKeepAlive && !head.connectionClose : !head.connectionClose) && !this.#isLeaving;
     this.#wantsTrailers = head.hasTrailers;
     const bodyFraming: Framing = head.chunked ? framing.chunked : head.contentLength > 0 ? framing.length : head.contentLength === 0 ? framing.length : framing.none;
     const exchange = new HttpExchange(engine, this, head, bodyFraming);
     this.#exchange = exchange;
     engine.began();
-    if (head.asterisk || exchange.request.method === "TRACE") {
-      // "*" asks the gateway itself (RFC 9110 §9.3.7); TRACE shows a browser's script what it must not see.
-      const isTrace = !head.asterisk;
-      if (bodyFraming !== framing.none) this.#keepAlive = false;
-      exchange.answer(exchange, { status: isTrace ? 405 : 204, headers: [["Allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"]], body: isTrace ? "TRACE is not served here\n" : "", flag: "DR", reason: isTrace ? "TRACE is not served here" : "" });
-      return from;
-    }
     if (!exchange.bodyComplete) {
       this.#chunks = head.chunked ? new ChunkReader() : undefined;
       this.#bodyLeft = head.chunked ? 0 : head.contentLength;
@@ -328,7 +328,7 @@ export class ClientConnection implements StreamOwner, Client {
   }
   /** What has not been read of the request cannot be told from the next one. */
   #settleKeepAlive(exchange: HttpExchange): void {
-    if (!exchange.bodyComplete || this.#engine.draining) this.#keepAlive = false;
+    if (!exchange.bodyComplete || this.#isLeaving) this.#keepAlive = false;
   }
   #connectionOption(): string {
     return this.#keepAlive ? (this.#isOld ? "keep-alive" : "") : "close";
@@ -373,7 +373,8 @@ export class ClientConnection implements StreamOwner, Client {
     this.stream.wantsBulk = false;
     if (freeHeads.length < freeHeadsMax) freeHeads.push(head);
     if (this.#isGone) return;
-    if (!this.#keepAlive) {
+    // An answer that began before it was told to leave has not said so; it ends here all the same.
+    if (!this.#keepAlive || this.#isLeaving) {
       this.#engine.output.flush();
       // All is read and all is written: nothing can break the answer on its way.
       return bodyComplete && !this.#stash && !this.isBlocked ? this.#close() : this.#linger();
@@ -415,9 +416,8 @@ export class ClientConnection implements StreamOwner, Client {
   /** Ends when its request has; at once without one. */
   drain(): void {
     if (this.#tunnel || this.#lingering) return;
-    if (this.#exchange) this.#keepAlive = this.#keepAlive && this.#exchange.answered;
-    else if (!this.#head || this.#head.isFresh) this.#close();
-    else this.#keepAlive = false;
+    this.#leaving = true;
+    if (!this.#exchange && (!this.#head || this.#head.isFresh)) this.#close();
   }
   /** Now, whatever is running. */
   abort(): void {

@@ -2,7 +2,7 @@ import { randomFillSync } from "node:crypto";
 import { STATUS_CODES } from "node:http";
 import type { HeaderEdits } from "../../policy/exchange.ts";
 import { idOfName, ids, values, tokens } from "./bytes.ts";
-import type { Head } from "./head.ts";
+import { pseudonym, type Head } from "./head.ts";
 import type { Output } from "./output.ts";
 
 /**
@@ -41,6 +41,8 @@ export interface RequestLines {
   client: string;
   scheme: string;
   port: number;
+  /** In which version it was asked, for Via. */
+  version: "1.0" | "1.1" | "2.0";
   /** Of whom the client's own X-Forwarded-For and X-Request-Id are believed. */
   trusted: boolean;
   /** Fields go on as they came, and none is added. */
@@ -91,6 +93,8 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   }
 }
 
+/** RFC 9110 §7.6.3: every gateway says so in each request that it forwards; those before it stay. */
+const viaLines = { "1.0": `\r\nVia: 1.0 ${pseudonym}\r\n`, "1.1": `\r\nVia: 1.1 ${pseudonym}\r\n`, "2.0": `\r\nVia: 2.0 ${pseudonym}\r\n` };
 /** Who asked, how, and for what. */
 function composeForwarded(out: Output, head: Head, lines: RequestLines): void {
   const { bytes, base } = head;
@@ -105,7 +109,7 @@ function composeForwarded(out: Output, head: Head, lines: RequestLines): void {
   out.text(String(lines.port));
   out.text("\r\nX-Request-Id: ");
   out.text(lines.requestId);
-  out.text("\r\n");
+  out.text(viaLines[lines.version]);
 }
 
 export interface ResponseLines {

@@ -48,6 +48,7 @@ export interface EngineOptions {
 /** A connection of a client, whatever it speaks. */
 export interface Connected {
   readonly address: string;
+  readonly listener: Listener;
   /** Ends when its requests have; at once without one. */
   drain(): void;
   /** Now, whatever is running. */
@@ -191,6 +192,10 @@ export class Engine {
       });
     }
     this.close();
+  }
+  /** These listeners are gone: their connections end with their requests. */
+  retire(isGone: (listener: Listener) => boolean): void {
+    for (const client of this.#clients) if (isGone(client.listener)) client.drain();
   }
   close(): void {
     this.draining = true;

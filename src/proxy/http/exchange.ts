@@ -11,6 +11,7 @@ import type { Client } from "./client.ts";
 import { framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
+import { forwardsLeft, ownAnswer } from "./own-answer.ts";
 import { keptMax, RequestBody } from "./request-body.ts";
 import { HeadView } from "./request-view.ts";
 import type { Routed } from "./routing.ts";
@@ -49,6 +50,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #tried: string[] | undefined;
   #tries = 0;
   #triedStale = false;
+  #triedLeaving = false;
   #sent = false;
   #tryTimer: NodeJS.Timeout | undefined;
   #requestTimer: NodeJS.Timeout | undefined;
@@ -112,6 +114,8 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
 
   start(): void {
+    const own = ownAnswer(this.request, this.head, this.client.listener);
+    if (own) return this.answer(this, own);
     const routed = this.client.listener.route(this.request);
     if (routed.status !== undefined) return this.answer(this, routed);
     this.#routed = routed;
@@ -237,10 +241,11 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     return {
       host: this.host,
       target: this.target,
-      edits: this.requestHeaders,
+      edits: forwardsLeft(this.request, this.requestHeaders),
       client: address,
       scheme: listener.scheme,
       port: listener.port,
+      version: this.client.protocol === "HTTP/2" ? "2.0" : this.head.minorVersion === 0 ? "1.0" : "1.1",
       trusted: listener.trusted,
       isTransparent: listener.isTransparent,
       isAsItCame: this.#routed?.isAsItCame,
@@ -284,7 +289,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#giveUp?.();
     this.#giveUp = undefined;
     connection?.close();
-    this.#endTry({ type: why === "timeout" ? "timeout" : "local", latencyMs: performance.now() - this.#triedAt });
+    // A program that was told to end breaks what its listener has not handed to it yet: nobody began with that.
+    const hasLeft = why === "reset" && replayable && !this.#triedLeaving && this.#pool!.policy.endpoints().every(({ key }) => key !== this.#picked?.endpoint.key);
+    this.#endTry({ type: why === "timeout" ? "timeout" : hasLeft ? "cancelled" : "local", latencyMs: performance.now() - this.#triedAt });
+    if (hasLeft) {
+      this.#triedLeaving = true;
+      return this.#try();
+    }
     const flag = why === "connect" || why === "refused" ? "UF" : why === "timeout" ? "UT" : why === "protocol" ? "UPE" : "UC";
     this.flag = flag;
     this.reason = reason;

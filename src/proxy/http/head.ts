@@ -22,6 +22,8 @@ export const complete = 1;
 export const refused = 2;
 export type Parsed = typeof incomplete | typeof complete | typeof refused;
 
+/** Our name in Via (RFC 9110 §7.6.3). */
+export const pseudonym = "wherry";
 /** More digits than a length may have; beyond, sums of two would lose bits. */
 const lengthDigitsMax = 15;
 /** Fields that a message may have once: two of them are read differently by different programs. */
@@ -71,6 +73,8 @@ export class Head extends HeadFields {
   expectContinue = false;
   hasDate = false;
   hasTrailers = false;
+  /** How often Via says that it went through a gateway of ours. */
+  passes = 0;
   /** What Connection names besides options. */
   #nominated: string[] | undefined;
 
@@ -109,6 +113,7 @@ export class Head extends HeadFields {
     this.expectContinue = false;
     this.hasDate = false;
     this.hasTrailers = false;
+    this.passes = 0;
     this.#nominated = undefined;
   }
 
@@ -382,6 +387,9 @@ export class Head extends HeadFields {
         return true;
       case ids.trailer:
         if (!this.isRequest) this.hasTrailers = true;
+        return true;
+      case ids.via:
+        this.passes += bytes.latin1Slice(from, to).split(` ${pseudonym}`).length - 1;
         return true;
       case ids.date:
         this.hasDate = true;

@@ -29,6 +29,7 @@ export class Http2Connection implements Connected {
   readonly #running = new Set<Http2Client>();
   deadline = Infinity;
   #isGone = false;
+  #isLeaving = false;
   #served: Http2Served | undefined;
 
   constructor(engine: Engine, socket: Socket, listener: Listener, address: string) {
@@ -62,14 +63,16 @@ export class Http2Connection implements Connected {
     this.#running.delete(client);
     if (this.#running.size > 0) return;
     // Its last frames leave at the end of this turn.
-    if (this.engine.draining) setImmediate(() => this.drain());
+    if (this.engine.draining || this.#isLeaving) setImmediate(() => this.drain());
     this.deadline = this.engine.sweeper.now + this.listener.bounds.idleMs;
   }
   /** Between requests for too long. */
   expire(): void {
-    this.#socket.destroy();
+    this.drain();
   }
   drain(): void {
+    this.#isLeaving = true;
+    this.deadline = Infinity;
     this.#served?.sayFarewell();
     if (this.#running.size === 0) this.#socket.end(() => this.#socket.destroy());
   }
@@ -143,10 +146,6 @@ class Http2Client implements Client {
       this.touch();
       this.#exchange?.clientDrained();
     });
-    if (head.asterisk || exchange.request.method === "TRACE") {
-      exchange.answer(exchange, { status: head.asterisk ? 204 : 405, headers: [["allow", "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"]], body: "", flag: "DR", reason: head.asterisk ? "" : "TRACE is not served here" });
-      return;
-    }
     exchange.start();
     this.#engine.output.flush();
     if (this.#exchange !== exchange || exchange.bodyComplete) return;
