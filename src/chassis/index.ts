@@ -11,3 +11,4 @@ export { type FieldProblem, Problem, type ProblemDocument, type ProblemOptions }
 export { createService, type Service, type ServiceOptions } from "./service.ts";
 export { ShutdownError, type ShutdownOptions } from "./shutdown.ts";
 export type { FinishedSpan, SpanExporter, Tracer } from "./tracer.ts";
+export { Config, ConfigError, type ConfigOptions, loadConfig, Secret } from "./config.ts";
