@@ -1,4 +1,4 @@
-import { type Address, type TcpHandle, WriteWrap } from "../base/handles.ts";
+import { type TcpHandle, WriteWrap } from "../base/handles.ts";
 import { dial } from "./dial.ts";
 import { Pump, resetHandle } from "./pump.ts";
 import type { ServicePort } from "./service-table.ts";
@@ -94,11 +94,7 @@ export class Connections {
   }
 }
 
-export function peerAddress(handle: TcpHandle): string {
-  const out: Address = {};
-  return handle.getpeername(out) === 0 ? out.address! : "";
-}
-export function localAddress(handle: TcpHandle): string {
-  const out: Address = {};
-  return handle.getsockname(out) === 0 ? out.address! : "";
-}
+/** Node writes three properties into it, which is dear where there are none yet. */
+const asked = { address: "", family: "", port: 0 };
+export const peerAddress = (handle: TcpHandle): string => (handle.getpeername(asked) === 0 ? asked.address : "");
+export const localAddress = (handle: TcpHandle): string => (handle.getsockname(asked) === 0 ? asked.address : "");

@@ -107,10 +107,7 @@ export class Edge {
   /** A connection that was accepted there. */
   accept(client: TcpHandle, address: string, port: number): void {
     const http = this.#httpPorts.get(`${address}:${port}`);
-    if (http) {
-      client.setNoDelay(true);
-      return this.engine.accept(client, http);
-    }
+    if (http) return this.engine.accept(client, http);
     const tls = this.#tlsPorts.get(`${address}:${port}`);
     if (tls) return tls.accept(client);
     const listener = this.#streamPorts.get(`TCP/${address}:${port}`);
@@ -144,7 +141,6 @@ export class Edge {
     this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
       if (!handle) return client.reset();
       if (client.isClosed) return handle.close();
-      handle.setNoDelay(true);
       const upstream = new HandleStream(handle, nobody);
       new Tunnel({ output, sweeper, client, upstream, idleMs: limits.gatewayTunnelIdleMs }, () => {}).start(undefined, noBytes, 0, 0);
     });

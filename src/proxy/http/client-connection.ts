@@ -70,7 +70,6 @@ export class ClientConnection implements StreamOwner, Client {
       this.address = address ?? "";
     } else {
       this.address = address ?? peerAddress(handle);
-      handle.setNoDelay(true);
       this.stream = new HandleStream(handle, this);
     }
   }

@@ -110,6 +110,7 @@ export class HandleStream implements Stream {
   #pendingWrites = 0;
   #paused = true;
   #broken = false;
+  #writes = 0;
 
   constructor(handle: TcpHandle, owner: StreamOwner) {
     this.#handle = handle;
@@ -140,6 +141,8 @@ export class HandleStream implements Stream {
 
   write(_bytes: Buffer, from: number, to: number, release: Releasable): boolean {
     if (this.isClosed || this.#broken) return true;
+    // The first write never waits for an acknowledgement; short connections, the most of all, have no second.
+    if (++this.#writes === 2) this.#handle.setNoDelay(true);
     const write = idleWrite;
     const piece = release.view(from, to);
     const status = this.#handle.writeBuffer(write, piece);

@@ -51,7 +51,6 @@ export class UpstreamConnection implements StreamOwner, Asked {
       this.stream = handle;
       handle.owner = this;
     } else {
-      handle.setNoDelay(true);
       this.stream = new HandleStream(handle, this);
     }
     owner.sweeper.add(this);
