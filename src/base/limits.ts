@@ -101,6 +101,8 @@ export const limits = {
   gatewayConnectionsPerClient: 4_096,
   /** Requests under way on one HTTP/2 connection of a client. More: refused, as not begun. */
   gatewayStreamsMax: 256,
+  /** How long requests under way, and upgraded connections, may take to end when the stack stops. Longer: cut off. */
+  gatewayDrainMs: 3_000,
   /** The gateway's access log, `gateway.log` in the data directory: a longer one becomes `gateway.log.1`, in whose place it goes. */
   gatewayLogBytesMax: 32 * 1024 * 1024,
   /** Worker processes of the data plane. */

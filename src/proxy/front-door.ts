@@ -44,6 +44,10 @@ export class FrontDoor {
     this.#engine.leave(ip);
   }
 
+  drain(signal: AbortSignal): Promise<void> {
+    return this.#engine.drain(signal);
+  }
+
   #listenerAt(handle: TcpHandle): Listener {
     const at: { port?: number } = {};
     handle.getsockname(at);

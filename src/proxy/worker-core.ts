@@ -142,6 +142,11 @@ export class Worker {
     if (ready !== true) void this.#engine?.then((engine) => engine.leave(ip));
   }
 
+  /** Nothing new is begun; requests under way end, and the access log is whole, or the signal's time is over. */
+  async drain(signal: AbortSignal): Promise<void> {
+    await Promise.all([this.#engine?.then((engine) => engine.drain(signal)), this.#frontDoor?.then((door) => door.drain(signal))]);
+  }
+
   give(key: string, handle: TcpHandle | UdpHandle, listening: boolean): void {
     this.#listeners.give(key, handle, listening);
   }

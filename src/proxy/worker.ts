@@ -2,6 +2,7 @@ import { writeSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../base/channel.ts";
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
+import { limits } from "../base/limits.ts";
 import { createLog } from "../base/log.ts";
 import type { NetSnapshot, PodIdentity, ProbeRequest, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
@@ -19,7 +20,7 @@ import { Worker } from "./worker-core.ts";
 const channel = new Channel(process as unknown as ChannelEndpoint);
 const log = createLog("net");
 process.once("disconnect", () => process.exit(0));
-channel.on("net/stop", () => process.exit(0));
+channel.on("net/stop", () => void (worker?.drain(AbortSignal.timeout(limits.gatewayDrainMs)) ?? Promise.resolve()).finally(() => process.exit(0)));
 // A terminal's Ctrl-C and a session's end are `wherry`'s business; it closes the channel when it is time.
 for (const signal of ["SIGINT", "SIGHUP"] as const) process.on(signal, () => {});
 
