@@ -6,6 +6,7 @@ import type { EndpointSlice, Service } from "../api/types.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { protocolOfName } from "./mesh/protocol.ts";
 
 const serviceNameLabel = "kubernetes.io/service-name";
 /** Upstream's default of sessionAffinityConfig.clientIP.timeoutSeconds. */
@@ -75,11 +76,6 @@ function hostnamesOf(slices: readonly EndpointSlice[]): ServiceSnapshot["hostnam
     }
   }
   return [...found.values()];
-}
-
-/** "http" of "http-web": the convention that Istio made common. */
-function protocolOfName(name: string): string | undefined {
-  return /^(http|http2|https|grpc|grpc-web|tcp|tls|mongo|mysql|redis|postgres)(?:-|$)/.exec(name)?.[1];
 }
 
 const isIPv4 = (text: string): boolean => /^\d+\.\d+\.\d+\.\d+$/.test(text);

@@ -15,11 +15,11 @@ export interface ResolvedBackend {
 export const upstreamId = (namespace: string, service: string, port: number): string => `${namespace}/${service}/${port}`;
 
 /** The share of what cannot be resolved is answered with 500, as Gateway API says. */
-export function resolveBackend(world: World, from: { kind: RouteKind; namespace: string }, reference: BackendReference): ResolvedBackend {
+export function resolveBackend(world: World, from: { kind: RouteKind; namespace: string; needsNoGrant?: boolean }, reference: BackendReference): ResolvedBackend {
   const { group = "", kind = "Service", namespace = from.namespace, name, port, weight = 1 } = reference;
   const no = (reason: string, message: string): ResolvedBackend => ({ backend: { weight, error: { status: 500, reason: message } }, unusable: { reason, message } });
   if (group !== "" || kind !== "Service") return no("InvalidKind", `backendRefs: ${group === "" ? "core" : group}/${kind} ${name} is not a kind that traffic can go to; Service is`);
-  if (!isGranted(world, from, { group, kind, namespace, name })) return no("RefNotPermitted", `backendRefs: no ReferenceGrant in ${namespace} lets a ${from.kind} of ${from.namespace} name Service ${name}`);
+  if (!from.needsNoGrant && !isGranted(world, from, { group, kind, namespace, name })) return no("RefNotPermitted", `backendRefs: no ReferenceGrant in ${namespace} lets a ${from.kind} of ${from.namespace} name Service ${name}`);
   const service = world.service(`${namespace}/${name}`);
   if (!service) return no("BackendNotFound", `backendRefs: Service ${namespace}/${name} does not exist`);
   if (service.spec?.type === "ExternalName") return no("UnsupportedValue", `backendRefs: Service ${namespace}/${name} is of type ExternalName, to which no traffic goes: it would lead anywhere`);

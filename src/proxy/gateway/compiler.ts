@@ -1,63 +1,30 @@
-import type { Client } from "../../api/client.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import type { EdgeBinding } from "../../api/network.ts";
-import type { TrafficPatch, TrafficSnapshot } from "../../api/traffic.ts";
-import type { Clock, Timer } from "../../base/clock.ts";
-import type { Log } from "../../base/log.ts";
-import type { Random } from "../../base/random.ts";
+import { type Compiler, type CompilerOptions, Gathering, Notes } from "../compiling.ts";
 import { LoopbackAddresses } from "./addresses.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { Translator } from "./translate.ts";
 import { WatchedWorld } from "./world.ts";
 
-export interface GatewayCompilerOptions {
-  client: Client;
-  clock: Clock;
-  random?: Random;
-  log: Log;
-  publish(patch: TrafficPatch): void;
-}
-
-export interface GatewayCompiler {
-  /** What all patches so far come to. */
-  snapshot(): TrafficSnapshot;
-  /** What became of the addresses that were published. */
-  bound(bindings: readonly EdgeBinding[]): void;
-  /** Resolves when the first look at the world is published. */
-  readonly synced: Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** How long changes are gathered after some were published: a burst costs one patch, a lone change no wait. */
-const gatherMs = 5;
-
-/** Watches Gateway API objects and what they name, publishes patches for the engine, and writes statuses. */
-export function startGatewayCompiler({ client, clock, random, log, publish }: GatewayCompilerOptions): GatewayCompiler {
+/** Watches Gateway API objects and what they name, publishes patches for the engine, and writes statuses and Events. */
+export function startGatewayCompiler(options: CompilerOptions): Compiler {
+  const { client, clock, random, log, publish } = options;
   const addresses = new LoopbackAddresses();
-  let timer: Timer | undefined;
-  let isSynced = false;
-  /** Says everything: the engine may still serve what an earlier compiler said. */
-  let isFirst = true;
-  let isDue = false;
-  let stopped = false;
-  const flush = (): void => {
-    isDue = false;
-    const { patch, statuses } = translator.flush();
-    if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, scope: "gateway", put: translator.snapshot(), remove: {} });
-    else if (patch) publish(patch);
-    isFirst = false;
-    writer.want(statuses);
-    timer = clock.setTimer(gatherMs, () => {
-      timer = undefined;
-      if (isDue && !stopped) flush();
-    });
-  };
-  const due = (): void => {
-    if (isDue || stopped) return;
-    isDue = true;
-    // What one answer of the watch brings comes within this turn.
-    if (isSynced && !timer) queueMicrotask(() => isDue && !timer && !stopped && flush());
-  };
+  const notes = new Notes("gateway-controller", options);
+  const gathering = new Gathering({
+    clock,
+    scope: "gateway",
+    publish,
+    snapshot: () => translator.snapshot(),
+    flush: () => {
+      const { patch, statuses } = translator.flush();
+      writer.want(statuses);
+      for (const status of statuses) {
+        const object = "notes" in status ? writer.subject(status) : undefined;
+        if (object && "notes" in status) notes.tell(object, status.notes.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
+      }
+      return patch;
+    },
+  });
   const world = new WatchedWorld({
     client,
     clock,
@@ -66,30 +33,28 @@ export function startGatewayCompiler({ client, clock, random, log, publish }: Ga
     changed: (kind, key, object, old) => {
       if (object && old && !matters(kind, object, old)) return;
       if (!object && kind === "Gateway") addresses.release(key);
+      if (!object && old) notes.forget(old.metadata.uid);
       translator.changed(kind, key);
-      due();
+      gathering.due();
     },
   });
   const translator = new Translator(world, addresses);
   const writer = new StatusWriter({ client, world, clock, log });
-  const synced = world.synced.then(() => {
-    isSynced = true;
-    if (!stopped) flush();
-  });
+  const synced = world.synced.then(() => gathering.synced());
   synced.catch(() => {});
   return {
     snapshot: () => translator.snapshot(),
     bound(bindings) {
       addresses.bindings = bindings;
       translator.changed("Binding", "");
-      due();
+      gathering.due();
     },
     synced,
     async stop() {
-      stopped = true;
-      timer?.cancel();
+      gathering.stop();
       await world.stop();
       await writer.stop();
+      notes.stop();
     },
   };
 }

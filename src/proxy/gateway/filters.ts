@@ -1,7 +1,7 @@
 import type { HeaderChange, HttpFilter, PathChange } from "../../api/traffic.ts";
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import type { Unusable } from "./certificates.ts";
-import type { HeaderModifier, PathModifier, RouteFilter, RouteKind } from "./kinds.ts";
+import type { HeaderModifier, PathModifier, RouteFilter } from "./kinds.ts";
 import type { World } from "./world.ts";
 
 export interface CompiledFilters {
@@ -15,7 +15,7 @@ export interface CompiledFilters {
 }
 
 /** HTTPRoute's and GRPCRoute's filters, in order. */
-export function compileFilters(world: World, from: { kind: RouteKind; namespace: string }, filters: readonly RouteFilter[]): CompiledFilters {
+export function compileFilters(world: World, from: Parameters<typeof resolveBackend>[1], filters: readonly RouteFilter[]): CompiledFilters {
   const compiled: CompiledFilters = { filters: [], mirrored: [] };
   for (const filter of filters) compileFilter(world, from, filter, compiled);
   const types = new Set(filters.map(({ type }) => type));
@@ -23,7 +23,7 @@ export function compileFilters(world: World, from: { kind: RouteKind; namespace:
   return compiled;
 }
 
-function compileFilter(world: World, from: { kind: RouteKind; namespace: string }, filter: RouteFilter, into: CompiledFilters): void {
+function compileFilter(world: World, from: Parameters<typeof resolveBackend>[1], filter: RouteFilter, into: CompiledFilters): void {
   switch (filter.type) {
     case "RequestHeaderModifier":
       return void into.filters.push({ type: "requestHeaders", ...headerChange(filter.requestHeaderModifier) });

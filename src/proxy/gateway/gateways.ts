@@ -26,6 +26,10 @@ export interface CompiledGateway {
   address: string | undefined;
   sets: { set: ListenerSet; conditions: Condition[]; listeners: CompiledListener[] }[];
   attachedListenerSets: number;
+  /** Routes that ask for no Gateway by name come here. */
+  isDefault: boolean;
+  /** What of it is not honoured, though it is served. */
+  notes: string[];
   /** What is shown to backends that ask for a certificate. */
   backendCertificate: { certificate: string; key: string } | undefined;
 }
@@ -53,6 +57,7 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
 
   for (const listener of listeners) if (listener.edge) listener.conditions = withBinding(listener.conditions, listener.edge, addresses.bindingOf(listener.edge));
 
+  const notes = notesOf(gateway, address.value);
   const own = listeners.filter((listener) => listener.owner.kind === "Gateway");
   const isAccepted = ({ conditions }: CompiledListener): boolean => conditions.some(({ type, status }) => type === "Accepted" && status === "True");
   const invalid = own.filter((listener) => !isAccepted(listener));
@@ -60,7 +65,7 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
     ? condition("Accepted", false, refused.reason, refused.message)
     : invalid.length > 0
       ? condition("Accepted", invalid.length < own.length, "ListenersNotValid", `listeners that are not valid: ${invalid.map((listener) => listener.name).join(", ")}`)
-      : condition("Accepted", true, "Accepted", "the Gateway is valid");
+      : condition("Accepted", true, "Accepted", ["the Gateway is valid", ...notes].join("; "));
   const programmed =
     accepted.status === "False"
       ? condition("Programmed", false, "Invalid", accepted.message)
@@ -81,11 +86,14 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
     generation,
     listeners,
     address: address.value,
+    isDefault: gateway.spec.defaultScope === "All",
+    notes,
     conditions: [
       accepted,
       programmed,
       resolved,
       ...(insecure ? [condition("InsecureFrontendValidationMode", true, "ConfigurationChanged", "connections without a valid client certificate are let in")] : []),
+      ...(gateway.spec.defaultScope === "All" ? [condition("DefaultGateway", true, "DefaultGateway", "Gateway has default scope All")] : []),
     ],
     sets: compiledSets,
     attachedListenerSets: compiledSets.filter(({ conditions }) => conditions.some(({ type, status }) => type === "Accepted" && status === "True")).length,
@@ -129,6 +137,16 @@ function compileSet(set: ListenerSet, letIn: boolean, parentAccepted: boolean, a
 function refusalOf({ spec }: Gateway): { reason: string; message: string } | undefined {
   const parameters = spec.infrastructure?.parametersRef;
   return parameters && { reason: "InvalidParameters", message: `infrastructure.parametersRef: ${parameters.group ?? ""}/${parameters.kind} ${parameters.name} is not a kind that configures Wherry; leave it out` };
+}
+
+/** What cannot be done for it, and takes nothing from what is asked otherwise. */
+function notesOf({ spec }: Gateway, address: string | undefined): string[] {
+  const put = (["labels", "annotations"] as const).filter((field) => Object.keys(spec.infrastructure?.[field] ?? {}).length > 0);
+  const unused = (spec.addresses ?? []).flatMap(({ value }) => (value && address !== undefined && value !== address ? [value] : []));
+  return [
+    ...(put.length > 0 ? [`infrastructure.${put.join(" and infrastructure.")}: nothing is made for a Gateway that could carry them`] : []),
+    ...(unused.length > 0 ? [`addresses: ${unused.join(", ")}: a Gateway has one address here, which is ${address}`] : []),
+  ];
 }
 
 /** Older first, then by name: the precedence of Gateway API. */

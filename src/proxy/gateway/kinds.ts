@@ -65,6 +65,7 @@ export interface FrontendValidation {
 export interface Gateway extends KubeObject {
   spec: {
     gatewayClassName: string;
+    defaultScope?: "All" | "None";
     listeners?: Listener[];
     addresses?: { type?: string; value?: string }[];
     infrastructure?: { labels?: Record<string, string>; annotations?: Record<string, string>; parametersRef?: Reference };
@@ -111,7 +112,7 @@ export interface RouteStatus {
 }
 
 export interface RouteObject<Rule> extends KubeObject {
-  spec: { parentRefs?: ParentReference[]; hostnames?: string[]; rules?: Rule[] };
+  spec: { parentRefs?: ParentReference[]; useDefaultGateways?: "All" | "None"; hostnames?: string[]; rules?: Rule[] };
   status?: RouteStatus;
 }
 

@@ -98,9 +98,12 @@ function compileListener(world: World, gateway: Gateway, { listener, owner }: Dr
   if (client) unresolved.push(...client.unusable);
   const closed = client !== undefined && client.authorities === "" && validation!.mode !== "AllowInsecureFallback";
 
+  const options = Object.keys(listener.tls?.options ?? {});
+  // Other implementations ask for client certificates by such options: to pass one over could open what is to be closed.
+  const unknown = options.length > 0 ? { reason: "Invalid", message: `tls.options: ${options.join(", ")} is nothing that Wherry knows, so the listener is not served; client certificates are asked for by tls.frontend of the Gateway` } : undefined;
   const accepted = !protocol
     ? { reason: "UnsupportedProtocol", message: `protocol: ${listener.protocol} is not one of ${Object.keys(protocols).join(", ")}` }
-    : (conflict ?? (closed ? { reason: "NoValidCACertificate", message: "none of the authorities for client certificates can be used" } : undefined));
+    : (conflict ?? (closed ? { reason: "NoValidCACertificate", message: "none of the authorities for client certificates can be used" } : unknown));
   const selector = selectorOf(listener);
   const serves = !accepted && routeKinds.length > 0 && (mode !== "terminate" || certificates.length > 0);
   const hostname = nameOf(listener);

@@ -7,6 +7,7 @@ import { condition } from "./conditions.ts";
 import { parseDuration } from "./duration.ts";
 import { compileFilters } from "./filters.ts";
 import type { AnyRouteObject, BackendReference, Condition, GrpcRouteRule, HttpRouteRule, RouteFilter, RouteKind, SessionPersistence, StreamRouteRule } from "./kinds.ts";
+import type { ServiceAttachment } from "./services.ts";
 import type { World } from "./world.ts";
 
 export interface CompiledRoute {
@@ -20,11 +21,24 @@ export interface CompiledRoute {
   partiallyInvalid: Condition | undefined;
 }
 
-type From = { kind: RouteKind; namespace: string };
+type From = Parameters<typeof resolveBackend>[1];
 
-/** What a route asks for, wherever it is attached; `attachments` say where. */
+/** As far as it is attached to Gateways. */
 export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly Attachment[]): CompiledRoute {
-  const from: From = { kind, namespace: object.metadata.namespace! };
+  const places = attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge).map(({ listener, hostnames }) => ({ listener: listener.id, hostnames })));
+  return compile(world, kind, object, places, { kind, namespace: object.metadata.namespace! }, "");
+}
+
+/** As far as it is attached to Services. Its clients may call whom they like, so nobody must grant where a route of theirs leads. */
+export function compileServiceRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly ServiceAttachment[]): CompiledRoute {
+  // A Service named by two parents, with and without port, is one place.
+  const places = new Map(attachments.flatMap(({ places: all }) => all).map((place) => [place.listener, place]));
+  for (const { places: all } of attachments) for (const place of all) if (place.isNamed) places.set(place.listener, place);
+  return compile(world, kind, object, [...places.values()], { kind, namespace: object.metadata.namespace!, needsNoGrant: true }, "@services");
+}
+
+/** What a route asks for, wherever it is attached. */
+function compile(world: World, kind: RouteKind, object: AnyRouteObject, places: Route["attachments"], from: From, suffix: string): CompiledRoute {
   const rules = object.spec.rules ?? [];
   const problems: { refused: Unusable[]; unresolved: Unusable[] } = { refused: [], unresolved: [] };
   const upstreams = new Map<string, NonNullable<ResolvedBackend["upstream"]>>();
@@ -34,9 +48,9 @@ export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObje
     return resolved;
   };
   const base = {
-    id: `${kind}/${object.metadata.namespace}/${object.metadata.name}`,
+    id: `${kind}/${object.metadata.namespace}/${object.metadata.name}${suffix}`,
     createdAt: Math.floor(Date.parse(object.metadata.creationTimestamp) / 1000),
-    attachments: attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge).map(({ listener, hostnames }) => ({ listener: listener.id, hostnames }))),
+    attachments: places,
   };
   let route: Route;
   if (kind === "HTTPRoute" || kind === "GRPCRoute") {

@@ -29,6 +29,10 @@ export class StatusWriter {
   want(statuses: readonly WantedStatus[]): void {
     for (const status of statuses) this.#writer.want(`${status.kind}/${status.key}`, status);
   }
+  /** Whose status it is; undefined when it is gone. */
+  subject(status: WantedStatus): KubeObject | undefined {
+    return this.#subject(status).object;
+  }
   stop(): Promise<void> {
     return this.#writer.stop();
   }

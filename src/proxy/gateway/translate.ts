@@ -4,25 +4,28 @@ import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
 import { classConditions } from "./gateway-class.ts";
 import { type AddressBook, type CompiledGateway, compileGateway } from "./gateways.ts";
-import { type Condition, controllerName, type Gateway, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { type AnyRouteObject, type Condition, controllerName, type Gateway, gatewayGroup, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
 import { listenerStatus } from "./listeners.ts";
-import { type CompiledRoute, compileRoute } from "./routes.ts";
-import { compileUpstream, policyConditions } from "./upstreams.ts";
+import { type CompiledRoute, compileRoute, compileServiceRoute } from "./routes.ts";
+import { attachToService, type ServiceAttachment, serviceOfParent } from "./services.ts";
+import { compileUpstream, policyConditions, policyNotes } from "./upstreams.ts";
 import { gatewayOfSet, type World } from "./world.ts";
 
-/** A status that an object should have; conditions without generation and times. `kind` and `key` say whose. */
+/** A status that an object should have; conditions without generation and times. `kind` and `key` say whose; `notes` are for Events. */
 export type WantedStatus =
   | { kind: "GatewayClass"; key: string; conditions: Condition[] }
-  | { kind: "Gateway"; key: string; conditions: Condition[]; addresses: { type: string; value: string }[]; listeners: ReturnType<typeof listenerStatus>[]; attachedListenerSets: number }
+  | { kind: "Gateway"; key: string; notes: string[]; conditions: Condition[]; addresses: { type: string; value: string }[]; listeners: ReturnType<typeof listenerStatus>[]; attachedListenerSets: number }
   | { kind: "ListenerSet"; key: string; conditions: Condition[]; listeners: ReturnType<typeof listenerStatus>[] }
   | { kind: RouteKind; key: string; parents: RouteStatus["parents"] }
-  | { kind: "BackendTLSPolicy"; key: string; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
+  | { kind: "BackendTLSPolicy"; key: string; notes: string[]; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
 
 interface TranslatedRoute {
   kind: RouteKind;
   key: string;
   attachments: Attachment[];
   compiled: CompiledRoute;
+  /** The same for parents that are Services: another route to the engine, since nothing must be granted there. */
+  onServices: { attachments: ServiceAttachment[]; compiled: CompiledRoute } | undefined;
   /** Gateways that its parents mean, and Services that it names, there or not: what makes it be looked at again. */
   gateways: string[];
   services: string[];
@@ -44,6 +47,9 @@ export class Translator {
   readonly #filesOf = new Map<string, string[]>();
   readonly #routesOfGateway = new Index();
   readonly #routesOfService = new Index();
+  /** By the Services that are their parents. */
+  readonly #routesOnService = new Index();
+  readonly #parentServices = new Map<string, string[]>();
   readonly #listeners = new Published<EdgeListener>();
   readonly #published = new Published<Route>();
   readonly #upstreams = new Published<Upstream>();
@@ -77,6 +83,7 @@ export class Translator {
       }
       case "Service":
         for (const route of this.#routesOfService.get(key)) dirty.routes.add(route);
+        for (const route of this.#routesOnService.get(key)) dirty.routes.add(route);
         for (const policy of this.#world.policiesOf(key)) dirty.policies.add(`${policy.metadata.namespace}/${policy.metadata.name}`);
         return;
       case "BackendTLSPolicy":
@@ -121,6 +128,8 @@ export class Translator {
     for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
     const gateways = [...dirty.gateways];
     for (const key of gateways) this.#translateGateway(key);
+    const changed = [...dirty.routes];
+    for (const id of changed) this.#lookAtParents(id);
     for (const id of dirty.routes) statuses.push(...this.#translateRoute(id));
     for (const id of dirty.upstreams) this.#upstream(id);
     for (const key of new Set([...gateways, ...this.#recount])) statuses.push(...this.#gatewayStatus(key));
@@ -147,33 +156,53 @@ export class Translator {
     }
     for (const { id } of before?.listeners ?? []) if (!now.has(id)) this.#listeners.remove(id);
     if (this.#dirty.all || shapeOf(before) !== shapeOf(compiled)) for (const route of this.#routesOfGateway.get(key)) this.#dirty.routes.add(route);
+    if (before && before.isDefault !== (compiled?.isDefault ?? false)) {
+      for (const kind of routeKinds) for (const { metadata, spec } of this.#world.routes(kind)) if (spec.useDefaultGateways === "All") this.#dirty.routes.add(`${kind}/${metadata.namespace}/${metadata.name}`);
+    }
     // Routes that were there before their Gateway are found by asking all: Gateways come rarely.
     if (!before && compiled) {
       for (const kind of routeKinds) {
         for (const route of this.#world.routes(kind)) {
           const id = `${kind}/${route.metadata.namespace}/${route.metadata.name}`;
-          if (!this.#routes.has(id)) this.#dirty.routes.add(id);
+          if (!this.#routes.has(id) || (compiled.isDefault && route.spec.useDefaultGateways === "All")) this.#dirty.routes.add(id);
         }
       }
     }
   }
 
+  /** Routes of other kinds on a Service decide about each other. */
+  #lookAtParents(id: string): void {
+    const object = this.#object(id);
+    const before = this.#parentServices.get(id) ?? [];
+    const next = [...new Set((object?.spec.parentRefs ?? []).flatMap((parent) => serviceOfParent(object!, parent) ?? []))];
+    this.#routesOnService.move(id, before, next);
+    if (next.length > 0) this.#parentServices.set(id, next);
+    else this.#parentServices.delete(id);
+    for (const service of [...before, ...next]) for (const other of this.#routesOnService.get(service)) this.#dirty.routes.add(other);
+  }
+  #object(id: string): AnyRouteObject | undefined {
+    const { kind, key } = readRouteId(id);
+    return this.#world.route(kind, key);
+  }
+
   #translateRoute(id: string): WantedStatus[] {
-    const kind = id.slice(0, id.indexOf("/")) as RouteKind;
-    const key = id.slice(kind.length + 1);
-    const object = this.#world.route(kind, key);
+    const { kind, key } = readRouteId(id);
+    const object = this.#object(id);
     const before = this.#routes.get(id);
     const setOwner = (set: string): string | undefined => {
       const found = this.#world.listenerSet(set);
       return found && gatewayOfSet(found);
     };
     const parents = (object?.spec.parentRefs ?? []).map((parent) => ({ parent, gateway: gatewayOfParent(object!, parent, setOwner) }));
+    if (object?.spec.useDefaultGateways === "All") parents.push(...this.#defaultParents(new Set(parents.map(({ gateway }) => gateway))));
     const gateways = [...new Set(parents.flatMap(({ gateway }) => gateway ?? []))];
     this.#routesOfGateway.move(id, before?.gateways ?? [], object ? gateways : []);
+    this.#policiesOf(before?.services ?? []);
     if (!object) {
       this.#routesOfService.move(id, before?.services ?? [], []);
       this.#routes.delete(id);
       this.#published.remove(id);
+      if (before?.onServices) this.#published.remove(`${id}@services`);
       for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
       this.#releaseUpstreams(before, undefined);
       return [];
@@ -183,17 +212,43 @@ export class Translator {
       return compiled ? [attach(kind, object, parent, compiled)] : [];
     });
     const compiled = compileRoute(this.#world, kind, object, attachments);
+    const onServices = this.#onServices(kind, object);
     const services = servicesNamed(object);
     this.#routesOfService.move(id, before?.services ?? [], services);
-    const next: TranslatedRoute = { kind, key, attachments, compiled, gateways, services };
+    this.#policiesOf(services);
+    const next: TranslatedRoute = { kind, key, attachments, compiled, onServices, gateways, services };
     this.#routes.set(id, next);
     // Counting means looking at every route of a Gateway: only for one that went elsewhere.
     if (placesOf(before) !== placesOf(next)) for (const gateway of [...(before?.gateways ?? []), ...gateways]) this.#recount.add(gateway);
     if (compiled.route) this.#published.put(id, compiled.route);
     else this.#published.remove(id);
+    if (onServices?.compiled.route) this.#published.put(onServices.compiled.route.id, onServices.compiled.route);
+    else if (before?.onServices) this.#published.remove(`${id}@services`);
     this.#releaseUpstreams(before, next);
-    for (const { id: upstream } of compiled.upstreams) this.#dirty.upstreams.add(upstream);
-    return [{ kind, key, parents: parentStatuses(attachments, compiled) }];
+    for (const { id: upstream } of upstreamsNamed(next)) this.#dirty.upstreams.add(upstream);
+    return [{ kind, key, parents: [...parentStatuses(attachments, compiled), ...(onServices ? parentStatuses(onServices.attachments, onServices.compiled) : [])] }];
+  }
+
+  #onServices(kind: RouteKind, object: AnyRouteObject): TranslatedRoute["onServices"] {
+    const attachments = (object.spec.parentRefs ?? []).flatMap((parent) => {
+      const service = serviceOfParent(object, parent);
+      if (service === undefined) return [];
+      const rivals = [...this.#routesOnService.get(service)].flatMap((id) => {
+        const rival = this.#object(id);
+        return rival ? [{ kind: readRouteId(id).kind, object: rival }] : [];
+      });
+      return [attachToService(this.#world, kind, object, parent, rivals)];
+    });
+    return attachments.length === 0 ? undefined : { attachments, compiled: compileServiceRoute(this.#world, kind, object, attachments) };
+  }
+
+  /** Gateways that take routes that name none; whoever is named as well is told of once. */
+  #defaultParents(named: ReadonlySet<string | undefined>): { parent: ParentReference; gateway: string }[] {
+    const keys = [...this.#gateways.values()].filter(({ isDefault, key }) => isDefault && !named.has(key)).map(({ key }) => key);
+    return keys.sort().map((gateway) => {
+      const [namespace, name] = gateway.split("/") as [string, string];
+      return { parent: { group: gatewayGroup, kind: "Gateway", namespace, name }, gateway };
+    });
   }
 
   /** Which routes lead to each Service port: the last one gone takes it along. */
@@ -201,25 +256,25 @@ export class Translator {
 
   #releaseUpstreams(before: TranslatedRoute | undefined, next: TranslatedRoute | undefined): void {
     const id = `${(next ?? before)?.kind}/${(next ?? before)?.key}`;
-    const kept = new Set(next?.compiled.route ? next.compiled.upstreams.map((upstream) => upstream.id) : []);
-    for (const upstream of next?.compiled.route ? next.compiled.upstreams : []) {
+    const used = next ? upstreamsNamed(next, true) : [];
+    const kept = new Set(used.map((upstream) => upstream.id));
+    for (const upstream of used) {
       let users = this.#users.get(upstream.id);
       if (!users) this.#users.set(upstream.id, (users = new Map()));
       users.set(id, upstream);
-      this.#policiesOf(upstream);
     }
-    for (const upstream of before?.compiled.upstreams ?? []) {
+    for (const upstream of before ? upstreamsNamed(before) : []) {
       if (kept.has(upstream.id)) continue;
       const users = this.#users.get(upstream.id);
       users?.delete(id);
       if (users?.size === 0) this.#users.delete(upstream.id);
       this.#dirty.upstreams.add(upstream.id);
-      this.#policiesOf(upstream);
     }
   }
 
-  #policiesOf({ namespace, service }: { namespace: string; service: string }): void {
-    for (const { metadata } of this.#world.policiesOf(`${namespace}/${service}`)) this.#dirty.policies.add(`${metadata.namespace}/${metadata.name}`);
+  /** Policies name the Gateways from which their Services are called, there or not. */
+  #policiesOf(services: readonly string[]): void {
+    for (const service of services) for (const { metadata } of this.#world.policiesOf(service)) this.#dirty.policies.add(`${metadata.namespace}/${metadata.name}`);
   }
 
   #upstream(id: string): void {
@@ -254,6 +309,7 @@ export class Translator {
       {
         kind: "Gateway",
         key,
+        notes: gateway.notes,
         conditions: gateway.conditions,
         addresses: gateway.address === undefined ? [] : [{ type: "IPAddress", value: gateway.address }],
         listeners: told(gateway.listeners.filter(({ owner }) => owner.kind === "Gateway")),
@@ -276,7 +332,7 @@ export class Translator {
       const [namespace, name] = gateway.split("/") as [string, string];
       return { ancestorRef: { group: "gateway.networking.k8s.io", kind: "Gateway", namespace, name }, controllerName, conditions };
     });
-    return [{ kind: "BackendTLSPolicy", key, ancestors }];
+    return [{ kind: "BackendTLSPolicy", key, notes: policyNotes(policy), ancestors }];
   }
 
   #patch(): TrafficPatch | undefined {
@@ -290,11 +346,23 @@ export class Translator {
   }
 }
 
+/** `served`: only where the route is. */
+function upstreamsNamed({ compiled, onServices }: TranslatedRoute, served = false): NonNullable<ResolvedBackend["upstream"]>[] {
+  const all = [compiled, onServices?.compiled].flatMap((one) => (one && (one.route || !served) ? one.upstreams : []));
+  return [...new Map(all.map((upstream) => [upstream.id, upstream])).values()];
+}
+
+/** "KIND/NAMESPACE/NAME". */
+function readRouteId(id: string): { kind: RouteKind; key: string } {
+  const kind = id.slice(0, id.indexOf("/")) as RouteKind;
+  return { kind, key: id.slice(kind.length + 1) };
+}
+
 /** The listeners that count a route. */
 const placesOf = (route: TranslatedRoute | undefined): string => JSON.stringify(route?.attachments.map(({ gateway, listeners }) => [gateway, listeners.map(({ listener }) => listener.id)]));
 
 /** One entry for each parent of ours, also those that have nothing to attach to. */
-function parentStatuses(attachments: readonly Attachment[], { resolvedRefs, refused, partiallyInvalid }: CompiledRoute): RouteStatus["parents"] {
+function parentStatuses(attachments: readonly Pick<Attachment, "parentRef" | "accepted">[], { resolvedRefs, refused, partiallyInvalid }: CompiledRoute): RouteStatus["parents"] {
   return attachments.map(({ parentRef, accepted }) => ({
     parentRef,
     controllerName,

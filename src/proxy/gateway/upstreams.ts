@@ -17,6 +17,8 @@ export function compileUpstream(world: World, { id, namespace, service, port }: 
   const policy = policyOf(world, `${namespace}/${service}`, declared?.name);
   if (!policy) return base;
   const { authorities, unusable } = validationOf(world, policy);
+  const unknown = unknownOptions(policy);
+  if (unknown) return { ...base, error: { status: 500, reason: unknown } };
   if (authorities === undefined) return { ...base, error: { status: 500, reason: unusable[0]!.message } };
   const { hostname, subjectAltNames } = policy.spec.validation;
   const altNames = subjectAltNames?.map(({ type, hostname: name, uri }) => (type === "URI" ? uri! : name!));
@@ -36,6 +38,18 @@ export function policyOf(world: World, service: string, portName: string | undef
       .filter((policy) => policy.spec.targetRefs.some((target) => target.group === "" && target.kind === "Service" && target.name === name && target.sectionName === section))
       .sort(byAge)[0];
   return (portName === undefined ? undefined : targeting(portName)) ?? targeting(undefined);
+}
+
+/** They are other implementations', and may be such that protect. */
+function unknownOptions({ spec: { options = {} } }: BackendTlsPolicy): string | undefined {
+  const names = Object.keys(options);
+  return names.length > 0 ? `options: ${names.join(", ")} is nothing that Wherry knows; what the policy is for is answered with 500` : undefined;
+}
+
+/** Targets that it has no effect on. */
+export function policyNotes({ spec }: BackendTlsPolicy): string[] {
+  const others = spec.targetRefs.filter(({ group, kind }) => group !== "" || kind !== "Service");
+  return others.length > 0 ? [`targetRefs: ${others.map(({ group, kind, name }) => `${group === "" ? "core" : group}/${kind} ${name}`).join(", ")}: only Services are called by TLS`] : [];
 }
 
 /** `authorities`: "" for what the system trusts, undefined when none can be used. */
@@ -60,13 +74,16 @@ export function policyConditions(world: World, policy: BackendTlsPolicy): Condit
       .sort(byAge)[0];
     return winner !== undefined && winner.metadata.uid !== policy.metadata.uid;
   });
+  const unknown = unknownOptions(policy);
   const accepted = missing
     ? condition("Accepted", false, "TargetNotFound", `targetRefs: Service ${missing.name} does not exist`)
     : older
       ? condition("Accepted", false, "Conflicted", "an older policy has the same targets")
       : authorities === undefined
         ? condition("Accepted", false, "NoValidCACertificate", `none of the authorities can be used: ${unusable.map(({ message }) => message).join("; ")}`)
-        : condition("Accepted", true, "Accepted", "the policy is in force");
+        : unknown
+          ? condition("Accepted", false, "Invalid", unknown)
+          : condition("Accepted", true, "Accepted", "the policy is in force");
   const resolved = unusable.length > 0 ? condition("ResolvedRefs", false, unusable[0]!.reason, unusable.map(({ message }) => message).join("; ")) : condition("ResolvedRefs", true, "ResolvedRefs", "all references are resolved");
   return [accepted, resolved];
 }

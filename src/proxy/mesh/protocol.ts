@@ -22,6 +22,11 @@ const declared: Record<string, Declared> = {
 
 export const declaredBy = (appProtocol: string | undefined): Declared => declared[appProtocol ?? ""] ?? "unknown";
 
+/** "http" of "http-web": the convention that Istio made common. */
+export function protocolOfName(name: string): string | undefined {
+  return /^(http|http2|https|grpc|grpc-web|tcp|tls|mongo|mysql|redis|postgres)(?:-|$)/.exec(name)?.[1];
+}
+
 export type Spoken = "http1" | "http2" | "other";
 
 const methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "PATCH ", "OPTIONS ", "TRACE "];
