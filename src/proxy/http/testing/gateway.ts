@@ -41,8 +41,8 @@ export class TurnPolicy implements UpstreamPolicy {
   mayRetry(): boolean {
     return true;
   }
-  endpoints(): [] {
-    return [];
+  endpoints(): { key: string; active: number; ejectedForMs: number; latencyMs: number }[] {
+    return this.#endpoints.map(({ key }) => ({ key, active: 0, ejectedForMs: 0, latencyMs: 0 }));
   }
   connectionOpened(): boolean {
     if (this.connections >= this.connectionsMax) return false;
