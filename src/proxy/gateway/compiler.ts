@@ -17,12 +17,14 @@ export function startGatewayCompiler(options: CompilerOptions): Compiler {
     snapshot: () => translator.snapshot(),
     flush: () => {
       const { patch, statuses } = translator.flush();
-      writer.want(statuses);
-      for (const status of statuses) {
-        const object = "notes" in status ? writer.subject(status) : undefined;
-        if (object && "notes" in status) notes.tell(object, status.notes.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
-      }
-      return patch;
+      const tell = () => {
+        writer.want(statuses);
+        for (const status of statuses) {
+          const object = "notes" in status ? writer.subject(status) : undefined;
+          if (object && "notes" in status) notes.tell(object, status.notes.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
+        }
+      };
+      return { patch, tell };
     },
   });
   const world = new WatchedWorld({

@@ -1,90 +1,53 @@
-import type { Client } from "../../api/client.ts";
-import { createEventRecorder } from "../../api/events.ts";
 import { Informer } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import type { EdgeBinding } from "../../api/network.ts";
 import { resources } from "../../api/resources.ts";
-import type { TrafficPatch, TrafficSnapshot } from "../../api/traffic.ts";
 import type { ConfigMap, Secret, Service } from "../../api/types.ts";
-import type { Clock, Timer } from "../../base/clock.ts";
-import type { Log } from "../../base/log.ts";
-import type { Random } from "../../base/random.ts";
+import { type Compiler, type CompilerOptions, Gathering, Notes } from "../compiling.ts";
 import type { KeyPair } from "./certificates.ts";
 import type { Ingress, IngressClass } from "./kinds.ts";
 import { Readiness } from "./readiness.ts";
 import { ingressStatusWriter } from "./status-writer.ts";
-import { address, type Bound, ports, type Told, Translator } from "./translate.ts";
+import { address, type Bound, ports, Translator } from "./translate.ts";
 import type { World } from "./world.ts";
 
-export interface IngressCompilerOptions {
-  client: Client;
-  clock: Clock;
-  random?: Random;
-  log: Log;
+export interface IngressCompilerOptions extends CompilerOptions {
   /** A self-signed certificate, for names that nobody has one for. */
   fakeCertificate(): KeyPair;
-  publish(patch: TrafficPatch): void;
 }
-
-export interface IngressCompiler {
-  /** What all patches so far come to. */
-  snapshot(): TrafficSnapshot;
-  /** What became of the addresses that were published. */
-  bound(bindings: readonly EdgeBinding[]): void;
-  /** Resolves when the first look at the world is published. */
-  readonly synced: Promise<void>;
-  stop(): Promise<void>;
-}
-
-/** How long changes are gathered after some were published: a burst costs one patch, a lone change no wait. */
-const gatherMs = 5;
 
 /** Watches Ingresses and what they name, publishes patches for the engine, and writes statuses and Events. */
-export function startIngressCompiler({ client, clock, random, log, fakeCertificate, publish }: IngressCompilerOptions): IngressCompiler {
-  const recorder = createEventRecorder(client, { component: "ingress-controller", clock, log, ...(random ? { random } : {}) });
-  /** What each Ingress has been told, by the uid: an Event for what is new. */
-  const said = new Map<string, string>();
-  let timer: Timer | undefined;
-  let isSynced = false;
-  let isFirst = true;
-  let isDue = false;
-  let stopped = false;
-  const flush = (): void => {
-    isDue = false;
-    const { patch, told, faults } = translator.flush();
-    for (const { what, error } of faults) log.error("Ingress traffic stays as it was", { what, error });
-    if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, scope: "ingress", put: translator.snapshot(), remove: {} });
-    else if (patch) publish(patch);
-    isFirst = false;
-    for (const one of told) tell(one);
-    timer = clock.setTimer(gatherMs, () => {
-      timer = undefined;
-      if (isDue && !stopped) flush();
-    });
-  };
-  const due = (): void => {
-    if (isDue || stopped) return;
-    isDue = true;
-    if (isSynced && !timer) queueMicrotask(() => isDue && !timer && !stopped && flush());
-  };
-  const tell = ({ key, notes, addresses }: Told): void => {
-    const ingress = world.ingress(key);
-    if (!ingress) return;
-    const uid = ingress.metadata.uid;
-    const before = new Set((JSON.parse(said.get(uid) ?? "[]") as unknown[]).map((note) => JSON.stringify(note)));
-    for (const note of notes) if (!before.has(JSON.stringify(note))) recorder.event(ingress, note.type, note.reason, note.message);
-    said.set(uid, JSON.stringify(notes));
-    writer.want(key, addresses);
-  };
+export function startIngressCompiler(options: IngressCompilerOptions): Compiler {
+  const { client, clock, random, log, fakeCertificate, publish } = options;
+  const notes = new Notes("ingress-controller", options);
+  const gathering = new Gathering({
+    clock,
+    scope: "ingress",
+    publish,
+    snapshot: () => translator.snapshot(),
+    flush: () => {
+      const { patch, told, faults } = translator.flush();
+      for (const { what, error } of faults) log.error("Ingress traffic stays as it was", { what, error });
+      const tell = () => {
+        for (const { key, notes: all, addresses } of told) {
+          const ingress = world.ingress(key);
+          if (!ingress) continue;
+          notes.tell(ingress, all);
+          writer.want(key, addresses);
+        }
+      };
+      return { patch, tell };
+    },
+  });
 
   const informers: Informer<never>[] = [];
   const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource): Informer<T> => {
     const informer = new Informer<T>({ client, resource, clock, log, ...(random ? { random } : {}) });
     informer.onChange((key, object, old) => {
       if (object && old && !matters(object, old)) return;
-      if (kind === "Ingress" && !object && old) said.delete(old.metadata.uid);
+      if (kind === "Ingress" && !object && old) notes.forget(old.metadata.uid);
       translator.changed(kind, key);
-      due();
+      gathering.due();
     });
     informers.push(informer as unknown as Informer<never>);
     return informer;
@@ -96,7 +59,7 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
   const configMaps = watch<ConfigMap>("ConfigMap", resources.configMaps);
   const readiness = new Readiness({ client, clock, log, ...(random ? { random } : {}) }, (service) => {
     translator.changed("Service", service);
-    due();
+    gathering.due();
   });
   const world: World = {
     ingress: (key) => ingresses.get(key),
@@ -110,25 +73,21 @@ export function startIngressCompiler({ client, clock, random, log, fakeCertifica
   const translator = new Translator(world, fakeCertificate());
   const writer = ingressStatusWriter({ client, world, clock, log });
   for (const informer of informers) informer.start();
-  const synced = Promise.all(informers.map((informer) => informer.synced)).then(() => {
-    isSynced = true;
-    if (!stopped) flush();
-  });
+  const synced = Promise.all(informers.map((informer) => informer.synced)).then(() => gathering.synced());
   synced.catch(() => {});
   return {
     snapshot: () => translator.snapshot(),
     bound(bindings) {
       translator.bound = boundOf(bindings);
-      due();
+      gathering.due();
     },
     synced,
     async stop() {
-      stopped = true;
-      timer?.cancel();
+      gathering.stop();
       await Promise.all(informers.map((informer) => informer.stop()));
       await readiness.stop();
       await writer.stop();
-      recorder.stop();
+      notes.stop();
     },
   };
 }

@@ -1,0 +1,155 @@
+import { createEventRecorder } from "../api/events.ts";
+import type { Client } from "../api/client.ts";
+import { Informer } from "../api/informer.ts";
+import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
+import type { EdgeBinding } from "../api/network.ts";
+import type { TrafficPatch, TrafficSnapshot } from "../api/traffic.ts";
+import type { Clock, Timer } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import type { Random } from "../base/random.ts";
+
+/** What compilers of traffic have in common: Gateways' and Ingresses'. */
+export interface CompilerOptions {
+  client: Client;
+  clock: Clock;
+  random?: Random;
+  log: Log;
+  publish(patch: TrafficPatch): void;
+}
+
+export interface Compiler {
+  /** What all patches so far come to. */
+  snapshot(): TrafficSnapshot;
+  /** What became of the addresses that were published. */
+  bound(bindings: readonly EdgeBinding[]): void;
+  /** Resolves when the first look at the world is published. */
+  readonly synced: Promise<void>;
+  stop(): Promise<void>;
+}
+
+type Scope = NonNullable<TrafficPatch["scope"]>;
+
+/** How long changes are gathered after some were published: a burst costs one patch, a lone change no wait. */
+const gatherMs = 5;
+
+/** When a translation is worked off and published: once the world is known, and then as soon as something is due. */
+export class Gathering {
+  readonly #clock: Clock;
+  readonly #work: () => void;
+  #timer: Timer | undefined;
+  #isSynced = false;
+  #isDue = false;
+  #stopped = false;
+
+  /** `flush` works off what changed; what it found is told once it is published. The first patch says everything: the engine may still serve what an earlier compiler said. */
+  constructor({ clock, scope, publish, flush, snapshot }: { clock: Clock; scope: Scope; publish(patch: TrafficPatch): void; flush(): { patch: TrafficPatch | undefined; tell(): void }; snapshot(): TrafficSnapshot }) {
+    this.#clock = clock;
+    let isFirst = true;
+    this.#work = () => {
+      const { patch, tell } = flush();
+      if (isFirst) publish({ revision: patch?.revision ?? 0, whole: true, scope, put: snapshot(), remove: {} });
+      else if (patch) publish(patch);
+      isFirst = false;
+      tell();
+    };
+  }
+
+  due(): void {
+    if (this.#isDue || this.#stopped) return;
+    this.#isDue = true;
+    // What one answer of the watch brings comes within this turn.
+    if (this.#isSynced && !this.#timer) queueMicrotask(() => this.#isDue && !this.#timer && this.#flush());
+  }
+
+  synced(): void {
+    this.#isSynced = true;
+    this.#flush();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timer?.cancel();
+  }
+
+  #flush(): void {
+    if (this.#stopped) return;
+    this.#isDue = false;
+    this.#work();
+    this.#timer = this.#clock.setTimer(gatherMs, () => {
+      this.#timer = undefined;
+      if (this.#isDue) this.#flush();
+    });
+  }
+}
+
+export interface Note {
+  type: "Normal" | "Warning";
+  reason: string;
+  message: string;
+}
+
+/** Tells objects what became of them, by Events: each note once, and again when it was gone meanwhile. */
+export class Notes {
+  readonly #recorder;
+  /** What each object has been told, by its uid. */
+  readonly #said = new Map<string, Set<string>>();
+
+  constructor(component: string, { client, clock, random, log }: CompilerOptions) {
+    this.#recorder = createEventRecorder(client, { component, clock, log, ...(random ? { random } : {}) });
+  }
+  /** All that there is to say. */
+  tell(object: KubeObject, notes: readonly Note[]): void {
+    const { uid } = object.metadata;
+    const before = this.#said.get(uid);
+    for (const note of notes) if (!before?.has(JSON.stringify(note))) this.#recorder.event(object as KubeObject & { apiVersion: string; kind: string }, note.type, note.reason, note.message);
+    if (notes.length > 0) this.#said.set(uid, new Set(notes.map((note) => JSON.stringify(note))));
+    else this.forget(uid);
+  }
+  forget(uid: string): void {
+    this.#said.delete(uid);
+  }
+  stop(): void {
+    this.#recorder.stop();
+  }
+}
+
+/** A compiler that starts when there is an object for the first time: who has none pays for one watch. */
+export interface Started {
+  /** What became of the addresses that were published. */
+  bound(bindings: readonly EdgeBinding[]): void;
+  stop(): Promise<void>;
+}
+
+/** `load` starts the compiler. `name` is for the log: "Gateways". */
+export function startAtFirst({ client, clock, random, log, publish }: CompilerOptions, { resource, scope, name, load }: { resource: GroupVersionResource; scope: Scope; name: string; load(): Promise<Compiler> }): Started {
+  let bindings: readonly EdgeBinding[] = [];
+  let compiler: Promise<Compiler> | undefined;
+  const objects = new Informer<KubeObject>({ client, clock, log, ...(random ? { random } : {}), resource, metadataOnly: true });
+  objects.onChange((_key, object) => {
+    if (!object || compiler) return;
+    compiler = load().then((started) => {
+      started.bound(bindings);
+      return started;
+    });
+    compiler.catch((error: unknown) => log.error(`${name} are not served`, { error }));
+    void objects.stop();
+  });
+  objects.start();
+  // What an earlier process of ours said may still be served, though there is nothing any more.
+  objects.synced.then(
+    () => {
+      if (!compiler) publish({ revision: 0, whole: true, scope, put: {}, remove: {} });
+    },
+    () => {},
+  );
+  return {
+    bound(next) {
+      bindings = next;
+      void compiler?.then((started) => started.bound(next));
+    },
+    async stop() {
+      await objects.stop();
+      await (await compiler?.catch(() => undefined))?.stop();
+    },
+  };
+}
