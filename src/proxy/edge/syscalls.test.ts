@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createServer } from "node:http";
+import { type TestContext, test } from "node:test";
+import { find, needs } from "../../../test/needs.ts";
+import { eventually, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+
+/**
+ * What a request costs the kernel: a figure without noise, where processor time has a quarter of it. Counted in a real worker,
+ * with policy, limits and access log. nginx: 2 recvfrom, 2 writev and a getsockopt a request.
+ */
+const requests = 200;
+
+interface Call {
+  name: string;
+  line: string;
+}
+
+/** What the worker's main thread asks of the kernel while `work` runs. undefined: this user may not look. */
+async function traced(pid: number, folder: string, more: string[], work: () => Promise<void>): Promise<Call[] | undefined> {
+  const file = join(folder, `trace-${more.length}`);
+  const strace = spawn(find("strace")!, ["-p", String(pid), "-o", file, "-s", "0", ...more], { stdio: ["ignore", "ignore", "pipe"] });
+  const exited = once(strace, "exit");
+  let said = "";
+  strace.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
+  await eventually(() => /attached/.test(said) || strace.exitCode !== null, 30_000);
+  if (strace.exitCode !== null) {
+    if (/Operation not permitted/.test(said) && process.env["WHERRY_CI"] !== "1") return undefined;
+    throw new Error(`strace: ${said}`);
+  }
+  try {
+    await work();
+  } finally {
+    strace.kill("SIGINT");
+    await exited;
+  }
+  const lines = readFileSync(file, "utf8").split("\n");
+  // What was interrupted by the tracing itself is resumed on a line of its own.
+  return lines.flatMap((line) => (/^(\w+)\(/.test(line) ? { name: /^(\w+)/.exec(line)![1]!, line } : []));
+}
+
+/** A connection on which one asks and waits for so many bytes of an answer. */
+async function client(address: string): Promise<{ socket: Socket; ask(request: string, bytes: number): Promise<void> }> {
+  const socket = connect(8080, address);
+  await once(socket, "connect");
+  socket.setNoDelay(true);
+  let have = 0;
+  let wanted = 0;
+  let told = () => {};
+  socket.on("data", (bytes: Buffer) => {
+    have += bytes.length;
+    if (have >= wanted) told();
+  });
+  return {
+    socket,
+    ask: async (request, bytes) => {
+      have = 0;
+      wanted = bytes;
+      const answered = new Promise<void>((resolve, reject) => {
+        told = resolve;
+        socket.once("error", reject).once("close", () => reject(new Error(`closed after ${have} of ${bytes} bytes`)));
+      });
+      socket.write(request);
+      await answered;
+      socket.removeAllListeners("error").removeAllListeners("close");
+    },
+  };
+}
+
+const big = Buffer.alloc(1024 * 1024, "x");
+
+async function gateway(t: TestContext): Promise<{ pid: number; address: string; folder: string }> {
+  const folder = mkdtempSync(join(tmpdir(), "wherry-syscalls-"));
+  const net = await startSupervisor({ accessLog: join(folder, "gateway.log") });
+  const pod = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    request.resume();
+    const body = request.url === "/big" ? big : "hello";
+    request.on("end", () => response.writeHead(200, { "content-length": body.length }).end(body));
+  }).listen(0, "127.0.0.1");
+  t.after(async () => {
+    pod.closeAllConnections();
+    pod.close();
+    await net[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  await once(pod, "listening");
+  const [ip, address] = [nextAddress(), nextAddress()];
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: (pod.address() as { port: number }).port }])] }));
+  net.publishTraffic({
+    revision: 1,
+    put: {
+      listeners: [{ id: "l", address, port: 8080, protocol: "HTTP" }],
+      upstreams: [{ id: "default/web/80", namespace: "default", service: "web", port: 80, protocol: "http1" }],
+      routes: [{ id: "HTTPRoute/default/web", type: "http", createdAt: 0, attachments: [{ listener: "l", hostnames: [""] }], rules: [{ name: "", matches: [{ path: { type: "prefix", value: "/" } }], filters: [], backends: [{ upstream: "default/web/80", weight: 1 }] }] }],
+    },
+    remove: {},
+  });
+  await eventually(async () => {
+    const { socket, ask } = await client(address);
+    try {
+      await ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n", 1);
+      return true;
+    } finally {
+      socket.destroy();
+    }
+  }, 30_000);
+  return { pid: net.pids()[0]!, address, folder };
+}
+
+const get = "GET / HTTP/1.1\r\nHost: shop.example\r\nAccept: */*\r\n\r\n";
+const post = `POST / HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1024\r\n\r\n${"x".repeat(1024)}`;
+/** Only calls for connections count: what V8 does for its memory is its own affair. */
+const ofConnections = (calls: readonly Call[]): Call[] => calls.filter(({ line }) => line.includes("<TCP:"));
+const counts = (calls: readonly Call[]): Record<string, number> => Object.fromEntries([...Map.groupBy(calls, ({ name }) => name)].map(([name, { length }]) => [name, length] as const).sort(([a], [b]) => (a < b ? -1 : 1)));
+
+test("a request on a kept connection is read once and written once on either side; a short connection costs four calls more", async (t) => {
+  if (!needs(t, "strace")) return;
+  const { pid, address, folder } = await gateway(t);
+  const { socket, ask } = await client(address);
+  // Head and first body of an answer are known by now, and the second write has said TCP_NODELAY.
+  for (let i = 0; i < 50; i++) await ask(i % 2 === 0 ? get : post, 1);
+  const kept = await traced(pid, folder, ["-yy"], async () => {
+    for (let i = 0; i < requests; i++) await ask(i % 2 === 0 ? get : post, 1);
+  });
+  if (!kept) return t.skip("this user may not trace a process that is not its child's (kernel.yama.ptrace_scope)");
+  assert.deepEqual(counts(ofConnections(kept)), { read: 2 * requests, write: 2 * requests });
+  const log = kept.filter(({ name, line }) => name === "write" && line.includes("/gateway.log>"));
+  assert.ok(log.length > 0 && log.length <= requests / 4, `lines are logged together: ${log.length} writes`);
+
+  const before = "GET / HTTP/1.1\r\nHost: shop.example\r\nConnection: close\r\n\r\n";
+  const short = (await traced(pid, folder, ["-yy", "-v"], async () => {
+    for (let i = 0; i < requests; i++) {
+      const one = await client(address);
+      one.socket.write(before);
+      await once(one.socket.resume(), "end");
+      one.socket.destroy();
+    }
+  }))!;
+  const { epoll_ctl = 0, ...rest } = counts(ofConnections(short));
+  // One accept is the tracing's begin or end.
+  assert.deepEqual({ ...rest, accept4: requests }, { accept4: requests, close: requests, getpeername: requests, read: 2 * requests, write: 2 * requests });
+  assert.ok(epoll_ctl <= 2 * requests, `${epoll_ctl} epoll_ctl`);
+  socket.destroy();
+});
+
+test("a long body is written from where it was read", async (t) => {
+  if (!needs(t, "strace")) return;
+  const { pid, address, folder } = await gateway(t);
+  const { socket, ask } = await client(address);
+  const rounds = 8;
+  // Without decoding, buffers are addresses: a write from within the last read's has copied nothing.
+  const calls = await traced(pid, folder, ["-e", "raw=read,write"], async () => {
+    for (let i = 0; i < rounds; i++) await ask("GET /big HTTP/1.1\r\nHost: shop.example\r\n\r\n", big.length);
+  });
+  if (!calls) return t.skip("this user may not trace a process that is not its child's (kernel.yama.ptrace_scope)");
+  let [from, to] = [0n, 0n];
+  let [whole, uncopied] = [0n, 0n];
+  for (const { name, line } of calls) {
+    const [, address = "0", result = "0"] = /^\w+\(0x[0-9a-f]+, (0x[0-9a-f]+), 0x[0-9a-f]+\)\s*= (0x[0-9a-f]+)/.exec(line) ?? [];
+    const at = BigInt(address);
+    if (name === "read") [from, to] = [at, at + BigInt(result)];
+    if (name !== "write") continue;
+    whole += BigInt(result);
+    if (at >= from && at < to) uncopied += BigInt(result);
+  }
+  assert.ok(whole >= BigInt(rounds * big.length), `${whole} bytes`);
+  assert.ok(uncopied * 2n > whole, `${uncopied} of ${whole} bytes were written from where they were read`);
+  socket.destroy();
+});
