@@ -106,6 +106,8 @@ export interface PodNetwork {
   probe(request: ProbeRequest): Promise<ProbeResult>;
   /** Overrides an endpoint's readiness at once, ahead of the next snapshot. Undefined forgets the override. */
   setReady(ip: string, ready: Readiness | undefined): void;
+  /** Resolves when that is so everywhere: nobody dials who was told not to. Soon, whatever happens. */
+  settled?(): Promise<void>;
   /** Which pod has an address: told before its first program runs. Undefined: it has ended. */
   setPod?(ip: string, pod: PodIdentity | undefined): void;
   publish(snapshot: NetSnapshot): void;

@@ -35,7 +35,7 @@ import { removeTree } from "./volumes/remove.ts";
 export interface AgentOptions {
   client: Client;
   sandbox: Sandbox;
-  network: Pick<PodNetwork, "probe" | "setReady" | "setPod" | "onEgressRefused">;
+  network: Pick<PodNetwork, "probe" | "setReady" | "settled" | "setPod" | "onEgressRefused">;
   dataDir: string;
   clock: Clock;
   random: Random;
@@ -95,7 +95,7 @@ class NodeAgent implements Agent {
     this.#ctx = {
       client,
       sandbox: options.sandbox,
-      network: { probe: (request) => options.network.probe(request), setReady: lingering(options.network, clock), setPod: (ip, pod) => options.network.setPod?.(ip, pod) },
+      network: { probe: (request) => options.network.probe(request), setReady: lingering(options.network, clock), settled: () => options.network.settled?.() ?? Promise.resolve(), setPod: (ip, pod) => options.network.setPod?.(ip, pod) },
       clock,
       pause: this.#pause,
       log,

@@ -13,7 +13,7 @@ import type { Sandbox } from "./sandbox/sandbox.ts";
 export interface NodeContext {
   readonly client: Client;
   readonly sandbox: Sandbox;
-  readonly network: Pick<PodNetwork, "probe" | "setReady" | "setPod">;
+  readonly network: Pick<PodNetwork, "probe" | "setReady" | "settled" | "setPod">;
   readonly clock: Clock;
   /** For backups; absent: nothing ever pauses. */
   readonly pause?: Pause;

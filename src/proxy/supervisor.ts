@@ -56,6 +56,8 @@ export interface NetSupervisor extends PodNetwork, Component {
 
 /** How long a caller waits for a worker that is being restarted. */
 const workerWaitMs = 5_000;
+/** A worker that does not answer by then is too busy to be waited for. */
+const settleMs = 500;
 const dialTimeoutMs = 5_000;
 const probeAttempts = 3;
 /** How often the access log's length is looked at, once there is a Gateway: by how much it may be too long. */
@@ -193,6 +195,15 @@ class Supervisor implements NetSupervisor {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
     for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });
+  }
+
+  /** Whoever has answered has done what it was told before; whoever ends meanwhile dials nobody. */
+  async settled(): Promise<void> {
+    const answers = this.#workers.map((worker) => worker.channel?.request("net/settled").catch(() => {}));
+    const { promise: late, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, settleMs);
+    await Promise.race([Promise.all(answers), late]);
+    clearTimeout(timer);
   }
 
   setPod(ip: string, pod: PodIdentity | undefined): void {

@@ -57,6 +57,7 @@ channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot
 channel.on("net/traffic", ({ patch, hostListeners }: { patch: TrafficPatch; hostListeners?: HostListener[] }) => worker?.applyTraffic(patch, hostListeners));
 channel.on("net/ready", ({ ip, ready }: { ip: string; ready: Readiness | null }) => worker?.setReady(ip, ready ?? undefined));
 channel.on("net/pod", ({ ip, pod }: { ip: string; pod: PodIdentity | null }) => worker?.setPod(ip, pod ?? undefined));
+channel.on("net/settled", () => ({ body: null }));
 channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
 channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request) }));
 channel.on("net/dial", async ({ ip, port, timeoutMs }: { ip: string; port: number; timeoutMs: number }) => ({ body: null, handle: await dialTcp(ip, port, timeoutMs) }));

@@ -312,7 +312,7 @@ export class ContainerRunner {
    * Ends the program: preStop hook, stop signal, and SIGKILL when the grace period is over (the hook's time counts).
    * Resolves when the process is gone. Called again, it only shortens the grace.
    */
-  async stop({ graceMs, message, hooks, beforeSignal }: { graceMs: number; message: string; hooks: boolean; beforeSignal?: () => void }): Promise<void> {
+  async stop({ graceMs, message, hooks, beforeSignal }: { graceMs: number; message: string; hooks: boolean; beforeSignal?: () => Promise<void> }): Promise<void> {
     const { record, process } = this;
     if (!process || record.activity === "idle" || record.activity === "starting") return;
     const nowMs = this.#ctx.clock.now();
@@ -341,7 +341,7 @@ export class ContainerRunner {
       // Whatever the hook took, the program gets a moment after the signal.
       if (!this.#abortHooks.signal.aborted) this.#killBy(Math.max(this.#killAtMs, this.#ctx.clock.now() + minimumGraceMs), true);
     }
-    beforeSignal?.();
+    await beforeSignal?.();
     process.signal(graceMs <= 0 ? "SIGKILL" : (this.#image?.stopSignal ?? "SIGTERM"));
     await this.#exited;
   }

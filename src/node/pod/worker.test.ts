@@ -162,6 +162,24 @@ test("readiness reaches the data plane before the API, follows its thresholds, a
   assert.equal(node.readiness.at(-1)!.ready, undefined, "the override is forgotten with the pod");
 });
 
+test("a program is told to end when nobody dials it any more, and not before", async () => {
+  await using node = new NodeHarness();
+  const order: string[] = [];
+  const settled = Promise.withResolvers<void>();
+  node.ctx.network.settled = () => (order.push("asked whether all know it"), settled.promise);
+  const worker = await node.run({ containers: [{ name: "app", image: "a" }] });
+  node.ctx.network.setReady = (_ip, ready) => void order.push(`data plane ${ready}`);
+  const { process } = worker.runners.get("app")!;
+  const signal = process!.signal.bind(process);
+  process!.signal = (name) => (order.push(name), signal(name));
+  await node.client.delete(resources.pods, "default", "web");
+  await node.advance(0);
+  assert.deepEqual(order, ["data plane false", "asked whether all know it"]);
+  settled.resolve();
+  await worker.ended;
+  assert.deepEqual(order.slice(2), ["SIGTERM", "data plane undefined"]);
+});
+
 test("a program that does not listen yet is asked again at once, not a period later", async () => {
   await using node = new NodeHarness();
   let asked = 0;

@@ -296,10 +296,11 @@ export class PodWorker implements RunnerHost {
     });
   }
 
-  /** No new connections, from just before the programs are told to end. */
-  #withdraw(): void {
+  /** No new connections, from just before the programs are told to end: a listener that is closed breaks those it has not taken. */
+  async #withdraw(): Promise<void> {
     this.#withdrawn = true;
     this.readinessChanged();
+    if (!this.#removed && this.#shutdown !== "fast") await this.#ctx.network.settled?.();
   }
 
   #graceMs(): number {
