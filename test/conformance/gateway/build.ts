@@ -5,10 +5,14 @@ import { find } from "../../needs.ts";
 
 export const folder = join(import.meta.dirname, "..", "..", "..", ".cache", "gateway-api");
 
-/** Images that the suite's manifests name, and the programs here that stand for them: built from the same published modules. */
-const images = [
+/**
+ * Images that the suite's manifests name, and the programs here that stand for them: built from the same published modules. Only
+ * the mesh tests' echo server is ours, in `mesh/`: theirs is Istio's, which is no module that can be had by itself.
+ */
+const images: { image: string; program: string; source: string; target: string; more?: string }[] = [
   { image: "registry.k8s.io/gateway-api/echo-basic", program: "echo-basic", source: "suite", target: "sigs.k8s.io/gateway-api/conformance/echo-basic" },
   { image: "registry.k8s.io/coredns/coredns", program: "coredns", source: "coredns", target: "." },
+  { image: "registry.k8s.io/gateway-api/echo-advanced", program: "echo-advanced", source: "mesh", target: ".", more: "COPY echo-advanced /bin/client\nENV PATH=/bin\n" },
 ];
 
 /**
@@ -21,11 +25,11 @@ export function build(): { suite: string; app: string } {
   const suite = join(folder, "conformance.test");
   mkdirSync(folder, { recursive: true });
   if (!existsSync(suite)) compile(go, "suite", ["test", "-c", "-o", suite, "."]);
-  for (const { program, source, target } of images) {
+  for (const { program, source, target, more = "" } of images) {
     const context = join(folder, program);
     mkdirSync(context, { recursive: true });
     if (!existsSync(join(context, program))) compile(go, source, ["build", "-o", join(context, program), target]);
-    writeFileSync(join(context, "Dockerfile"), `FROM scratch\nCOPY ${program} /${program}\nUSER 65532:65532\nENTRYPOINT ["/${program}"]\n`);
+    writeFileSync(join(context, "Dockerfile"), `FROM scratch\nCOPY ${program} /${program}\n${more}USER 65532:65532\nENTRYPOINT ["/${program}"]\n`);
   }
   const artifacts = images.map(({ image, program }) => `    - image: ${image}\n      context: ${program}\n`).join("");
   writeFileSync(join(folder, "skaffold.yaml"), `apiVersion: skaffold/v4beta13\nkind: Config\nmetadata: { name: gateway-conformance }\nbuild:\n  artifacts:\n${artifacts}manifests:\n  rawYaml: []\n`);

@@ -1,7 +1,14 @@
 /** What Wherry claims of Gateway API v1.6.1: the suite runs a test when all that it needs is claimed. */
-export const profiles = ["GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP"];
+interface Claim {
+  profiles: string[];
+  features: string[];
+  /** The file that the report is written to, beside this one. */
+  report: string;
+}
 
-export const features = [
+const profiles = ["GATEWAY-HTTP", "GATEWAY-GRPC", "GATEWAY-TLS", "GATEWAY-TCP", "GATEWAY-UDP"];
+
+const features = [
   "Gateway",
   "ReferenceGrant",
   "HTTPRoute",
@@ -19,3 +26,18 @@ export const features = [
   "BackendTLSPolicy",
   "BackendTLSPolicySANValidation",
 ];
+
+export const gateway: Claim = { profiles, features, report: "report.yaml" };
+
+/** Routes attached to Services. */
+export const mesh: Claim = {
+  profiles: ["MESH-HTTP", "MESH-GRPC"],
+  features: [
+    "Mesh",
+    "HTTPRoute",
+    "GRPCRoute",
+    ...["ClusterIPMatching", "ConsumerRoute", "HTTPRouteRewritePath", "HTTPRouteSchemeRedirect", "HTTPRouteRedirectPort", "HTTPRouteRedirectPath", "HTTPRouteBackendRequestHeaderModification", "HTTPRouteQueryParamMatching", "HTTPRouteNamedRouteRule"].map((name) => `Mesh${name}`),
+    ...features.filter((name) => name.startsWith("HTTPRoute") && name !== "HTTPRoute"),
+  ],
+  report: "mesh-report.yaml",
+};

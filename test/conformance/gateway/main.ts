@@ -1,7 +1,8 @@
 /**
  * The official suite of Gateway API v1.6.1 against a stack of its own: `npm run conformance:gateway`, or one test with
- * `npm run conformance:gateway -- --run-test=HTTPRouteWeight`. Other flags of the suite pass through. The report is written to
- * test/conformance/gateway/report.yaml when the whole suite ran.
+ * `npm run conformance:gateway -- --run-test=HTTPRouteWeight`; the profiles of the mesh with `npm run conformance:mesh`. Other flags
+ * of the suite pass through. The report is written to test/conformance/gateway/report.yaml (mesh-report.yaml) when the whole suite
+ * ran.
  */
 import { spawn } from "node:child_process";
 import { createWriteStream, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
@@ -11,10 +12,11 @@ import { createHttpClient } from "../../../src/api/http-client.ts";
 import { socketPath } from "../../../src/base/socket-path.ts";
 import { gatewayResources } from "../../../src/proxy/gateway/kinds.ts";
 import { build } from "./build.ts";
-import { features, profiles } from "./features.ts";
+import { gateway, mesh } from "./features.ts";
 
 const timeoutMinutes = 40;
-const flags = process.argv.slice(2);
+const flags = process.argv.slice(2).filter((flag) => flag !== "--mesh");
+const claim = process.argv.includes("--mesh") ? mesh : gateway;
 const { suite, app } = build();
 const root = join(import.meta.dirname, "..", "..", "..");
 const folder = mkdtempSync(join(tmpdir(), "wherry-gateway-"));
@@ -47,7 +49,7 @@ try {
     "-test.v",
     `-test.timeout=${timeoutMinutes}m`,
     "--gateway-class=wherry",
-    `--supported-features=${features.join(",")}`,
+    `--supported-features=${claim.features.join(",")}`,
     "--usable-address=127.99.250.1",
     "--unusable-address=192.0.2.1",
     "--organization=wherry",
@@ -55,7 +57,7 @@ try {
     "--url=https://wherry.dev",
     "--version=0.1.0",
     "--contact=maintainers",
-    ...(whole ? [`--conformance-profiles=${profiles.join(",")}`, `--report-output=${join(import.meta.dirname, "report.yaml")}`] : []),
+    ...(whole ? [`--conformance-profiles=${claim.profiles.join(",")}`, `--report-output=${join(import.meta.dirname, claim.report)}`] : []),
     ...flags,
   ];
   code = await run(suite, args);

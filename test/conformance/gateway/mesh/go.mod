@@ -1,0 +1,3 @@
+module wherry.test/mesh
+
+go 1.26.0
