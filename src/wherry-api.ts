@@ -24,6 +24,7 @@ import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { WherryError } from "./base/errors.ts";
 import { writeFilesAtomic } from "./base/files.ts";
+import { lazyModule } from "./base/lazy.ts";
 import { createLog } from "./base/log.ts";
 import { collectWhenQuiet } from "./base/quiet-collector.ts";
 import { systemRandom } from "./base/random.ts";
@@ -33,6 +34,8 @@ import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore, prepareSqliteStore } from "./store/sqlite-store.ts";
 import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
+
+const localAuthorities = lazyModule<typeof import("./api/x509/local-authority.ts")>(import.meta.url, "./api/x509/local-authority.ts");
 
 export { makeFirstObjects } from "./first-objects.ts";
 
@@ -131,7 +134,7 @@ export async function runApi(): Promise<void> {
       chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
       const { VolumeFolders } = await import("./node/volumes/folders.ts");
       const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
-      const controllers = startControllers({ storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
+      const controllers = startControllers({ localAuthority: () => localAuthorities().localAuthority(dataDir, clock.now()), storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
       stopControllers = () => controllers.stop(AbortSignal.timeout(2_000));
       await controllers.start();
     });

@@ -14,7 +14,7 @@ export type Action =
   | ({ do: "update"; resource: GroupVersionResource; object: Existing; subresource?: string } & Outcome)
   /** Writes the status, at most once per key in 30 ms: left out when too early, since the key then comes again. */
   | ({ do: "status"; resource: GroupVersionResource; object: Existing } & Outcome)
-  | ({ do: "patch"; resource: GroupVersionResource; object: Existing; patch: object; type?: PatchType; subresource?: string } & Outcome)
+  | ({ do: "patch"; resource: GroupVersionResource; object: Existing; patch: object; type?: PatchType; /** Of an apply: take what others own. */ force?: boolean; subresource?: string } & Outcome)
   /** Only this very object (its uid is the precondition); one that is gone already is a success. */
   | ({ do: "delete"; resource: GroupVersionResource; object: Existing; options?: Omit<DeleteOptions, "preconditions" | "signal"> } & Outcome)
   | { do: "event"; about: EventSubject; type: "Normal" | "Warning"; reason: string; message: string }

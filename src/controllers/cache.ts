@@ -17,8 +17,8 @@ const orphanOf = (namespace: string): string => `none in ${namespace}`;
 export const controllerIndexValues = (object: { metadata: ObjectMeta }): string[] => [controllerOf(object)?.uid ?? orphanOf(object.metadata.namespace ?? "")];
 
 export class InformerCache implements Cache {
-  readonly #informers: Informers;
-  constructor(informers: Informers) {
+  readonly #informers: Pick<Informers, "for">;
+  constructor(informers: Pick<Informers, "for">) {
     this.#informers = informers;
   }
   #of<T>(resource: GroupVersionResource): Lister<T> {

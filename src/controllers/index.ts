@@ -11,6 +11,8 @@ import type { Random } from "../base/random.ts";
 import { HorizontalAutoscaler } from "./autoscaling/autoscaler.ts";
 import type { RawGet } from "./autoscaling/metrics.ts";
 import { bootstrap } from "./bootstrap.ts";
+import { Certificates } from "./certificates/serving.ts";
+import type { CertificateOptions } from "./certificates/running.ts";
 import { certificateCleaner, certificateSigner, type SignCertificate } from "./certificates/signer.ts";
 import { clusterRoleAggregationController } from "./cluster-role-aggregation/plan.ts";
 import { cronJobController } from "./cronjob/plan.ts";
@@ -59,6 +61,8 @@ export interface ControllersOptions {
   rootCa: string;
   /** Signs for the signers of `kubernetes.io`; without it, nobody does. */
   signCertificate?: SignCertificate;
+  /** The authority that signs for ClusterIssuers which this machine cannot have; made at first need. Without it there are no cert-manager certificates. */
+  localAuthority?: CertificateOptions["authority"];
   /** GET of what foreign API servers serve: custom and external metrics. */
   rawGet?: RawGet;
   /** Names of controllers that do not run. For test environments: without "scheduler" pods stay where they are put. */
@@ -124,6 +128,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const collector = new GarbageCollector({ client, informers, kindOf, clock, random, log: log.child("garbage-collector") });
   const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
   const vertical = new VerticalAutoscaling({ client, informers, kindOf, clock, random, log: log.child("vertical-pod-autoscaler") });
+  const certificates = options.localAuthority && new Certificates({ client, informers, clock, random, log: log.child("certificates"), authority: options.localAuthority });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {
@@ -142,6 +147,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     }
     vertical.served(served.has("autoscaling.k8s.io/v1/verticalpodautoscalers"));
     if (start) snapshots.served((kind) => served.has(kind));
+    if (start) certificates?.served((kind) => served.has(kind));
   };
   let unsubscribe = () => {};
 
@@ -160,7 +166,7 @@ export function startControllers(options: ControllersOptions): Controllers {
     async stop(deadline) {
       unsubscribe();
       const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
-      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop(), snapshots.stop()]).then(() => informers.stop());
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop(), snapshots.stop(), certificates?.stop()]).then(() => informers.stop());
       await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),

@@ -53,7 +53,7 @@ export function controller<T>(definition: Omit<Controller, "plan"> & { for: Grou
 
 export interface RunnerOptions {
   client: Client;
-  informers: Informers;
+  informers: Pick<Informers, "for">;
   clock: Clock;
   random: Random;
   log: Log;
@@ -327,7 +327,7 @@ export class Runner {
       case "status":
         return client.update(resource, namespace, name, action.object, { ...options, subresource: "status" });
       case "patch":
-        return client.patch(resource, namespace, name, action.patch, { ...options, type: action.type ?? "merge" });
+        return client.patch(resource, namespace, name, action.patch, { ...options, type: action.type ?? "merge", ...(action.force && { force: true }) });
       case "delete":
         return client.delete(resource, namespace, name, { ...action.options, preconditions: { uid: action.object.metadata.uid } });
     }
