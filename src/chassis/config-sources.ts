@@ -78,7 +78,7 @@ function addText(file: string, text: string, add: (key: string, value: GivenValu
   try {
     document = JSON.parse(text);
   } catch (error) {
-    throw new Error(`${file}: is no JSON: ${(error as Error).message}`);
+    throw new Error(`${file}: is no JSON: ${(error as Error).message}`, { cause: error });
   }
   if (typeof document !== "object" || document === null || Array.isArray(document)) throw new Error(`${file}: must be a JSON object`);
   flatten(document as Record<string, unknown>, "", (path, raw) => add(path, { raw, from: file }));

@@ -12,3 +12,5 @@ export { createService, type Service, type ServiceOptions } from "./service.ts";
 export { ShutdownError, type ShutdownOptions } from "./shutdown.ts";
 export type { FinishedSpan, SpanExporter, Tracer } from "./tracer.ts";
 export { Config, ConfigError, type ConfigOptions, loadConfig, Secret } from "./config.ts";
+export { CallError, type CallErrorCode, createHttpClient, type CallOptions, type EndpointSource, type HttpAnswer, type HttpClient, type HttpClientOptions } from "./http-client.ts";
+export { createJsonRpcClient, createJsonRpcServer, type JsonRpcClient, JsonRpcError, jsonRpcErrors, serveJsonRpc } from "./json-rpc.ts";

@@ -118,7 +118,7 @@ export function list<T>(item: Field<T>, options: FieldOptions<readonly T[]> = {}
         try {
           return item.read(part);
         } catch (error) {
-          throw new Error(`[${index}] ${(error as Error).message}`);
+          throw new Error(`[${index}] ${(error as Error).message}`, { cause: error });
         }
       });
     },
