@@ -16,6 +16,8 @@ export interface Http2Options {
   connectionWindow: number;
   /** Of a request's headers. More: the connection ends. */
   headerBytesMax: number;
+  /** Requests may be CONNECT with `:protocol`, for tunnels (RFC 8441): they have a `protocol`, and no end of their body. */
+  takesTunnels?: boolean;
   /** The client's first words must have come by then. */
   prefaceMs: number;
 }
@@ -118,6 +120,7 @@ class Connection implements Carrier, Http2Served {
         [settings.maxConcurrentStreams, options.streamsMax],
         [settings.initialWindowSize, options.streamWindow],
         [settings.maxHeaderListSize, options.headerBytesMax],
+        ...(options.takesTunnels ? [[settings.enableConnectProtocol, 1] as const] : []),
       ]),
     );
     this.#send(encodeNumbers(frames.windowUpdate, 0, options.connectionWindow - defaultWindow));
@@ -387,7 +390,7 @@ class Connection implements Carrier, Http2Served {
       throw new ConnectionError(codes.streamClosed, "a stream comes twice, or too late");
     }
     this.#lastId = id;
-    const head = readHead(fields);
+    const head = readHead(fields, this.#options.takesTunnels);
     const length = head?.headers["content-length"];
     if (!head || (length !== undefined && (!/^\d{1,15}$/.test(length) || (isEnd && length !== "0")))) return this.#refuse(id, codes.protocol);
     if (this.#isLeaving || this.#streams.size >= this.#options.streamsMax) return this.#refuse(id, codes.refused);

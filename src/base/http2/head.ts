@@ -7,6 +7,8 @@ export interface Head {
   headers: IncomingHttpHeaders;
   /** Names and values in turn, as they came. */
   rawHeaders: string[];
+  /** Of a CONNECT that asks for a tunnel (RFC 8441). */
+  protocol?: string;
 }
 
 /** Of which the first counts, as Node has it; others are joined by commas. */
@@ -18,10 +20,10 @@ const tokenPattern = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const valuePattern = /^[^\0\r\n]*$/;
 
 /** A request's method, path and headers; undefined for what is malformed. Source: RFC 9113 §8.2, §8.3. */
-export function readHead(fields: readonly Field[]): Head | undefined {
+export function readHead(fields: readonly Field[], takesTunnels = false): Head | undefined {
   const headers = Object.create(null) as Record<string, string>;
   const rawHeaders: string[] = [];
-  let [method, url, scheme, authority]: (string | undefined)[] = [];
+  let [method, url, scheme, authority, protocol]: (string | undefined)[] = [];
   let isRegular = false;
   for (const [name, value] of fields) {
     if (name.charCodeAt(0) === 0x3a) {
@@ -30,6 +32,7 @@ export function readHead(fields: readonly Field[]): Head | undefined {
       else if (name === ":path" && url === undefined) url = value;
       else if (name === ":scheme" && scheme === undefined) scheme = value;
       else if (name === ":authority" && authority === undefined) authority = value;
+      else if (takesTunnels && name === ":protocol" && protocol === undefined) protocol = value;
       else return undefined;
       continue;
     }
@@ -45,8 +48,9 @@ export function readHead(fields: readonly Field[]): Head | undefined {
   if (!method || !url || !scheme || !/^[!-~]+$/.test(url) || !tokenPattern.test(method.toLowerCase())) return undefined;
   // It becomes a line of HTTP/1.1, as all values do.
   if (authority !== undefined && !valuePattern.test(authority)) return undefined;
+  if (protocol !== undefined && (method !== "CONNECT" || !isToken(protocol) || headers["content-length"] !== undefined)) return undefined;
   if (authority !== undefined) headers["host"] = authority;
-  return { method, url, headers, rawHeaders };
+  return { method, url, headers, rawHeaders, ...(protocol !== undefined && { protocol }) };
 }
 
 const tokens = new Set<string>();

@@ -28,6 +28,8 @@ export class Http2Request extends EventEmitter {
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   readonly rawHeaders: string[];
+  /** It asks for a tunnel of this kind: its body is what is said in it. */
+  readonly protocol: string | undefined;
   readonly #carrier: Carrier;
   /** Gone before its end was read. */
   destroyed = false;
@@ -41,7 +43,7 @@ export class Http2Request extends EventEmitter {
   #flowing = false;
   #ended = false;
 
-  constructor(carrier: Carrier, id: number, window: number, head: { method: string; url: string; headers: IncomingHttpHeaders; rawHeaders: string[] }) {
+  constructor(carrier: Carrier, id: number, window: number, head: { method: string; url: string; headers: IncomingHttpHeaders; rawHeaders: string[]; protocol?: string }) {
     super();
     this.#carrier = carrier;
     this.id = id;
@@ -50,6 +52,7 @@ export class Http2Request extends EventEmitter {
     this.url = head.url;
     this.headers = head.headers;
     this.rawHeaders = head.rawHeaders;
+    this.protocol = head.protocol;
   }
 
   get socket(): Socket {

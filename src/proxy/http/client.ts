@@ -17,6 +17,8 @@ export interface Client {
   /** More of the request's body may come, or must not for the moment. */
   wantBody(): void;
   pauseBody(): void;
+  /** Why this answer cannot be passed on; absent: any can. */
+  refuses?(head: Head): string | undefined;
   /** 1xx. */
   interim(head: Head): void;
   answer(head: Head, framing: Framing, length: number): void;

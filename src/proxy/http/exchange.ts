@@ -379,6 +379,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (this.#looks) for (const look of this.#looks) look({ status: head.status, header: (name) => head.find(name) });
   }
   onAnswer(head: Head, bodyFraming: Framing, length: number): void {
+    if (this.#isRefused(head)) return;
     if (this.#isTriedAgain(head)) return;
     this.#beginAnswer(head);
     // An upstream that answers before it has heard all will not hear the rest.
@@ -406,7 +407,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.client.end(trailers);
     this.#conclude();
   }
+  #isRefused(head: Head): boolean {
+    const reason = this.client.refuses?.(head);
+    if (reason !== undefined) this.failed(reason, true);
+    return reason !== undefined;
+  }
   switched(head: Head, bytes: Buffer, from: number, to: number): void {
+    if (this.#isRefused(head)) return;
     this.#beginAnswer(head);
     const stream = this.#connection!.leave();
     const picked = this.#picked!;

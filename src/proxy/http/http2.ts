@@ -11,7 +11,10 @@ import type { Connected, Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
 import type { Listener } from "./routing.ts";
-import type { Bulk } from "./stream.ts";
+import { Http2Stream } from "./http2-stream.ts";
+import type { Bulk, Stream } from "./stream.ts";
+import { Tunnel } from "./tunnel.ts";
+import { acceptOf, handshakeNames, newKey } from "./websocket.ts";
 
 const streamWindow = 256 * 1024;
 const connectionWindow = 1024 * 1024;
@@ -50,6 +53,7 @@ export class Http2Connection implements Connected {
         this.#running.add(client);
         client.start();
       },
+      takesTunnels: true,
       streamsMax: limits.gatewayStreamsMax,
       streamWindow,
       connectionWindow,
@@ -100,6 +104,9 @@ class Http2Client implements Client {
   isBlocked = false;
   deadline = Infinity;
   #isPaused = false;
+  /** Of a WebSocket that HTTP/1.1 is asked for. */
+  #key = "";
+  #tunnel: Tunnel | undefined;
 
   constructor(connection: Http2Connection, request: Http2Request, response: Http2Response) {
     this.#connection = connection;
@@ -122,11 +129,13 @@ class Http2Client implements Client {
       this.#connection.over(this);
     });
     const { bounds } = this.listener;
-    const bytes = Buffer.from(asText(request), "latin1");
+    if (request.protocol !== undefined) this.#key = newKey();
+    const bytes = Buffer.from(asText(request, this.#key), "latin1");
     const head = new Head(true, bounds.headBytesMax, bounds.lineBytesMax);
     const result = head.feed(bytes, 0, bytes.length);
-    if (result !== complete || head.next !== bytes.length || hostsDiffer(request)) {
-      const [status, reason] = result === complete ? [400, "the head is not one of HTTP"] : [head.errorStatus, head.error];
+    const isUnknown = request.protocol !== undefined && request.protocol !== "websocket";
+    if (result !== complete || head.next !== bytes.length || hostsDiffer(request) || isUnknown) {
+      const [status, reason] = result !== complete ? [head.errorStatus, head.error] : isUnknown ? [501, "a tunnel for another protocol than WebSocket"] : [400, "the head is not one of HTTP"];
       this.#engine.refused(this, status, "DPE", reason);
       this.#response.writeHead(status, { "content-type": "text/plain; charset=utf-8" });
       this.#response.end(`${reason}\n`);
@@ -142,6 +151,7 @@ class Http2Client implements Client {
     this.touch();
     request.on("close", () => this.gone());
     this.#response.on("drain", () => {
+      if (this.#tunnel) return;
       this.isBlocked = false;
       this.touch();
       this.#exchange?.clientDrained();
@@ -165,9 +175,11 @@ class Http2Client implements Client {
   }
 
   gone(): void {
+    if (this.#tunnel) return this.#tunnel.close(true);
     this.#exchange?.cancel("DC", "the client reset its stream, or closed its connection");
   }
   expire(): void {
+    if (this.#tunnel) return;
     const exchange = this.#exchange;
     if (!exchange) return void this.#response.destroy();
     if (this.isBlocked) exchange.refuse(408, "SI", "the client does not take the answer");
@@ -226,8 +238,26 @@ class Http2Client implements Client {
   breakOff(): void {
     this.#response.destroy();
   }
-  tunnel(): void {
-    throw new Error("HTTP/2 has no upgrades");
+  /** What asks for a tunnel gets one, or hears why not: 2xx of another kind would be taken for one. */
+  refuses(head: Head): string | undefined {
+    if (this.#request.protocol === undefined) return undefined;
+    if (head.status === 101) return head.find("sec-websocket-accept") === acceptOf(this.#key) ? undefined : "it switched protocols without the right Sec-WebSocket-Accept";
+    return head.status >= 200 && head.status < 300 ? `it answered ${head.status} and did not switch protocols` : undefined;
+  }
+  tunnel(head: Head, upstream: Stream, bytes: Buffer, from: number, to: number): void {
+    const exchange = this.#exchange!;
+    const { output, sweeper } = this.#engine;
+    const fields = responseFields(head, exchange.responseHeaders).filter(([name]) => !handshakeNames.has(name));
+    if (exchange.setCookie !== undefined) fields.push(["set-cookie", exchange.setCookie]);
+    this.#response.writeHead(200, grouped(fields));
+    this.#response.flushHeaders();
+    this.deadline = Infinity;
+    const client = new Http2Stream(this.#request, this.#response);
+    this.#tunnel = new Tunnel({ output, sweeper, client, upstream, idleMs: this.listener.bounds.tunnelIdleMs }, (sent) => {
+      exchange.sentBytes = sent;
+      exchange.closed();
+    });
+    this.#tunnel.start(undefined, bytes, from, to);
   }
   finished(): void {
     this.#exchange = undefined;
@@ -248,19 +278,21 @@ function grouped(fields: readonly [name: string, value: string][]): Record<strin
 }
 
 /** The head as HTTP/1.1 would have it. Its values are looked at by the parser, which is the point. */
-function asText(request: Http2Request): string {
-  const { method, url, headers, rawHeaders } = request;
-  let text = `${method} ${url} HTTP/1.1\r\n`;
+function asText(request: Http2Request, key: string): string {
+  const { method, url, headers, rawHeaders, protocol } = request;
+  // As a WebSocket would ask over HTTP/1.1: rules and programs see one kind.
+  let text = `${protocol === undefined ? method : "GET"} ${url} HTTP/1.1\r\n`;
+  if (protocol !== undefined) text += `connection: upgrade\r\nupgrade: ${protocol}\r\nsec-websocket-key: ${key}\r\n`;
   if (headers.host !== undefined) text += `host: ${headers.host}\r\n`;
   const cookies: string[] = [];
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i]!;
     // Browsers send one field for each cookie (RFC 9113 §8.2.3).
     if (name === "cookie") cookies.push(rawHeaders[i + 1]!);
-    else if (name !== "host") text += `${name}: ${rawHeaders[i + 1]!}\r\n`;
+    else if (name !== "host" && !(protocol !== undefined && handshakeNames.has(name))) text += `${name}: ${rawHeaders[i + 1]!}\r\n`;
   }
   if (cookies.length > 0) text += `cookie: ${cookies.join("; ")}\r\n`;
-  if (!request.complete && headers["content-length"] === undefined) text += "transfer-encoding: chunked\r\n";
+  if (protocol === undefined && !request.complete && headers["content-length"] === undefined) text += "transfer-encoding: chunked\r\n";
   return `${text}\r\n`;
 }
 

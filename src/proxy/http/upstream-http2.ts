@@ -1,5 +1,5 @@
 import { STATUS_CODES } from "node:http";
-import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type ClientSessionOptions, type OutgoingHttpHeaders } from "node:http2";
+import { connect, constants, type ClientHttp2Session, type ClientHttp2Stream, type ClientSessionOptions, type OutgoingHttpHeaders, type Settings } from "node:http2";
 import { Socket } from "node:net";
 import type { TcpHandle } from "../../base/handles.ts";
 import type { Endpoint } from "../../policy/upstream.ts";
@@ -13,6 +13,9 @@ import { copyRequest } from "./request-copy.ts";
 import type { Stream } from "./stream.ts";
 import type { Swept, Sweeper } from "./sweeper.ts";
 import { streamsAssumed } from "./upstream-sessions.ts";
+import { acceptOf, handshakeNames } from "./websocket.ts";
+
+const noBytes = Buffer.alloc(0);
 
 /** Of one answer, and of all of a connection's: so much may come before it is read. */
 const streamWindow = 256 * 1024;
@@ -43,6 +46,8 @@ export class Http2Upstream implements Swept {
   served = 0;
   /** Why it broke, in Node's words. */
   error: Error | undefined;
+  /** What the server has said of itself; undefined until it has. */
+  settings: Settings | undefined;
   #streamsMax = streamsAssumed;
   #isRetired = false;
   #isGone = false;
@@ -62,7 +67,9 @@ export class Http2Upstream implements Swept {
     this.session = connect(`${this.scheme}://${endpoint.key}`, options);
     const { session } = this;
     session.setLocalWindowSize(connectionWindow);
-    session.on("remoteSettings", ({ maxConcurrentStreams }) => {
+    session.on("remoteSettings", (settings) => {
+      const { maxConcurrentStreams } = settings;
+      this.settings = settings;
       this.#streamsMax = maxConcurrentStreams ?? Infinity;
       if (this.hasRoom) owner.freed();
     });
@@ -72,6 +79,15 @@ export class Http2Upstream implements Swept {
     owner.sweeper.add(this);
   }
 
+  /** When the server has spoken, or the connection has ended. */
+  whenSettled(then: () => void): void {
+    const once = (): void => {
+      this.session.off("remoteSettings", once).off("close", once);
+      this.settings ??= {};
+      then();
+    };
+    this.session.on("remoteSettings", once).on("close", once);
+  }
   get hasRoom(): boolean {
     return !this.#isRetired && !this.session.closed && !this.session.destroyed && this.streams < this.#streamsMax;
   }
@@ -123,6 +139,9 @@ class Http2Asked implements Asked {
   #error: Error | undefined;
   #answered = false;
   #isOver = false;
+  #isTunnel = false;
+  /** Of the WebSocket's handshake in HTTP/1.1. */
+  #key = "";
 
   constructor(session: Http2Upstream) {
     this.#session = session;
@@ -138,20 +157,34 @@ class Http2Asked implements Asked {
   }
 
   ask(asker: Asker, head: Head, lines: RequestLines): void {
-    this.#request(asker, copyRequest(head, lines), lines.framing, head.hasTrailers);
+    const copy = copyRequest(head, lines);
+    // Other upgrades HTTP/2 does not know: they are not asked for (RFC 9110 §7.8).
+    if (lines.upgrade && /^websocket$/i.test(head.valueAt(head.upgradeField))) this.#askTunnel(asker, copy);
+    else this.#request(asker, copy, lines.framing, head.hasTrailers);
+  }
+  /** RFC 8441: only a server that has said so takes it, and it says so in its first frame. */
+  #askTunnel(asker: Asker, copy: Buffer): void {
+    this.#asker = asker;
+    const settings = this.#session.settings;
+    if (settings === undefined) return void this.#session.whenSettled(() => this.#asker && this.#askTunnel(this.#asker, copy));
+    if (!settings.enableConnectProtocol) return void process.nextTick(() => this.#fail("it takes no WebSockets over HTTP/2", true, false));
+    this.#isTunnel = true;
+    this.#request(asker, copy, framing.none, false);
   }
   askCopy(asker: Asker, copy: Buffer, bodyFraming: Framing): void {
     this.#request(asker, copy, bodyFraming, false);
   }
   #request(asker: Asker, copy: Buffer, bodyFraming: Framing, wantsTrailers: boolean): void {
     this.#asker = asker;
-    const { session, scheme, endpoint } = this.#session;
+    const fields = fieldsOf(copy, this.#session.scheme, this.endpoint.key, wantsTrailers);
+    if (this.#isTunnel) this.#key = asTunnel(fields);
+    const { session } = this.#session;
     const hasBody = bodyFraming !== framing.none;
     let stream: ClientHttp2Stream;
     try {
       // A stream that waits for trailers ends only when it is told to: any other one Node ends properly before it resets it, and
       // the half of a body would be taken for the whole.
-      stream = session.request(fieldsOf(copy, scheme, endpoint.key, wantsTrailers), { endStream: !hasBody, waitForTrailers: hasBody });
+      stream = session.request(fields, { endStream: !hasBody && !this.#isTunnel, waitForTrailers: hasBody });
     } catch (error) {
       // It ended within this turn, and nobody was told yet: nothing has been sent.
       process.nextTick(() => this.#fail((error as Error).message, false, session.closed || session.destroyed));
@@ -181,6 +214,11 @@ class Http2Asked implements Asked {
     const { status } = head;
     const isEnd = (flags & NGHTTP2_FLAG_END_STREAM) !== 0;
     this.#answered = true;
+    if (this.#isTunnel && status >= 200 && status < 300) {
+      const switched = this.#headOf([":status", "101", "upgrade", "websocket", "sec-websocket-accept", acceptOf(this.#key), ...raw.filter((_, i) => !raw[i - (i % 2)]!.startsWith(":") && !handshakeNames.has(raw[i - (i % 2)]!))], true);
+      if (switched) asker.switched(switched, noBytes, 0, 0);
+      return output.flush();
+    }
     if (asker.isHead || status === 204 || status === 304) asker.onAnswer(head, framing.none, head.contentLength);
     else if (isEnd) asker.onAnswer(head, framing.length, 0);
     else asker.onAnswer(head, head.contentLength >= 0 ? framing.length : framing.chunked, head.contentLength);
@@ -199,7 +237,7 @@ class Http2Asked implements Asked {
   }
 
   /** Read by the one parser, as everything else; undefined: the try has failed. */
-  #headOf(raw: readonly string[]): Head | undefined {
+  #headOf(raw: readonly string[], maySwitch = false): Head | undefined {
     let text = "";
     let status = 0;
     for (let i = 0; i < raw.length; i += 2) {
@@ -209,7 +247,7 @@ class Http2Asked implements Asked {
     }
     const bytes = Buffer.from(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n${text}\r\n`, "latin1");
     const head = new Head(false, this.#session.owner.headBytesMax);
-    const isHead = head.feed(bytes, 0, bytes.length) === complete && head.next === bytes.length && status !== 101;
+    const isHead = head.feed(bytes, 0, bytes.length) === complete && head.next === bytes.length && (status !== 101 || maySwitch);
     if (isHead) return head;
     this.#fail(head.error || "its head is not one of HTTP", true, false);
     return undefined;
@@ -283,8 +321,10 @@ class Http2Asked implements Asked {
     this.#asker = undefined;
     this.#end(NGHTTP2_CANCEL);
   }
+  /** The rest of the stream, both ways. */
   leave(): Stream {
-    throw new Error("HTTP/2 has no upgrades");
+    this.#asker = undefined;
+    return new DuplexStream(this.#stream!);
   }
 }
 
@@ -296,6 +336,15 @@ function socketOf(handle: TcpHandle | Stream): Socket {
 
 /** What HTTP/1.1 has of one hop ends here; our own head has no other field that HTTP/2 has not. */
 const ofHop = new Set(["connection", "upgrade", "transfer-encoding", "host"]);
+
+/** Makes an upgrade of HTTP/1.1 a CONNECT (RFC 8441 §5). Returns the key that the answer goes by. */
+function asTunnel(fields: OutgoingHttpHeaders): string {
+  const key = String(fields["sec-websocket-key"] ?? "");
+  for (const name of handshakeNames) delete fields[name];
+  fields[":method"] = "CONNECT";
+  fields[":protocol"] = "websocket";
+  return key;
+}
 
 /** A head of HTTP/1.1 that we wrote, as HTTP/2 has it. */
 function fieldsOf(copy: Buffer, scheme: string, authority: string, wantsTrailers: boolean): OutgoingHttpHeaders {
