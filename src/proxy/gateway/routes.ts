@@ -60,6 +60,10 @@ function compile(world: World, kind: RouteKind, object: AnyRouteObject, places: 
         problems.refused.push(invalid);
         return [];
       }
+      if (!mayEnd((rule as HttpRouteRule).sessionPersistence)) {
+        problems.refused.push({ reason: "UnsupportedValue", message: `rules[${index}].sessionPersistence.absoluteTimeout: a session ends by the age of its cookie, so by a cookie with lifetimeType Permanent alone` });
+        return [];
+      }
       const made = httpRule(world, from, rule as HttpRouteRule, index, matches, use, problems);
       const wrong = checkRule(made);
       if (!wrong) return [made];
@@ -148,6 +152,9 @@ function grpcPath({ type = "Exact", service, method }: { type?: string; service?
   if (service === undefined) return { type: "regex", value: `/[^/]+/${method.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}` };
   return { type: "exact", value: `/${service}/${method}` };
 }
+
+/** Whether the session ends when it is to: what the client brings back does not say how old it is. */
+const mayEnd = (sessions: SessionPersistence | undefined): boolean => sessions?.absoluteTimeout === undefined || (sessions.type !== "Header" && sessions.cookieConfig?.lifetimeType === "Permanent");
 
 function persistenceOf({ type = "Cookie", sessionName, absoluteTimeout, cookieConfig }: SessionPersistence): Persistence {
   const maxAge = cookieConfig?.lifetimeType === "Permanent" && absoluteTimeout ? { maxAgeSeconds: Math.ceil(parseDuration(absoluteTimeout) / 1000) } : {};
