@@ -7,18 +7,19 @@ import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 export async function run(argv: string[]): Promise<number | void> {
   const options = parseOptions(
     {
-      line: "route explain URL [-H 'NAME: VALUE'] [-X METHOD] | route log [--lines N] [--failed] [--json] [--follow] [--data-dir DIR]",
+      line: "route explain URL [-H 'NAME: VALUE'] [-X METHOD] [--from NAMESPACE] | route log [--lines N] [--failed] [--json] [--follow] [--data-dir DIR]",
       about: "explain: which listener, route, rule, filters and endpoints would serve a request, and why the others would not; nothing is sent; exit code 1 when nobody would serve it.\nlog: what the gateway answered; an answer that is not the endpoint's has a flag (docs/reference/flags.md) and a reason.",
       options: {
         header: { type: "string", multiple: true, short: "H", value: "'NAME: VALUE'", help: "a header of the request; may be repeated" },
         request: { type: "string", short: "X", value: "METHOD", help: "the method (default: GET)" },
+        from: { type: "string", value: "NAMESPACE", help: "explain, of a Service's URL: where the pod is that asks (default: default)" },
         lines: { type: "string", value: "N", help: "log: so many of the last (default: 20)" },
         failed: { type: "boolean", help: "log: only answers that are the gateway's own, and those from 500 on" },
         json: { type: "boolean", help: "log: lines as they are written" },
         follow: { type: "boolean", short: "f", help: "log: go on with what comes" },
         "data-dir": dataDirOption,
       },
-      examples: ["wherry route explain http://shop.example.com:8080/users", "wherry route explain http://127.99.0.1:8080/users -H 'Host: shop.example.com' -H 'X-Canary: yes'", "wherry route explain https://shop.example.com/orders -X POST", "wherry route log --failed -f"],
+      examples: ["wherry route explain http://shop.example.com:8080/users", "wherry route explain http://127.99.0.1:8080/users -H 'Host: shop.example.com' -H 'X-Canary: yes'", "wherry route explain https://shop.example.com/orders -X POST", "wherry route explain http://users.shop/health --from billing", "wherry route log --failed -f"],
       positionals: true,
     },
     argv,
@@ -34,7 +35,7 @@ export async function run(argv: string[]): Promise<number | void> {
   });
   const { explainRoute } = await import("../wherry.ts");
   const client = await connect(dataDirOf(options.values));
-  const { served, text } = await explainRoute(client, { url, method: (options.values["request"] as string | undefined) ?? "GET", headers });
+  const { served, text } = await explainRoute(client, { url, method: (options.values["request"] as string | undefined) ?? "GET", headers, ...(options.values["from"] !== undefined && { from: options.values["from"] as string }) });
   process.stdout.write(text);
   return served ? 0 : 1;
 }

@@ -11,6 +11,7 @@ import type { Ingress } from "../ingress/kinds.ts";
 import { ports, Translator as IngressTranslator } from "../ingress/translate.ts";
 import { ObjectWorld as IngressWorld } from "../ingress/world.ts";
 import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
+import { explainService, serviceOf } from "./service.ts";
 
 const read: Record<string, GroupVersionResource> = {
   GatewayClass: gatewayResources.gatewayClasses,
@@ -42,7 +43,8 @@ export async function readObjects(client: Client): Promise<KubeObject[]> {
 /** As {@link explainInCluster}, of objects that each say their kind. */
 export function explainObjects(objects: readonly KubeObject[], asked: AskedRequest): Explained {
   const { traffic, wrong } = trafficOf(objects);
-  const explained = explain(traffic, asked, endpointsIn(objects));
+  const service = serviceOf(objects, asked);
+  const explained = service ? explainService(service, traffic, asked, endpointsIn(objects)) : explain(traffic, asked, endpointsIn(objects));
   return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
 }
 

@@ -11,7 +11,7 @@ const folder = join(import.meta.dirname, "cases");
 const objects = loadAll(readFileSync(join(folder, "objects.yaml"), "utf8")) as KubeObject[];
 
 /**
- * asked.txt: "$ METHOD URL [NAME: VALUE]…", below it what is printed, and at the end "[served]", "[not served]" or "[refused]".
+ * asked.txt: "$ METHOD URL [NAME: VALUE]… [--from: NAMESPACE]", below it what is printed, and at the end "[served]", "[not served]" or "[refused]".
  * WHERRY_UPDATE=1 writes it, and the diff is for reading.
  */
 const file = join(folder, "asked.txt");
@@ -21,7 +21,8 @@ function answer(command: string): string {
   const [method, url, ...words] = command.split(" ");
   const headers = Array.from({ length: words.length / 2 }, (_, i): [string, string] => [words[2 * i]!.slice(0, -1), words[2 * i + 1]!]);
   try {
-    const { text, served } = explainObjects(objects, { method: method!, url: url!, headers });
+    const from = headers.find(([name]) => name === "--from")?.[1];
+    const { text, served } = explainObjects(objects, { method: method!, url: url!, headers: headers.filter(([name]) => name !== "--from"), ...(from !== undefined && { from }) });
     return `$ ${command}\n${text}[${served ? "served" : "not served"}]\n\n`;
   } catch (error) {
     if (!(error instanceof AskedError)) throw error;

@@ -11,6 +11,8 @@ export interface AskedRequest {
   url: string;
   method: string;
   headers: readonly [name: string, value: string][];
+  /** Namespace of the pod that sends it, where its host is a Service's; "default" unless said. */
+  from?: string;
 }
 
 export interface Explained {
@@ -62,11 +64,11 @@ export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked
   return { served, text: `${lines.join("\n")}\n` };
 }
 
-const row = (name: string, value: string): string => `${name.padEnd(10)}${value}`;
+export const row = (name: string, value: string): string => `${name.padEnd(10)}${value}`;
 const isUsualPort = ({ scheme, port }: RequestView): boolean => port === (scheme === "https" ? 443 : 80);
 const fits = (hostname: string | undefined, host: string): boolean => hostname === undefined || hostname === host || (hostname.startsWith("*.") && host.endsWith(hostname.slice(1)));
 
-function readRequest({ url, method, headers }: AskedRequest): { request: RequestView; address: string | undefined } {
+export function readRequest({ url, method, headers }: AskedRequest): { request: RequestView; address: string | undefined } {
   let parsed: URL;
   try {
     parsed = new URL(url);
@@ -102,7 +104,7 @@ function whyNotThere(listener: EdgeListener, { scheme, port }: RequestView, addr
 type Told = { lines: string[]; served: boolean };
 type Upstreams = TrafficSnapshot["upstreams"];
 
-function explainHttp(listener: EdgeListener, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf): Told {
+export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf): Told {
   const table = new RouteTable({ random: systemRandom, nowMs: () => 0, setTimer: () => ({ cancel() {} }) });
   const attached = routes.filter((route): route is HttpRoute => route.type === "http" && route.attachments.some((attachment) => attachment.listener === listener.id));
   for (const route of attached) table.put(route);

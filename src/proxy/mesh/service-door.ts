@@ -85,8 +85,11 @@ export class ServiceDoor {
   refresh(): void {
     for (const service of this.#known.keys()) if (this.#options.table.ports.get(service.key) !== service) this.#forget(service);
   }
+  /** Its connections end when their requests have. */
   #forget(service: ServicePort): void {
+    const { http1, http2 } = this.#known.get(service)!;
     this.#known.delete(service);
+    this.#options.engine.retire((listener) => listener === http1 || listener === http2);
     this.#options.engine.removeUpstream(service.key);
     this.#options.engine.removeUpstream(http2Id(service));
   }

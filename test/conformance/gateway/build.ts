@@ -12,7 +12,7 @@ export const folder = join(import.meta.dirname, "..", "..", "..", ".cache", "gat
 const images: { image: string; program: string; source: string; target: string; more?: string }[] = [
   { image: "registry.k8s.io/gateway-api/echo-basic", program: "echo-basic", source: "suite", target: "sigs.k8s.io/gateway-api/conformance/echo-basic" },
   { image: "registry.k8s.io/coredns/coredns", program: "coredns", source: "coredns", target: "." },
-  { image: "registry.k8s.io/gateway-api/echo-advanced", program: "echo-advanced", source: "mesh", target: ".", more: "COPY echo-advanced /bin/client\nENV PATH=/bin\n" },
+  { image: "registry.k8s.io/gateway-api/echo-advanced", program: "echo-advanced", source: "mesh", target: ".", more: "COPY echo-advanced /echo/client\nENV PATH=/echo\n" },
 ];
 
 /**
