@@ -38,6 +38,9 @@ func serve(args []string) error {
 			return fmt.Errorf("unknown argument %s", arg)
 		}
 	}
+	if len(ports)+len(calls)+len(raw) == 0 {
+		ports = []string{"8080"}
+	}
 	failed := make(chan error)
 	listen := func(port string, run func(net.Listener) error) error {
 		listener, err := net.Listen("tcp", ":"+port)
