@@ -29,7 +29,7 @@ export interface TrafficPatch {
   /** What is not put is gone: the first patch of a compiler that has just started. Each says so of its own objects alone. */
   whole?: boolean;
   /** Whose objects `whole` means: Ingresses' ids begin with "Ingress/", their listeners' with "ingress/http". Absent: all. */
-  scope?: "gateway" | "ingress";
+  scope?: "gateway" | "ingress" | "acme";
   put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
   remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
 }
@@ -186,12 +186,14 @@ export type HttpFilter =
        */
       burst: number;
       by: "route" | "client" | { header: string };
+      /** All filters that say the same here and are otherwise equal count together, whatever their rule and route. */
+      share?: string;
       /** 429 unless said; ingress-nginx answers 503. */
       status?: number;
       /** Clients that are not limited, as addresses or CIDRs. */
       except?: string[];
     }
-  | { type: "concurrency"; max: number; by: "route" | "client"; /** 503 unless said. */ status?: number; except?: string[] }
+  | { type: "concurrency"; max: number; by: "route" | "client"; /** As of rateLimit. */ share?: string; /** 503 unless said. */ status?: number; except?: string[] }
   /** Denied is denied; else, where somebody is allowed, nobody else is. 403. */
   | { type: "sourceRanges"; allow?: string[]; deny?: string[] }
   | { type: "bodyLimit"; bytes: number };

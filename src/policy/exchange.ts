@@ -102,6 +102,11 @@ export interface FilterTools {
    */
   keep?<T>(key: string, make: () => T): T;
   /**
+   * What filters of several rules and routes count together: the same `key` gives what is there as long as one of them is. `make`
+   * gets the {@link limiter} whose names are everybody's. Absent: each counts for itself.
+   */
+  shared?<T>(key: string, make: (limiter: FilterTools["limiter"]) => T): T;
+  /**
    * Counts requests against a rate that several workers share; `id` is the same in all of them. Absent: this worker counts for
    * itself. See rate-leases.ts.
    */

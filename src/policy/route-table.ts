@@ -42,7 +42,14 @@ export class RouteTable {
   put(route: HttpRoute): void {
     const before = this.#routes.get(route.id);
     const kept = new Map<string, unknown>();
-    const candidates = route.rules.flatMap((_, i) => at(`rules[${i}]`, () => this.#compileRule(route, i, before?.kept, kept)));
+    const shared = new Set<string>();
+    let candidates: Candidate[];
+    try {
+      candidates = route.rules.flatMap((_, i) => at(`rules[${i}]`, () => this.#compileRule(route, i, before?.kept, kept, shared)));
+    } catch (error) {
+      this.#release(shared);
+      throw error;
+    }
     if (before) this.#withdraw(before);
     const places: HostRoutes[] = [];
     for (const { listener, hostnames } of route.attachments) {
@@ -52,7 +59,7 @@ export class RouteTable {
         places.push(routes);
       }
     }
-    this.#routes.set(route.id, { candidates, places, kept });
+    this.#routes.set(route.id, { candidates, places, kept, shared });
   }
 
   remove(id: string): void {
@@ -90,7 +97,7 @@ export class RouteTable {
     }
   }
 
-  #compileRule(route: HttpRoute, index: number, old: ReadonlyMap<string, unknown> | undefined, kept: Map<string, unknown>): Candidate[] {
+  #compileRule(route: HttpRoute, index: number, old: ReadonlyMap<string, unknown> | undefined, kept: Map<string, unknown>, shared: Set<string>): Candidate[] {
     // A rule that moves within its route is still the same one, as long as its name tells it from the others.
     const { name } = route.rules[index]!;
     const isNamed = name !== "" && route.rules.filter((other) => other.name === name).length === 1;
@@ -100,7 +107,7 @@ export class RouteTable {
       kept.set(key, value);
       return value;
     };
-    const rule = compileRule(route, index, within({ ...this.#tools, keep }, `${route.id}/${place}`));
+    const rule = compileRule(route, index, within({ ...this.#tools, keep, shared: (key, make) => this.#share(key, make, shared) }, `${route.id}/${place}`));
     if (rule.rule.matches.length === 0) throw new PolicyError("matches", [], "must have at least one entry");
     return rule.rule.matches.map((match, i) => at(`matches[${i}]`, () => compileMatch(rule, match, i)));
   }
@@ -113,7 +120,22 @@ export class RouteTable {
     return routes;
   }
 
-  #withdraw({ candidates, places }: Placed): void {
+  /** What routes count together, and how many of them do. */
+  readonly #together = new Map<string, { value: unknown; users: number }>();
+
+  #share<T>(key: string, make: (limiter: FilterTools["limiter"]) => T, mine: Set<string>): T {
+    let found = this.#together.get(key);
+    if (!found) this.#together.set(key, (found = { value: make(this.#tools.limiter), users: 0 }));
+    if (!mine.has(key)) found.users++;
+    mine.add(key);
+    return found.value as T;
+  }
+  #release(shared: ReadonlySet<string>): void {
+    for (const key of shared) if (--this.#together.get(key)!.users === 0) this.#together.delete(key);
+  }
+
+  #withdraw({ candidates, places, shared }: Placed): void {
+    this.#release(shared);
     for (const routes of places) {
       for (const candidate of candidates) routes.remove(candidate);
       if (!routes.isEmpty) continue;
@@ -173,6 +195,7 @@ interface Placed {
   candidates: readonly Candidate[];
   places: readonly HostRoutes[];
   kept: ReadonlyMap<string, unknown>;
+  shared: ReadonlySet<string>;
 }
 
 /** One match of one rule, which is also what is found where nothing was captured. */

@@ -5,13 +5,13 @@ import { localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
 
 /** So many requests at once, of the whole rule or of each client; a place is given back when its exchange has ended. Each worker counts for itself. */
-export const concurrency: Filter<Extract<HttpFilter, { type: "concurrency" }>> = (config, { keep }) => {
-  const { max, by, status } = config;
+export const concurrency: Filter<Extract<HttpFilter, { type: "concurrency" }>> = (config, { keep, shared }) => {
+  const { max, by, share, status } = config;
   if (!Number.isInteger(max) || max < 0) throw new PolicyError("max", max, "must not be negative");
   if (status !== undefined && !(status >= 400 && status <= 599)) throw new PolicyError("status", status, "must be between 400 and 599");
   const except = config.except?.length ? new AddressRanges(config.except, "except") : undefined;
   const make = () => new Map<string, number>();
-  const running = keep ? keep("running", make) : make();
+  const running = share !== undefined && shared ? shared(`running/${share}/${by}/${max}`, make) : keep ? keep("running", make) : make();
   return (next) => (exchange, outcome) => {
     const { request } = exchange;
     if (except?.includes(request.client)) return next(exchange, outcome);

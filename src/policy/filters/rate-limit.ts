@@ -14,15 +14,17 @@ const keyLengthMax = 128;
  * A steady rate with room for a burst, for the whole rule, for each client, or for each value of a header (requests without
  * it share one). `retry-after` tells when the next one may go.
  */
-export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (config, { nowMs, keep, limiter }) => {
-  const { requests, periodMs, burst, by, status } = config;
+export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (config, { nowMs, keep, limiter, shared }) => {
+  const { requests, periodMs, burst, by, share, status } = config;
   if (!(requests > 0)) throw new PolicyError("requests", requests, "must be greater than 0");
   if (!(periodMs > 0)) throw new PolicyError("periodMs", periodMs, "must be greater than 0");
   if (!(burst >= 0)) throw new PolicyError("burst", burst, "must not be negative");
   if (status !== undefined && !(status >= 400 && status <= 599)) throw new PolicyError("status", status, "must be between 400 and 599");
   const rate = { requests, periodMs, burst };
-  const make = () => (limiter ? limiter("rate", rate) : localLimiter(rate, keysMax, nowMs));
-  const counter = keep ? keep("rate", make) : make();
+  const make = (id: string, from: typeof limiter) => (from ? from(id, rate) : localLimiter(rate, keysMax, nowMs));
+  const makeOwn = () => make("rate", limiter);
+  const together = `rate/${share}/${JSON.stringify([rate, by])}`;
+  const counter = share !== undefined && shared ? shared(together, (from) => make(together, from)) : keep ? keep("rate", makeOwn) : makeOwn();
   const except = config.except?.length ? new AddressRanges(config.except, "except") : undefined;
   const keyOf = keyFunction(by);
   return (next) => (exchange, outcome) => {

@@ -85,6 +85,7 @@ export function compileHost(world: World, host: string, members: readonly Member
     const { settings } = member;
     const place: Place = {
       name: path,
+      owner: `${member.key}/${member.ingress.metadata.uid}`,
       path,
       settings,
       matches: found,
@@ -94,7 +95,7 @@ export function compileHost(world: World, host: string, members: readonly Member
       closed: settings.closed ?? canary?.member.settings.closed,
     };
     const id = `${pathType} ${path}`;
-    const text = JSON.stringify([found, place.backend, place.canary?.backend, place.responseHeaders, facts.hasCertificate, facts.httpsPort]);
+    const text = JSON.stringify([found, place.owner, place.backend, place.canary?.backend, place.responseHeaders, facts.hasCertificate, facts.httpsPort]);
     const known = before?.places.get(id);
     const compiled = known?.text === text && known.settings === settings && known.canary === canary?.member.settings ? known : compilePlace(place, facts, text);
     memory.places.set(id, compiled);

@@ -4,6 +4,8 @@ import type { Settings } from "./annotations/settings.ts";
 /** One path of one host, with all that its rules need. */
 export interface Place {
   name: string;
+  /** "NAMESPACE/NAME/UID" of the Ingress, whose limits are of all its paths and hosts together. */
+  owner: string;
   path: string;
   settings: Settings;
   matches: readonly HttpMatch[];
@@ -82,7 +84,7 @@ function filtersOf(place: Place, { scheme, hasCertificate, httpsPort }: Scheme):
   if (redirected) return [...filters, redirected];
   if (settings.cors) filters.push({ type: "cors", ...settings.corsFields });
   if (scheme === "http" && (settings.forceSslRedirect || (settings.sslRedirect && hasCertificate))) return [...filters, toHttps(httpsPort)];
-  filters.push(...limitsOf(settings));
+  filters.push(...limitsOf(settings, place.owner));
   if (settings.allow || settings.deny) filters.push({ type: "sourceRanges", ...(settings.allow && { allow: settings.allow }), ...(settings.deny && { deny: settings.deny }) });
   const isRewritten = settings.rewriteTarget !== "" && settings.rewriteTarget !== place.path;
   // Only with a rewrite, as ingress-nginx has it.
@@ -110,8 +112,8 @@ function redirectOf({ temporalRedirect, temporalRedirectCode, permanentRedirect,
   return { type: "redirect", scheme, hostname, ...(port !== undefined && { port: Number(port) }), status };
 }
 
-function limitsOf({ limits: { perSecond, perMinute, connections, burstMultiplier, except } }: Settings): HttpFilter[] {
-  const common = { by: "client", status: 503, ...(except.length > 0 && { except }) } as const;
+function limitsOf({ limits: { perSecond, perMinute, connections, burstMultiplier, except } }: Settings, share: string): HttpFilter[] {
+  const common = { by: "client", share, status: 503, ...(except.length > 0 && { except }) } as const;
   const filters: HttpFilter[] = [];
   if (perSecond > 0) filters.push({ type: "rateLimit", requests: perSecond, periodMs: 1_000, burst: perSecond * burstMultiplier, ...common });
   if (perMinute > 0) filters.push({ type: "rateLimit", requests: perMinute, periodMs: 60_000, burst: perMinute * burstMultiplier, ...common });
