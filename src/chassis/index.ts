@@ -14,3 +14,4 @@ export type { FinishedSpan, SpanExporter, Tracer } from "./tracer.ts";
 export { Config, ConfigError, type ConfigOptions, loadConfig, Secret } from "./config.ts";
 export { CallError, type CallErrorCode, createHttpClient, type CallOptions, type EndpointSource, type HttpAnswer, type HttpClient, type HttpClientOptions } from "./http-client.ts";
 export { createJsonRpcClient, createJsonRpcServer, type JsonRpcClient, JsonRpcError, jsonRpcErrors, serveJsonRpc } from "./json-rpc.ts";
+export { createGrpcClient, createGrpcServer, type GrpcClient, type GrpcClientOptions, type GrpcMethods, type GrpcServer, type GrpcServerOptions, loadProto } from "./grpc.ts";

@@ -67,6 +67,8 @@ export interface Service extends AsyncDisposable {
   prepare(name: string, step: (signal: AbortSignal) => unknown): void;
   /** Begins when the service is ready, and ends with it. */
   loop(name: string, everyMs: number, round: (signal: AbortSignal) => unknown, options?: Omit<LoopOptions, "everyMs" | "clock" | "onError">): void;
+  /** What else answers requests: ends together with HTTP, what is under way first; `deadline` fires when it must be over. */
+  onDrain(name: string, drain: (deadline: AbortSignal) => unknown): void;
   /** After the last answer, in the reverse order of the calls. */
   onClose(name: string, close: (deadline: AbortSignal) => unknown): void;
   /** Listens; resolves when it is prepared. Rejects when it cannot listen, or was stopped before. */
@@ -98,6 +100,7 @@ class FastifyService implements Service {
   readonly #steps: { name: string; step: (signal: AbortSignal) => unknown }[] = [];
   readonly #loops: (() => Loop)[] = [];
   #running: Loop[] = [];
+  readonly #drains: { name: string; drain: (deadline: AbortSignal) => unknown }[] = [];
   readonly #closers: { name: string; close: (deadline: AbortSignal) => unknown }[] = [];
   readonly #onSignal = (signal: NodeJS.Signals) => this.#signalled(signal);
   #isPrepared = false;
@@ -158,6 +161,9 @@ class FastifyService implements Service {
     if (this.isReady) this.#running.push(begin());
     else this.#loops.push(begin);
   }
+  onDrain(name: string, drain: (deadline: AbortSignal) => unknown): void {
+    this.#drains.push({ name, drain });
+  }
   onClose(name: string, close: (deadline: AbortSignal) => unknown): void {
     this.#closers.push({ name, close });
   }
@@ -215,7 +221,10 @@ class FastifyService implements Service {
     };
     const drain = async (deadline: AbortSignal) => {
       deadline.addEventListener("abort", () => server.closeAllConnections(), { once: true });
-      const ended = Promise.all([this.app.close(), ...this.#running.map((loop) => loop.stop())]);
+      const others = this.#drains.map(async ({ name, drain }) => {
+        await (async () => await drain(deadline))().catch((error: unknown) => this.log.error({ err: error, step: name }, "a step of the shutdown failed"));
+      });
+      const ended = Promise.all([this.app.close(), ...others, ...this.#running.map((loop) => loop.stop())]);
       // A connection that was busy when the end began is kept open by its client: it is closed when it becomes idle.
       const idle = setInterval(() => server.closeIdleConnections(), 20).unref();
       await ended.finally(() => clearInterval(idle));
