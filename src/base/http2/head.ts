@@ -45,7 +45,7 @@ export function readHead(fields: readonly Field[], takesTunnels = false): Head |
     else if (!single.has(name)) headers[name] = `${before}${name === "cookie" ? "; " : ", "}${value}`;
   }
   // CONNECT, which has neither scheme nor path, is nothing that we do.
-  if (!method || !url || !scheme || !/^[!-~]+$/.test(url) || !tokenPattern.test(method.toLowerCase())) return undefined;
+  if (!method || !url || !scheme || !/^(?:\/[!-~]*|\*)$/.test(url) || !tokenPattern.test(method.toLowerCase())) return undefined;
   // It becomes a line of HTTP/1.1, as all values do.
   if (authority !== undefined && !valuePattern.test(authority)) return undefined;
   if (protocol !== undefined && (method !== "CONNECT" || !isToken(protocol) || headers["content-length"] !== undefined)) return undefined;
