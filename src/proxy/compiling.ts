@@ -113,30 +113,34 @@ export class Notes {
   }
 }
 
-/** A compiler that starts when there is an object for the first time: who has none pays for one watch. */
+/** A compiler that starts when there is an object for the first time: who has none pays for a watch of its kind. */
 export interface Started {
   /** What became of the addresses that were published. */
   bound(bindings: readonly EdgeBinding[]): void;
   stop(): Promise<void>;
 }
 
-/** `load` starts the compiler. `name` is for the log: "Gateways". */
-export function startAtFirst({ client, clock, random, log, publish }: CompilerOptions, { resource, scope, name, load }: { resource: GroupVersionResource; scope: Scope; name: string; load(): Promise<Compiler> }): Started {
+/** `load` starts the compiler, with the first object of any of the `watched` kinds. `name` is for the log: "Gateways". */
+export function startAtFirst({ client, clock, random, log, publish }: CompilerOptions, { watched, scope, name, load }: { watched: readonly GroupVersionResource[]; scope: Scope; name: string; load(): Promise<Compiler> }): Started {
   let bindings: readonly EdgeBinding[] = [];
   let compiler: Promise<Compiler> | undefined;
-  const objects = new Informer<KubeObject>({ client, clock, log, ...(random ? { random } : {}), resource, metadataOnly: true });
-  objects.onChange((_key, object) => {
+  const informers = watched.map((resource) => new Informer<KubeObject>({ client, clock, log, ...(random ? { random } : {}), resource, metadataOnly: true }));
+  const stopWatching = () => Promise.all(informers.map((informer) => informer.stop()));
+  const seen = (_key: string, object: KubeObject | undefined) => {
     if (!object || compiler) return;
     compiler = load().then((started) => {
       started.bound(bindings);
       return started;
     });
     compiler.catch((error: unknown) => log.error(`${name} are not served`, { error }));
-    void objects.stop();
-  });
-  objects.start();
+    void stopWatching();
+  };
+  for (const informer of informers) {
+    informer.onChange(seen);
+    informer.start();
+  }
   // What an earlier process of ours said may still be served, though there is nothing any more.
-  objects.synced.then(
+  Promise.all(informers.map(({ synced }) => synced)).then(
     () => {
       if (!compiler) publish({ revision: 0, whole: true, scope, put: {}, remove: {} });
     },
@@ -148,7 +152,7 @@ export function startAtFirst({ client, clock, random, log, publish }: CompilerOp
       void compiler?.then((started) => started.bound(next));
     },
     async stop() {
-      await objects.stop();
+      await stopWatching();
       await (await compiler?.catch(() => undefined))?.stop();
     },
   };

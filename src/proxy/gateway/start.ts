@@ -33,7 +33,7 @@ export function startGateways(options: CompilerOptions): Started {
       const { startGatewayCompiler } = await import("./compiler.ts");
       return startGatewayCompiler(options);
     };
-    started = startAtFirst(options, { resource: gatewayResources.gateways, scope: "gateway", name: "Gateways", load });
+    started = startAtFirst(options, { watched: [gatewayResources.gateways, gatewayResources.httpRoutes, gatewayResources.grpcRoutes], scope: "gateway", name: "Gateways", load });
     started.bound(bindings);
   });
   ready.catch((error: unknown) => stopped || log.error("Gateway API is not there", { error }));

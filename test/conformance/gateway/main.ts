@@ -8,6 +8,8 @@ import { spawn } from "node:child_process";
 import { createWriteStream, existsSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { GroupVersionResource } from "../../../src/api/meta.ts";
+import { resources } from "../../../src/api/resources.ts";
 import { createHttpClient } from "../../../src/api/http-client.ts";
 import { socketPath } from "../../../src/base/socket-path.ts";
 import { gatewayResources } from "../../../src/proxy/gateway/kinds.ts";
@@ -42,6 +44,7 @@ async function isReady(): Promise<boolean> {
 
 let code = 1;
 try {
+  if (claim === mesh) await preparePods();
   const whole = !flags.some((flag) => flag.startsWith("--run-test"));
   const args = [
     "-test.run",
@@ -68,6 +71,15 @@ try {
 if (code === 0) rmSync(folder, { recursive: true });
 else process.stdout.write(`\nlogs: ${folder}\n`);
 process.exitCode = code;
+
+/** The suite waits for pods in two namespaces that it makes only where Gateways are claimed as well. */
+async function preparePods(): Promise<void> {
+  for (const name of ["gateway-conformance-app-backend", "gateway-conformance-web-backend"]) {
+    await client.create(resources.namespaces as GroupVersionResource, undefined, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+    const template = { metadata: { labels: { app: "echo" } }, spec: { containers: [{ name: "echo", image: "registry.k8s.io/gateway-api/echo-advanced:v1.5.1" }] } };
+    await client.create(resources.deployments as GroupVersionResource, name, { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "echo", namespace: name }, spec: { selector: { matchLabels: { app: "echo" } }, template } } as never);
+  }
+}
 
 /** A line for each test; the rest goes to the log. */
 function run(program: string, args: string[]): Promise<number> {
