@@ -22,9 +22,7 @@ export const flags = {
   BL: { status: 413, meaning: "Body limit: the request's body is larger than allowed. Not in Envoy." },
   DR: { status: 200, meaning: "Direct response: the rule itself answers (redirect, fixed answer, CORS preflight). Not in Envoy." },
   DPE: { status: 400, meaning: "Downstream protocol error: the request was not HTTP as it must be." },
-  IH: { status: 400, meaning: "Invalid header: a value that is not allowed in its header." },
   SI: { status: 408, meaning: "Stream idle timeout: nothing came from the client for too long." },
-  OM: { status: 503, meaning: "Overload: a bound of the gateway as a whole is reached." },
   DC: { status: 0, meaning: "Downstream connection termination: the client went away before the answer ended." },
 } as const satisfies Record<string, { status: number; meaning: string }>;
 

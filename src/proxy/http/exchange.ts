@@ -219,9 +219,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   #refused(flag: string, reason: string, status: number): void {
     if (this.flag !== "" && this.reason !== "") return this.#local(this.flag as Flag, this.reason);
-    this.#give(localAnswer(this.request, flag as Flag, reason, { status }));
-    this.flag = flag;
-    this.reason = reason;
+    this.#local(flag as Flag, reason, status);
   }
 
   #send(connection: Asked): void {
@@ -389,6 +387,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
     this.sentBytes += to - from;
     this.client.content(bytes, from, to, bulk);
+  }
+  /** How long the upstream may be silent, where the rule says it. */
+  get silenceMs(): number | undefined {
+    return this.#timeouts?.silenceMs;
   }
   /** After a turn's output was flushed. */
   flushed(): void {

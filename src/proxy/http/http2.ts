@@ -107,6 +107,8 @@ class Http2Client implements Client {
   /** Of a WebSocket that HTTP/1.1 is asked for. */
   #key = "";
   #tunnel: Tunnel | undefined;
+  /** The last word is said: what becomes of the stream now is no news. */
+  #isDone = false;
 
   constructor(connection: Http2Connection, request: Http2Request, response: Http2Response) {
     this.#connection = connection;
@@ -176,6 +178,7 @@ class Http2Client implements Client {
 
   gone(): void {
     if (this.#tunnel) return this.#tunnel.close(true);
+    if (this.#isDone) return;
     this.#exchange?.cancel("DC", "the client reset its stream, or closed its connection");
   }
   expire(): void {
@@ -184,14 +187,14 @@ class Http2Client implements Client {
     if (!exchange) return void this.#response.destroy();
     if (this.isBlocked) exchange.refuse(408, "SI", "the client does not take the answer");
     else if (!exchange.bodyComplete && !this.#isPaused) exchange.refuse(408, "SI", "the request's body came too slowly");
-    else exchange.refuse(504, "UT", `nothing came from the upstream for ${this.listener.bounds.answerMs} ms`);
+    else exchange.refuse(504, "UT", `nothing came from the upstream for ${exchange.silenceMs ?? this.listener.bounds.answerMs} ms`);
     this.#engine.output.flush();
   }
   touch(): void {
     const { bounds } = this.listener;
     const waitsForClient = this.isBlocked || (this.#exchange?.bodyComplete === false && !this.#isPaused);
     // Both may speak as they like once the answer has begun: a stream of gRPC may be silent for long, as a WebSocket may.
-    const ms = this.#exchange?.answered && !this.isBlocked && !this.#exchange.bodyComplete ? bounds.tunnelIdleMs : waitsForClient ? bounds.bodyIdleMs : bounds.answerMs;
+    const ms = this.#exchange?.answered && !this.isBlocked && !this.#exchange.bodyComplete ? (this.#exchange.silenceMs ?? bounds.tunnelIdleMs) : waitsForClient ? bounds.bodyIdleMs : (this.#exchange?.silenceMs ?? bounds.answerMs);
     this.deadline = ms > 0 ? this.#engine.sweeper.now + ms : Infinity;
   }
   wantBody(): void {
@@ -223,10 +226,12 @@ class Http2Client implements Client {
     this.touch();
   }
   end(trailers: Trailers): void {
+    this.#isDone = true;
     this.#response.addTrailers(trailers);
     this.#response.end();
   }
   local(answer: LocalAnswer): void {
+    this.#isDone = true;
     const edits = this.#exchange!.responseHeaders;
     const gone = new Set(edits ? [...edits.remove, ...edits.set.map(([name]) => name)].map((name) => name.toLowerCase()) : []);
     const fields: [string, string][] = [];
@@ -236,6 +241,7 @@ class Http2Client implements Client {
     this.#response.end(answer.body);
   }
   breakOff(): void {
+    this.#isDone = true;
     this.#response.destroy();
   }
   /** What asks for a tunnel gets one, or hears why not: 2xx of another kind would be taken for one. */
@@ -253,7 +259,7 @@ class Http2Client implements Client {
     this.#response.flushHeaders();
     this.deadline = Infinity;
     const client = new Http2Stream(this.#request, this.#response);
-    this.#tunnel = new Tunnel({ output, sweeper, client, upstream, idleMs: this.listener.bounds.tunnelIdleMs }, (sent) => {
+    this.#tunnel = new Tunnel({ output, sweeper, client, upstream, idleMs: exchange.silenceMs ?? this.listener.bounds.tunnelIdleMs }, (sent) => {
       exchange.sentBytes = sent;
       exchange.closed();
     });
