@@ -7,6 +7,7 @@ import type { NodeAccess } from "./api/node.ts";
 import { createBuiltinRegistry } from "./api/registry.ts";
 import { resources, systemNamespace } from "./api/resources.ts";
 import type { TrafficPatch } from "./api/traffic.ts";
+import { ChallengeRoutes } from "./proxy/challenges.ts";
 import type { Pod } from "./api/types.ts";
 import { Aggregator } from "./apiserver/aggregation/aggregator.ts";
 import { createApi } from "./apiserver/api.ts";
@@ -125,6 +126,7 @@ export async function runApi(): Promise<void> {
 
     fairness.report(client);
 
+    const challenges = new ChallengeRoutes((patch: TrafficPatch) => channel.notify("net/traffic", patch));
     // The API answers; what moves things comes after.
     let stopControllers = async () => {};
     const filled = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
@@ -134,7 +136,7 @@ export async function runApi(): Promise<void> {
       chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
       const { VolumeFolders } = await import("./node/volumes/folders.ts");
       const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
-      const controllers = startControllers({ localAuthority: () => localAuthorities().localAuthority(dataDir, clock.now()), storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
+      const controllers = startControllers({ localAuthority: () => localAuthorities().localAuthority(dataDir, clock.now()), challengeSolver: challenges, storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
       stopControllers = () => controllers.stop(AbortSignal.timeout(2_000));
       await controllers.start();
     });
@@ -152,10 +154,13 @@ export async function runApi(): Promise<void> {
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
     const { startGateways } = await import("./proxy/gateway/start.ts");
-    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: (patch: TrafficPatch) => channel.notify("net/traffic", patch) });
+    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: challenges.pass });
     const { startIngresses } = await import("./proxy/ingress/start.ts");
-    const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: (patch: TrafficPatch) => channel.notify("net/traffic", patch) });
+    const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: challenges.pass });
+    const { startIstio } = await import("./proxy/istio/start.ts");
+    const istio = startIstio({ client, clock, random, log: log.child("istio"), publish: challenges.pass, definitions: gateways.definitions });
     bound = (bindings) => {
+      challenges.bound(bindings);
       gateways.bound(bindings);
       ingresses.bound(bindings);
       publishAddresses();
@@ -171,6 +176,7 @@ export async function runApi(): Promise<void> {
       await compiler.stop();
       await gateways.stop();
       await ingresses.stop();
+      await istio.stop();
       await loadBalancers.stop();
     };
 

@@ -28,8 +28,8 @@ export interface TrafficPatch {
   revision: number;
   /** What is not put is gone: the first patch of a compiler that has just started. Each says so of its own objects alone. */
   whole?: boolean;
-  /** Whose objects `whole` means: Ingresses' ids begin with "Ingress/", their listeners' with "ingress/http". Absent: all. */
-  scope?: "gateway" | "ingress" | "acme";
+  /** Whose objects `whole` means: Ingresses' ids begin with "Ingress/", their listeners' with "ingress/http"; Istio's objects' with "istio:". Absent: all. */
+  scope?: "gateway" | "ingress" | "acme" | "istio";
   put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
   remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
 }
@@ -111,6 +111,8 @@ export interface HttpRule {
     requestMs?: number;
     /** One try, to the answer's head. */
     backendMs?: number;
+    /** Without a byte of the answer, or of an upgraded connection; the listener's bounds unless said. */
+    silenceMs?: number;
   };
   retry?: Retry;
   /** The same client goes to the same endpoint. */
@@ -130,6 +132,8 @@ export interface HttpMatch {
   query?: ValueMatch[];
   /** Names are case-sensitive. */
   cookies?: ValueMatch[];
+  /** Addresses of the only clients that it is for. */
+  clients?: string[];
   /**
    * Goes before everything else that matches on the same host name, highest first; 0 unless said. For canaries, mesh, and
    * ingress-nginx, who orders the regular expressions of a host by their length.
@@ -173,7 +177,7 @@ export type HttpFilter =
   | { type: "redirect"; scheme?: string; hostname?: string; port?: number; path?: PathChange; status: number }
   | { type: "rewrite"; hostname?: string; path?: PathChange }
   | { type: "mirror"; upstream: string; /** Of a million requests. */ perMillion: number }
-  | { type: "cors"; origins: string[]; methods: string[]; headers: string[]; exposeHeaders: string[]; maxAgeSeconds: number; credentials: boolean }
+  | { type: "cors"; origins: string[]; methods: string[]; headers: string[]; exposeHeaders: string[]; maxAgeSeconds: number; credentials: boolean; /** RE2; must match a whole origin. */ originPatterns?: string[]; /** Preflights of other origins go on, instead of being answered without a grant. */ passesUnmatched?: boolean }
   | { type: "fault"; delay?: { ms: number; perMillion: number }; abort?: { status: number; grpcStatus?: number; perMillion: number } }
   | { type: "respond"; status: number; headers?: { name: string; value: string }[]; body?: string }
   | {
@@ -237,13 +241,15 @@ export interface Persistence {
   secure?: boolean;
 }
 
-/** One Service port: one pool, one breaker and one list of ejected endpoints, whatever the number of routes to it. */
+/** One Service port, or a part of its endpoints: one pool, one breaker and one list of ejected endpoints, whatever the number of routes to it. */
 export interface Upstream {
   /** "NAMESPACE/SERVICE/PORT". */
   id: string;
   namespace: string;
   service: string;
   port: number;
+  /** Only those of the Service's endpoints that have one of these addresses: a subset. Absent: all. */
+  addresses?: string[];
   /** How it is spoken to: `h2` is TLS with ALPN, `h2c` prior knowledge. */
   protocol: "http1" | "h2c" | "h2";
   /** BackendTLSPolicy: with it the connection is encrypted and the certificate checked. */

@@ -63,6 +63,8 @@ export interface ControllersOptions {
   signCertificate?: SignCertificate;
   /** The authority that signs for ClusterIssuers which this machine cannot have; made at first need. Without it there are no cert-manager certificates. */
   localAuthority?: CertificateOptions["authority"];
+  /** Answers ACME servers; without it they are not spoken to. */
+  challengeSolver?: NonNullable<CertificateOptions["solver"]>;
   /** GET of what foreign API servers serve: custom and external metrics. */
   rawGet?: RawGet;
   /** Names of controllers that do not run. For test environments: without "scheduler" pods stay where they are put. */
@@ -128,7 +130,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const collector = new GarbageCollector({ client, informers, kindOf, clock, random, log: log.child("garbage-collector") });
   const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
   const vertical = new VerticalAutoscaling({ client, informers, kindOf, clock, random, log: log.child("vertical-pod-autoscaler") });
-  const certificates = options.localAuthority && new Certificates({ client, informers, clock, random, log: log.child("certificates"), authority: options.localAuthority });
+  const certificates = options.localAuthority && new Certificates({ client, informers, clock, random, log: log.child("certificates"), authority: options.localAuthority, ...(options.challengeSolver && { solver: options.challengeSolver }) });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {

@@ -29,9 +29,10 @@ export class TrafficState {
   }
 }
 
-/** "Ingress/…" and "ingress/http(s)" are Ingresses'; namespaces are in lower case, and Gateways' listeners have three parts. */
+/** "Challenge/…" are answers for ACME servers; "Ingress/…" and "ingress/http(s)" are Ingresses'; namespaces are in lower case, and Gateways' listeners have three parts. */
 function isIn(scope: TrafficPatch["scope"], id: string): boolean {
   if (scope === undefined) return true;
+  if (scope === "acme" || id.startsWith("Challenge/")) return scope === "acme" && id.startsWith("Challenge/");
   const isIngress = id.startsWith("Ingress/") || id === "ingress/http" || id === "ingress/https";
-  return isIngress === (scope === "ingress");
+  return scope === (isIngress ? "ingress" : id.startsWith("istio:") ? "istio" : "gateway");
 }

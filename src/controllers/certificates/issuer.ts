@@ -48,7 +48,7 @@ export const notTrusted = "certificates of Wherry's local CA are not publicly tr
 
 export function planIssuer(resource: GroupVersionResource, key: string, issuer: Issuer, cache: Cache, nowMs: number, acme: AcmeIssuers): Plan {
   if (issuer.metadata.deletionTimestamp) return { actions: [] };
-  if (speaksAcme(issuer)) return acme.plan(resource, key, issuer, cache, nowMs);
+  if (speaksAcme(issuer)) return acme.plan(resource, key, issuer, nowMs);
   return { actions: tellIssuer(resource, issuer, judge(issuer, cache), nowMs) };
 }
 

@@ -48,7 +48,7 @@ export function planRequest(key: string, request: CertificateRequest, cache: Cac
   if (over.has(ready?.reason ?? "") || conditionOf(request, "InvalidRequest")?.status === "True") return { actions: [] };
   if (conditionOf(request, "Denied")?.status === "True") return { actions: tellDenied(request, nowMs) };
   const issuer = issuerOf(request, cache);
-  if (typeof issuer === "object" && speaksAcme(issuer) && conditionOf(issuer, "Ready")?.status === "True") return acme.planRequest(key, request, issuer, cache, nowMs, (outcome) => tell(request, outcome, nowMs));
+  if (typeof issuer === "object" && speaksAcme(issuer) && conditionOf(issuer, "Ready")?.status === "True") return acme.planRequest(key, request, issuer, nowMs, (outcome) => tell(request, outcome, nowMs));
   return { actions: tell(request, sign(request, issuer, cache, nowMs, authority), nowMs) };
 }
 

@@ -10,7 +10,8 @@ import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
 import { Runner } from "../runner.ts";
-import { withoutAcme } from "./acme/issuers.ts";
+import { type AcmeIssuers, ServedAcme, withoutAcme } from "./acme/issuers.ts";
+import type { ChallengeSolver } from "./acme/order.ts";
 import { certificateController } from "./certificate.ts";
 import { issuerController } from "./issuer.ts";
 import { requestController } from "./request.ts";
@@ -26,6 +27,8 @@ export interface CertificateOptions {
   log: Log;
   /** The authority of this stack; made at first need. */
   authority: () => LocalAuthority;
+  /** Has the gateway answer ACME servers; without it they are not spoken to. */
+  solver?: ChallengeSolver;
 }
 
 /** The controllers of cert-manager's kinds, while there is something for them to do. */
@@ -33,6 +36,7 @@ export class RunningCertificates {
   readonly #options: CertificateOptions;
   readonly #secrets: Informer<Secret>;
   readonly #runners: Runner[];
+  readonly #acme: AcmeIssuers;
   readonly #kinds: readonly GroupVersionResource[];
   #stopped = false;
 
@@ -40,7 +44,9 @@ export class RunningCertificates {
     const { client, informers, clock, random, log } = options;
     this.#options = options;
     this.#secrets = new Informer<Secret>({ client, resource: resources.secrets, clock, random, log, metadataOnly: isForeign });
-    const acme = withoutAcme;
+    const { solver } = options;
+    const wake = (resource: GroupVersionResource, key: string) => this.#runners[order.indexOf(resource)]?.enqueue(key);
+    const acme = (this.#acme = solver ? new ServedAcme({ client, clock, solver, wake }) : withoutAcme);
     let opened: LocalAuthority | undefined;
     const authority = () => (opened ??= options.authority());
     // One that ended meanwhile made it, and the name is fixed.
@@ -49,7 +55,8 @@ export class RunningCertificates {
         if (!(error instanceof StatusError && error.reason === "AlreadyExists")) throw error;
       });
     const found = { for: (resource: GroupVersionResource) => (resource === resources.secrets ? this.#secrets : informers.for(resource)) } as Pick<Informers, "for">;
-    const controllers = [certificateController(createSecret), requestController(authority, acme), issuerController(certManager.issuers, acme), issuerController(certManager.clusterIssuers, acme), ...asking.map(shimController)];
+    const order = [certManager.certificateRequests, certManager.issuers, certManager.clusterIssuers];
+    const controllers = [requestController(authority, acme), issuerController(certManager.issuers, acme), issuerController(certManager.clusterIssuers, acme), certificateController(createSecret), ...asking.map(shimController)];
     this.#kinds = [...Object.values(certManager), ...asking.map(({ resource }) => resource)];
     this.#runners = controllers.map((definition) => new Runner(definition, { client, informers: found, clock, random, log, fieldManager }));
   }
@@ -68,6 +75,7 @@ export class RunningCertificates {
 
   async stop(): Promise<void> {
     this.#stopped = true;
+    await this.#acme.stop();
     await Promise.all(this.#runners.map((runner) => runner.stop()));
     await this.#secrets.stop();
   }
