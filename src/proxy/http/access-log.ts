@@ -1,6 +1,7 @@
 import { performance } from "node:perf_hooks";
 import type { Counters } from "./counters.ts";
 import type { HttpExchange } from "./exchange.ts";
+import { withoutSecrets } from "./secrets.ts";
 
 /** Lines wait for so long, and so many bytes of them; beyond they are lost, and counted. */
 const flushMs = 100;
@@ -42,7 +43,7 @@ export class AccessLog {
     this.#escape(request.path);
     if (request.query !== "") {
       this.#put("?");
-      this.#escape(request.query);
+      this.#escape(withoutSecrets(request.query));
     }
     this.#put('","protocol":"');
     this.#put(client.protocol);
@@ -112,7 +113,7 @@ export class AccessLog {
     this.#put(',"flag":"');
     this.#put(flag);
     this.#put('","reason":"');
-    this.#escape(reason);
+    this.#escape(withoutSecrets(reason));
     this.#put('"}\n');
   }
   flush(): void {
