@@ -152,7 +152,7 @@ function hasEndpoint(backends: readonly Backend[], upstreams: Upstreams, endpoin
 function describeRule(rule: HttpRule, upstreams: Upstreams, endpointsOf: EndpointsOf): string[] {
   const { filters, timeouts, retry, persistence, backends } = rule;
   const lines = filters.map((filter, i) => row(i === 0 ? "filters" : "", describeFilter(filter)));
-  if (timeouts) lines.push(row("timeouts", [timeouts.requestMs === undefined ? "" : `request ${timeouts.requestMs} ms`, timeouts.backendMs === undefined ? "" : `each try ${timeouts.backendMs} ms`].filter(Boolean).join(", ")));
+  if (timeouts) lines.push(row("timeouts", [timeouts.requestMs === undefined ? "" : `request ${timeouts.requestMs} ms`, timeouts.backendMs === undefined ? "" : `each try ${timeouts.backendMs} ms`, timeouts.silenceMs === undefined ? "" : `silence ${timeouts.silenceMs} ms`].filter(Boolean).join(", ")));
   if (retry) lines.push(row("retries", `${retry.attempts}${retry.statuses.length > 0 ? `, also after ${retry.statuses.join(", ")}` : ""}`));
   if (persistence) lines.push(row("sessions", `by ${persistence.type}${persistence.name === "" ? "" : ` ${persistence.name}`}`));
   if (filters.some(({ type }) => type === "redirect" || type === "respond")) return [...lines, row("answer", "the rule's own: flag DR")];

@@ -152,7 +152,7 @@ export class ClientConnection implements StreamOwner, Client {
   expire(): void {
     const exchange = this.#exchange;
     if (exchange) {
-      const { bounds } = this.listener;
+      const answerMs = exchange.silenceMs ?? this.listener.bounds.answerMs;
       if (this.isBlocked) {
         this.#close(true);
         return exchange.cancel("SI", "the client does not take the answer");
@@ -160,8 +160,8 @@ export class ClientConnection implements StreamOwner, Client {
       if (!exchange.bodyComplete && !this.#isBodyPaused) {
         this.#keepAlive = false;
         exchange.refuse(408, "SI", "the request's body came too slowly");
-      } else if (bounds.answerMs > 0) {
-        exchange.refuse(504, "UT", `nothing came from the upstream for ${bounds.answerMs} ms`);
+      } else if (answerMs > 0) {
+        exchange.refuse(504, "UT", `nothing came from the upstream for ${answerMs} ms`);
       }
       this.#engine.output.flush();
     } else if (this.#head && !this.#head.isFresh && !this.#lingering) {
@@ -274,7 +274,10 @@ export class ClientConnection implements StreamOwner, Client {
     const exchange = this.#exchange;
     if (this.isBlocked) this.deadline = now + bounds.bodyIdleMs;
     else if (exchange && !exchange.bodyComplete && !this.#isBodyPaused) this.deadline = Math.min(now + bounds.bodyIdleMs, this.#bodySince + bounds.bodyIdleMs + (this.#bodyBytes * 1000) / bounds.bodyBytesPerSecond);
-    else this.deadline = bounds.answerMs > 0 ? now + bounds.answerMs : Infinity;
+    else {
+      const answerMs = exchange?.silenceMs ?? bounds.answerMs;
+      this.deadline = answerMs > 0 ? now + answerMs : Infinity;
+    }
   }
 
   // Client: what the exchange says.
@@ -357,7 +360,7 @@ export class ClientConnection implements StreamOwner, Client {
     const stash = this.#stash;
     this.#stash = undefined;
     this.stream.resume();
-    this.#tunnel = new Tunnel({ output, sweeper, client: this.stream, upstream, idleMs: this.listener.bounds.tunnelIdleMs }, (sent) => {
+    this.#tunnel = new Tunnel({ output, sweeper, client: this.stream, upstream, idleMs: exchange.silenceMs ?? this.listener.bounds.tunnelIdleMs }, (sent) => {
       exchange.sentBytes = sent;
       this.#tunnel = undefined;
       exchange.closed();

@@ -18,6 +18,9 @@ import type { Routed } from "./routing.ts";
 import type { Bulk } from "./stream.ts";
 import type { Pool } from "./upstream-pool.ts";
 
+/** Answers of 1xx before the answer: who sends more would send them for ever. */
+const interimsMax = 32;
+
 /** One request on its way: policy, tries, answer, and the line in the log. */
 export class HttpExchange implements Exchange, Outcome, Asker {
   readonly client: Client;
@@ -57,6 +60,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #triedAt = 0;
   #latencyMs = 0;
   // The answer.
+  #interims = 0;
   answered = false;
   #starting = false;
   #over = false;
@@ -348,6 +352,11 @@ export class HttpExchange implements Exchange, Outcome, Asker {
 
   // Asker: what comes back.
   interim(head: Head): void {
+    if (++this.#interims > interimsMax) {
+      const { key } = this.#picked!.endpoint;
+      this.#abandon("local");
+      return this.#local("UPE", `${key}: more than ${interimsMax} interim answers`);
+    }
     if (head.status !== 100) this.client.interim(head);
   }
   #isTriedAgain(head: Head): boolean {

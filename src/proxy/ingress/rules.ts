@@ -36,7 +36,7 @@ export function rulesOf(place: Place, scheme: Scheme): HttpRule[] {
     matches: place.matches.map((match) => ({ ...match, ...condition })),
     filters,
     backends: ends ? [] : backends,
-    ...(!ends && { timeouts: { backendMs: settings.readMs }, ...retryOf(settings), ...persistenceOf(settings, place.path) }),
+    ...(!ends && { timeouts: { backendMs: settings.readMs, silenceMs: settings.readMs }, ...retryOf(settings), ...persistenceOf(settings, place.path) }),
   });
   return choicesOf(place).map(({ suffix, condition, backends }) => rule(place.name + suffix, condition, backends));
 }

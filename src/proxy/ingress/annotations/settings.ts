@@ -21,7 +21,7 @@ export interface Settings {
   /** Of a body that is kept to be sent again. */
   bufferBytes?: number;
   connectMs: number;
-  /** To the head of the answer. */
+  /** To the head of the answer, and between two pieces of it. */
   readMs: number;
   nextUpstream: { on: ReadonlySet<string>; tries: number };
   protocol: Upstream["protocol"];

@@ -73,7 +73,7 @@ export const table: Readonly<Record<string, Row>> = {
   "backend-protocol": row((text) => oneOf("HTTP", "HTTPS", "GRPC", "GRPCS")(text.toUpperCase()), readProtocol, true),
   "proxy-connect-timeout": row(seconds, (settings, value) => void (settings.connectMs = value)),
   "proxy-read-timeout": row(seconds, (settings, value) => void (settings.readMs = value)),
-  "proxy-send-timeout": note("has no effect of its own: proxy-read-timeout bounds the time to the answer's head"),
+  "proxy-send-timeout": note("has no effect of its own: how long an upstream may be silent is what proxy-read-timeout says"),
   "proxy-next-upstream": row(words, (settings, on) => void (settings.nextUpstream = { ...settings.nextUpstream, on })),
   "proxy-next-upstream-tries": row(int, (settings, value) => void (settings.nextUpstream = { ...settings.nextUpstream, tries: value })),
   "proxy-next-upstream-timeout": row(int, (_, value) => (value === 0 ? undefined : "is not acted on: proxy-next-upstream-tries and proxy-read-timeout bound further tries")),
