@@ -169,7 +169,7 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
     const upstream = upstreams.find((candidate) => candidate.id === id);
     if (!upstream) return [row(name, `${share}${id}, which is not known`)];
     const endpoints = endpointsOf(upstream.namespace, upstream.service, upstream.port);
-    const how = [upstream.protocol === "http1" ? "" : upstream.protocol, upstream.tls ? `TLS to ${upstream.tls.serverName}` : "", upstream.error ? `every request is answered with ${upstream.error.status}: ${upstream.error.reason}` : ""].filter(Boolean);
+    const how = [upstream.protocol === "http1" ? "" : upstream.protocol, upstream.tls ? `TLS to ${upstream.tls.serverName}` : "", upstream.error ? `every request is answered with ${upstream.error.status}: ${upstream.error.reason}` : "", upstream.breaker ? `breaker ${JSON.stringify(upstream.breaker)} in each worker` : "", upstream.outlier ? `ejections ${JSON.stringify(upstream.outlier)} in each worker` : ""].filter(Boolean);
     return [
       row(name, `${share}Service ${upstream.namespace}/${upstream.service} port ${upstream.port}${how.length > 0 ? ` (${how.join(", ")})` : ""}`),
       row("", endpoints.length === 0 ? "  no endpoint is ready: 503, flag UH" : `  ${endpoints.join(", ")}`),
@@ -180,7 +180,8 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
 
 function describeFilter({ type, ...fields }: HttpFilter): string {
   const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`);
-  return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}`;
+  // Of what is counted, rates alone are one for all workers.
+  return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}${type === "concurrency" ? ", in each worker" : ""}`;
 }
 
 function describeMatch({ path, method, headers = [], query = [], cookies = [], priority }: HttpMatch): string {
