@@ -15,7 +15,8 @@ export interface HttpClientOptions {
   ca?: string;
   cert?: string;
   key?: string;
-  token?: string;
+  /** A function is asked for each request: tokens of service accounts are renewed in their file. */
+  token?: string | (() => string);
   /** "wherry-agent": becomes the field manager of what is written. */
   userAgent?: string;
 }
@@ -115,7 +116,7 @@ class SocketClient implements HttpClient {
     const headers: Record<string, string | number> = {
       accept: "application/json",
       ...(userAgent && { "user-agent": userAgent }),
-      ...(token && { authorization: `Bearer ${token}` }),
+      ...(token && { authorization: `Bearer ${typeof token === "function" ? token() : token}` }),
       ...(payload && { "content-type": "application/json", "content-length": payload.length }),
       ...extra,
     };

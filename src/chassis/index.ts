@@ -15,3 +15,7 @@ export { Config, ConfigError, type ConfigOptions, loadConfig, Secret } from "./c
 export { CallError, type CallErrorCode, createHttpClient, type CallOptions, type EndpointSource, type HttpAnswer, type HttpClient, type HttpClientOptions } from "./http-client.ts";
 export { createJsonRpcClient, createJsonRpcServer, type JsonRpcClient, JsonRpcError, jsonRpcErrors, serveJsonRpc } from "./json-rpc.ts";
 export { createGrpcClient, createGrpcServer, type GrpcClient, type GrpcClientOptions, type GrpcMethods, type GrpcServer, type GrpcServerOptions, loadProto } from "./grpc.ts";
+export { discover, type Discovery, type DiscoveryOptions, NoInstanceError } from "./discovery.ts";
+export { type Election, type ElectionOptions, Fence, FencedError, type Holding, startElection, withLock } from "./election.ts";
+export { type Cluster, type ClusterOptions, findCluster } from "./kubernetes.ts";
+export { type Instance, listInstances, register, type Registration, type RegistrationOptions } from "./registration.ts";
