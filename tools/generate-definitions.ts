@@ -5,7 +5,7 @@
  *
  *   node tools/generate-definitions.ts <folder with conformance/ and data/>
  *
- * Origin: kubernetes-sigs/gateway-api v1.6.1 and cert-manager/cert-manager v1.21, both Apache-2.0.
+ * Origin: kubernetes-sigs/gateway-api v1.6.1, cert-manager/cert-manager v1.21 and istio/api b8f8791, all Apache-2.0.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +21,8 @@ const sources: Source[] = [
   // The experimental channel is the standard one with more fields.
   { name: "gateway-api", folder: "conformance/gateway-api/crds/experimental", only: /\.gateway\.networking\.k8s\.io$/ },
   { name: "cert-manager", folder: "data/crds/cert-manager", only: /\.cert-manager\.io$/ },
+  // The mesh's; not those for which a proxy beside each pod, or a gateway of another design, would be needed.
+  { name: "istio", folder: "data/crds/istio", only: /^(virtualservices|destinationrules|serviceentries|sidecars)\.networking\.istio\.io$|\.security\.istio\.io$|\.telemetry\.istio\.io$/ },
 ];
 
 type Json = null | boolean | number | string | Json[] | { [field: string]: Json };
@@ -41,7 +43,7 @@ export function generateDefinitions(shared: string): Record<string, string> {
       if (!file.endsWith(".yaml") || file === "kustomization.yaml") continue;
       for (const document of loadAll(readFileSync(join(shared, folder, file), "utf8")) as { kind?: string; metadata: { name: string; annotations?: Record<string, string> }; spec: Json }[]) {
         if (document?.kind !== "CustomResourceDefinition" || !only.test(document.metadata.name)) continue;
-        const annotations = Object.fromEntries(Object.entries(document.metadata.annotations ?? {}).filter(([key]) => !key.startsWith("controller-gen")));
+        const annotations = Object.fromEntries(Object.entries(document.metadata.annotations ?? {}).filter(([key]) => !/^(controller-gen|helm\.sh)/.test(key)));
         definitions.push({ apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition", metadata: { name: document.metadata.name, annotations }, spec: withoutProse(document.spec) });
       }
     }

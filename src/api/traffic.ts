@@ -239,6 +239,9 @@ export interface Persistence {
   path?: string;
   /** Of the cookie: only over TLS. */
   secure?: boolean;
+  /** Of the cookie: also sent to the names below it. */
+  domain?: string;
+  sameSite?: "None" | "Lax" | "Strict";
 }
 
 /** One Service port, or a part of its endpoints: one pool, one breaker and one list of ejected endpoints, whatever the number of routes to it. */

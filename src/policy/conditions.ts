@@ -16,6 +16,10 @@ export function compileConditions(match: HttpMatch): readonly Condition[] | null
   const { method } = match;
   const conditions: Condition[] = [];
   if (method !== undefined) conditions.push({ test: (request) => request.method === method, describe: (request) => `method is ${request.method}, not ${method}` });
+  if (match.clients) {
+    const clients = new Set(match.clients);
+    conditions.push({ test: (request) => clients.has(request.client), describe: (request) => `the client ${request.client} is none of those that it is for` });
+  }
   const add = (field: "headers" | "query" | "cookies", word: string, read: (request: RequestView, name: string) => string | undefined) => {
     const seen = new Set<string>();
     for (const [i, wanted] of (match[field] ?? []).entries()) {

@@ -8,7 +8,7 @@ import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
 
-/** What compilers of traffic have in common: Gateways' and Ingresses'. */
+/** What compilers of traffic have in common: Gateways', Ingresses' and Istio's. */
 export interface CompilerOptions {
   client: Client;
   clock: Clock;

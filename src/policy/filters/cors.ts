@@ -2,6 +2,7 @@ import type { HttpFilter } from "../../api/traffic.ts";
 import type { Filter, HeaderEdits, RequestView } from "../exchange.ts";
 import { mergeEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
+import { compilePattern } from "../pattern.ts";
 import { PolicyError } from "../policy-error.ts";
 
 type Config = Extract<HttpFilter, { type: "cors" }>;
@@ -12,7 +13,9 @@ type Config = Extract<HttpFilter, { type: "cors" }>;
  * upstream granted is taken away. Sources: Gateway API, HTTPCORSFilter; Fetch §3.2.
  */
 export const cors: Filter<Config> = (config) => {
-  const allowed = compileOrigins(config.origins);
+  const named = compileOrigins(config.origins);
+  const patterns = (config.originPatterns ?? []).map((source, i) => compilePattern(source, { whole: true }, `originPatterns[${i}]`));
+  const allowed = (origin: string): boolean => named(origin) || patterns.some((pattern) => pattern.test(origin));
   const { credentials, exposeHeaders } = config;
   if (!(config.maxAgeSeconds >= 0)) throw new PolicyError("maxAgeSeconds", config.maxAgeSeconds, "must not be negative");
   // "*" may stand in an answer only where no credentials are allowed.
@@ -42,7 +45,8 @@ export const cors: Filter<Config> = (config) => {
     const { request } = exchange;
     const origin = request.header("origin");
     const isAllowed = origin !== undefined && allowed(origin);
-    if (origin !== undefined && request.method === "OPTIONS" && request.header("access-control-request-method") !== undefined) {
+    const isPassed = !isAllowed && config.passesUnmatched === true;
+    if (!isPassed && origin !== undefined && request.method === "OPTIONS" && request.header("access-control-request-method") !== undefined) {
       const headers = isAllowed ? preflight(request, origin) : [];
       return outcome.answer(exchange, localAnswer(request, "DR", isAllowed ? "CORS preflight" : "CORS preflight of an origin that is not allowed", { status: 200, headers: [...headers, ...vary] }));
     }

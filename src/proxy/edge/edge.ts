@@ -194,7 +194,9 @@ export class Edge {
   }
 
   #refreshUpstream(id: string, key: string): void {
-    this.#upstreams.get(id)?.update(this.#options.table.ports.get(key)?.active ?? []);
+    const { addresses } = this.#state.upstreams.get(id) ?? {};
+    const endpoints = this.#options.table.ports.get(key)?.active ?? [];
+    this.#upstreams.get(id)?.update(addresses ? endpoints.filter(({ ip }) => addresses.includes(ip)) : endpoints);
   }
 
   /** Listeners are few, and change rarely. */

@@ -11,13 +11,14 @@ import { ObjectWorld } from "./world.ts";
  * Sees to it that Gateway API is there, and starts its compiler when there is a Gateway for the first time: who has none does
  * not pay for a dozen watches. Until then only classes are answered.
  */
-export function startGateways(options: CompilerOptions): Started {
+export function startGateways(options: CompilerOptions): Started & { /** All definitions that are there from the start are there. */ readonly definitions: Promise<void> } {
   const { client, clock, random, log } = options;
   let bindings: readonly EdgeBinding[] = [];
   let started: Started | undefined;
   let stopClasses = async () => {};
   let stopped = false;
-  const ready = installDefinitions(client).then(() => {
+  const definitions = installDefinitions(client);
+  const ready = definitions.then(() => {
     if (stopped) return;
     const classes = new Informer<GatewayClass>({ client, clock, log, ...(random ? { random } : {}), resource: gatewayResources.gatewayClasses });
     const writer = new StatusWriter({ client, world: Object.assign(new ObjectWorld(), { gatewayClass: (name: string) => classes.get(name) }), clock, log });
@@ -38,6 +39,7 @@ export function startGateways(options: CompilerOptions): Started {
   });
   ready.catch((error: unknown) => stopped || log.error("Gateway API is not there", { error }));
   return {
+    definitions,
     bound(next) {
       bindings = next;
       started?.bound(next);

@@ -1,0 +1,78 @@
+import type { Service } from "../../api/types.ts";
+import { byAge } from "../gateway/gateways.ts";
+import { exportedTo, fit, fullName, isVisible, serviceHost } from "./hosts.ts";
+import { type DestinationRule, rootNamespace, type Subset, type TrafficPolicy, type VirtualService } from "./kinds.ts";
+import type { World } from "./world.ts";
+
+interface Placed<T> {
+  object: T;
+  /** Whole names and patterns. */
+  hosts: string[];
+  exported: "all" | ReadonlySet<string>;
+}
+
+/** The rules that hold for a Service and clients of one namespace: one object, or several of one host as one. */
+export interface DestinationRules {
+  /** Tells it from what holds for other clients. */
+  id: string;
+  objects: DestinationRule[];
+  policy: TrafficPolicy | undefined;
+  subsets: { subset: Subset; of: DestinationRule; index: number }[];
+}
+
+/** Who decides about what: by host, namespace and age. Made anew when an object changes. */
+export class Catalogue {
+  readonly #virtualServices: Placed<VirtualService>[];
+  readonly #destinationRules: Placed<DestinationRule>[];
+
+  constructor(world: World) {
+    const sorted = <T extends VirtualService | DestinationRule>(objects: T[]) => objects.toSorted(byAge);
+    this.#virtualServices = sorted(world.virtualServices()).map((object) => ({ object, hosts: isForMesh(object) ? (object.spec.hosts ?? []).map((host) => fullName(host, object.metadata.namespace!)) : [], exported: exportedTo(object) }));
+    this.#destinationRules = sorted(world.destinationRules()).map((object) => ({ object, hosts: object.spec.workloadSelector ? [] : [fullName(object.spec.host, object.metadata.namespace!)], exported: exportedTo(object) }));
+  }
+
+  /** Namespaces whose clients may be treated otherwise than the rest, when they call this host. */
+  clientsOf(host: string): Set<string> {
+    const named = new Set<string>();
+    for (const { hosts, exported, object } of [...this.#virtualServices, ...this.#destinationRules]) {
+      if (!hosts.some((pattern) => fit(pattern, host) > 0)) continue;
+      if (exported !== "all") for (const namespace of exported) named.add(namespace);
+      else if (object.kind === "DestinationRule") named.add(object.metadata.namespace!);
+    }
+    return named;
+  }
+
+  /** The one that holds, and those that are passed over for it. */
+  virtualServiceFor(host: string, client: string | undefined): { winner: VirtualService; losers: VirtualService[] } | undefined {
+    const fitting = this.#virtualServices
+      .filter(({ exported }) => isVisible(exported, client))
+      .map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) }))
+      .filter(({ rank }) => rank > 0);
+    if (fitting.length === 0) return undefined;
+    // What is for some clients alone goes before what is for all; then the older.
+    const best = fitting.toSorted((a, b) => b.rank - a.rank || Number(a.placed.exported === "all") - Number(b.placed.exported === "all"));
+    const [first] = best;
+    const isRival = ({ placed, rank }: (typeof best)[number]) => rank === first!.rank && (placed.exported === "all") === (first!.placed.exported === "all");
+    return { winner: first!.placed.object, losers: best.slice(1).filter(isRival).map(({ placed }) => placed.object) };
+  }
+
+  /** Those of the clients' own namespace go first, then the Service's, then the mesh's. */
+  destinationRulesFor(service: Service, client: string | undefined): DestinationRules | undefined {
+    const { namespace, name } = service.metadata;
+    const host = serviceHost(namespace!, name);
+    for (const place of new Set([client, namespace, rootNamespace])) {
+      const here = this.#destinationRules.filter(({ object, exported }) => object.metadata.namespace === place && (place === client || isVisible(exported, client)));
+      const ranked = here.map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) })).filter(({ rank }) => rank > 0);
+      const best = Math.max(0, ...ranked.map(({ rank }) => rank));
+      const objects = ranked.filter(({ rank }) => rank === best).map(({ placed }) => placed.object);
+      if (objects.length === 0) continue;
+      // Several of one host are one rule: the first word counts.
+      const subsets = new Map<string, DestinationRules["subsets"][number]>();
+      for (const object of objects) for (const [index, subset] of (object.spec.subsets ?? []).entries()) if (!subsets.has(subset.name)) subsets.set(subset.name, { subset, of: object, index });
+      return { id: `${place}/${objects[0]!.metadata.name}`, objects, policy: objects.find(({ spec }) => spec.trafficPolicy)?.spec.trafficPolicy, subsets: [...subsets.values()] };
+    }
+    return undefined;
+  }
+}
+
+export const isForMesh = ({ spec }: VirtualService): boolean => !spec.gateways?.length || spec.gateways.includes("mesh");

@@ -1,0 +1,96 @@
+import type { Client } from "../../api/client.ts";
+import { Informer, keyOf } from "../../api/informer.ts";
+import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { resources } from "../../api/resources.ts";
+import type { Pod, Secret, Service } from "../../api/types.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import type { Random } from "../../base/random.ts";
+import { type DestinationRule, istioResources, type VirtualService } from "./kinds.ts";
+
+/** What the translation reads. Keys are "NAMESPACE/NAME". */
+export interface World {
+  virtualServices(): VirtualService[];
+  destinationRules(): DestinationRule[];
+  services(): Service[];
+  service(key: string): Service | undefined;
+  secret(key: string): Secret | undefined;
+  /** Of one namespace, or of all. */
+  pods(namespace?: string): Pod[];
+}
+
+/** Istio's kinds that are watched, with what they are read from. */
+export const watched: Record<string, GroupVersionResource> = {
+  VirtualService: istioResources.virtualServices,
+  DestinationRule: istioResources.destinationRules,
+};
+
+/** Istio's definitions let `spec` be left out. */
+const says = ({ spec }: KubeObject): boolean => spec !== undefined;
+
+/** A world of plain objects, for tests. */
+export class ObjectWorld implements World {
+  readonly #objects = new Map<string, KubeObject>();
+
+  constructor(objects: readonly KubeObject[] = []) {
+    for (const object of objects) this.put(object);
+  }
+  put(object: KubeObject): void {
+    this.#objects.set(`${object.kind}/${keyOf(object)}`, object);
+  }
+  remove(kind: string, key: string): void {
+    this.#objects.delete(`${kind}/${key}`);
+  }
+  #all<T>(kind: string): T[] {
+    return [...this.#objects.values()].filter((object) => object.kind === kind) as T[];
+  }
+  virtualServices = () => this.#all<VirtualService>("VirtualService").filter(says);
+  destinationRules = () => this.#all<DestinationRule>("DestinationRule").filter(says);
+  services = () => this.#all<Service>("Service");
+  service = (key: string) => this.#objects.get(`Service/${key}`) as Service | undefined;
+  secret = (key: string) => this.#objects.get(`Secret/${key}`) as Secret | undefined;
+  pods = (namespace?: string) => this.#all<Pod>("Pod").filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace);
+}
+
+export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
+
+/** The world as the API server tells it, kept current. */
+export class WatchedWorld implements World {
+  readonly #informers: Informer<never>[] = [];
+  readonly #kinds: Map<string, Informer<KubeObject>>;
+  readonly #services: Informer<Service>;
+  readonly #secrets: Informer<Secret>;
+  readonly #pods: Informer<Pod>;
+  readonly synced: Promise<void>;
+
+  constructor({ client, clock, random, log, changed }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed }) {
+    const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource): Informer<T> => {
+      const informer = new Informer<T>({ client, resource, clock, log, ...(random ? { random } : {}) });
+      informer.onChange((key, object, old) => changed(kind, key, object, old));
+      this.#informers.push(informer as unknown as Informer<never>);
+      return informer;
+    };
+    this.#kinds = new Map(Object.entries(watched).map(([kind, resource]) => [kind, watch(kind, resource)]));
+    this.#services = watch("Service", resources.services);
+    this.#secrets = watch("Secret", resources.secrets);
+    this.#pods = watch("Pod", resources.pods);
+    for (const informer of this.#informers) informer.start();
+    this.synced = Promise.all(this.#informers.map((informer) => informer.synced)).then(() => {});
+  }
+
+  #list<T>(kind: string): T[] {
+    return this.#kinds.get(kind)!.list().filter(says) as T[];
+  }
+  /** One of Istio's objects. */
+  object = (kind: string, key: string) => this.#kinds.get(kind)?.get(key);
+  virtualServices = () => this.#list<VirtualService>("VirtualService");
+  destinationRules = () => this.#list<DestinationRule>("DestinationRule");
+  services = () => this.#services.list();
+  service = (key: string) => this.#services.get(key);
+  secret = (key: string) => this.#secrets.get(key);
+  pods = (namespace?: string) => (namespace === undefined ? this.#pods.list() : this.#pods.inNamespace(namespace));
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#informers.map((informer) => informer.stop()));
+  }
+}
