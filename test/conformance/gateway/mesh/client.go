@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
-	"sort"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -92,12 +93,11 @@ func call(args []string) error {
 
 func print(i int, target string, status int, header http.Header, content string) {
 	lines := []string{}
-	for name, values := range header {
-		for _, value := range values {
+	for _, name := range slices.Sorted(maps.Keys(header)) {
+		for _, value := range header[name] {
 			lines = append(lines, fmt.Sprintf("[%d] ResponseHeader=%s:%s", i, name, value))
 		}
 	}
-	sort.Strings(lines)
 	for line := range strings.SplitSeq(strings.TrimSuffix(content, "\n"), "\n") {
 		lines = append(lines, fmt.Sprintf("[%d body] %s", i, line))
 	}

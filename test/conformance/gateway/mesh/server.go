@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 )
@@ -85,12 +86,11 @@ func describe(request *http.Request, port string) string {
 	hostname, _ := os.Hostname()
 	client, _, _ := net.SplitHostPort(request.RemoteAddr)
 	lines := []string{"ServicePort=" + port, "Host=" + request.Host, "URL=" + request.URL.RequestURI(), "Method=" + request.Method, "Proto=" + request.Proto, "IP=" + client, "Hostname=" + hostname}
-	for name, values := range request.Header {
-		for _, value := range values {
+	for _, name := range slices.Sorted(maps.Keys(request.Header)) {
+		for _, value := range request.Header[name] {
 			lines = append(lines, "RequestHeader="+name+":"+value)
 		}
 	}
-	sort.Strings(lines)
 	return strings.Join(lines, "\n") + "\n"
 }
 
