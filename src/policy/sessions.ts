@@ -70,7 +70,7 @@ function rendezvousOf(client: string, all: readonly EndpointState[]): EndpointSt
 }
 
 /** As it stands in Set-Cookie. */
-export function cookieText(name: string, value: string, { maxAgeSeconds, path, secure }: { maxAgeSeconds?: number | undefined; path?: string | undefined; secure?: boolean | undefined }): string {
+export function cookieText(name: string, value: string, { maxAgeSeconds, path, secure, domain, sameSite }: Pick<Persistence, "maxAgeSeconds" | "path" | "secure" | "domain" | "sameSite">): string {
   const age = maxAgeSeconds === undefined ? "" : `; Max-Age=${maxAgeSeconds}`;
-  return `${name}=${value}; Path=${path ?? "/"}${age}; HttpOnly${secure ? "; Secure" : ""}`;
+  return `${name}=${value}; Path=${path ?? "/"}${domain === undefined ? "" : `; Domain=${domain}`}${age}; HttpOnly${secure ? "; Secure" : ""}${sameSite === undefined ? "" : `; SameSite=${sameSite}`}`;
 }

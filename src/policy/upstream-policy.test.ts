@@ -264,6 +264,7 @@ test("the cookie says how long, where, and over what", () => {
   const cookieOf = (persistence: Persistence) => world({}).pick(requestView({}), undefined, false, persistence).setCookie!.replace(/=[0-9a-f]{32};/, "=…;");
   assert.equal(cookieOf({ type: "cookie", name: "route" }), "route=…; Path=/; HttpOnly");
   assert.equal(cookieOf({ type: "cookie", name: "route", path: "/shop", maxAgeSeconds: 3600, secure: true }), "route=…; Path=/shop; Max-Age=3600; HttpOnly; Secure");
+  assert.equal(cookieOf({ type: "cookie", name: "route", domain: "a.io", sameSite: "None", secure: true }), "route=…; Path=/; Domain=a.io; HttpOnly; Secure; SameSite=None");
   const hashed = world({ balancer: { type: "maglev", by: { cookie: "h", maxAgeSeconds: 0 } } });
   assert.match(hashed.pick(requestView({})).setCookie!, /^h=[0-9a-f]{16}; Path=\/; HttpOnly$/);
 });

@@ -36,7 +36,7 @@ export function rulesOf(place: Place, scheme: Scheme): HttpRule[] {
     matches: place.matches.map((match) => ({ ...match, ...condition })),
     filters,
     backends: ends ? [] : backends,
-    ...(!ends && { timeouts: { backendMs: settings.readMs, silenceMs: settings.readMs }, ...retryOf(settings), ...persistenceOf(settings, place.path) }),
+    ...(!ends && { timeouts: { backendMs: settings.readMs, silenceMs: settings.readMs }, ...retryOf(settings), ...persistenceOf(settings, place.path, scheme) }),
   });
   return choicesOf(place).map(({ suffix, condition, backends }) => rule(place.name + suffix, condition, backends));
 }
@@ -136,6 +136,7 @@ function retryOf({ nextUpstream: { on, tries }, bufferBytes }: Settings): { retr
   return kinds.length === 0 ? {} : { retry: { attempts, backoffMs: 0, statuses, on: kinds, ...(on.has("non_idempotent") && { unsafe: true }), ...(bufferBytes !== undefined && { bodyBytesMax: bufferBytes }) } };
 }
 
-function persistenceOf({ affinity, cookie }: Settings, path: string): { persistence?: HttpRule["persistence"] } {
-  return affinity ? { persistence: { type: "cookie", ...cookie, path: cookie.path ?? (/^\/[-\w./~]*$/.test(path) ? path : "/") } } : {};
+/** Over TLS the cookie is for TLS alone, unless it is said otherwise. */
+function persistenceOf({ affinity, cookie }: Settings, path: string, { scheme }: Scheme): { persistence?: HttpRule["persistence"] } {
+  return affinity ? { persistence: { type: "cookie", ...cookie, secure: cookie.secure ?? scheme === "https", path: cookie.path ?? (/^\/[-\w./~]*$/.test(path) ? path : "/") } } : {};
 }

@@ -27,7 +27,7 @@ export interface Settings {
   protocol: Upstream["protocol"];
   encrypted: boolean;
   affinity: boolean;
-  cookie: Pick<Persistence, "name" | "maxAgeSeconds" | "path" | "secure">;
+  cookie: Pick<Persistence, "name" | "maxAgeSeconds" | "path" | "secure" | "domain" | "sameSite">;
   canary: Canary;
   cors?: boolean;
   corsFields: Omit<Extract<HttpFilter, { type: "cors" }>, "type">;
