@@ -17,7 +17,8 @@ export async function run(argv: string[]): Promise<number | void> {
       line: "trust [--undo] [--data-dir DIR]",
       about: `Have this machine trust the certificates that the stack issues: its authority's certificate goes into the system's store, and,
 where certutil is there, into the databases of your browsers. It says what it did; what needs root it leaves to a command
-that it prints (exit code 1 then). Whoever can read DIR/trust could then pretend to be any site to this machine; DIR is yours alone.`,
+that it prints (exit code 1 then). The authority is for names that are nobody's on the Internet (example.com, localhost, lan, …)
+and those that DIR/trust/names has; whoever can read DIR/trust could pretend to be one of these, and DIR is yours alone.`,
       options: { undo: { type: "boolean", help: "take back exactly what was done" }, "data-dir": dataDirOption },
       examples: ["wherry trust", "wherry trust --undo"],
     },

@@ -1,5 +1,4 @@
-import { execFileSync } from "node:child_process";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { entry } from "../../src/wherry.ts";
@@ -9,7 +8,7 @@ import { privateMachine } from "./private-machine.ts";
 import { runTranscript } from "./transcript.ts";
 
 test("a tutorial's curl lines, as printed: the machine finds the names and trusts the certificates, and all is undone", { timeout: 180_000 }, async (t) => {
-  if (!needs(t, "kubectl", "curl", "python3", "openssl", "update-ca-certificates")) return;
+  if (!needs(t, "kubectl", "curl", "python3", "update-ca-certificates")) return;
   await using desk = new CommandLine(t);
   // Of all the world's authorities two: every one of them costs update-ca-certificates its time.
   const two = readFileSync("/etc/ca-certificates.conf", "utf8").split("\n").filter((line) => /^[\w/]/.test(line)).slice(0, 2);
@@ -23,7 +22,6 @@ test("a tutorial's curl lines, as printed: the machine finds the names and trust
 
   const stack = desk.start("up", "--data-dir", dataDir);
   await stack.said(/Press Ctrl-C/);
-  makeAuthority(desk.folder, dataDir);
   writeFileSync(desk.path("shop.yaml"), shop);
   writeFileSync(desk.path("ingress.yaml"), ingress);
   writeFileSync(desk.path("loop.sh"), loop);
@@ -34,19 +32,6 @@ test("a tutorial's curl lines, as printed: the machine finds the names and trust
   const env = { ...desk.env, KUBECONFIG: join(dataDir, "kubeconfig"), WHERRY_DATA_DIR: dataDir };
   await runTranscript(join(import.meta.dirname, "seed-lines.transcript"), { cwd: desk.folder, env, shell: [...machine.enter, "/bin/sh", "-c", 'cd "$0" && eval "$1"', desk.folder], variables: { DATA: dataDir }, ...(process.env["STEPS"] && { onStep: (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) }) });
 });
-
-/** As the stack makes one itself: an authority, and a certificate that it has signed. */
-function makeAuthority(folder: string, dataDir: string): void {
-  mkdirSync(join(dataDir, "trust"), { recursive: true, mode: 0o700 });
-  const openssl = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  const authority = join(dataDir, "trust", "ca.crt");
-  openssl("req", "-x509", ...key, "-days", "2", "-subj", "/CN=test authority", "-keyout", "ca.key", "-out", authority);
-  chmodSync(authority, 0o644);
-  writeFileSync(join(folder, "names"), "subjectAltName=DNS:api.ecommerce.example.com\n");
-  openssl("req", ...key, "-subj", "/CN=api.ecommerce.example.com", "-keyout", "tls.key", "-out", "tls.csr");
-  openssl("x509", "-req", "-in", "tls.csr", "-CA", authority, "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile", "names", "-out", "tls.crt");
-}
 
 /** Says which pod answers. */
 const program = `
