@@ -17,8 +17,9 @@ export default async function* testReport(events: AsyncIterable<{ type: string; 
 
 const line = (report: TestReport): string => `${JSON.stringify(report)}\n`;
 
-/** node:test wraps what a test threw; the wrapped one has the message and the place. */
+/** node:test wraps what a test threw; the wrapped one has the message and the place, and may have a cause again (`fetch failed`). */
 function text(error: Error): string {
   const { cause } = error;
-  return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause ?? error.message);
+  if (!(cause instanceof Error)) return String(cause ?? error.message);
+  return `${cause.stack ?? cause.message}${cause.cause === undefined ? "" : `\ncaused by ${String(cause.cause)}`}`;
 }

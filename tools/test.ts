@@ -51,10 +51,16 @@ for (const suite of suites) {
 rmSync(folder, { recursive: true });
 times.sort((a, b) => b.ms - a.ms);
 process.stdout.write(`\n── the ${Math.min(slowest, times.length)} slowest files, in seconds\n${times.slice(0, slowest).map(({ file, ms }) => `${(ms / 1000).toFixed(1).padStart(7)}  ${file}\n`).join("")}`);
-for (const { file, failed: name, error } of failures) process.stdout.write(`\n✗ ${file}: ${name}\n${error.split("\n").slice(0, errorLines).map((line) => `    ${line.slice(0, 300)}\n`).join("")}`);
+for (const { file, failed: name, error } of failures) process.stdout.write(`\n✗ ${file}: ${name}\n${excerpt(error).map((line) => `    ${line.slice(0, 300)}\n`).join("")}`);
 const seconds = ((performance.now() - began) / 1000).toFixed(0);
 process.stdout.write(`\n${failed ? "FAILED" : "passed"}: ${totals.pass} passed, ${totals.fail} failed, ${totals.skipped} skipped for want of a tool, in ${seconds} s\n`);
 process.exitCode = failed ? 1 : 0;
+
+/** The first lines, and the cause, which comes after the places. */
+function excerpt(error: string): string[] {
+  const lines = error.split("\n");
+  return [...lines.slice(0, errorLines), ...lines.slice(errorLines).filter((line) => line.startsWith("caused by "))];
+}
 
 function run(args: string[]): Promise<{ code: number; text: string }> {
   return new Promise((resolve) => {
