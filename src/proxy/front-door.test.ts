@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { Agent, createServer, request, type IncomingMessage, type RequestListener } from "node:http";
+import { connect as connectHttp2, createServer as createHttp2Server, type ServerHttp2Session, type ServerHttp2Stream } from "node:http2";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
@@ -110,4 +111,33 @@ test("a body streams: its beginning arrives before its end exists; a client that
   for await (const chunk of socket) if ((heard += chunk).includes("event 1")) break;
   socket.destroy();
   await left.promise;
+});
+
+test("gRPC by name: HTTP/2 to both sides, trailers too, and the port that says grpc goes before one that says nothing", async () => {
+  await using net = await startSupervisor();
+  const server = createHttp2Server().listen(0, "127.0.0.1");
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("session", (session) => sessions.add(session));
+  server.on("stream", (stream: ServerHttp2Stream, headers: Record<string, unknown>) => {
+    stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+    stream.end(`${headers[":path"]}`);
+  });
+  await once(server, "listening");
+  const at = [{ ip: "127.0.0.1", port: (server.address() as { port: number }).port, ready: true }];
+  net.publish(snapshot(1, { name: "calls", namespace: "shop", clusterIPs: [], ports: [port(5000, [], { name: "metrics", appProtocol: "tcp" }), port(9000, at, { name: "grpc", appProtocol: "grpc" })] }));
+  const url = (await eventually(() => net.hostAddresses().find(({ port: number }) => number === 9000)))!.url;
+  assert.match(url, /^http:\/\/calls\.shop\.localhost:\d+$/);
+  const client = connectHttp2(`http://127.0.0.1:${new URL(url).port}`);
+  try {
+    const stream = client.request({ ":method": "POST", ":path": "/shop.Calls/Make", ":authority": new URL(url).host, "content-type": "application/grpc", te: "trailers" });
+    const trailers = once(stream, "trailers");
+    stream.end();
+    assert.equal(await text(stream), "/shop.Calls/Make");
+    assert.equal(((await trailers)[0] as Record<string, string>)["grpc-status"], "0");
+  } finally {
+    client.destroy();
+    for (const session of sessions) session.destroy();
+    server.close();
+  }
 });

@@ -1,6 +1,7 @@
 import type { EdgeBinding, HostAddress, NetSnapshot, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
+import { declaredBy } from "./mesh/protocol.ts";
 import type { HostListener } from "./messages.ts";
 
 /**
@@ -245,7 +246,7 @@ const wrap = (port: number): number => (port > 32_000 ? ownPortFirst : port);
 /** Whether a browser may be sent there: by the port's declared protocol or name, else by its well-known number. */
 export function isHttp(port: ServicePortSnapshot): boolean {
   if (port.protocol !== "TCP") return false;
-  if (port.appProtocol !== undefined) return /^(http|http2|https?-.*|kubernetes\.io\/(h2c|ws))$/.test(port.appProtocol);
+  if (port.appProtocol !== undefined) return declaredBy(port.appProtocol) === "http";
   return [80, 3000, 5000, 8000, 8080, 8081, 8888, 9090].includes(port.port);
 }
 
