@@ -128,6 +128,8 @@ test("gRPC by name: HTTP/2 to both sides, trailers too, and the port that says g
   net.publish(snapshot(1, { name: "calls", namespace: "shop", clusterIPs: [], ports: [port(5000, [], { name: "metrics", appProtocol: "tcp" }), port(9000, at, { name: "grpc", appProtocol: "grpc" })] }));
   const url = (await eventually(() => net.hostAddresses().find(({ port: number }) => number === 9000)))!.url;
   assert.match(url, /^http:\/\/calls\.shop\.localhost:\d+$/);
+  // The worker learns of it a moment after its address is known here.
+  await eventually(async () => (await get(Number(new URL(url).port), "calls.shop.localhost").catch(() => undefined))?.status === 200);
   const client = connectHttp2(`http://127.0.0.1:${new URL(url).port}`);
   try {
     const stream = client.request({ ":method": "POST", ":path": "/shop.Calls/Make", ":authority": new URL(url).host, "content-type": "application/grpc", te: "trailers" });
