@@ -19,3 +19,4 @@ export { discover, type Discovery, type DiscoveryOptions, NoInstanceError } from
 export { type Election, type ElectionOptions, Fence, FencedError, type Holding, startElection, withLock } from "./election.ts";
 export { type Cluster, type ClusterOptions, findCluster } from "./kubernetes.ts";
 export { type Instance, listInstances, register, type Registration, type RegistrationOptions } from "./registration.ts";
+export { createInbox, createOutbox, type Inbox, inTransaction, type Outbox, type OutboxMessage, type Relay, type RelayOptions } from "./outbox.ts";

@@ -185,7 +185,8 @@ export class Recorder {
 
   ended(record: RequestRecord, response: ServerResponse): void {
     const { tools } = this;
-    const isWhole = response.writableFinished;
+    // Fastify's inject() has answers that end without being finished.
+    const isWhole = response.writableFinished || ("_lightMyRequest" in response && response.writableEnded);
     const durationMs = performance.now() - record.startMs;
     record.over(isWhole);
     if (--this.#inFlight === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();
