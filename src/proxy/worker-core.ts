@@ -212,7 +212,9 @@ export class Worker {
 
   /** Requests are balanced where the Service says that HTTP is spoken, or where a route wants it; else connections are. */
   #accept(client: TcpHandle, port: ServicePort): void {
-    if (declaredBy(port.port.appProtocol) !== "http" && !this.#hasRoutes(port)) this.#connections.serve(client, port);
+    // Nobody gets past routes that are about to be known.
+    if (this.#edgeLoading && !this.#edge) void this.#edgeLoading.then(() => this.#accept(client, port));
+    else if (declaredBy(port.port.appProtocol) !== "http" && !this.#hasRoutes(port)) this.#connections.serve(client, port);
     else if (this.#serviceDoor) this.#serviceDoor.accept(client, port);
     else void this.#loadServiceDoor().then((door) => door.accept(client, port));
   }

@@ -5,8 +5,11 @@ import { connect as connectHttp2, createServer as createHttp2Server } from "node
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
 import type { HttpRoute, HttpRule, TrafficPatch } from "../../api/traffic.ts";
-import { eventually, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+import { eventually as within, exchange, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 import { serviceListenerId } from "./listener-id.ts";
+
+/** Machines may be slow; what never comes true fails all the same. */
+const eventually = <T>(attempt: () => Promise<T> | T): Promise<T> => within(attempt, 30_000);
 
 type Closable<T> = T & AsyncDisposable & { port: number };
 
@@ -253,4 +256,17 @@ test("endpoints and ports change while requests run on kept connections: none is
   stop.abort();
   await Promise.all(clients);
   assert.deepEqual(Object.keys(counted(statuses.map(String))), ["200"]);
+});
+
+test("the connections of a Service that is gone end", async () => {
+  await using net = await startSupervisor();
+  await using a = await web("a");
+  const ip = nextAddress();
+  net.publish(snapshot(1, service("web", ip, "http", [a])));
+  await open(ip);
+  const socket = connect(7000, ip).setEncoding("latin1");
+  socket.write("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+  await once(socket, "data");
+  net.publish(snapshot(2));
+  await once(socket.resume(), "end");
 });
