@@ -19,6 +19,7 @@ import { FakeClock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { seededRandom } from "../../src/base/random.ts";
 import { type Controllers, startControllers } from "../../src/controllers/index.ts";
+import type { ChallengeSolver } from "../../src/controllers/certificates/acme/order.ts";
 import { createMemoryStore } from "../../src/store/memory-store.ts";
 
 /** API server and all controllers in this process, with time that moves when told to. */
@@ -28,10 +29,12 @@ export class Stack implements AsyncDisposable {
   readonly #api = createApi({ store: createMemoryStore({ log: silentLog }), registry: createBuiltinRegistry(strategies), clock: this.clock, random: seededRandom(1), log: silentLog });
   readonly client: Client = this.#api.client(systemIdentity("test"));
   #controllers: Controllers | undefined;
+  #solver: ChallengeSolver | undefined;
 
-  /** `gateways`: Gateway API is there, too. */
-  static async start({ gateways = false } = {}): Promise<Stack> {
+  /** `gateways`: Gateway API is there, too. `solver`: ACME servers are spoken to. */
+  static async start({ gateways = false, solver }: { gateways?: boolean; solver?: ChallengeSolver } = {}): Promise<Stack> {
     const stack = new Stack();
+    stack.#solver = solver;
     await stack.startControllers();
     if (gateways) await stack.during(installDefinitions(stack.client));
     else for (const definition of shippedDefinitions("cert-manager")) await stack.during(stack.client.create(resources.customResourceDefinitions, undefined, definition));
@@ -40,7 +43,7 @@ export class Stack implements AsyncDisposable {
   }
 
   async startControllers(): Promise<void> {
-    this.#controllers = startControllers({ client: this.#api.client(systemIdentity("controllers")), registry: this.#api.registry, clock: this.clock, random: seededRandom(2), log: silentLog, volumesDir: "/nonexistent/volumes", removeVolume: async () => {}, rootCa: "CERTIFICATE", localAuthority: () => localAuthority(this.folder, this.clock.now()), withoutControllers: ["scheduler"] });
+    this.#controllers = startControllers({ client: this.#api.client(systemIdentity("controllers")), registry: this.#api.registry, clock: this.clock, random: seededRandom(2), log: silentLog, volumesDir: "/nonexistent/volumes", removeVolume: async () => {}, rootCa: "CERTIFICATE", localAuthority: () => localAuthority(this.folder, this.clock.now()), ...(this.#solver && { challengeSolver: this.#solver }), withoutControllers: ["scheduler"] });
     await this.during(this.#controllers.start());
   }
   async stopControllers(): Promise<void> {

@@ -48,10 +48,10 @@ export class Jobs<T> {
       this.#wake(key);
     };
     delete job.retryAtMs;
+    delete job.error;
     job.running = run({ signal, report }).then(
       (result) => {
         job.result = result;
-        delete job.error;
       },
       (error: Error) => {
         job.error = error;
