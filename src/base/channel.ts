@@ -8,7 +8,7 @@
 export interface Endpoint {
   send?(message: unknown, handle?: unknown, options?: object, callback?: (error: Error | null) => void): boolean;
   on(event: "message", listener: (message: unknown, handle: unknown) => void): unknown;
-  once(event: "disconnect", listener: () => void): unknown;
+  once(event: "disconnect" | "exit", listener: () => void): unknown;
 }
 
 /** A raw handle on its way between processes; opaque here. */
@@ -38,11 +38,18 @@ export class Channel {
   constructor(endpoint: Endpoint) {
     this.#endpoint = endpoint;
     endpoint.on("message", (message, handle) => void this.#receive(message as Wire, handle as RawHandle | undefined));
-    endpoint.once("disconnect", () => {
+    const gone = () => {
       this.#closed = true;
       for (const { reject } of this.#waiting.values()) reject(new Error("the other process is gone"));
       this.#waiting.clear();
-    });
+    };
+    endpoint.once("disconnect", gone);
+    // Node does not tell of the end of a child that has not acknowledged a handle: what is asked behind it would wait for ever.
+    endpoint.once("exit", gone);
+  }
+  /** Nothing that is sent arrives any more. */
+  get isClosed(): boolean {
+    return this.#closed;
   }
 
   /** Registers what answers messages of this type. One handler a type. */

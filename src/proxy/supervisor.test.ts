@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readlinkSync } from "node:fs";
 import { Socket } from "node:net";
 import { test } from "node:test";
+import type { ProbeRequest } from "../api/network.ts";
 import { silentLog } from "../base/log.ts";
 import { createNetSupervisor } from "./supervisor.ts";
 import { eventually, exchange, listen, nextAddress, plainNetwork, port, snapshot, startSupervisor } from "./testing/network.ts";
@@ -108,6 +109,20 @@ test("after three crashes before it served the next worker waits a little, and t
   assert.ok(gaps[4]! >= 240, `the fifth came after ${gaps[4]} ms`);
   // Nobody was refused meanwhile: the one who asks now waits in the backlog.
   assert.equal(await exchange(ip, 8080), "pod");
+});
+
+test("a worker that is killed says nothing about pods: probes under way are asked anew, also when it has handles that it did not take", { timeout: 60_000 }, async () => {
+  await using net = await startSupervisor();
+  await using pod = await listen((socket) => socket.on("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")));
+  for (let kill = 0; kill < 5; kill++) {
+    const [pid] = net.pids();
+    process.kill(pid!, "SIGSTOP");
+    // Listeners on the host are given to it; and what is asked behind them waits for it to take them.
+    net.publish(snapshot(kill + 1, { name: `web-${kill}`, clusterIPs: [nextAddress()], ports: [port(8080, [{ ip: "127.0.0.1", port: pod.port }])] }));
+    const probes = Array.from({ length: 4 }, () => net.probe({ type: "http", ip: "127.0.0.1", port: pod.port, path: "/", scheme: "HTTP", headers: [], timeoutMs: 10_000 } as unknown as ProbeRequest));
+    process.kill(pid!, "SIGKILL");
+    assert.deepEqual((await Promise.all(probes)).map(({ output }) => output), ["ok", "ok", "ok", "ok"]);
+  }
 });
 
 test("a network that cannot be entered is an error at the start, with the reason", async () => {

@@ -46,7 +46,7 @@ export class WorkerProcess {
   }
   /** Undefined while there is no process. */
   get channel(): Channel | undefined {
-    return this.#channel;
+    return this.#channel?.isClosed ? undefined : this.#channel;
   }
 
   /** Resolves when the process has said that it is there; rejects when none does, crash after crash. */
@@ -90,7 +90,8 @@ export class WorkerProcess {
 
   /** Resolves with a live channel, at the latest after `timeoutMs`; rejects otherwise. */
   live(timeoutMs: number): Promise<Channel> {
-    if (this.#channel) return Promise.resolve(this.#channel);
+    const { channel } = this;
+    if (channel) return Promise.resolve(channel);
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
