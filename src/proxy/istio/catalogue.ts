@@ -37,7 +37,7 @@ export class Catalogue {
     for (const { hosts, exported, object } of [...this.#virtualServices, ...this.#destinationRules]) {
       if (!hosts.some((pattern) => fit(pattern, host) > 0)) continue;
       if (exported !== "all") for (const namespace of exported) named.add(namespace);
-      else if (object.kind === "DestinationRule") named.add(object.metadata.namespace!);
+      else if (object.kind === "DestinationRule" && object.metadata.namespace !== rootNamespace) named.add(object.metadata.namespace!);
     }
     return named;
   }
@@ -60,7 +60,7 @@ export class Catalogue {
   destinationRulesFor(service: Service, client: string | undefined): DestinationRules | undefined {
     const { namespace, name } = service.metadata;
     const host = serviceHost(namespace!, name);
-    for (const place of new Set([client, namespace, rootNamespace])) {
+    for (const place of new Set([client === rootNamespace ? namespace : client, namespace, rootNamespace])) {
       const here = this.#destinationRules.filter(({ object, exported }) => object.metadata.namespace === place && (place === client || isVisible(exported, client)));
       const ranked = here.map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) })).filter(({ rank }) => rank > 0);
       const best = Math.max(0, ...ranked.map(({ rank }) => rank));

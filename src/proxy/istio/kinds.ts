@@ -112,7 +112,7 @@ export interface LoadBalancer {
   };
   localityLbSetting?: object;
   zoneAwareLbSetting?: object;
-  warmup?: object;
+  warmup?: { duration?: string; minimumPercent?: number; aggression?: number };
   warmupDurationSecs?: string;
 }
 

@@ -33,7 +33,7 @@ export function mergePolicies(policies: readonly PolicyAt[], port: number): Merg
   return merged;
 }
 
-type Settings = Pick<Upstream, "balancer" | "breaker" | "connectMs" | "idleMs" | "outlier" | "retryBudget" | "tls" | "error" | "protocol">;
+type Settings = Pick<Upstream, "balancer" | "breaker" | "connectMs" | "idleMs" | "outlier" | "retryBudget" | "tls" | "error" | "protocol" | "slowStart">;
 
 /** What is read besides the policy. */
 export interface PolicyContext {
@@ -54,6 +54,7 @@ export function settingsOf(merged: Merged, context: PolicyContext): Settings {
   const settings: Settings = {
     protocol: secured.tls && upgraded === "h2c" ? "h2" : upgraded,
     ...(balancer && { balancer }),
+    ...(merged.loadBalancer && slowStartOf(merged.loadBalancer.value)),
     ...(pool && poolOf(pool.value, report, pool.at)),
     ...(merged.outlierDetection && { outlier: outlierOf(merged.outlierDetection.value, report, merged.outlierDetection.at) }),
     ...secured,
@@ -65,11 +66,16 @@ export function settingsOf(merged: Merged, context: PolicyContext): Settings {
   return settings;
 }
 
+function slowStartOf({ warmup, warmupDurationSecs }: LoadBalancer): Pick<Upstream, "slowStart"> {
+  const duration = warmup?.duration ?? warmupDurationSecs;
+  if (duration === undefined) return {};
+  return { slowStart: { windowMs: parseDuration(duration), ...(warmup?.minimumPercent !== undefined && { minPercent: warmup.minimumPercent }), ...(warmup?.aggression !== undefined && { aggression: warmup.aggression }) } };
+}
+
 function balancerOf(balancer: LoadBalancer, report: Report, at: string): Balancer | undefined {
   const { simple, consistentHash } = balancer;
   if (balancer.localityLbSetting) report.field(`${at}.localityLbSetting`, "one machine is one locality");
   if (balancer.zoneAwareLbSetting) report.field(`${at}.zoneAwareLbSetting`, "one machine is one zone");
-  for (const field of ["warmup", "warmupDurationSecs"] as const) if (balancer[field]) report.field(`${at}.${field}`, "new endpoints get their whole share at once");
   if (consistentHash) return hashOf(consistentHash, report, `${at}.consistentHash`);
   switch (simple) {
     case "LEAST_REQUEST":

@@ -29,6 +29,10 @@ function actionOf(route: HttpRoute, match: HttpMatchRequest, context: RuleContex
     const text = body?.string ?? (body?.bytes === undefined ? undefined : Buffer.from(body.bytes, "base64").toString("utf8"));
     return { filters: [...filters, { type: "respond", status, ...(text !== undefined && { body: text }) }], backends: [] };
   }
+  if (route.delegate) {
+    report.field(`${at}.delegate`, "routes that are written elsewhere are not looked at; requests are answered with 503");
+    return { filters, backends: [unserved("the route is delegated")] };
+  }
   const path = rewritten(route, match, context, at);
   const hostname = route.rewrite?.authority;
   if (path || hostname) filters.push({ type: "rewrite", ...(hostname && { hostname }), ...(path && { path }) });
@@ -38,7 +42,7 @@ function actionOf(route: HttpRoute, match: HttpMatchRequest, context: RuleContex
     const own = headerFilters(headers, context, `${at}.route[${i}].headers`);
     // One alone gets everything, whatever its weight.
     const share = targets.length === 1 ? 1 : weight;
-    if (!destination) return { error: { status: 503, reason: "the route has no destination" }, weight: share };
+    if (!destination) return { ...unserved("the route has no destination"), weight: share };
     return { ...context.resolve(destination, `${at}.route[${i}].destination`), weight: share, ...(own.length > 0 && { filters: own }) };
   });
   const { timeout, retries } = route;
@@ -51,6 +55,9 @@ function actionOf(route: HttpRoute, match: HttpMatchRequest, context: RuleContex
     retry: retryOf(route, context, at),
   };
 }
+
+/** A request that must not fall to a route further down, as if this one were not there. */
+export const unserved = (reason: string): Backend => ({ error: { status: 503, reason }, weight: 1 });
 
 // What may be tried again.
 

@@ -13,7 +13,7 @@ import type { Destination, VirtualService } from "./kinds.ts";
 import { isMatchAll } from "./matches.ts";
 import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
-import { compileHttpRoute, type RuleContext } from "./rules.ts";
+import { compileHttpRoute, type RuleContext, unserved } from "./rules.ts";
 import type { World } from "./world.ts";
 
 /** What is to be said to one of Istio's objects. */
@@ -176,15 +176,12 @@ class Compilation {
         continue;
       }
       try {
-        if (route.delegate) {
-          report.field(`http[${index}].delegate`, "a route that is written elsewhere is not looked at; this one does nothing");
-          continue;
-        }
         for (const rule of compileHttpRoute(route, index, context)) {
           const made = { ...rule, matches: rule.matches.map((match) => ({ ...match, priority: http.length - index })) };
           const wrong = checkRule(made);
           if (wrong) report.field(`http[${index}]`, `the route is not served: ${wrong.message}`);
-          else rules.push(made);
+          const served = wrong ? { ...made, filters: [], backends: [unserved(wrong.message)] } : made;
+          if (served === made || !checkRule(served)) rules.push(served);
           if (rule.matches.some(isMatchAll)) covering = `route ${route.name ?? `#${index}`} matches everything`;
         }
       } catch (error) {
@@ -277,7 +274,7 @@ class Compilation {
     if (!isForMesh(object)) return;
     for (const host of spec.hosts ?? []) {
       const services = this.#servicesNamed(host, metadata.namespace!);
-      if (services.length === 0) report.analysis("IST0101", `Referenced host not found: ${JSON.stringify(host)}`);
+      if (services.length === 0) report.field("hosts", `${host}: no Service has this name`);
       for (const service of services) {
         const key = keyOf(service);
         if (service.spec?.clusterIP === "None") report.field("hosts", `${host}: Service ${key} is headless: its pods are called directly`);
