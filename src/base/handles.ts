@@ -31,6 +31,32 @@ export interface TcpHandle {
   close(done?: () => void): void;
   unref(): void;
 }
+/** TLS over a handle whose reading and writing it takes over. {@link wrapTls} makes one. */
+export interface TlsHandle {
+  onread: TcpHandle["onread"];
+  onhandshakestart: () => void;
+  /** Called on OpenSSL's stack: {@link TlsHandle.destroySSL} must wait until it has returned. */
+  onhandshakedone: () => void;
+  onerror: (error: Error) => void;
+  readStart(): number;
+  readStop(): number;
+  useUserBuffer(buffer: Uint8Array): void;
+  /** Bytes that were read from the handle already. */
+  receive(bytes: Uint8Array): void;
+  /** One at a time: the next after `oncomplete`, which always follows, later. The bytes are taken before it returns. */
+  writeBuffer(request: WriteRequest, buffer: Uint8Array): number;
+  /** Says that nothing more comes, and ends the handle's writing side. */
+  shutdown(request: ShutdownRequest): number;
+  setVerifyMode(request: boolean, reject: boolean): void;
+  /** Names with their lengths before them (RFC 7301 §3.1). */
+  setALPNProtocols(protocols: Uint8Array): void;
+  getALPNNegotiatedProtocol(): string | false | undefined;
+  getServername(): string | false | undefined;
+  isSessionReused(): boolean;
+  verifyError(): Error | null | undefined;
+  hasPeerCertificate(): boolean;
+  destroySSL(): void;
+}
 export interface UdpHandle {
   bind(ip: string, port: number, flags: number): number;
   getsockname(out: Address): number;
@@ -60,6 +86,7 @@ interface Bindings {
 const binding = (process as unknown as { binding(name: string): unknown }).binding.bind(process);
 const tcp = binding("tcp_wrap") as Bindings["tcp"];
 const stream = binding("stream_wrap") as Bindings["stream"];
+const tls = () => binding("tls_wrap") as { wrap(handle: TcpHandle, context: unknown, isServer: boolean, hasWrite: boolean): TlsHandle & { _parent: TcpHandle } };
 const { streamBaseState, kReadBytesOrError, kLastWriteWasAsync } = stream;
 export const { TCPConnectWrap, constants: tcpConstants } = tcp;
 export const { WriteWrap, ShutdownWrap } = stream;
@@ -73,6 +100,13 @@ export const endOfFile = -4095;
 export const errorName = (status: number): string => getSystemErrorName(status);
 
 export const newTcpSocket = (): TcpHandle => new tcp.TCP(tcp.constants.SOCKET);
+
+/** The server's side of TLS over a connected handle; `context` is `createSecureContext()`'s. The caller keeps it alive, closes the handle itself, and then calls `destroySSL`. */
+export function wrapTls(handle: TcpHandle, context: { context: unknown }): TlsHandle {
+  const wrapped = tls().wrap(handle, context.context, true, false);
+  wrapped._parent = handle;
+  return wrapped;
+}
 
 export type Bound<H> = { handle: H; port: number; code?: undefined } | { handle?: undefined; code: string };
 

@@ -1,11 +1,11 @@
 import type { EdgeListener } from "../../api/traffic.ts";
-import { endOfFile, lastReadResult, type TcpHandle, WriteWrap } from "../../base/handles.ts";
-import { limits } from "../../base/limits.ts";
+import { type TcpHandle, WriteWrap } from "../../base/handles.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import type { Stream } from "../http/stream.ts";
-import { ListenerCertificates, TlsFront } from "../http/tls.ts";
+import { Handshake, ListenerCertificates } from "../http/tls.ts";
 import { resetHandle } from "../pump.ts";
-import { helloBytesMax, serverNameOf } from "./server-name.ts";
+import { peerAddress } from "../tcp-service.ts";
+import { readHello } from "./hello.ts";
 
 /** What becomes of a connection, once it is known whom it asks for; `serverName` is "" when the client named none. */
 export interface TlsDoors {
@@ -19,8 +19,6 @@ export interface TlsDoors {
 /** TLS alerts, RFC 8446 §6.2: the client is told why before it is left. */
 const unrecognizedName = 112;
 const decodeError = 50;
-/** Connections of one worker whose first bytes are not all there. More: the next is reset. */
-let hellos = 0;
 
 /**
  * One address and port that is spoken TLS at. The first bytes name a server, which decides the listener; the listener
@@ -31,7 +29,6 @@ export class TlsPort {
   #byName = new HostIndex<EdgeListener>();
   #only: EdgeListener | undefined;
   #certificates = new Map<string, ListenerCertificates>();
-  #front!: TlsFront;
 
   constructor(listeners: readonly EdgeListener[], doors: TlsDoors) {
     this.#doors = doors;
@@ -51,17 +48,6 @@ export class TlsPort {
     this.#byName = byName;
     this.#only = listeners.length === 1 ? listeners[0] : undefined;
     this.#certificates = certificates;
-    this.#front = new TlsFront({
-      certificatesFor: (name) => certificates.get(this.find(name)?.id ?? ""),
-      asksForCertificate: listeners.some(({ tls }) => tls?.clientValidation),
-      secured: (stream, { serverName, authorized }, address) => {
-        const listener = this.find(serverName);
-        const validation = listener?.tls?.clientValidation;
-        if (!listener || (validation && !validation.optional && !authorized)) return stream.reset();
-        this.#doors.terminated(stream, listener, serverName, address);
-      },
-      failed: (reason, address) => this.#doors.failed(reason, address),
-    });
   }
 
   /** The listener for a name; a client that names none gets one without a host name, or the only one there is. */
@@ -70,40 +56,28 @@ export class TlsPort {
   }
 
   accept(client: TcpHandle): void {
-    if (hellos >= limits.gatewayHellosMax) return resetHandle(client);
-    hellos++;
-    let have = Buffer.alloc(0);
-    const over = () => {
-      clearTimeout(timer);
-      hellos--;
-      client.readStop();
-    };
-    const timer = setTimeout(() => {
-      over();
-      resetHandle(client);
-    }, limits.gatewayHeadersMs).unref();
-    // Without a buffer of ours Node hands over one for each read: once a connection, that is cheap.
-    client.onread = ((bytes: ArrayBuffer | undefined) => {
-      const result = lastReadResult();
-      if (result === 0) return;
-      if (result < 0) {
-        over();
-        return void (result === endOfFile ? client.close() : resetHandle(client));
-      }
-      const read = Buffer.from(bytes!, 0, result);
-      have = have.length === 0 ? read : Buffer.concat([have, read]);
-      const asked = serverNameOf(have);
-      if (asked === undefined && have.length < helloBytesMax) return;
-      over();
-      const listener = asked?.name === undefined ? undefined : this.find(asked.name);
-      if (!listener) this.#refuse(client, asked?.name === undefined ? decodeError : unrecognizedName);
-      else if (listener.tls!.mode === "terminate") this.#front.accept(client, have);
-      else if (!this.#doors.passed(client, have, listener, asked!.name!)) resetHandle(client);
-    }) as TcpHandle["onread"];
-    if (client.readStart() !== 0) {
-      over();
-      client.close();
+    readHello(client, (hello, { name }) => {
+      const listener = name === undefined ? undefined : this.find(name);
+      if (!listener) this.#refuse(client, name === undefined ? decodeError : unrecognizedName);
+      else if (listener.tls!.mode === "terminate") this.#terminate(client, hello, name!, listener);
+      else if (!this.#doors.passed(client, hello, listener, name!)) resetHandle(client);
+    });
+  }
+  #terminate(client: TcpHandle, hello: Buffer, name: string, listener: EdgeListener): void {
+    const certificates = this.#certificates.get(listener.id);
+    const address = peerAddress(client);
+    if (!certificates?.contextFor(name)) {
+      this.#refuse(client, unrecognizedName);
+      return this.#doors.failed(`no certificate for the server name ${JSON.stringify(name)}`, address);
     }
+    new Handshake(client, hello, name, certificates, (stream, { authorized }, reason) => {
+      if (!stream) return this.#doors.failed(reason, address);
+      // What is no listener's any more is nobody's: the listener may have gone, or be another one now.
+      const now = this.find(name);
+      const validation = now?.tls?.clientValidation;
+      if (!now || (validation && !validation.optional && !authorized)) return stream.reset();
+      this.#doors.terminated(stream, now, name, address);
+    });
   }
 
   /** Where nothing is decrypted, nobody is here who could speak TLS. */

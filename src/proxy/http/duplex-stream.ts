@@ -9,8 +9,6 @@ const copiedMax = 16 * 1024;
 /** {@link Stream} over a Node stream: what is decrypted on its way, or comes from another protocol. */
 export class DuplexStream implements Stream {
   owner: StreamOwner = nobody;
-  /** Its client has chosen HTTP/2: to be taken with {@link take} instead of read as a stream. */
-  readonly isHttp2: boolean;
   readonly #duplex: Duplex;
   isClosed = false;
   wantsBulk = false;
@@ -18,9 +16,8 @@ export class DuplexStream implements Stream {
   #ended = false;
   #broken = false;
 
-  constructor(duplex: Duplex, isHttp2 = false) {
+  constructor(duplex: Duplex) {
     this.#duplex = duplex;
-    this.isHttp2 = isHttp2;
     duplex.pause();
     for (const [event, listener] of Object.entries(this.#listeners)) duplex.on(event, listener);
   }

@@ -10,13 +10,14 @@ import { peerAddress } from "../tcp-service.ts";
 import { AccessLog } from "./access-log.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { Counters } from "./counters.ts";
-import { DuplexStream } from "./duplex-stream.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { Mirror } from "./mirror.ts";
 import { Output } from "./output.ts";
 import type { Bounds, Listener } from "./routing.ts";
 import type { Stream } from "./stream.ts";
+import { StreamSocket } from "./stream-socket.ts";
 import { Sweeper } from "./sweeper.ts";
+import { TlsStream } from "./tls-stream.ts";
 import { UpstreamPool, type Pool, type UpstreamSettings } from "./upstream-pool.ts";
 import { UpstreamSessions } from "./upstream-sessions.ts";
 
@@ -44,6 +45,8 @@ export interface EngineOptions {
   accessLog?: (lines: string) => void;
   random?: Random;
 }
+
+const noBytes = Buffer.alloc(0);
 
 /** A connection of a client, whatever it speaks. */
 export interface Connected {
@@ -88,7 +91,7 @@ export class Engine {
   /** The same for one that is decrypted on its way. */
   acceptStream(stream: Stream, listener: Listener, address: string): void {
     if (!this.#admit(address, listener)) return stream.reset();
-    if (stream instanceof DuplexStream && stream.isHttp2) return this.#serveHttp2(stream.take(), listener, address);
+    if (stream instanceof TlsStream && stream.isHttp2) return this.#serveHttp2(new StreamSocket(stream, noBytes), listener, address);
     this.#serve(new ClientConnection(this, stream, listener, address));
   }
   /** Its first bytes were HTTP/2's. */

@@ -39,6 +39,9 @@ export interface StreamOwner {
   onDrain(): void;
 }
 
+/** Of a stream that is given away, or not yet. */
+export const nobody: StreamOwner = { onBytes() {}, onEnd() {}, onBroken() {}, onDrain() {} };
+
 export interface Releasable {
   /** A part of its bytes. */
   view(from: number, to: number): Buffer;
@@ -52,8 +55,8 @@ const bulkBytes = 256 * 1024;
 const bulksMax = 64;
 const bulksKept = 8;
 
-const shared = Buffer.allocUnsafeSlow(room + sharedBytes + room);
-const sharedRead = shared.subarray(room, room + sharedBytes);
+export const shared = Buffer.allocUnsafeSlow(room + sharedBytes + room);
+export const sharedRead = shared.subarray(room, room + sharedBytes);
 export const readBytesMax = bulkBytes;
 
 const freeBulks: Bulk[] = [];

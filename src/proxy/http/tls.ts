@@ -1,102 +1,120 @@
 import { X509Certificate } from "node:crypto";
 import { Socket } from "node:net";
-import { checkServerIdentity, connect, createSecureContext, createServer, type SecureContext, type SecureContextOptions, type Server, type TLSSocket } from "node:tls";
+import { checkServerIdentity, connect, createSecureContext, type SecureContext } from "node:tls";
 import type { ListenerTls, Upstream } from "../../api/traffic.ts";
-import type { TcpHandle } from "../../base/handles.ts";
+import { lastReadResult, type TcpHandle, type TlsHandle, wrapTls } from "../../base/handles.ts";
 import { limits } from "../../base/limits.ts";
 import { DuplexStream } from "./duplex-stream.ts";
-import type { Stream } from "./stream.ts";
+import { sharedRead, type Stream } from "./stream.ts";
+import { endTls, TlsStream, tlsSweeper } from "./tls-stream.ts";
 
 /** The certificates of one listener, read once; a renewed one is a new object, for the connections that come then. */
 export class ListenerCertificates {
   readonly settings: ListenerTls;
   readonly #pairs: { certificate: X509Certificate; context: SecureContext }[];
-  /** Of the first one. */
-  readonly options: SecureContextOptions | undefined;
 
   /** @throws Error a certificate, key or authority that OpenSSL does not accept */
   constructor(settings: ListenerTls) {
     this.settings = settings;
     const { minVersion, maxVersion, ciphers, clientValidation } = settings;
-    const optionsOf = ({ certificate, key }: ListenerTls["certificates"][number]): SecureContextOptions => ({
-      cert: certificate,
-      key,
-      minVersion: minVersion ?? "TLSv1.2",
-      ...(maxVersion && { maxVersion }),
-      ...(ciphers && { ciphers }),
-      ...(clientValidation && { ca: clientValidation.authorities }),
-    });
-    this.#pairs = settings.certificates.map((pair) => ({ certificate: new X509Certificate(pair.certificate), context: createSecureContext(optionsOf(pair)) }));
-    this.options = settings.certificates[0] && optionsOf(settings.certificates[0]);
+    this.#pairs = settings.certificates.map(({ certificate, key }) => ({
+      certificate: new X509Certificate(certificate),
+      context: createSecureContext({
+        cert: certificate,
+        key,
+        minVersion: minVersion ?? "TLSv1.2",
+        ...(maxVersion && { maxVersion }),
+        ...(ciphers && { ciphers }),
+        ...(clientValidation && { ca: clientValidation.authorities }),
+        // Without one, OpenSSL resumes no session whose client has shown a certificate. Each context has ticket keys of its own.
+        sessionIdContext: "wherry",
+      }),
+    }));
   }
 
   /** The first that fits the name, else the first; undefined when there is none. */
   contextFor(serverName: string): SecureContext | undefined {
-    const fitting = serverName === "" ? undefined : this.#pairs.find(({ certificate }) => certificate.checkHost(serverName) !== undefined);
+    const fitting = serverName === "" || this.#pairs.length < 2 ? undefined : this.#pairs.find(({ certificate }) => certificate.checkHost(serverName) !== undefined);
     return (fitting ?? this.#pairs[0])?.context;
   }
 }
 
 /** What is known of a client when its handshake is done. */
 export interface Secured {
-  /** That it asked for, in lower case; "" when it named none. */
-  serverName: string;
   /** "h2", "http/1.1", or "" when it did not say. */
   protocol: string;
   /** Its certificate was asked for, and is one that an authority of the listener has signed. */
   authorized: boolean;
 }
 
-export interface TlsFrontOptions {
-  /** Of the listener that this server name leads to; undefined: the handshake is refused. */
-  certificatesFor(serverName: string): ListenerCertificates | undefined;
-  /** Clients are asked for a certificate. Whether theirs is good enough is seen in {@link Secured}. */
-  asksForCertificate: boolean;
-  secured(stream: Stream, details: Secured, address: string): void;
-  /** A handshake that came to nothing, with OpenSSL's reason. */
-  failed?(reason: string, address: string): void;
-}
+const protocols = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
-/** Ends TLS for the connections of one socket; what is inside goes to the engine as if it had come in the clear. */
-export class TlsFront {
-  readonly #server: Server;
-  readonly #options: TlsFrontOptions;
+/**
+ * A handshake, from the client's first bytes on, which have said for whom it asks. What is inside goes on as if it had come in the
+ * clear. `done` gets the stream, or why there is none; then the connection is closed.
+ */
+export class Handshake {
+  readonly #tls: TlsHandle;
+  readonly #tcp: TcpHandle;
+  readonly #serverName: string;
+  readonly #asksForCertificate: boolean;
+  readonly #done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void;
+  #stream: TlsStream | undefined;
+  #isOver = false;
+  deadline = Infinity;
 
-  constructor(options: TlsFrontOptions) {
-    this.#options = options;
-    this.#server = createServer({
-      ALPNProtocols: ["h2", "http/1.1"],
-      handshakeTimeout: limits.gatewayHeadersMs,
-      requestCert: options.asksForCertificate,
-      rejectUnauthorized: false,
-      allowHalfOpen: true,
-      SNICallback: (name, done) => {
-        const context = options.certificatesFor(name.toLowerCase())?.contextFor(name.toLowerCase());
-        if (context) done(null, context);
-        else done(new Error(`no listener for the server name ${JSON.stringify(name)}`));
-      },
-    });
-    this.refresh();
-    this.#server.on("secureConnection", (socket: TLSSocket) => {
-      const serverName = typeof socket.servername === "string" ? socket.servername.toLowerCase() : "";
-      options.secured(new DuplexStream(socket, socket.alpnProtocol === "h2"), { serverName, protocol: socket.alpnProtocol || "", authorized: socket.authorized }, socket.remoteAddress ?? "");
-    });
-    this.#server.on("tlsClientError", (error: Error, socket: TLSSocket) => options.failed?.(error.message, socket.remoteAddress ?? ""));
+  constructor(tcp: TcpHandle, hello: Buffer, serverName: string, certificates: ListenerCertificates, done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void) {
+    this.#tcp = tcp;
+    this.#serverName = serverName;
+    this.#done = done;
+    this.#asksForCertificate = certificates.settings.clientValidation !== undefined;
+    const tls = wrapTls(tcp, certificates.contextFor(serverName)!);
+    this.#tls = tls;
+    tls.setALPNProtocols(protocols);
+    // Whether its certificate is good enough is for others to say.
+    if (this.#asksForCertificate) tls.setVerifyMode(true, false);
+    tls.onhandshakestart = () => this.#begun();
+    tls.onhandshakedone = () => this.#made();
+    tls.onerror = (error) => this.#failed(error.message);
+    tls.useUserBuffer(sharedRead);
+    tls.onread = () => {
+      if (lastReadResult() < 0) this.#failed("the client left within the handshake");
+      return undefined;
+    };
+    tlsSweeper.add(this);
+    this.deadline = tlsSweeper.now + limits.gatewayHeadersMs;
+    tls.receive(hello);
+    if (!this.#isOver) tls.readStart();
   }
 
-  /** To be called when certificates have changed: clients that name no server are shown what leads to the name "". */
-  refresh(): void {
-    const unnamed = this.#options.certificatesFor("")?.options;
-    if (unnamed) this.#server.setSecureContext(unnamed);
+  /** A client that wants to negotiate again makes work for us alone (CVE-2011-1473). */
+  #begun(): void {
+    if (this.#stream) process.nextTick(() => this.#stream!.reset());
   }
-
-  /** `hello`: bytes that were read already. */
-  accept(handle: TcpHandle, hello?: Buffer): void {
-    handle.setNoDelay(true);
-    const socket = new Socket({ handle, allowHalfOpen: true } as never);
-    socket.on("error", () => socket.destroy());
-    if (hello) socket.unshift(hello);
-    this.#server.emit("connection", socket);
+  #made(): void {
+    if (this.#isOver) return;
+    const tls = this.#tls;
+    const named = (tls.getServername() || "").toLowerCase().replace(/\.$/, "");
+    // Whoever reads one name into the first bytes and another into the same bytes is not to choose whose certificate is asked for.
+    // Of a session that is taken up again OpenSSL does not always know it; it is one of this listener's, whose keys its ticket has.
+    if (named !== this.#serverName && !tls.isSessionReused()) return this.#failed("the server name is not the one that was read");
+    this.#isOver = true;
+    tlsSweeper.remove(this);
+    const protocol = tls.getALPNNegotiatedProtocol() || "";
+    const authorized = this.#asksForCertificate && !tls.verifyError() && tls.hasPeerCertificate();
+    this.#tcp.setNoDelay(true);
+    this.#stream = new TlsStream(tls, this.#tcp, protocol === "h2");
+    this.#done(this.#stream, { protocol, authorized }, "");
+  }
+  #failed(reason: string): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    tlsSweeper.remove(this);
+    endTls(this.#tls, this.#tcp, false);
+    this.#done(undefined, { protocol: "", authorized: false }, reason);
+  }
+  expire(): void {
+    this.#failed("the handshake took too long");
   }
 }
 

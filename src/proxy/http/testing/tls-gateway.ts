@@ -1,7 +1,9 @@
 import { bindHandle } from "../../../base/handles.ts";
 import { defaultBounds } from "../engine.ts";
 import type { Bounds, Listener } from "../routing.ts";
-import { TlsFront, type ListenerCertificates } from "../tls.ts";
+import { readHello } from "../../edge/hello.ts";
+import { peerAddress } from "../../tcp-service.ts";
+import { Handshake, type ListenerCertificates } from "../tls.ts";
 import type { TestGateway } from "./gateway.ts";
 
 /** A port of loopback where TLS ends, before the gateway's engine and the same upstream. */
@@ -25,14 +27,21 @@ export function startTls(gateway: TestGateway, certificates: ReadonlyMap<string,
       ...gateway.routed,
     }),
   };
-  const front = new TlsFront({
-    certificatesFor: (name) => certificates.get(name) ?? certificates.get("*"),
-    asksForCertificate: options.asksForCertificate ?? false,
-    secured: (stream, { authorized }, address) => (options.asksForCertificate && !authorized ? stream.reset() : gateway.engine.acceptStream(stream, listener, address)),
-    failed: (reason) => failures.push(reason),
-  });
   handle.onconnection = (status, client) => {
-    if (status === 0) front.accept(client);
+    if (status !== 0) return;
+    const address = peerAddress(client);
+    readHello(client, (hello, { name = "" }) => {
+      const own = certificates.get(name) ?? certificates.get("*");
+      if (!own) {
+        failures.push(`no certificates for ${name}`);
+        return client.close();
+      }
+      new Handshake(client, hello, name, own, (stream, { authorized }, reason) => {
+        if (!stream) failures.push(reason);
+        else if (options.asksForCertificate && !authorized) stream.reset();
+        else gateway.engine.acceptStream(stream, listener, address);
+      });
+    });
   };
   handle.listen(128);
   return { port: bound.port, failures, [Symbol.asyncDispose]: () => new Promise<void>((resolve) => handle.close(resolve)) };
