@@ -2,7 +2,7 @@ import type { HttpRoute, HttpRule, Route, Upstream } from "../../api/traffic.ts"
 import { checkRule } from "../../policy/route-table.ts";
 import type { Note } from "./annotations/read.ts";
 import type { Settings } from "./annotations/settings.ts";
-import { resolveBackend } from "./backends.ts";
+import { aliasOf, resolveBackend } from "./backends.ts";
 import type { Ingress, IngressBackend, PathType } from "./kinds.ts";
 import { appRootPriority, type Located, matchesOf } from "./locations.ts";
 import { type Place, rulesOf } from "./rules.ts";
@@ -228,7 +228,9 @@ function aliasesOf(member: Member, host: string, facts: HostFacts, warn: Warn): 
 /** While a Service has no endpoint: the one that default-backend names, at its first port. */
 function standIn(world: World, { ingress, settings }: Member, { service }: IngressBackend): IngressBackend | undefined {
   const { namespace } = ingress.metadata;
-  if (settings.defaultBackend === undefined || !service || world.isReady(`${namespace}/${service.name}`)) return undefined;
+  if (settings.defaultBackend === undefined || !service) return undefined;
+  const key = `${namespace}/${service.name}`;
+  if (world.isReady(aliasOf(world.service(key)) ?? key)) return undefined;
   const port = world.service(`${namespace}/${settings.defaultBackend}`)?.spec?.ports?.[0]?.port;
   return { service: { name: settings.defaultBackend, port: { number: port ?? 80 } } };
 }

@@ -3,6 +3,7 @@ import { byAge } from "../gateway/gateways.ts";
 import { Index, Published } from "../published.ts";
 import { type Note, readAnnotations } from "./annotations/read.ts";
 import { isFor, type KeyPair, KeyPairs } from "./certificates.ts";
+import { aliasOf } from "./backends.ts";
 import { compileHost, type HostMemory, type Member } from "./hosts.ts";
 import { type Ingress, type IngressAddress, isOurs } from "./kinds.ts";
 import type { World } from "./world.ts";
@@ -67,6 +68,8 @@ export class Translator {
   /** Something is there, is otherwise, or is gone: the world already shows it. */
   changed(kind: string, key: string): void {
     const dirty = this.#dirty;
+    // What it is another name for has become another.
+    if (kind === "Service" && aliasOf(this.#world.service(key)) !== this.#aliases.get(key)) for (const member of this.#membersOfReference.get(`Service/${key}`)) dirty.ingresses.add(member);
     switch (kind) {
       case "Ingress":
         return void dirty.ingresses.add(key);
@@ -121,7 +124,7 @@ export class Translator {
     const ingress = found && isOurs(found, this.#world.ingressClass) ? found : undefined;
     const before = this.#members.get(key);
     const hosts = ingress ? hostsOf(ingress) : [];
-    const references = ingress ? referencesOf(ingress) : [];
+    const references = ingress ? this.#withAliases(referencesOf(ingress)) : [];
     const read = ingress && readAnnotations(ingress.metadata.annotations);
     // Nothing was changed up to here.
     this.#membersOfHost.move(key, before?.hosts ?? [], hosts);
@@ -143,6 +146,24 @@ export class Translator {
     const { settings, notes } = read;
     if (settings.aliases.length > 0 || settings.fromToWww) this.#withOtherNames.add(key);
     this.#members.set(key, { key, ingress, settings, ownNotes: notes, hosts, references });
+  }
+
+  /** Services of type ExternalName that Ingresses name, and what they are other names for. */
+  readonly #aliases = new Map<string, string>();
+
+  #withAliases(references: readonly string[]): string[] {
+    const all = new Set(references);
+    for (const reference of references) {
+      if (!reference.startsWith("Service/")) continue;
+      const key = reference.slice("Service/".length);
+      const target = aliasOf(this.#world.service(key));
+      if (target === undefined) this.#aliases.delete(key);
+      else {
+        this.#aliases.set(key, target);
+        all.add(`Service/${target}`);
+      }
+    }
+    return [...all];
   }
 
   /** Certificates and listeners. There are a few; they change rarely. */
