@@ -264,6 +264,11 @@ export interface Upstream {
   idleMs?: number;
   breaker?: Breaker;
   outlier?: Outlier;
+  /**
+   * An endpoint that comes to others gets its share of the requests little by little: from `minPercent` (10) of its weight to all of it.
+   * `aggression` (1) above 1 gives more at first. Not of `ringHash` and `maglev`, whose clients would move at every step.
+   */
+  slowStart?: { windowMs: number; minPercent?: number; aggression?: number };
   /** The share of tries that may be further tries. */
   retryBudget?: { percent: number; minPerSecond: number; /** Over which the share is reckoned; ten seconds unless said. */ intervalMs?: number };
 }

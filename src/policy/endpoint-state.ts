@@ -17,7 +17,10 @@ export interface Pool {
  */
 export class EndpointState implements Member, Picked {
   endpoint: Endpoint;
+  /** As far as it is warm: see slow-start.ts. */
   weight: number;
+  /** When it came to others, in milliseconds; -Infinity for those that were there first. */
+  cameAtMs = -Infinity;
   usable = true;
   active = 0;
   latencyMs = 0;

@@ -10,6 +10,7 @@ import { PolicyError } from "./policy-error.ts";
 import { RetryBudget } from "./retry-budget.ts";
 import type { SessionNames } from "./session-token.ts";
 import { cookieText, Sessions } from "./sessions.ts";
+import { nextStepMs, warmth } from "./slow-start.ts";
 import type { Endpoint, Picked, Refused, TryResult, UpstreamPolicy } from "./upstream.ts";
 
 export interface UpstreamTools extends BalancerTools {
@@ -35,6 +36,8 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
   #requests = 0;
   #retries = 0;
   #connections = 0;
+  /** When an endpoint that is new has more of its weight. */
+  #warmerAtMs = Infinity;
   #pending = 0;
   /** What the balancer gave the client in the choice under way. */
   #given: ClientCookie | undefined;
@@ -66,9 +69,11 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
     const before = this.#byKey;
     this.#byKey = new Map();
     for (const endpoint of endpoints) {
-      const state = before.get(endpoint.key) ?? new EndpointState(endpoint, this);
+      const known = before.get(endpoint.key);
+      const state = known ?? new EndpointState(endpoint, this);
+      // Where all are new, nobody is warmer than another.
+      if (!known && before.size > 0) state.cameAtMs = this.#tools.nowMs();
       state.endpoint = endpoint;
-      state.weight = endpoint.weight ?? 1;
       this.#byKey.set(endpoint.key, state);
     }
     this.#states = [...this.#byKey.values()];
@@ -91,6 +96,7 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
       this.#outlier.takeBack(this.#states, now);
       this.#refresh();
     }
+    if (now >= this.#warmerAtMs) this.#refresh();
     const known = persistence && request ? this.#sessions.find(request, persistence, this.#states, now) : undefined;
     const kept = known?.usable && !tried?.includes(known.key) ? known : undefined;
     const state = kept ?? this.#balancer.pick(request, tried, this.#give) ?? (tried ? this.#balancer.pick(request, undefined, this.#give) : undefined);
@@ -186,7 +192,20 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
     const isPanic = healthy.length === 0 || healthy.length < (this.#states.length * panicPercent) / 100;
     const usable = isPanic ? this.#states : healthy;
     for (const state of this.#states) state.usable = isPanic || state.ejectedUntilMs === 0;
+    this.#warm();
     this.#balancer.update(this.#states, usable);
+  }
+
+  #warm(): void {
+    const { slowStart, balancer } = this.#config;
+    const now = this.#tools.nowMs();
+    const isGradual = slowStart !== undefined && balancer?.type !== "ringHash" && balancer?.type !== "maglev";
+    this.#warmerAtMs = Infinity;
+    for (const state of this.#states) {
+      const age = now - state.cameAtMs;
+      state.weight = (state.endpoint.weight ?? 1) * (isGradual ? warmth(slowStart, age) : 1);
+      if (isGradual && age < slowStart.windowMs) this.#warmerAtMs = Math.min(this.#warmerAtMs, now + nextStepMs(slowStart, age));
+    }
   }
 
   #refuse(flag: Flag, what: string): Refused {

@@ -1,49 +1,21 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import type { HttpMatch, HttpRoute, Persistence, Upstream, ValueMatch } from "../../src/api/traffic.ts";
+import type { HttpMatch, HttpRoute, Persistence, ValueMatch } from "../../src/api/traffic.ts";
 import { FakeClock } from "../../src/base/clock.ts";
-import { type Random, randomInt, seededRandom } from "../../src/base/random.ts";
+import { type Random, randomInt } from "../../src/base/random.ts";
 import type { RequestView } from "../../src/policy/exchange.ts";
 import { leasedLimiter, leaseMs, RateOwner } from "../../src/policy/rate-leases.ts";
 import { RouteTable } from "../../src/policy/route-table.ts";
-import { SessionNames } from "../../src/policy/session-token.ts";
 import { requestView, toolsAt } from "../../src/policy/testing/request.ts";
 import { TokenBuckets } from "../../src/policy/token-bucket.ts";
-import type { Endpoint, Picked, TryResult, UpstreamPolicy } from "../../src/policy/upstream.ts";
-import { createUpstreamPolicy } from "../../src/policy/upstream-policy.ts";
+import type { Picked } from "../../src/policy/upstream.ts";
 import { SmoothWeights } from "../../src/policy/weighted.ts";
+import { always, between, endpoint, oneOf, resultOf, World } from "./policy-world.ts";
 
 /**
  * What the traffic policy promises, whatever comes: on a clock and chances that the seed drives.
  *
  *   SEED=7 node --test test/simulation/policy.test.ts      runs one seed again
  */
-const seeds = process.env["SEED"] ? [Number(process.env["SEED"])] : Array.from({ length: process.env["WHERRY_CONFORMANCE"] ? 500 : 25 }, (_, i) => i + 1);
-/** Runs `check` with each seed; a failure names it. */
-const always = (name: string, check: (random: Random, seed: number) => void) =>
-  test(name, () => {
-    for (const seed of seeds) {
-      try {
-        check(seededRandom(seed), seed);
-      } catch (error) {
-        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
-      }
-    }
-  });
-
-const between = (random: Random, least: number, most: number): number => least + randomInt(random, most - least + 1);
-const oneOf = <T>(random: Random, list: readonly T[]): T => list[randomInt(random, list.length)]!;
-const endpoint = (n: number): Endpoint => ({ ip: `10.0.${n >> 8}.${n & 255}`, port: 80, key: `10.0.${n >> 8}.${n & 255}:80` });
-const base: Upstream = { id: "shop/cart/80", namespace: "shop", service: "cart", port: 80, protocol: "http1" };
-
-class World {
-  readonly clock = new FakeClock();
-  readonly policy: UpstreamPolicy;
-  constructor(random: Random, config: Partial<Upstream>, endpoints: readonly Endpoint[]) {
-    this.policy = createUpstreamPolicy({ ...base, ...config }, { random, nowMs: () => this.clock.monotonicMs(), sessions: new SessionNames("0123456789abcdef0123456789abcdef") });
-    this.policy.update(endpoints);
-  }
-}
 
 always("retries: the budget bounds what clients that try again and again can add, also when everything fails", (random) => {
   const [percent, minPerSecond] = [between(random, 1, 50), between(random, 0, 5)];
@@ -70,11 +42,13 @@ always("retries: the budget bounds what clients that try again and again can add
 always("ejection: never the last one, never more than allowed, and there is always somebody to ask", (random) => {
   let endpoints = Array.from({ length: between(random, 1, 12) }, (_, i) => endpoint(i));
   const maxEjectionPercent = oneOf(random, [0, 10, 34, 50, 100, 100]);
+  const panicPercent = between(random, 0, 60);
+  let [panics, used] = [0, 0];
   const world = new World(
     random,
     {
       balancer: oneOf(random, [{ type: "roundRobin" }, { type: "leastRequest" }, { type: "peakEwma" }, { type: "random" }, { type: "maglev", by: "address" }, { type: "ringHash", by: "address" }] as const),
-      outlier: { consecutive5xx: between(random, 1, 4), consecutiveGatewayErrors: between(random, 0, 3), ...(random.next() < 0.5 && { consecutiveLocalFailures: 2 }), intervalMs: 1_000, baseEjectionMs: between(random, 1, 3_000), maxEjectionPercent, panicPercent: between(random, 0, 60) },
+      outlier: { consecutive5xx: between(random, 1, 4), consecutiveGatewayErrors: between(random, 0, 3), ...(random.next() < 0.5 && { consecutiveLocalFailures: 2 }), intervalMs: 1_000, baseEjectionMs: between(random, 1, 3_000), maxEjectionPercent, panicPercent },
     },
     endpoints,
   );
@@ -88,6 +62,12 @@ always("ejection: never the last one, never more than allowed, and there is alwa
       const picked = world.policy.pick(requestView({ client: `192.0.2.${randomInt(random, 256)}` }));
       assert.ok(picked.endpoint, "nobody is left");
       assert.ok(endpoints.some(({ key }) => key === picked.endpoint.key), "one that has gone");
+      // Below the threshold all are used; above it nobody who is out.
+      const isPanic = endpoints.length - out() === 0 || endpoints.length - out() < (endpoints.length * panicPercent) / 100;
+      const chosen = world.policy.endpoints().find(({ key }) => key === picked.endpoint.key)!;
+      if (isPanic) panics++;
+      else assert.equal(chosen.ejectedForMs, 0, "one that is out");
+      if (chosen.ejectedForMs > 0) used++;
       running.push(picked);
     } else if (what < 0.9 && running.length > 0) {
       running.splice(randomInt(random, running.length), 1)[0]!.done(resultOf(random));
@@ -106,12 +86,7 @@ always("ejection: never the last one, never more than allowed, and there is alwa
   for (const picked of running) picked.done(resultOf(random));
   assert.deepEqual(world.policy.endpoints().filter(({ active }) => active !== 0), [], "everything was given back");
   if (maxEjectionPercent === 0) assert.equal(everEjected, 0);
-});
-
-const resultOf = (random: Random): TryResult => ({
-  type: oneOf(random, ["answered", "answered", "answered", "local", "timeout", "cancelled"] as const),
-  status: oneOf(random, [200, 404, 500, 503, 503]),
-  latencyMs: random.next() * 100,
+  if (panics > 50) assert.ok(used > 0, `nobody who is out was asked in ${panics} times of panic`);
 });
 
 always("weights: each cycle is exact, whatever the weights", (random) => {
@@ -201,30 +176,6 @@ always("sessions: a client stays with its endpoint as long as that lives", (rand
     const headers = setCookie ? { cookie: setCookie.split(";")[0]! } : setHeader ? { [setHeader.name]: setHeader.value } : (known?.headers ?? {});
     clients.set(client, { headers, at: chosen.key });
     picked.done(resultOf(random));
-  }
-});
-
-always("consistent hashing: only what must move moves", (random) => {
-  const type = oneOf(random, ["ringHash", "maglev"] as const);
-  const clients = Array.from({ length: 300 }, (_, i) => `10.${randomInt(random, 256)}.${i >> 8}.${i & 255}`);
-  let endpoints = Array.from({ length: between(random, 3, 30) }, (_, i) => endpoint(i));
-  const world = new World(random, { balancer: { type, by: "address" } }, endpoints);
-  const where = () =>
-    clients.map((client) => {
-      const picked = world.policy.pick(requestView({ client })) as Picked;
-      picked.done({ type: "answered", status: 200, latencyMs: 1 });
-      return picked.endpoint.key;
-    });
-  let before = where();
-  for (let change = 0; change < 6; change++) {
-    const old = new Set(endpoints.map(({ key }) => key));
-    const gone = random.next() < 0.5 && endpoints.length > 1 ? oneOf(random, endpoints).key : undefined;
-    endpoints = gone ? endpoints.filter(({ key }) => key !== gone) : [...endpoints, endpoint(200 + change)];
-    world.policy.update(endpoints);
-    const after = where();
-    const needless = after.filter((key, i) => key !== before[i] && before[i] !== gone && old.has(key)).length;
-    assert.ok(needless <= (type === "ringHash" ? 0 : clients.length * 0.08), `${needless} of ${clients.length} moved needlessly`);
-    before = after;
   }
 });
 
