@@ -5,6 +5,7 @@ import { connect as connectHttp2, createServer as createHttp2Server, type Server
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
+import { serviceListenerId } from "./mesh/listener-id.ts";
 import { eventually, port, snapshot, startSupervisor } from "./testing/network.ts";
 
 async function program(handler: RequestListener) {
@@ -142,4 +143,23 @@ test("gRPC by name: HTTP/2 to both sides, trailers too, and the port that says g
     for (const session of sessions) session.destroy();
     server.close();
   }
+});
+
+test("routes that are attached to a Service hold at the front door too, as they come and go under one connection", async () => {
+  await using net = await startSupervisor();
+  await using one = await program((_request, response) => response.end("one"));
+  await using two = await program((asked, response) => response.end(`two ${asked.headers["x-forwarded-for"]}`));
+  net.publish(snapshot(1, service("one", one), service("two", two)));
+  const door = doorOf(net);
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const becomes = (path: string, expected: string) => eventually(async () => ((answer) => `${answer.status} ${answer.body}`.startsWith(expected))(await get(door, "one.shop.localhost", { agent, path })), 30_000);
+  await becomes("/new", "200 one");
+  const rule = { name: "0", matches: [{ path: { type: "prefix" as const, value: "/new" } }], filters: [], backends: [{ upstream: "shop/two/80", weight: 1 }] };
+  const route = { id: "HTTPRoute/shop/one@services", type: "http" as const, createdAt: 1, attachments: [{ listener: serviceListenerId("shop", "one", 80), hostnames: [""] }], rules: [rule] };
+  net.publishTraffic({ revision: 1, remove: {}, put: { routes: [route], upstreams: [{ id: "shop/two/80", namespace: "shop", service: "two", port: 80, protocol: "http1" }] } });
+  await becomes("/new", "200 two 127.0.0.1");
+  await becomes("/", "404 ");
+  net.publishTraffic({ revision: 2, put: {}, remove: { routes: [route.id] } });
+  await becomes("/new", "200 one");
+  agent.destroy();
 });

@@ -138,13 +138,12 @@ export class Worker {
       for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, this.#isOpen(port));
     }
     // Idle connections would keep a program busy that is about to end, and be cut off under the next request.
-    if (ready !== true) void this.#frontDoor?.then((door) => door.leave(ip));
     if (ready !== true) void this.#engine?.then((engine) => engine.leave(ip));
   }
 
   /** Nothing new is begun; requests under way end, and the access log is whole, or the signal's time is over. */
   async drain(signal: AbortSignal): Promise<void> {
-    await Promise.all([this.#engine?.then((engine) => engine.drain(signal)), this.#frontDoor?.then((door) => door.drain(signal))]);
+    await this.#engine?.then((engine) => engine.drain(signal));
   }
 
   give(key: string, handle: TcpHandle | UdpHandle, listening: boolean): void {
@@ -220,7 +219,7 @@ export class Worker {
   }
 
   #door(): Promise<FrontDoor> {
-    return (this.#frontDoor ??= import("./front-door.ts").then(({ FrontDoor }) => new FrontDoor(this.#table, this.#dial)));
+    return (this.#frontDoor ??= Promise.all([import("./front-door.ts"), this.#loadEngine(), this.#edgeLoading]).then(([{ FrontDoor }, engine]) => new FrontDoor(this.#table, engine, () => this.#edge)));
   }
 
   /** A pod dialled the outside: the address it meant is the one that its connection was accepted at. */

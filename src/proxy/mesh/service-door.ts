@@ -1,8 +1,6 @@
 import type { TcpHandle } from "../../base/handles.ts";
 import { limits } from "../../base/limits.ts";
 import type { LocalAnswer, RequestView } from "../../policy/exchange.ts";
-import type { RouteTable } from "../../policy/route-table.ts";
-import { routeOn } from "../edge/http-port.ts";
 import { defaultBounds, type Engine } from "../http/engine.ts";
 import type { Bounds, Listener, Routed } from "../http/routing.ts";
 import { ServicePolicy } from "../service-policy.ts";
@@ -12,7 +10,7 @@ import { type Connections, peerAddress } from "../tcp-service.ts";
 import { serviceListenerId } from "./listener-id.ts";
 import { openConnection } from "./opening.ts";
 import { declaredBy } from "./protocol.ts";
-import type { ServiceRoutes } from "./service-routes.ts";
+import { type MeshRoutes, routedOnService } from "./routed.ts";
 
 /**
  * Clients are pods. What bounds a public port would break programs that may talk for hours, and whose own timeouts they are
@@ -36,11 +34,6 @@ const upstreamIdleMs = 4_000;
 const retry = { attempts: 4, backoffMs: 0, statuses: [], on: ["connect" as const] };
 /** So long a client may be silent on a port that nobody has called HTTP, before its server is let speak. */
 const silentMs = 100;
-
-export interface MeshRoutes {
-  services: ServiceRoutes;
-  routes: RouteTable;
-}
 
 export interface ServiceDoorOptions {
   engine: Engine;
@@ -110,9 +103,7 @@ export class ServiceDoor {
     engine.putUpstream({ id: upstream, http2, connectMs: limits.gatewayConnectMs, idleMs: upstreamIdleMs }, policy);
     const route = (request: RequestView): Routed | LocalAnswer => {
       const routes = mesh();
-      if (!routes?.services.has(service.key)) return own;
-      const listener = routes.services.listenerFor(service.key, id, namespaceOf(request.client));
-      return listener === undefined ? own : routeOn(routes.routes, listener, request);
+      return (routes?.services.has(service.key) && routedOnService(routes, service, request, namespaceOf(request.client))) || own;
     };
     return {
       id,
