@@ -10,6 +10,7 @@ const pieceBytes = 64 * 1024;
 const textMax = 2048;
 /** The longest line: texts may be escaped to six times their length. */
 const lineBytesMax = 5 * 6 * textMax + 1024;
+const waysMax = 256;
 const hexDigits = "0123456789abcdef";
 
 /**
@@ -24,6 +25,8 @@ export class AccessLog {
   #piece = Buffer.allocUnsafeSlow(pieceBytes + lineBytesMax);
   #at = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** By the endpoint: the last way that led there. */
+  readonly #ways = new Map<string, { listener: string; rule: string; upstream: string | undefined; bytes: Buffer }>();
   #second = 0;
   #secondText = "";
 
@@ -57,28 +60,40 @@ export class AccessLog {
     this.#milliseconds(performance.now() - exchange.startedAt);
     this.#put(',"client":"');
     this.#put(client.address);
-    this.#put('","listener":"');
-    this.#escape(client.listener.id);
     this.#put('","requestId":"');
     this.#put(exchange.requestId);
-    if (exchange.rule !== "") {
-      this.#put('","rule":"');
-      this.#escape(exchange.rule);
-    }
+    this.#way(client.listener.id, exchange.rule, exchange.upstream, exchange.endpoint);
     if (exchange.upstream !== undefined) {
-      this.#put('","upstream":"');
-      this.#escape(exchange.upstream);
-      this.#put('","endpoint":"');
-      this.#put(exchange.endpoint);
-      this.#put('","upstreamMs":');
+      this.#put(',"upstreamMs":');
       this.#milliseconds(exchange.latencyMs);
       this.#put(',"tries":');
       this.#number(exchange.tries);
-      this.#end(exchange.flag, exchange.reason);
-    } else {
-      this.#put('"');
-      this.#end(exchange.flag, exchange.reason);
     }
+    this.#end(exchange.flag, exchange.reason);
+  }
+  /** From where to where: a third of a line, and the same for many. */
+  #way(listener: string, rule: string, upstream: string | undefined, endpoint: string): void {
+    const known = this.#ways.get(endpoint);
+    if (known && known.rule === rule && known.listener === listener && known.upstream === upstream) {
+      this.#at += known.bytes.copy(this.#piece, this.#at);
+      return;
+    }
+    const from = this.#at;
+    this.#put('","listener":"');
+    this.#escape(listener);
+    if (rule !== "") {
+      this.#put('","rule":"');
+      this.#escape(rule);
+    }
+    if (upstream !== undefined) {
+      this.#put('","upstream":"');
+      this.#escape(upstream);
+      this.#put('","endpoint":"');
+      this.#put(endpoint);
+    }
+    this.#put('"');
+    if (this.#ways.size >= waysMax) this.#ways.clear();
+    this.#ways.set(endpoint, { listener, rule, upstream, bytes: Buffer.from(this.#piece.subarray(from, this.#at)) });
   }
   /** What was refused before it was a request. */
   addRefused(client: string, listener: string, status: number, flag: string, reason: string): void {
