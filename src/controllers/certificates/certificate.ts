@@ -228,7 +228,10 @@ class Planning {
     this.#status.revision = this.#nextRevision();
     this.#status.conditions = (this.#status.conditions ?? []).filter(({ type }) => type !== "Issuing" && type !== "PubliclyTrusted");
     const local = conditionOf(request, "PubliclyTrusted");
-    if (local) this.#set(local);
+    if (local) {
+      this.#set(local);
+      this.#event(local.reason === "LocalCA" ? "Normal" : "Warning", local.reason!, local.message!);
+    }
     delete this.#status.failedIssuanceAttempts;
     delete this.#status.lastFailureTime;
     this.#event("Normal", "Issuing", "The certificate has been successfully issued");

@@ -9,6 +9,7 @@ import { loadAll } from "js-yaml";
 import { certManager } from "../../../src/api/cert-manager/types.ts";
 import type { GroupVersionResource, KubeObject } from "../../../src/api/meta.ts";
 import { resources } from "../../../src/api/resources.ts";
+import { systemClock } from "../../../src/base/clock.ts";
 import { startWherry } from "../../harness.ts";
 import { startPebble } from "./pebble.ts";
 
@@ -116,7 +117,7 @@ test("an account that is bound to one elsewhere", { skip, timeout: 120_000 }, as
   const { AcmeClient } = await import("../../../src/controllers/certificates/acme/client.ts");
   const { generateKeyPairSync } = await import("node:crypto");
   const { signal } = new AbortController();
-  const of = (accountKey: ReturnType<typeof generateKeyPairSync>["privateKey"]) => new AcmeClient({ url: pebble.directory, ca: pebble.ca }, accountKey as never, signal);
+  const of = (accountKey: ReturnType<typeof generateKeyPairSync>["privateKey"]) => new AcmeClient({ url: pebble.directory, ca: pebble.ca }, accountKey as never, systemClock, signal);
   const keys = [generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey, generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey];
   for (const accountKey of keys) {
     const uri = await of(accountKey as never).register(["mailto:a@example.com"], { id: "mine", key });

@@ -1,6 +1,7 @@
 import { createHash, createHmac, createPublicKey, type KeyObject, sign } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { request } from "node:https";
+import type { Clock } from "../../../base/clock.ts";
 
 /** What an ACME server refuses, in its words. Source: RFC 8555 §6.7. */
 export class AcmeProblem extends Error {
@@ -75,15 +76,17 @@ const base64url = (value: string | Buffer): string => Buffer.from(value as strin
 export class AcmeClient {
   readonly #server: AcmeServer;
   readonly #key: KeyObject;
+  readonly #clock: Clock;
   readonly #signal: AbortSignal;
   #directory: Promise<Directory> | undefined;
   #nonces: string[] = [];
   #account: string | undefined;
 
-  constructor(server: AcmeServer, key: KeyObject, signal: AbortSignal) {
+  constructor(server: AcmeServer, key: KeyObject, clock: Clock, signal: AbortSignal) {
     if (!server.url.startsWith("https://")) throw new AcmeProblem({ type: "malformed", detail: `${server.url} is no https URL`, status: 0 });
     this.#server = server;
     this.#key = key;
+    this.#clock = clock;
     this.#signal = signal;
   }
 
@@ -101,15 +104,15 @@ export class AcmeClient {
     const { newOrder } = await this.#directoryOf();
     const identifiers = names.map((value) => ({ type: /^[\d.]+$|:/.test(value) ? "ip" : "dns", value }));
     const { headers, body } = await this.#post(newOrder, { identifiers, ...(profile && { profile }) });
-    return orderOf(String(headers.location), headers, body);
+    return this.#orderOf(String(headers.location), headers, body);
   }
   async getOrder(url: string): Promise<Order> {
     const { headers, body } = await this.#post(url, undefined);
-    return orderOf(url, headers, body);
+    return this.#orderOf(url, headers, body);
   }
   async authorization(url: string): Promise<Authorization> {
     const { headers, body } = await this.#post(url, undefined);
-    return { ...(json(body) as Authorization), retryAfterMs: retryAfter(headers) };
+    return { ...(json(body) as Authorization), retryAfterMs: retryAfter(headers, this.#clock.now()) };
   }
   /** Says that the answer is there to be looked at. */
   async accept(challengeUrl: string): Promise<void> {
@@ -118,7 +121,7 @@ export class AcmeClient {
   /** `request`: DER. */
   async finalize(order: Order, certificateRequest: Buffer): Promise<Order> {
     const { headers, body } = await this.#post(order.finalize, { csr: base64url(certificateRequest) });
-    return orderOf(order.url, headers, body);
+    return this.#orderOf(order.url, headers, body);
   }
   /** PEM chains: the server's own choice first, then its alternatives. */
   async *chains(url: string): AsyncIterable<string> {
@@ -134,6 +137,8 @@ export class AcmeClient {
     const members = Object.fromEntries(Object.entries(jwk).sort(([a], [b]) => (a < b ? -1 : 1)));
     return `${token}.${createHash("sha256").update(JSON.stringify(members)).digest("base64url")}`;
   }
+
+  #orderOf = (url: string, headers: IncomingHttpHeaders, body: Buffer): Order => ({ ...(json(body) as Order), url, retryAfterMs: retryAfter(headers, this.#clock.now()) });
 
   #directoryOf(): Promise<Directory> {
     this.#directory ??= this.#send("GET", this.#server.url).then(({ status, body }) => {
@@ -154,7 +159,7 @@ export class AcmeClient {
       const type = (problem.type ?? "").replace("urn:ietf:params:acme:error:", "") || "unknown";
       // The answer brought a fresh one: §6.5.
       if (type === "badNonce" && tries < nonceTries) continue;
-      throw new AcmeProblem({ type, detail: problem.detail ? problemText(problem).replace(`${type}: `, "") : `${new URL(url).host} answers ${status}`, status, retryAfterMs: retryAfter(headers) });
+      throw new AcmeProblem({ type, detail: problem.detail ? problemText(problem).replace(`${type}: `, "") : `${new URL(url).host} answers ${status}`, status, retryAfterMs: retryAfter(headers, this.#clock.now()) });
     }
   }
 
@@ -226,11 +231,9 @@ const problemOf = (body: Buffer): Problem => {
     return {};
   }
 };
-const orderOf = (url: string, headers: IncomingHttpHeaders, body: Buffer): Order => ({ ...(json(body) as Order), url, retryAfterMs: retryAfter(headers) });
-
 /** Seconds, or a date. */
-function retryAfter({ "retry-after": text }: IncomingHttpHeaders): number | undefined {
+function retryAfter({ "retry-after": text }: IncomingHttpHeaders, nowMs: number): number | undefined {
   if (text === undefined) return undefined;
-  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - Date.now();
+  const ms = /^\d+$/.test(text) ? Number(text) * 1000 : Date.parse(text) - nowMs;
   return Number.isNaN(ms) ? undefined : Math.min(Math.max(ms, 0), 24 * 3_600_000);
 }

@@ -132,7 +132,7 @@ export class ServedAcme implements AcmeIssuers {
   async #register(issuer: Issuer, signal: AbortSignal): Promise<Account> {
     const { server, email, caBundle, skipTLSVerify = false, externalAccountBinding } = issuer.spec.acme!;
     const key = await this.#accountKey(issuer);
-    const client = new AcmeClient({ url: server, skipVerification: skipTLSVerify, ca: caBundle && Buffer.from(caBundle, "base64").toString("utf8") }, key, signal);
+    const client = new AcmeClient({ url: server, skipVerification: skipTLSVerify, ca: caBundle && Buffer.from(caBundle, "base64").toString("utf8") }, key, this.#options.clock, signal);
     const binding = externalAccountBinding as ExternalBinding | undefined;
     const uri = await client.register(email ? [`mailto:${email}`] : [], binding && { id: binding.keyID, key: await this.#bindingKey(issuer, binding) });
     return { client, uri };
