@@ -68,6 +68,12 @@ test("seed 004: go-app as printed, and blue to green without a failed request", 
     for (let round = 0; round < 20; round++) seen.add((/v\d/.exec(await (await fetch(url, { headers: { connection: "close" } })).text()) ?? ["?"])[0]);
     return [...seen];
   };
+  // As printed they have no readiness probe: Ready says that a program was started, on any cluster, not that it listens.
+  const pods = (await wherry.kubectl("get", "pods", "-o", "name")).stdout.trim().split("\n").map((name) => name.replace("pod/", ""));
+  for (const pod of pods) {
+    const deadline = performance.now() + 20_000;
+    while ((await wherry.kubectl("get", "--raw", `/api/v1/namespaces/default/pods/${pod}:8080/proxy/`)).code !== 0) assert.ok(performance.now() < deadline, `${pod} does not answer`);
+  }
   assert.deepEqual(await versions(), ["v1"]);
   const traffic = load(url);
   const patched = await wherry.kubectl("patch", "service", "go-app", "-p", '{"spec":{"selector":{"version":"green"}}}');
