@@ -229,7 +229,7 @@ const places: [place: string, ...lines: [setup: Setup, provoke: (world: World) =
     [{}, whenAsked(async (world, client) => (world.expire(), await readUntil(client))), /nothing came from the upstream/, "UT"],
   ],
   [
-    "proxy/http/exchange.ts BL NC UC UC UF UO UPE UPE URX UT UT UT",
+    "proxy/http/exchange.ts BL NC UC UC UF UO UPE UPE UPE URX UT UT UT",
     [{ listener: { limits: { bodyBytesMax: 4 } } }, (world) => world.ask(post), /larger than 4 bytes/, "BL"],
     [{}, async (world) => (world.edge.engine.removeUpstream("default/web/80"), await askGet(world)), /leads to no upstream/, "NC"],
     [{}, answerThen("", (socket) => socket.destroy()), /before an answer/, "UC"],
@@ -237,6 +237,7 @@ const places: [place: string, ...lines: [setup: Setup, provoke: (world: World) =
     [{ endpointPort: -1 }, askGet, /does not accept connections/, "UF"],
     [{ upstream: { breaker: { connectionsMax: 0, pendingMax: 0 } } }, askGet, /waiting for a connection/, "UO"],
     [{}, answerThen("SSH-2.0\r\n"), /status line/, "UPE"],
+    [{}, answerThen("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000)), /interim answers/, "UPE"],
     [{}, answerThen("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx"), /chunk/, "UPE"],
     [{ rule: { timeouts: { backendMs: 5 } } }, askGet, /did not answer within 5 ms/, "UT"],
     [{ rule: { timeouts: { requestMs: 5 } } }, askGet, /no answer within 5 ms/, "UT"],
