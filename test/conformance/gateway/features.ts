@@ -1,5 +1,5 @@
 /** What Wherry claims of Gateway API v1.6.1: the suite runs a test when all that it needs is claimed. */
-interface Claim {
+export interface Claim {
   profiles: string[];
   features: string[];
   /** The file that the report is written to, beside this one. */

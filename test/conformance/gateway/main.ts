@@ -15,6 +15,7 @@ import { socketPath } from "../../../src/base/socket-path.ts";
 import { gatewayResources } from "../../../src/proxy/gateway/kinds.ts";
 import { build } from "./build.ts";
 import { gateway, mesh } from "./features.ts";
+import { isPart, suiteArguments, writtenSummary } from "./report.ts";
 
 const timeoutMinutes = 40;
 const flags = process.argv.slice(2).filter((flag) => flag !== "--mesh");
@@ -45,25 +46,16 @@ async function isReady(): Promise<boolean> {
 let code = 1;
 try {
   if (claim === mesh) await preparePods();
-  const whole = !flags.some((flag) => flag.startsWith("--run-test"));
-  const args = [
-    "-test.run",
-    "TestConformance",
-    "-test.v",
-    `-test.timeout=${timeoutMinutes}m`,
-    "--gateway-class=wherry",
-    `--supported-features=${claim.features.join(",")}`,
-    "--usable-address=127.99.250.1",
-    "--unusable-address=192.0.2.1",
-    "--organization=wherry",
-    "--project=wherry",
-    "--url=https://wherry.dev",
-    "--version=0.1.0",
-    "--contact=maintainers",
-    ...(whole ? [`--conformance-profiles=${claim.profiles.join(",")}`, `--report-output=${join(import.meta.dirname, claim.report)}`] : []),
-    ...flags,
-  ];
-  code = await run(suite, args);
+  const began = Date.now();
+  code = await run(suite, suiteArguments(claim, flags, timeoutMinutes));
+  if (!isPart(flags)) {
+    try {
+      for (const line of writtenSummary(claim, began)) process.stdout.write(`${line}\n`);
+    } catch (error) {
+      process.stdout.write(`${(error as Error).message}\n`);
+      code ||= 1;
+    }
+  }
 } finally {
   wherry.kill("SIGTERM");
   await ended;
