@@ -2,23 +2,11 @@ import assert from "node:assert/strict";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { probeIsolation } from "./probe.ts";
-import { allPids, identify } from "./processes.ts";
-import { readFileSync } from "node:fs";
-import { containerSpec, execIn, runIn, said, SandboxHarness } from "./testing.ts";
+import { containerSpec, execIn, runIn, running, said, SandboxHarness, until } from "./testing.ts";
 
 const possible = await probeIsolation(process.getuid?.() === 0);
 const skip = possible.tools ? false : possible.finding.message;
 
-const running = (words: string): number[] => allPids().filter((pid) => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim() === words && identify(pid) !== undefined;
-  } catch {
-    return false;
-  }
-});
-async function until(what: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !what(); await new Promise((resolve) => setTimeout(resolve, 10))) if (performance.now() > end) assert.fail(`not so: ${what.toString()}`);
-}
 const list = ["sh", "-c", "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done"];
 
 for (const without of [[], ["tini"], ["tini", "bwrap"]]) {

@@ -1,24 +1,14 @@
 import assert from "node:assert/strict";
-import { closeSync, openSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readlinkSync } from "node:fs";
 import { test } from "node:test";
 import { probeIsolation } from "./probe.ts";
 import { allPids, identify } from "./processes.ts";
-import { containerSpec, execIn, runIn, said, SandboxHarness } from "./testing.ts";
+import { containerSpec, execIn, runIn, running, said, SandboxHarness, until } from "./testing.ts";
 
 const possible = await probeIsolation(process.getuid?.() === 0);
 const skip = possible.tools ? false : possible.finding.message;
 
 const list = ["sh", "-c", "for p in /proc/[0-9]*; do echo ${p#/proc/} $(tr '\\0' ' ' < $p/cmdline); done"];
-const living = (words: string): number[] => allPids().filter((pid) => {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim() === words && identify(pid) !== undefined;
-  } catch {
-    return false;
-  }
-});
-async function until(what: () => boolean): Promise<void> {
-  for (const end = performance.now() + 10_000; !what(); await new Promise((resolve) => setTimeout(resolve, 10))) if (performance.now() > end) assert.fail(`not so: ${what.toString()}`);
-}
 
 for (const without of [[], ["tini"], ["tini", "bwrap"]]) {
   test(`containers that share their processes${without.length > 0 ? `, without ${without.join(" and ")}` : ""}`, { skip, timeout: 20_000 }, async () => {
@@ -56,7 +46,7 @@ for (const without of [[], ["tini"], ["tini", "bwrap"]]) {
     const seconds = `sleep ${7_700_000 + without.length}`;
     const messy = await runIn(pod, ["sh", "-c", `setsid ${seconds} & (${seconds} &) ; exit 3`], { name: "messy" });
     assert.equal(messy.exitCode, 3);
-    await until(() => living(seconds).length === 0);
+    await until(() => running(seconds).length === 0);
     app.signal("SIGTERM");
     assert.equal((await app.exited).exitCode, 5);
     const again = await pod.startContainer(containerSpec(["sleep", "1000"], { name: "app" }));

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { silentLog } from "../../base/log.ts";
 import { createSandbox, type SandboxOptions } from "./index.ts";
-import { identify } from "./processes.ts";
+import { allPids, identify } from "./processes.ts";
 import type { ContainerExit, ContainerProcess, ContainerSpec, ExecSpec, PodSandbox, PodSandboxSpec, Sandbox } from "./sandbox.ts";
 
 /** For tests of the sandbox itself: a started one in a folder of its own, and short ways to run things in it. */
@@ -85,4 +85,18 @@ export function said(stream: NodeJS.ReadableStream, word: string): Promise<strin
     stream.on("data", listen);
     stream.once("end", () => reject(new Error(`ended before saying ${JSON.stringify(word)}: ${heard}`)));
   });
+}
+
+/** Programs of the machine with exactly this command line. */
+export const running = (words: string): number[] =>
+  allPids().filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ").trim() === words && identify(pid) !== undefined;
+    } catch {
+      return false;
+    }
+  });
+
+export async function until(what: () => boolean): Promise<void> {
+  for (const end = performance.now() + 10_000; !what(); await new Promise((resolve) => setTimeout(resolve, 10))) if (performance.now() > end) throw new Error(`not so: ${what.toString()}`);
 }

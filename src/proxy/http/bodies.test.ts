@@ -8,7 +8,7 @@ import { createServer as createTcpServer } from "node:net";
 import { test } from "node:test";
 import { buffer, text } from "node:stream/consumers";
 import { limits } from "../../base/limits.ts";
-import { startGateway, startProgram, type TestGateway, TurnPolicy, until } from "./testing/gateway.ts";
+import { mirrorTo, startGateway, startProgram, type TestGateway, type TurnPolicy, until } from "./testing/gateway.ts";
 
 const sha = (bytes: Buffer): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -68,15 +68,7 @@ test("an answer's trailers are announced to who takes them, and neither to other
 /** A gateway that sends copies to another program as well. */
 function mirrored(main: number, shadow: number): { gateway: TestGateway; policy: TurnPolicy } {
   const gateway = startGateway([main]);
-  const policy = new TurnPolicy();
-  policy.update([{ ip: "127.0.0.1", port: shadow, key: `127.0.0.1:${shadow}` }]);
-  gateway.engine.putUpstream({ id: "shop/shadow/80", connectMs: 1_000, idleMs: 1_000 }, policy);
-  gateway.routed.handler = (exchange, outcome) => {
-    exchange.upstream = "shop/web/80";
-    exchange.mirrors = ["shop/shadow/80"];
-    outcome.forward(exchange);
-  };
-  return { gateway, policy };
+  return { gateway, policy: mirrorTo(gateway, shadow) };
 }
 
 test("a mirror gets the whole of a large body, however it is framed, and its trailers", async () => {

@@ -5,7 +5,7 @@ import { request as requestHttp, type IncomingMessage } from "node:http";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { text } from "node:stream/consumers";
-import { startGateway, startProgram, TurnPolicy, until } from "./testing/gateway.ts";
+import { mirrorTo, startGateway, startProgram, until } from "./testing/gateway.ts";
 
 const get = (path = "/", more = "") => `GET ${path} HTTP/1.1\r\nHost: web.example\r\n${more}\r\n`;
 const sha = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
@@ -422,14 +422,7 @@ test("a mirror gets a copy, and its answer goes nowhere", async () => {
   await using program = await startProgram((_request, response) => response.end("the answer"));
   await using shadow = await startProgram((request, response) => void text(request).then((body) => (copies.push(`${request.method} ${request.url} ${body}`), response.end("never seen"))));
   await using gateway = startGateway([program.port]);
-  const policy = new TurnPolicy();
-  policy.update([{ ip: "127.0.0.1", port: shadow.port, key: `127.0.0.1:${shadow.port}` }]);
-  gateway.engine.putUpstream({ id: "shop/shadow/80", connectMs: 1_000, idleMs: 1_000 }, policy);
-  gateway.routed.handler = (exchange, outcome) => {
-    exchange.upstream = "shop/web/80";
-    exchange.mirrors = ["shop/shadow/80", "shop/nobody/80"];
-    outcome.forward(exchange);
-  };
+  const policy = mirrorTo(gateway, shadow.port, { more: ["shop/nobody/80"] });
   const client = await gateway.open();
   for (const body of ["one", "two"]) {
     client.send(`POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n${body}\r\n0\r\n\r\n`);

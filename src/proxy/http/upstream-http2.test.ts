@@ -4,7 +4,7 @@ import { connect, constants, createServer, type ClientHttp2Session, type ClientH
 import type { AddressInfo } from "node:net";
 import { buffer } from "node:stream/consumers";
 import { test } from "node:test";
-import { startGateway, startProgram, TurnPolicy, until, type TestGateway } from "./testing/gateway.ts";
+import { mirrorTo, startGateway, startProgram, until, type TestGateway } from "./testing/gateway.ts";
 
 interface Program extends AsyncDisposable {
   port: number;
@@ -322,14 +322,7 @@ test("a mirror that speaks HTTP/2 gets a copy, and its answer goes nowhere", asy
   await using program = await startProgram((_request, response) => response.end("the answer"));
   await using shadow = await startH2c((stream, headers) => void buffer(stream).then((body) => (copies.push(`${headers[":method"]} ${headers[":path"]} ${body.toString()}`), stream.respond({ ":status": 500 }), stream.end("never seen"))));
   await using gateway = startGateway([program.port]);
-  const policy = new TurnPolicy();
-  policy.update([{ ip: "127.0.0.1", port: shadow.port, key: `127.0.0.1:${shadow.port}` }]);
-  gateway.engine.putUpstream({ id: "shop/shadow/80", http2: true, connectMs: 1_000, idleMs: 1_000 }, policy);
-  gateway.routed.handler = (exchange, outcome) => {
-    exchange.upstream = "shop/web/80";
-    exchange.mirrors = ["shop/shadow/80"];
-    outcome.forward(exchange);
-  };
+  const policy = mirrorTo(gateway, shadow.port, { http2: true });
   const client = await gateway.open();
   for (const body of ["one", "two"]) {
     client.send(`POST /m HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n${body}\r\n0\r\n\r\n`);

@@ -121,6 +121,19 @@ export function startGateway(upstreams: number[], options: { bounds?: Partial<Bo
   };
 }
 
+/** The program at `port` gets copies of what goes to the others; `more` names upstreams that do not exist. */
+export function mirrorTo(gateway: TestGateway, port: number, { http2 = false, more = [] }: { http2?: boolean; more?: string[] } = {}): TurnPolicy {
+  const policy = new TurnPolicy();
+  policy.update([{ ip: "127.0.0.1", port, key: `127.0.0.1:${port}` }]);
+  gateway.engine.putUpstream({ id: "shop/shadow/80", http2, connectMs: 1_000, idleMs: 1_000 }, policy);
+  gateway.routed.handler = (exchange, outcome) => {
+    exchange.upstream = "shop/web/80";
+    exchange.mirrors = ["shop/shadow/80", ...more];
+    outcome.forward(exchange);
+  };
+  return policy;
+}
+
 /** A program behind the gateway. */
 export async function startProgram(handler: RequestListener): Promise<Server & { port: number } & AsyncDisposable> {
   const server = createServer(handler).listen(0, "127.0.0.1");
