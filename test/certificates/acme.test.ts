@@ -89,6 +89,8 @@ test("an order that the server refuses fails the request, in the server's words"
   await stack.apply(`${issuer}\n---\n${certificate("web", "a.test")}`);
   await says("web-1", /^False Failed: the ACME order is "invalid": caa: CAA record forbids it$/);
   await stack.event("web", "The certificate request has failed to complete and will be retried: the ACME order");
+  await stack.apply("{apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {name: nonsense}, spec: {request: bm9uc2Vuc2U=, issuerRef: {name: acme}}}");
+  await says("nonsense", /^False Failed: Failed to decode CSR in spec\.request: /);
 });
 
 test("the server is not told of an answer before the gateway gives it; a restart goes on with the same order", async (t) => {

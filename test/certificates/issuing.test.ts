@@ -162,6 +162,11 @@ test("what stands in the way is said: issuers that are missing or not ready, spe
   const issuer = (name: string) => stack.until(name, () => stack.get(certManager.issuers, name)).then((found) => stack.conditions(found)["Ready"]);
   assert.equal(await issuer("empty"), 'False ErrGetKeyPair: Error getting keypair for CA issuer: secrets "none" not found');
   assert.equal(await issuer("vault"), "False NotSupported: spec.vault is not served by Wherry: selfSigned, ca and acme are");
+  for (const [name, issuerRef] of [["nonsense", "{name: self}"], ["nonsense-local", "{name: prod, kind: ClusterIssuer}"]]) {
+    await stack.apply(`{apiVersion: cert-manager.io/v1, kind: CertificateRequest, metadata: {name: ${name}, annotations: {cert-manager.io/private-key-secret-name: some-key}}, spec: {request: bm9uc2Vuc2U=, issuerRef: ${issuerRef}}}`);
+  }
+  await pending("nonsense", /^False Pending: Referenced secret default\/some-key not found/);
+  await pending("nonsense-local", /^False Failed: Error generating certificate template: /);
   // Then it comes, and who waited goes on.
   await stack.apply("{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: nobody}, spec: {selfSigned: {}}}");
   await stack.issued("missing");

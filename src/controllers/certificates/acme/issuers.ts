@@ -179,7 +179,13 @@ function whatIsUnsupported({ enableDurationFeature = false, solvers = [] }: Acme
 /** A text: why nobody can be asked for it. */
 function askedFor(request: CertificateRequest, solvers: readonly AcmeSolver[]): { names: string[]; request: Buffer } | string {
   const pem = Buffer.from(request.spec.request, "base64").toString("latin1");
-  const { commonName, dnsNames, addresses, emails, uris } = parseRequest(pem);
+  let found: ReturnType<typeof parseRequest>;
+  try {
+    found = parseRequest(pem);
+  } catch (error) {
+    return `Failed to decode CSR in spec.request: ${(error as Error).message}`;
+  }
+  const { commonName, dnsNames, addresses, emails, uris } = found;
   if (request.spec.isCA) return "ACME servers sign no authorities: spec.isCA";
   const names = [...new Set([...dnsNames, ...addresses])];
   if (commonName && !names.includes(commonName)) return `The CSR PEM requests a commonName that is not present in the list of dnsNames or ipAddresses. If a commonName is set, ACME requires that the value is also present in the list of dnsNames or ipAddresses: ${JSON.stringify(commonName)} does not exist in [${dnsNames.join(" ")}] or [${addresses.join(" ")}]`;
