@@ -253,6 +253,8 @@ export interface Upstream {
   port: number;
   /** Only those of the Service's endpoints that have one of these addresses: a subset. Absent: all. */
   addresses?: string[];
+  /** Instead of a Service's: where a name beyond the cluster leads. */
+  endpoints?: { ip: string; port: number; weight?: number }[];
   /** How it is spoken to: `h2` is TLS with ALPN, `h2c` prior knowledge. */
   protocol: "http1" | "h2c" | "h2";
   /** BackendTLSPolicy: with it the connection is encrypted and the certificate checked. */

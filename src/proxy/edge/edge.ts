@@ -194,8 +194,8 @@ export class Edge {
   }
 
   #refreshUpstream(id: string, key: string): void {
-    const { addresses } = this.#state.upstreams.get(id) ?? {};
-    const endpoints = this.#options.table.ports.get(key)?.active ?? [];
+    const { addresses, endpoints: fixed } = this.#state.upstreams.get(id) ?? {};
+    const endpoints = fixed ? fixed.map((endpoint) => ({ ...endpoint, key: `${endpoint.ip}:${endpoint.port}` })) : (this.#options.table.ports.get(key)?.active ?? []);
     this.#upstreams.get(id)?.update(addresses ? endpoints.filter(({ ip }) => addresses.includes(ip)) : endpoints);
   }
 

@@ -1,7 +1,7 @@
-import type { Service } from "../../api/types.ts";
 import { byAge } from "../gateway/gateways.ts";
-import { exportedTo, fit, fullName, isVisible, serviceHost } from "./hosts.ts";
-import { type DestinationRule, rootNamespace, type Subset, type TrafficPolicy, type VirtualService } from "./kinds.ts";
+import { exportedTo, fit, fullName, isVisible } from "./hosts.ts";
+import { type DestinationRule, rootNamespace, type ServiceEntry, type Sidecar, type Subset, type TrafficPolicy, type VirtualService } from "./kinds.ts";
+import type { Target } from "./targets.ts";
 import type { World } from "./world.ts";
 
 interface Placed<T> {
@@ -20,15 +20,44 @@ export interface DestinationRules {
   subsets: { subset: Subset; of: DestinationRule; index: number }[];
 }
 
+/** What the pods of one namespace see of the mesh. */
+export interface SidecarScope {
+  object: Sidecar;
+  /** What it does not see is refused; else it is called as if there were no mesh. */
+  isClosed: boolean;
+  sees(target: Pick<Target, "host" | "namespace">): boolean;
+}
+
 /** Who decides about what: by host, namespace and age. Made anew when an object changes. */
 export class Catalogue {
   readonly #virtualServices: Placed<VirtualService>[];
   readonly #destinationRules: Placed<DestinationRule>[];
+  readonly #serviceEntries: Placed<ServiceEntry>[];
+  /** By namespace. */
+  readonly #sidecars = new Map<string, SidecarScope>();
 
   constructor(world: World) {
-    const sorted = <T extends VirtualService | DestinationRule>(objects: T[]) => objects.toSorted(byAge);
+    const sorted = <T extends VirtualService | DestinationRule | ServiceEntry | Sidecar>(objects: T[]) => objects.toSorted(byAge);
     this.#virtualServices = sorted(world.virtualServices()).map((object) => ({ object, hosts: isForMesh(object) ? (object.spec.hosts ?? []).map((host) => fullName(host, object.metadata.namespace!)) : [], exported: exportedTo(object) }));
     this.#destinationRules = sorted(world.destinationRules()).map((object) => ({ object, hosts: object.spec.workloadSelector ? [] : [fullName(object.spec.host, object.metadata.namespace!)], exported: exportedTo(object) }));
+    this.#serviceEntries = sorted(world.serviceEntries()).map((object) => ({ object, hosts: object.spec.hosts.map((host) => host.toLowerCase()), exported: exportedTo(object) }));
+    for (const object of sorted(world.sidecars())) {
+      const { namespace } = object.metadata;
+      if (namespace !== rootNamespace && !object.spec.workloadSelector && !this.#sidecars.has(namespace!)) this.#sidecars.set(namespace!, scopeOf(object));
+    }
+  }
+
+  sidecarNamespaces(): Iterable<string> {
+    return this.#sidecars.keys();
+  }
+  sidecarOf(namespace: string): SidecarScope | undefined {
+    return this.#sidecars.get(namespace);
+  }
+
+  /** The best of those that the client may see; then the oldest. */
+  serviceEntryFor(host: string, client: string | undefined): ServiceEntry | undefined {
+    const ranked = this.#serviceEntries.filter(({ exported }) => isVisible(exported, client)).map(({ object, hosts }) => ({ object, rank: Math.max(0, ...hosts.map((pattern) => fit(pattern, host))) }));
+    return ranked.filter(({ rank }) => rank > 0).toSorted((a, b) => b.rank - a.rank)[0]?.object;
   }
 
   /** Namespaces whose clients may be treated otherwise than the rest, when they call this host. */
@@ -57,9 +86,7 @@ export class Catalogue {
   }
 
   /** Those of the clients' own namespace go first, then the Service's, then the mesh's. */
-  destinationRulesFor(service: Service, client: string | undefined): DestinationRules | undefined {
-    const { namespace, name } = service.metadata;
-    const host = serviceHost(namespace!, name);
+  destinationRulesFor({ host, namespace }: Pick<Target, "host" | "namespace">, client: string | undefined): DestinationRules | undefined {
     for (const place of new Set([client === rootNamespace ? namespace : client, namespace, rootNamespace])) {
       const here = this.#destinationRules.filter(({ object, exported }) => object.metadata.namespace === place && (place === client || isVisible(exported, client)));
       const ranked = here.map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) })).filter(({ rank }) => rank > 0);
@@ -76,3 +103,18 @@ export class Catalogue {
 }
 
 export const isForMesh = ({ spec }: VirtualService): boolean => !spec.gateways?.length || spec.gateways.includes("mesh");
+
+/** "NAMESPACE/HOST": "." is its own namespace, "*" any, "~" none; the host is a whole name or a pattern. */
+function scopeOf(object: Sidecar): SidecarScope {
+  const own = object.metadata.namespace!;
+  const { egress, outboundTrafficPolicy } = object.spec;
+  const seen = (egress ?? []).flatMap(({ hosts = [] }) => hosts).map((text) => {
+    const slash = text.indexOf("/");
+    return { namespace: slash < 0 ? "*" : text.slice(0, slash), host: text.slice(slash + 1).toLowerCase() };
+  });
+  return {
+    object,
+    isClosed: outboundTrafficPolicy?.mode === "REGISTRY_ONLY",
+    sees: ({ host, namespace }) => !egress?.length || seen.some((entry) => (entry.namespace === "*" || namespace === (entry.namespace === "." ? own : entry.namespace)) && fit(entry.host, host) > 0),
+  };
+}

@@ -5,6 +5,9 @@ const networking = (resource: string): GroupVersionResource => ({ group: "networ
 export const istioResources = {
   virtualServices: networking("virtualservices"),
   destinationRules: networking("destinationrules"),
+  serviceEntries: networking("serviceentries"),
+  sidecars: networking("sidecars"),
+  telemetries: { group: "telemetry.istio.io", version: "v1", resource: "telemetries" },
 } as const;
 
 /** Where mesh-wide objects stand. */
@@ -179,6 +182,44 @@ export interface Subset {
 
 export interface DestinationRule extends KubeObject {
   spec: { host: string; trafficPolicy?: TrafficPolicy; subsets?: Subset[]; exportTo?: string[]; workloadSelector?: { matchLabels?: Record<string, string> } };
+  status?: IstioStatus;
+}
+
+export interface ServiceEntry extends KubeObject {
+  spec: {
+    hosts: string[];
+    addresses?: string[];
+    ports?: { number: number; protocol?: string; name: string; targetPort?: number }[];
+    location?: "MESH_EXTERNAL" | "MESH_INTERNAL";
+    resolution?: "NONE" | "STATIC" | "DNS" | "DNS_ROUND_ROBIN" | "DYNAMIC_DNS";
+    endpoints?: { address?: string; ports?: Record<string, number>; labels?: Record<string, string>; network?: string; locality?: string; weight?: number; serviceAccount?: string }[];
+    workloadSelector?: { labels?: Record<string, string> };
+    exportTo?: string[];
+    subjectAltNames?: string[];
+  };
+  status?: IstioStatus;
+}
+
+export interface Sidecar extends KubeObject {
+  spec: {
+    workloadSelector?: { labels?: Record<string, string> };
+    ingress?: object[];
+    egress?: { port?: object; bind?: string; captureMode?: string; hosts?: string[] }[];
+    inboundConnectionPool?: object;
+    outboundTrafficPolicy?: { mode?: "REGISTRY_ONLY" | "ALLOW_ANY"; egressProxy?: object };
+  };
+  status?: IstioStatus;
+}
+
+export interface Telemetry extends KubeObject {
+  spec: {
+    selector?: object;
+    targetRef?: object;
+    targetRefs?: object[];
+    accessLogging?: { disabled?: boolean; filter?: { expression?: string }; match?: { mode?: string }; providers?: object[] }[];
+    metrics?: object[];
+    tracing?: object[];
+  };
   status?: IstioStatus;
 }
 

@@ -22,7 +22,7 @@ import { ObjectWorld } from "./world.ts";
  * `flag` `body` `location`; `held` when it is delayed. Beside it are the objects of cases/world.yaml.
  */
 const folder = join(import.meta.dirname, "cases");
-const world = (loadAll(readFileSync(join(folder, "world.yaml"), "utf8")) as unknown as KubeObject[]).map((object) => ({ ...object, metadata: { creationTimestamp: "2026-01-01T00:00:00Z", namespace: "shop", ...object.metadata } }));
+const world = (loadAll(readFileSync(join(folder, "world.yaml"), "utf8")) as unknown as KubeObject[]).map((object) => ({ ...object, metadata: Object.assign({ creationTimestamp: "2026-01-01T00:00:00Z", namespace: "shop" }, object.metadata) }));
 
 for (const file of readdirSync(folder).filter((name) => name.endsWith(".txt"))) {
   for (const block of readFileSync(join(folder, file), "utf8").split(/^== /m).slice(1)) {

@@ -61,7 +61,8 @@ export const unserved = (reason: string): Backend => ({ error: { status: 503, re
 
 // What may be tried again.
 
-const usualRetry: Retry = { attempts: 2, backoffMs: 25, statuses: [], on: ["connect"] };
+/** What Istio does where nothing is said. */
+export const usualRetry: Retry = { attempts: 2, backoffMs: 25, statuses: [], on: ["connect"] };
 const from500 = Array.from({ length: 100 }, (_, i) => 500 + i);
 /** Envoy's words for failures, in ours. */
 const retryWords: Record<string, { on: NonNullable<Retry["on"]>; statuses?: number[] }> = {

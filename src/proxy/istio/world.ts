@@ -6,23 +6,32 @@ import type { Pod, Secret, Service } from "../../api/types.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
-import { type DestinationRule, istioResources, type VirtualService } from "./kinds.ts";
+import { type DestinationRule, istioResources, type ServiceEntry, type Sidecar, type Telemetry, type VirtualService } from "./kinds.ts";
+import { type Lookup, Names } from "./names.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME". */
 export interface World {
   virtualServices(): VirtualService[];
   destinationRules(): DestinationRule[];
+  serviceEntries(): ServiceEntry[];
+  sidecars(): Sidecar[];
+  telemetries(): Telemetry[];
   services(): Service[];
   service(key: string): Service | undefined;
   secret(key: string): Secret | undefined;
   /** Of one namespace, or of all. */
   pods(namespace?: string): Pod[];
+  /** The IPv4 addresses of a name beyond the cluster; undefined: they are not known yet, or there is none. */
+  addressesOf(name: string): readonly string[] | undefined;
 }
 
 /** Istio's kinds that are watched, with what they are read from. */
 export const watched: Record<string, GroupVersionResource> = {
   VirtualService: istioResources.virtualServices,
   DestinationRule: istioResources.destinationRules,
+  ServiceEntry: istioResources.serviceEntries,
+  Sidecar: istioResources.sidecars,
+  Telemetry: istioResources.telemetries,
 };
 
 /** Istio's definitions let `spec` be left out. */
@@ -46,10 +55,15 @@ export class ObjectWorld implements World {
   }
   virtualServices = () => this.#all<VirtualService>("VirtualService").filter(says);
   destinationRules = () => this.#all<DestinationRule>("DestinationRule").filter(says);
+  serviceEntries = () => this.#all<ServiceEntry>("ServiceEntry").filter(says);
+  sidecars = () => this.#all<Sidecar>("Sidecar").filter(says);
+  telemetries = () => this.#all<Telemetry>("Telemetry").filter(says);
   services = () => this.#all<Service>("Service");
   service = (key: string) => this.#objects.get(`Service/${key}`) as Service | undefined;
   secret = (key: string) => this.#objects.get(`Secret/${key}`) as Secret | undefined;
   pods = (namespace?: string) => this.#all<Pod>("Pod").filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace);
+  /** ConfigMap "names" of namespace "names": a name in `data`, addresses with spaces between. */
+  addressesOf = (name: string) => ((this.#objects.get("ConfigMap/names/names")?.["data"] as Record<string, string> | undefined)?.[name])?.split(" ");
 }
 
 export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
@@ -61,9 +75,11 @@ export class WatchedWorld implements World {
   readonly #services: Informer<Service>;
   readonly #secrets: Informer<Secret>;
   readonly #pods: Informer<Pod>;
+  readonly #names: Names;
   readonly synced: Promise<void>;
 
-  constructor({ client, clock, random, log, changed }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed }) {
+  constructor({ client, clock, random, log, changed, lookup }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed; lookup?: Lookup }) {
+    this.#names = new Names({ clock, changed: (name) => changed("Name", name, undefined, undefined), ...(lookup && { lookup }) });
     const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource): Informer<T> => {
       const informer = new Informer<T>({ client, resource, clock, log, ...(random ? { random } : {}) });
       informer.onChange((key, object, old) => changed(kind, key, object, old));
@@ -85,12 +101,17 @@ export class WatchedWorld implements World {
   object = (kind: string, key: string) => this.#kinds.get(kind)?.get(key);
   virtualServices = () => this.#list<VirtualService>("VirtualService");
   destinationRules = () => this.#list<DestinationRule>("DestinationRule");
+  serviceEntries = () => this.#list<ServiceEntry>("ServiceEntry");
+  sidecars = () => this.#list<Sidecar>("Sidecar");
+  telemetries = () => this.#list<Telemetry>("Telemetry");
   services = () => this.#services.list();
   service = (key: string) => this.#services.get(key);
   secret = (key: string) => this.#secrets.get(key);
   pods = (namespace?: string) => (namespace === undefined ? this.#pods.list() : this.#pods.inNamespace(namespace));
+  addressesOf = (name: string) => this.#names.get(name);
 
   async stop(): Promise<void> {
+    this.#names.stop();
     await Promise.all(this.#informers.map((informer) => informer.stop()));
   }
 }

@@ -1,0 +1,273 @@
+import { keyOf } from "../../api/informer.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import type { HttpRoute, HttpRule, Upstream } from "../../api/traffic.ts";
+import type { Service } from "../../api/types.ts";
+import { PolicyError } from "../../policy/policy-error.ts";
+import { checkRule } from "../../policy/route-table.ts";
+import { serviceListenerId } from "../mesh/listener-id.ts";
+import { declaredBy } from "../mesh/protocol.ts";
+import { Catalogue, type DestinationRules, isForMesh } from "./catalogue.ts";
+import { fullName, serviceHost, serviceOfHost } from "./hosts.ts";
+import type { Destination, VirtualService } from "./kinds.ts";
+import { isMatchAll } from "./matches.ts";
+import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
+import { Report } from "./report.ts";
+import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
+import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
+import { endpointsOf, entryTarget, podsWith, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
+import type { World } from "./world.ts";
+
+/** As Kubernetes and Istio name them. */
+const protocols: Record<string, Upstream["protocol"]> = { "kubernetes.io/h2c": "h2c", h2c: "h2c", grpc: "h2c", http2: "h2c" };
+
+interface Compiled {
+  route: HttpRoute;
+  of: KubeObject;
+}
+
+/** One look at everything. */
+export class Compilation {
+  readonly routes = new Map<string, HttpRoute>();
+  readonly upstreams = new Map<string, Upstream>();
+  readonly reports = new Map<KubeObject, Report>();
+  readonly #world: World;
+  readonly #catalogue: Catalogue;
+  readonly #podsRead: Set<string>;
+
+  /** `podsRead` gets the namespaces of which pods' labels were asked for; "" is all. */
+  constructor(world: World, podsRead: Set<string>) {
+    this.#world = world;
+    this.#podsRead = podsRead;
+    this.#catalogue = new Catalogue(world);
+    for (const objects of [world.virtualServices(), world.destinationRules(), world.serviceEntries(), world.sidecars(), world.telemetries()]) for (const object of objects) this.reports.set(object, new Report());
+    for (const service of world.services().toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) this.#service(service);
+    for (const object of world.virtualServices()) this.#tellVirtualService(object);
+    for (const object of world.destinationRules()) {
+      const report = this.reports.get(object)!;
+      if (object.spec.workloadSelector) report.field("workloadSelector", "the rule is not in force: it is for some pods of its namespace alone");
+      else if (report.places.size === 0 && !this.#isKnown(object.spec.host, object.metadata.namespace!)) report.analysis("IST0101", `Referenced host not found: ${JSON.stringify(object.spec.host)}`);
+    }
+    for (const object of world.serviceEntries()) tellServiceEntry(object, this.reports.get(object)!);
+    for (const object of world.sidecars()) tellSidecar(object, this.reports.get(object)!, this.#catalogue.sidecarOf(object.metadata.namespace!)?.object === object);
+    for (const object of world.telemetries()) tellTelemetry(object, this.reports.get(object)!);
+  }
+
+  #service(service: Service): void {
+    const { spec } = service;
+    if (spec?.type === "ExternalName" || spec?.clusterIP === "None") return;
+    const target = serviceTarget(service);
+    const clients = this.#clientsOf(target.host);
+    for (const port of target.ports) {
+      if (declaredBy(port.appProtocol) === "opaque") continue;
+      const usual = this.#routeFor(target, port, undefined);
+      this.#put(usual, target, port, undefined);
+      for (const client of clients) {
+        const own = this.#behindSidecar(target, port, client) ?? this.#routeFor(target, port, client);
+        // Only where it differs: whoever has routes of their own gets no others.
+        if (JSON.stringify(own?.route.rules) !== JSON.stringify(usual?.route.rules)) this.#put(own, target, port, client);
+      }
+    }
+  }
+
+  #put(compiled: Compiled | undefined, { namespace, name }: Target, { port }: Port, client: string | undefined): void {
+    if (!compiled) return;
+    this.routes.set(compiled.route.id, compiled.route);
+    if (compiled.of.kind !== "Sidecar") this.reports.get(compiled.of)!.place(`port ${port} of Service ${namespace}/${name}${client === undefined ? "" : ` for clients in ${client}`}`);
+  }
+
+  /** Namespaces from which calls to this host, or on to where its routes lead, may be treated otherwise. */
+  #clientsOf(host: string): string[] {
+    const clients = this.#catalogue.clientsOf(host);
+    for (const client of [undefined, ...clients]) {
+      const found = this.#catalogue.virtualServiceFor(host, client)?.winner;
+      for (const destination of found ? destinationsOf(found) : []) for (const other of this.#catalogue.clientsOf(fullName(destination.host, found!.metadata.namespace!))) clients.add(other);
+    }
+    for (const client of this.#catalogue.sidecarNamespaces()) clients.add(client);
+    return [...clients].sort();
+  }
+
+  #routeId(kind: string, of: string, { namespace, name }: Target, { port }: Port, client: string | undefined): Pick<HttpRoute, "id" | "attachments"> {
+    return { id: `istio:${kind}/${of}/${namespace}/${name}/${port}${client === undefined ? "" : `/${client}`}`, attachments: [{ listener: serviceListenerId(namespace, name, port, client), hostnames: [""] }] };
+  }
+
+  #routeFor(target: Target, port: Port, client: string | undefined): Compiled | undefined {
+    const { host } = target;
+    const found = this.#catalogue.virtualServiceFor(host, client);
+    for (const loser of found?.losers ?? []) {
+      const names = [found!.winner, ...found!.losers].map(keyOf).sort();
+      this.reports.get(loser)!.analysis("IST0109", `The VirtualServices ${names.join(",")} associated with mesh gateway define the same host ${host} which can lead to undefined behavior. This can be fixed by merging the conflicting VirtualServices into a single resource. The oldest is in force.`);
+    }
+    const rules = found && this.#rulesOf(found.winner, port.port, client);
+    if (rules?.length) {
+      const { winner } = found!;
+      return { route: { ...this.#routeId("VirtualService", keyOf(winner), target, port, client), type: "http", createdAt: ageOf(winner), rules }, of: winner };
+    }
+    const destinationRules = this.#catalogue.destinationRulesFor(target, client);
+    const [of] = destinationRules?.objects ?? [];
+    return of && { route: { ...this.#routeId("DestinationRule", destinationRules!.id, target, port, client), type: "http", createdAt: ageOf(of), rules: [this.#direct(target, port, destinationRules)] }, of };
+  }
+
+  /** Everything goes where it would go without a route: for what a policy alone says. */
+  #direct(target: Target, port: Port, rules: DestinationRules | undefined): HttpRule {
+    return { name: "default", matches: [{ path: { type: "prefix", value: "/" }, priority: -1 }], filters: [], backends: [{ upstream: this.#upstream(target, port, undefined, rules), weight: 1 }], retry: usualRetry };
+  }
+
+  /** What a Sidecar hides from its namespace is called as if there were no mesh, or not at all; undefined: it hides nothing. */
+  #behindSidecar(target: Target, port: Port, client: string): Compiled | undefined {
+    const sidecar = this.#catalogue.sidecarOf(client);
+    if (!sidecar || sidecar.sees(target)) return undefined;
+    const { object, isClosed } = sidecar;
+    const base = { ...this.#routeId("Sidecar", keyOf(object), target, port, client), type: "http" as const, createdAt: ageOf(object) };
+    if (isClosed) return { route: { ...base, rules: [{ name: "hidden", matches: [{ path: { type: "prefix", value: "/" } }], filters: [{ type: "respond", status: 502 }], backends: [] }] }, of: object };
+    return { route: { ...base, rules: [this.#direct(target, port, undefined)] }, of: object };
+  }
+
+  /** The first that fits goes: so the first has the highest priority. */
+  #rulesOf(virtualService: VirtualService, port: number, client: string | undefined): HttpRule[] {
+    const report = this.reports.get(virtualService)!;
+    const namespace = virtualService.metadata.namespace!;
+    const context: RuleContext = {
+      port,
+      report,
+      clients: (labels, of) => this.#podsWith(labels, of),
+      resolve: (destination, at) => this.#resolve(destination, namespace, port, client, report, at),
+    };
+    const http = virtualService.spec.http ?? [];
+    const rules: HttpRule[] = [];
+    let covering: string | undefined;
+    for (const [index, route] of http.entries()) {
+      if (covering !== undefined) {
+        report.analysis("IST0130", `VirtualService rule ${route.name ?? `#${index}`} not used (${covering}).`);
+        continue;
+      }
+      try {
+        for (const rule of compileHttpRoute(route, index, context)) {
+          const made = { ...rule, matches: rule.matches.map((match) => ({ ...match, priority: http.length - index })) };
+          const wrong = checkRule(made);
+          if (wrong) report.field(`http[${index}]`, `the route is not served: ${wrong.message}`);
+          const served = wrong ? { ...made, filters: [], backends: [unserved(wrong.message)] } : made;
+          if (served === made || !checkRule(served)) rules.push(served);
+          if (rule.matches.some(isMatchAll)) covering = `route ${route.name ?? `#${index}`} matches everything`;
+        }
+      } catch (error) {
+        if (!(error instanceof PolicyError)) throw error;
+        report.field(`http[${index}]`, `the route is not served: ${error.message}`);
+      }
+    }
+    return rules;
+  }
+
+  #resolve(destination: Destination, from: string, dialled: number, client: string | undefined, report: Report, at: string): { upstream: string } | { error: { status: number; reason: string } } {
+    const no = (code: "IST0101" | "IST0112", message: string) => {
+      report.analysis(code, `${at}: ${message}`);
+      return { error: { status: 503, reason: message } };
+    };
+    const host = fullName(destination.host, from);
+    const target = this.#target(host, client);
+    if (!target) {
+      const [name, namespace, ...rest] = destination.host.split(".");
+      const hint = rest.length === 0 && namespace !== undefined && this.#world.service(`${namespace}/${name}`) ? `; a name with a dot is a whole one: ${serviceHost(namespace, name!)}` : "";
+      return no("IST0101", `Referenced host not found: ${JSON.stringify(destination.host)}${hint}`);
+    }
+    const { ports } = target;
+    const wanted = destination.port?.number ?? (ports.length === 1 ? ports[0]!.port : dialled);
+    const port = ports.find((candidate) => candidate.port === wanted);
+    if (!port) {
+      if (destination.port?.number !== undefined) return no("IST0101", `Referenced host:port not found: "${destination.host}:${wanted}"`);
+      return no("IST0112", `This VirtualService routes to a service ${JSON.stringify(destination.host)} that exposes multiple ports ${ports.map((other) => other.port).join(",")}. Specifying a port in the destination is required to disambiguate.`);
+    }
+    const rules = this.#catalogue.destinationRulesFor(target, client);
+    if (destination.subset && !rules?.subsets.some(({ subset }) => subset.name === destination.subset)) return no("IST0101", `Referenced host+subset in destinationrule not found: "${destination.host}+${destination.subset}"`);
+    return { upstream: this.#upstream(target, port, destination.subset || undefined, rules) };
+  }
+
+  /** A Service goes before a ServiceEntry of the same host. */
+  #target(host: string, client: string | undefined): Target | undefined {
+    const key = serviceOfHost(host);
+    const service = key === undefined ? undefined : this.#world.service(key);
+    if (service && service.spec?.type !== "ExternalName") return serviceTarget(service);
+    const entry = this.#catalogue.serviceEntryFor(host, client);
+    return entry && entryTarget(entry, host);
+  }
+
+  /** Makes it, and returns its id. */
+  #upstream(target: Target, port: Port, subsetName: string | undefined, rules: DestinationRules | undefined): string {
+    const { namespace, name, host, entry } = target;
+    const id = `istio:${entry ? `ServiceEntry/${namespace}/${host}` : `${namespace}/${name}`}/${port.port}/${subsetName ?? ""}@${rules?.id ?? ""}`;
+    if (this.upstreams.has(id)) return id;
+    const chosen = rules?.subsets.find(({ subset }) => subset.name === subsetName);
+    const labels = chosen?.subset.labels ?? {};
+    const base: Upstream = { id, namespace, service: name, port: port.port, protocol: protocols[port.appProtocol ?? ""] ?? "http1", ...this.#endpoints(target, port, labels) };
+    this.upstreams.set(id, base);
+    if (!rules) return id;
+    const policies: PolicyAt[] = [...(rules.policy ? [{ policy: rules.policy, at: "trafficPolicy" }] : []), ...(chosen?.subset.trafficPolicy ? [{ policy: chosen.subset.trafficPolicy, at: `subsets[${chosen.index}].trafficPolicy` }] : [])];
+    const of = chosen?.of ?? rules.objects[0]!;
+    const report = this.reports.get(of)!;
+    for (const object of rules.objects) this.reports.get(object)!.place(`port ${port.port} of ${entry ? host : `Service ${namespace}/${name}`}`);
+    for (const { policy, at } of policies) for (const field of ["tunnel", "proxyProtocol"] as const) if (policy[field]) report.field(`${at}.${field}`, "endpoints are spoken to directly");
+    this.upstreams.set(id, { ...base, ...settingsOf(mergePolicies(policies, port.port), { protocol: base.protocol, host, secret: (secret) => this.#secret(`${of.metadata.namespace}/${secret}`), report }) });
+    return id;
+  }
+
+  #endpoints({ entry, host, namespace }: Target, port: Port, labels: Record<string, string>): Pick<Upstream, "addresses" | "endpoints"> {
+    if (!entry) return Object.keys(labels).length > 0 ? { addresses: this.#podsWith(labels, namespace) } : {};
+    if (entry.spec.workloadSelector) this.#podsRead.add(namespace);
+    const report = this.reports.get(entry)!;
+    const { endpoints, unknown, wrong } = endpointsOf(this.#world, entry, host, port.port, labels);
+    if (wrong) report.field("resolution", wrong);
+    if (unknown.length > 0) report.field("endpoints", `${unknown.join(", ")}: no address is known`);
+    report.place(`routes to port ${port.port} of ${host}`);
+    return { endpoints };
+  }
+
+  #secret(key: string): { certificate: string | undefined; key: string | undefined; authorities: string | undefined } | undefined {
+    const secret = this.#world.secret(key);
+    const file = (name: string): string | undefined => (secret?.data?.[name] === undefined ? undefined : Buffer.from(secret.data[name], "base64").toString("utf8"));
+    return secret && { certificate: file("tls.crt") ?? file("cert"), key: file("tls.key") ?? file("key"), authorities: file("ca.crt") ?? file("cacert") };
+  }
+
+  #podsWith(labels: Record<string, string>, namespace: string | undefined): string[] {
+    this.#podsRead.add(namespace ?? "");
+    return podsWith(this.#world.pods(namespace), labels);
+  }
+
+  #servicesNamed(host: string, namespace: string): Service[] {
+    const name = fullName(host, namespace);
+    if (name.startsWith("*")) return this.#world.services().filter(({ metadata }) => name === "*" || serviceHost(metadata.namespace!, metadata.name).endsWith(name.slice(1)));
+    const service = this.#world.service(serviceOfHost(name) ?? "");
+    return service ? [service] : [];
+  }
+  #isKnown(host: string, namespace: string): boolean {
+    return this.#servicesNamed(host, namespace).length > 0 || this.#catalogue.serviceEntryFor(fullName(host, namespace), namespace) !== undefined;
+  }
+
+  /** What is wrong with it wherever it is in force, and nowhere. */
+  #tellVirtualService(object: VirtualService): void {
+    const report = this.reports.get(object)!;
+    const { spec, metadata } = object;
+    const gateways = (spec.gateways ?? []).filter((name) => name !== "mesh");
+    if (gateways.length > 0) report.field("gateways", `${gateways.join(", ")}: Gateways of networking.istio.io are not served; write an HTTPRoute for a Gateway of gateway.networking.k8s.io`);
+    if (spec.tls?.length) report.field("tls", "connections that are encrypted go to the Service's own endpoints");
+    if (spec.tcp?.length) report.field("tcp", "connections that are not HTTP go to the Service's own endpoints");
+    if (!isForMesh(object)) return;
+    for (const host of spec.hosts ?? []) {
+      const services = this.#servicesNamed(host, metadata.namespace!);
+      if (services.length === 0) report.field("hosts", this.#isKnown(host, metadata.namespace!) ? `${host}: what pods call beyond the cluster goes there directly; give them a Service whose routes lead to it` : `${host}: no Service has this name`);
+      for (const service of services) {
+        const key = keyOf(service);
+        if (service.spec?.clusterIP === "None") report.field("hosts", `${host}: Service ${key} is headless: its pods are called directly`);
+        else if (service.spec?.type === "ExternalName") report.field("hosts", `${host}: Service ${key} is of type ExternalName: nothing of ours is called by its name`);
+        else if (spec.http?.length && portsOf(service).every(({ appProtocol }) => declaredBy(appProtocol) === "opaque")) report.field("hosts", `${host}: no port of Service ${key} is HTTP`);
+      }
+    }
+  }
+}
+
+function* destinationsOf({ spec }: VirtualService): Generator<Destination> {
+  for (const { route = [], mirror, mirrors = [] } of spec.http ?? []) {
+    for (const { destination } of [...route, ...mirrors]) if (destination) yield destination;
+    if (mirror) yield mirror;
+  }
+}
+
+const ageOf = ({ metadata }: KubeObject): number => Math.floor(Date.parse(metadata.creationTimestamp) / 1000);
