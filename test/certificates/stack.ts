@@ -69,11 +69,11 @@ export class Stack implements AsyncDisposable {
 
   /** Asks again and again until it gives something; what is asked for says what for. */
   async until<T>(what: string, look: () => Promise<T>): Promise<Exclude<T, undefined | false>> {
-    const endMs = performance.now() + 60_000;
+    const endMs = performance.now() + 120_000;
     for (;;) {
       const found = await this.during(look());
       if (found) return found as Exclude<T, undefined | false>;
-      if (performance.now() > endMs) throw new Error(`not within a minute: ${what}\n${JSON.stringify(await this.everything(), undefined, 1)}`);
+      if (performance.now() > endMs) throw new Error(`not within two minutes: ${what}\n${JSON.stringify(await this.everything(), undefined, 1)}`);
       await this.#step();
     }
   }
