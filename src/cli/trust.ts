@@ -53,8 +53,8 @@ function trust(dataDir: string, say: Say): number {
   return left > 0 ? 1 : 0;
 }
 
-function isTrustedIn({ name, file, bundle }: Store, { text }: Authority, ledger: readonly Entry[]): boolean {
-  if (!file) return ledger.some(({ store }) => store === name);
+function isTrustedIn({ name, file, bundle, remove }: Store, { text }: Authority, ledger: readonly Entry[]): boolean {
+  if (!file) return ledger.some((entry) => entry.store === name && entry.remove.join(" ") === remove.join(" "));
   return contentOf(file) === text && (!bundle || holds(bundle, text));
 }
 
@@ -63,9 +63,12 @@ function add(dataDir: string, store: Store, { text, file: source }: Authority): 
   const { name, needsRoot, file, remove, bundle } = store;
   if (file && existsSync(file) && contentOf(file) !== text) throw new WherryError("MACHINE_UNCHANGED", `${file} is there and holds something else: nothing was changed`);
   const entry: Entry = { store: name, needsRoot, ...(file && { file: { path: file, sha256: sha256(text) } }), remove };
-  const others = readLedger(dataDir).filter((other) => other.store !== name);
-  writeLedger(dataDir, [...others, entry]);
   const told: string[] = [];
+  // An authority that was replaced is trusted no longer.
+  const ledger = readLedger(dataDir);
+  for (const before of ledger) if (before.store === name && before.file?.path !== file) told.push(...takeBack(before));
+  const others = ledger.filter((other) => other.store !== name);
+  writeLedger(dataDir, [...others, entry]);
   if (file) {
     writeFileAtomic(file, text, 0o644);
     // Whatever the umask says: it is for everybody to read.

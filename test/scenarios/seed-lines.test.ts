@@ -1,9 +1,12 @@
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { chmodSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { localAuthority } from "../../src/api/x509/local-authority.ts";
 import { entry } from "../../src/wherry.ts";
 import { needs } from "../needs.ts";
-import { CommandLine } from "./command-line.ts";
+import { CommandLine, everybodyMayRead, nobody } from "./command-line.ts";
 import { privateMachine } from "./private-machine.ts";
 import { runTranscript } from "./transcript.ts";
 
@@ -31,6 +34,55 @@ test("a tutorial's curl lines, as printed: the machine finds the names and trust
   writeFileSync(desk.path("hosts.before-and-after"), `${hosts}${hosts.endsWith("\n") ? "" : "\n"}10.9.8.7 somebody.example.com\n`);
   const env = { ...desk.env, KUBECONFIG: join(dataDir, "kubeconfig"), WHERRY_DATA_DIR: dataDir };
   await runTranscript(join(import.meta.dirname, "seed-lines.transcript"), { cwd: desk.folder, env, shell: [...machine.enter, "/bin/sh", "-c", 'cd "$0" && eval "$1"', desk.folder], variables: { DATA: dataDir }, ...(process.env["STEPS"] && { onStep: (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`) }) });
+});
+
+test("trust: another authority takes the place of the old one, what others have put or changed is not touched, and without root the command is printed", { timeout: 120_000 }, async (t) => {
+  if (!needs(t, "update-ca-certificates", "setpriv")) return;
+  await using desk = new CommandLine(t);
+  const anchors = "/usr/local/share/ca-certificates";
+  const over = [{ path: "/etc/ca-certificates.conf", text: "# none\n" }, { path: "/etc/ssl/certs", empty: true }, { path: anchors, empty: true }];
+  await using machine = await privateMachine(t, { folder: desk.folder, over });
+  if (!machine) return;
+  desk.prefix = machine.enter;
+  const dataDir = desk.path("data");
+  const there = desk.path("copies", anchors);
+  const anchorsThere = () => readdirSync(there).sort();
+  const trust = (...words: string[]) => desk.wherry("trust", "--data-dir", dataDir, ...words);
+
+  const refused = await trust();
+  assert.deepEqual([refused.code, anchorsThere()], [9, []]);
+  localAuthority(dataDir, Date.now());
+  assert.equal((await trust()).code, 0);
+  const [first] = anchorsThere();
+  assert.match(first!, /^wherry-[0-9a-f]{8}\.crt$/);
+
+  // A further name makes it another authority.
+  writeFileSync(join(dataDir, "trust", "names"), "shop.wherry.dev\n");
+  localAuthority(dataDir, Date.now());
+  const exchanged = await trust();
+  assert.match(exchanged.stdout, new RegExp(`removed  ${anchors}/${first}`));
+  const [second, ...more] = anchorsThere();
+  assert.deepEqual([second !== first, more], [true, []]);
+  assert.equal(readFileSync(desk.path("copies", "/etc/ssl/certs", "ca-certificates.crt"), "utf8").match(/BEGIN CERTIFICATE/g)?.length, 1);
+
+  writeFileSync(join(there, second!), "somebody else's\n");
+  assert.match((await trust()).stderr, /holds something else: nothing was changed/);
+  assert.match((await trust("--undo")).stdout, /left {5}.*somebody has changed it since/);
+  assert.deepEqual(anchorsThere(), [second]);
+  rmSync(join(there, second!));
+
+  if (!everybodyMayRead(entry)) return;
+  execFileSync("chown", ["-R", `${nobody}:${nobody}`, dataDir]);
+  desk.prefix = [...machine.enter, "setpriv", `--reuid=${nobody}`, `--regid=${nobody}`, "--clear-groups"];
+  const printed = await trust();
+  assert.deepEqual([printed.code, anchorsThere()], [1, []]);
+  const command = /^ {2}sudo (.*)$/m.exec(printed.stdout)![1]!;
+  // What is printed does it, as root, and leaves nothing in the folder that its owner could not replace.
+  execFileSync(machine.enter[0]!, [...machine.enter.slice(1), "/bin/sh", "-c", command], { env: desk.env });
+  assert.deepEqual(anchorsThere(), [second]);
+  assert.equal(statSync(join(dataDir, "trusted.json")).uid, nobody);
+  assert.match((await trust("--undo")).stdout, /sudo .* trust --undo --data-dir/);
+  assert.deepEqual(anchorsThere(), [second]);
 });
 
 /** Says which pod answers. */
