@@ -8,7 +8,7 @@ import { eventually, listen, nextAddress, port, snapshot, startSupervisor } from
 const count = process.env["WHERRY_CONFORMANCE"] ? 10_000 : 500;
 /** Bytes of the worker's memory, measured at 1.3 KiB; and what its heap may grow by for other reasons between two looks. */
 const perConnectionMax = 4 * 1024;
-const noise = 10e6;
+const noise = 30e6;
 /** One address may have so many (`gatewayConnectionsPerClient`); clients come from several. */
 const perAddress = 2_500;
 const atOnce = 200;
