@@ -12,7 +12,8 @@ import { cpuSeconds, median, print } from "./measure.ts";
  * `gateway-peers.ts`. Rounds alternate; a ratio is the median of each round's own, since machines have slow minutes: read it, not
  * the microseconds. `--quick`: fewer rounds, loads and peers, two minutes. `--workers=2`: with two.
  *
- * BENCH_LOADS="small,1m", BENCH_PEERS="nginx,Wherry" and BENCH_ROUNDS choose; BENCH_ROUTES gives Wherry so many other routes to
+ * BENCH_LOADS="small,1m", BENCH_PEERS="nginx,Wherry", BENCH_ROUNDS and BENCH_SECONDS of a round choose; BENCH_BEFORE names a folder with
+ * another state of the project, measured in turn with this one; BENCH_ROUTES gives Wherry so many other routes to
  * hold.
  */
 const browser = ["User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language: en-US,en;q=0.5", "Accept-Encoding: gzip, deflate, br, zstd", "Cookie: session=0123456789abcdef0123456789abcdef; theme=dark; consent=yes", "Referer: http://shop.example/products/list?page=3&sort=price", "Sec-Fetch-Dest: document", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Site: same-origin", "Upgrade-Insecure-Requests: 1", "Priority: u=0, i"];
@@ -57,7 +58,7 @@ export async function run({ quick = false, workers = 1 }: BenchOptions = {}): Pr
   const wanted = process.env["BENCH_PEERS"]?.split(",");
   const peers = started.peers.filter(({ name }) => !wanted || wanted.some((part) => name.startsWith(part) && !(part === "nginx" && name.includes("buffered"))));
   const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 7));
-  const seconds = quick ? 0.5 : 1;
+  const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.5 : 1));
   process.stdout.write(`Node ${process.versions.node}, OpenSSL ${process.versions.openssl}, Linux ${release()}, ${processor()}; ${rounds} rounds of ${seconds} s, ${workers} worker${workers > 1 ? "s" : ""} each; load average ${load()}\n`);
   await costs(started, peers, rounds, seconds, quick);
   await latencies(started, peers, rounds, quick);
@@ -78,7 +79,7 @@ interface Cost {
 async function costs(started: Peers, peers: readonly Peer[], rounds: number, seconds: number, quick: boolean): Promise<void> {
   const wanted = process.env["BENCH_LOADS"]?.split(",") ?? (quick ? quickLoads : undefined);
   const rows: string[][] = [];
-  let warm = quick ? 3 : 6;
+  let warm = Math.ceil((quick ? 1.5 : 6) / seconds);
   for (const load of loads.filter(({ key }) => !wanted || wanted.includes(key))) {
     const all = peers.map(() => [] as Cost[]);
     // Of the first load, until the machine code is made, which takes V8 some seconds on a busy machine.
@@ -113,6 +114,8 @@ async function costOf({ folder, wrk, loadCommand, env }: Peers, load: Load, peer
   const { stdout } = await running.finally(() => clearTimeout(timer));
   const used = cpuSeconds(peer.pids()) - before;
   const count = Number(/(\d+) requests in/.exec(stdout)![1]);
+  // Nobody has come to run within the round: that says something of the machine alone.
+  if (count === 0) return costOf({ folder, wrk, loadCommand, env } as Peers, load, peer, seconds * 2);
   if (/Non-2xx|Socket errors/.test(stdout)) process.stdout.write(`${peer.name}, ${load.name}: ${/.*(?:Non-2xx|Socket errors).*/.exec(stdout)![0].trim()}\n`);
   return { cpuUs: (used / count) * 1e6, perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)![1]) };
 }
@@ -127,7 +130,7 @@ interface Latency {
 /** At 70 % of what the slower of the first two can do, the same for all; whoever cannot do that much gets 70 % of its own. */
 async function latencies(started: Peers, peers: readonly Peer[], rounds: number, quick: boolean): Promise<void> {
   const connections = 64;
-  const seconds = quick ? 1 : 2;
+  const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.5 : 1)) * 2;
   const own: number[] = [];
   const perSecond = async (port: number) => (await costOf(started, loads[0]!, { name: "", port, tlsPort: 0, pids: () => [] }, quick ? 0.5 : 1)).perSecond;
   for (const { port } of peers) own.push(median([await perSecond(port), await perSecond(port), await perSecond(port)]));
