@@ -85,4 +85,5 @@ const services: Record<string, () => Promise<void>> = {
     }).listen(0, host, () => listening((server.address() as { port: number }).port));
   },
 };
+process.once("disconnect", () => process.exit());
 await services[which!]!();

@@ -90,7 +90,7 @@ async function costs(started: readonly { peer: Peer; child: ChildProcess; port: 
   const rate = new Map<string, number[]>(started.map(({ peer }) => [peer.key, []]));
   // The first rounds are for the compilers.
   for (let round = -2; round < rounds; round++) {
-    for (const { peer, child, port } of round % 2 === 0 ? started : [...started].reverse()) {
+    for (const { peer, child, port } of round % 2 === 0 ? started : started.toReversed()) {
       const before = cpuSeconds([child.pid!]);
       const { stdout } = await promisify(execFile)(wrk, ["-t1", "-c64", `-d${seconds}s`, "-H", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", `http://127.0.0.1:${port}/users/7`], { env: { LD_LIBRARY_PATH: libraries } });
       const requests = Number(/(\d+) requests in/.exec(stdout)![1]);

@@ -142,7 +142,7 @@ test("keys that change together are never read half old and half new, whenever t
   const writer = new Worker(
     `const { mkdirSync, writeFileSync, symlinkSync, renameSync, rmSync } = require("node:fs");
      const { workerData: folder } = require("node:worker_threads");
-     for (let i = 1; i <= 150; i++) {
+     for (let i = 1; i <= 60; i++) {
        mkdirSync(folder + "/..v" + i);
        for (const key of ["a", "b"]) writeFileSync(folder + "/..v" + i + "/" + key, String(i));
        symlinkSync("..v" + i, folder + "/..data_tmp");
@@ -158,7 +158,7 @@ test("keys that change together are never read half old and half new, whenever t
     await new Promise((resolve) => setImmediate(resolve));
   }
   assert.equal(config.reload(), true, String(config.error));
-  assert.deepEqual([config.value.a, torn], [150, []]);
+  assert.deepEqual([config.value.a, torn], [60, []]);
   assert.ok(seen > 0);
 });
 
