@@ -15,6 +15,8 @@ export class AcmeTestServer implements AsyncDisposable {
   /** What goes wrong, and how often from now on. */
   readonly trouble = { badNonce: 0, rateLimited: 0, serverError: 0, processing: 0, pendingAuthorization: 0, invalidOrder: 0 };
   readonly requests: string[] = [];
+  /** By the account's URL. */
+  readonly contacts = new Map<string, unknown>();
   readonly authority: string;
   readonly ca: string;
   /** Where names lead to. */
@@ -70,8 +72,10 @@ export class AcmeTestServer implements AsyncDisposable {
     const { payload, key, kid } = this.#opened(path, text);
     if (path === "/account") {
       const url = `${this.url}/account/${thumbprint(key)}`;
+      const isNew = !this.#accounts.has(url);
       this.#accounts.set(url, key);
-      return { status: 201, body: { status: "valid", contact: payload["contact"] }, headers: { location: url } };
+      if (isNew) this.contacts.set(url, payload["contact"]);
+      return { status: isNew ? 201 : 200, body: { status: "valid", contact: this.contacts.get(url) }, headers: { location: url } };
     }
     if (kid === undefined) throw new Refusal(401, "accountDoesNotExist", "who asks?");
     if (this.#happens("serverError")) throw new Refusal(503, "serverInternal", "come back later");
@@ -82,6 +86,10 @@ export class AcmeTestServer implements AsyncDisposable {
       return { status: 201, body: this.#orderBody(this.#orders.length - 1), headers: { location: `${this.url}/orders/${this.#orders.length - 1}` } };
     }
     const [, kind, number = "", index = "0"] = path.split("/");
+    if (kind === "account" && kid === this.url + path) {
+      this.contacts.set(kid, payload["contact"]);
+      return { body: { status: "valid", contact: payload["contact"] } };
+    }
     const order = this.#orders[Number(number)];
     if (!order) throw new Refusal(404, "malformed", "no such order");
     switch (kind) {

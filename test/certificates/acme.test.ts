@@ -119,6 +119,8 @@ test("a server that is not there, and one that nobody vouches for, are said on t
   await says(/^False NotSupported: no solver in spec\.acme\.solvers has http01/);
   await stack.apply(issuer);
   await says(/^True ACMEAccountRegistered/);
+  await stack.apply(issuer.replace("a@b.test", "other@b.test"));
+  await stack.until("the account has another address", async () => [...server.contacts.values()].join() === "mailto:other@b.test");
   // Without the annotation nobody is asked.
   await stack.apply(issuer.replace('wherry.dev/acme: "true"', ""));
   await says(/^True LocalCA/);

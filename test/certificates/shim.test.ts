@@ -113,8 +113,13 @@ test("Gateways: a certificate for each Secret that listeners name, with all thei
   await stack.apply(gateway(all.slice(0, 1).join(), annotations));
   await stack.until("one is left", async () => (await stack.list(certManager.certificates)).length === 1);
   assert.equal((await stack.issued("web", 2)).leaf.subjectAltName, "DNS:a.test");
+  await stack.apply(`{apiVersion: gateway.networking.k8s.io/v1, kind: ListenerSet, metadata: {name: more, annotations: {cert-manager.io/issuer: own, ${ecdsa}}}, spec: {parentRef: {name: gw}, listeners: [${listener("g", "g.test", tls("more"))}]}}
+---
+{apiVersion: cert-manager.io/v1, kind: Issuer, metadata: {name: own}, spec: {selfSigned: {}}}`);
+  const more = await stack.issued("more");
+  assert.deepEqual([more.leaf.subjectAltName, more.certificate.metadata.ownerReferences![0]!.kind, more.certificate["spec"].issuerRef.kind], ["DNS:g.test", "ListenerSet", "Issuer"]);
   await stack.client.delete(gateways, "default", "gw");
-  await stack.until("none is left", async () => (await stack.list(certManager.certificates)).length === 0);
+  await stack.until("the Gateway's are gone", async () => (await stack.list(certManager.certificates)).map(({ metadata }) => metadata.name).join() === "more");
 });
 
 test("what somebody else made under that name is left alone", async () => {

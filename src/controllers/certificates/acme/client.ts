@@ -95,8 +95,11 @@ export class AcmeClient {
     const { newAccount, meta } = await this.#directoryOf();
     if (meta?.externalAccountRequired && !binding) throw new AcmeProblem({ type: "externalAccountRequired", detail: "the server wants spec.acme.externalAccountBinding", status: 0 });
     const bound = binding && { externalAccountBinding: hmacSigned({ alg: "HS256", kid: binding.id, url: newAccount }, JSON.stringify(publicJwk(this.#key)), binding.key) };
-    const { headers } = await this.#post(newAccount, { termsOfServiceAgreed: true, contact, ...bound }, "key");
+    const { status, headers, body } = await this.#post(newAccount, { termsOfServiceAgreed: true, contact, ...bound }, "key");
     this.#account = String(headers.location);
+    // An account that was there keeps whom it knew: §7.3.2.
+    const known = status === 200 ? (json(body) as { contact?: string[] }).contact : undefined;
+    if (known && contact.length > 0 && known.join() !== contact.join()) await this.#post(this.#account, { contact });
     return this.#account;
   }
 
