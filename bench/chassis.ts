@@ -13,7 +13,7 @@ import { cpuSeconds, print, spread } from "./measure.ts";
  * What does a request cost on the chassis, with metrics, logs and traces on? Beside Fastify with pino, prom-client and OpenTelemetry,
  * and beside servers that do nothing of that. All answer the same JSON; those that log write into files of their own, those that
  * trace send to one collector, which throws it away. Rounds alternate; a ratio is the median of each round's own. Needs wrk of
- * `tools/gateway-peers.sh`, and the peers of `tools/chassis-peers.sh`.
+ * `tools/gateway-peers.sh`, and the peers of `tools/chassis-peers.sh`. BENCH_ROUNDS chooses; `--quick`: three, and shorter.
  */
 const root = dirname(import.meta.dirname);
 const peersFolder = join(root, ".cache", "chassis-peers");
@@ -56,9 +56,10 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
       return { child, port, startMs: performance.now() - began };
     };
     process.stdout.write(`Node ${process.versions.node}; load average ${loadavg().map((value) => value.toFixed(1)).join(" ")}\n`);
-    await starts(start, quick ? 5 : 11);
+    const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 9));
+    await starts(start, rounds);
     for (const peer of peers) started.push({ peer, ...(await start(peer)) });
-    await costs(started, quick ? 3 : 9, quick ? 1 : 2);
+    await costs(started, rounds, quick ? 1 : 2);
     process.stdout.write(`spans received: ${spans}; load average at the end ${loadavg().map((value) => value.toFixed(1)).join(" ")}\n`);
   } finally {
     for (const { child } of started) child.kill("SIGKILL");
@@ -92,7 +93,7 @@ async function costs(started: readonly { peer: Peer; child: ChildProcess; port: 
   for (let round = -2; round < rounds; round++) {
     for (const { peer, child, port } of round % 2 === 0 ? started : started.toReversed()) {
       const before = cpuSeconds([child.pid!]);
-      const { stdout } = await promisify(execFile)(wrk, ["-t1", "-c64", `-d${seconds}s`, "-H", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", `http://127.0.0.1:${port}/users/7`], { env: { LD_LIBRARY_PATH: libraries } });
+      const { stdout } = await promisify(execFile)(wrk, ["-t1", "-c64", "--timeout", "60s", `-d${seconds}s`, "-H", "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", `http://127.0.0.1:${port}/users/7`], { env: { LD_LIBRARY_PATH: libraries } });
       const requests = Number(/(\d+) requests in/.exec(stdout)![1]);
       if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`${peer.name}: ${stdout}`);
       if (round < 0) continue;

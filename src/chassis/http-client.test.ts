@@ -106,26 +106,28 @@ test("more than the bound is an error, and memory holds no more", async (t) => {
 });
 
 test("the deadline covers all tries, travels, and is the caller's where that is nearer", async (t) => {
-  const behind = await peer(t, (_, response, count) => count % 2 === 0 && response.end("{}"));
+  const behind = await peer(t, (request, response) => request.url === "/warm" && response.end("{}"));
   const middle = createService({ name: "middle", host: "127.0.0.1", port: 0, signals: false, env: {}, log: { level: "silent" } });
   t.after(() => middle.stop());
   const client = createHttpClient({ url: behind.url, service: middle, name: "behind", timeoutMs: 60_000 });
-  middle.app.get("/", async () => client.json("GET", "/"));
+  middle.app.get("/*", async (request) => client.json("GET", request.url));
   await middle.start();
+  await (await fetch(`${middle.url}/warm`)).text();
   const asked = performance.now();
-  const late = await clientOf(t, { url: middle.url, timeoutMs: 300, retry: false }).request("GET", "/").catch((error: CallError) => error);
+  const late = await clientOf(t, { url: middle.url, timeoutMs: 1_000, retry: false }).request("GET", "/never").catch((error: CallError) => error);
   assert.ok(performance.now() - asked < 30_000);
   // Whichever of the two tells first: the middle with 504, or the outer one itself.
   if (late instanceof CallError) assert.equal(late.code, "timeout");
   else assert.equal(late.status, 504);
-  const told = Number(behind.seen[0]!.headers["x-envoy-expected-rq-timeout-ms"]);
-  assert.ok(told > 0 && told <= 300, String(told));
+  const told = Number(behind.seen.find(({ url }) => url === "/never")!.headers["x-envoy-expected-rq-timeout-ms"]);
+  assert.ok(told > 0 && told <= 1_000, String(told));
 });
 
 test("a try that takes too long is followed by another", async (t) => {
   const server = await peer(t, (_, response, count) => count > 1 && response.end("second"));
-  const answer = await clientOf(t, { url: server.url, tryTimeoutMs: 100 }).request("GET", "/");
-  assert.deepEqual([answer.text(), answer.tries], ["second", 2]);
+  const answer = await clientOf(t, { url: server.url, tryTimeoutMs: 300 }).request("GET", "/");
+  assert.equal(answer.text(), "second");
+  assert.ok(answer.tries > 1);
 });
 
 test("the circuit opens after failures in a row, refuses without asking, and closes again by a trial", async (t) => {

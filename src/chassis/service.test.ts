@@ -5,6 +5,7 @@ import { Agent, get } from "node:http";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test, type TestContext } from "node:test";
+import { FakeClock } from "../base/clock.ts";
 import { currentContext, remainingMs } from "./context.ts";
 import { Problem } from "./problem.ts";
 import { createService, type Service, type ServiceOptions } from "./service.ts";
@@ -179,7 +180,8 @@ test("a client that goes away is counted as 499, and the handler is told", async
 });
 
 test("the end comes in order: unready, answered while waiting, drained, closed from the last to the first", async (t) => {
-  const { service } = testService(t, { shutdown: { endpointsMs: 200, deadlineMs: 60_000 } });
+  const clock = new FakeClock();
+  const { service } = testService(t, { clock, shutdown: { endpointsMs: 5_000, deadlineMs: 60_000 } });
   const order: string[] = [];
   const release = Promise.withResolvers<void>();
   const begun = Promise.withResolvers<void>();
@@ -202,6 +204,7 @@ test("the end comes in order: unready, answered while waiting, drained, closed f
   assert.equal((await fetch(`${url}/ready`)).status, 503);
   const quick = await new Promise<{ status: number; connection: string | undefined }>((resolve, reject) => get(`${url}/quick`, { agent }, (response) => (response.resume(), resolve({ status: response.statusCode!, connection: response.headers.connection }))).on("error", reject));
   assert.deepEqual(quick, { status: 200, connection: "close" });
+  clock.advance(5_000);
   release.resolve();
   assert.equal(await slow, "done");
   await stopped;
