@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { test } from "node:test";
-import { certManager } from "../../src/api/cert-manager/types.ts";
-import { resources } from "../../src/api/resources.ts";
+import { certManager } from "../../../src/api/cert-manager/types.ts";
+import { resources } from "../../../src/api/resources.ts";
 import { Stack } from "./stack.ts";
 
 const hourMs = 3_600_000;

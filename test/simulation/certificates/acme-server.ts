@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { get } from "node:http";
 import { createServer, type Server } from "node:https";
 import type { AddressInfo } from "node:net";
-import { parseRequest } from "../../src/api/kinds/certificates/pkcs10.ts";
-import { generalNames, makeCertificate, nameOf, publicKeyOf } from "../../src/api/x509/certificate.ts";
-import { pem } from "../../src/base/der.ts";
+import { parseRequest } from "../../../src/api/kinds/certificates/pkcs10.ts";
+import { generalNames, makeCertificate, nameOf, publicKeyOf } from "../../../src/api/x509/certificate.ts";
+import { pem } from "../../../src/base/der.ts";
 
 /**
  * As much of an ACME server (RFC 8555) as shows what a client does when things go wrong: every signature, nonce and URL is

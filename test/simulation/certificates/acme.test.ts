@@ -3,9 +3,9 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
-import { annotation, certManager } from "../../src/api/cert-manager/types.ts";
-import { resources } from "../../src/api/resources.ts";
-import type { ChallengeSolver } from "../../src/controllers/certificates/acme/order.ts";
+import { annotation, certManager } from "../../../src/api/cert-manager/types.ts";
+import { resources } from "../../../src/api/resources.ts";
+import type { ChallengeSolver } from "../../../src/controllers/certificates/acme/order.ts";
 import { AcmeTestServer } from "./acme-server.ts";
 import { Stack } from "./stack.ts";
 

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { certManager } from "../../src/api/cert-manager/types.ts";
-import type { GroupVersionResource } from "../../src/api/meta.ts";
-import { resources } from "../../src/api/resources.ts";
+import { certManager } from "../../../src/api/cert-manager/types.ts";
+import type { GroupVersionResource } from "../../../src/api/meta.ts";
+import { resources } from "../../../src/api/resources.ts";
 import { Stack } from "./stack.ts";
 
 const gateways: GroupVersionResource = { group: "gateway.networking.k8s.io", version: "v1", resource: "gateways" };
