@@ -28,6 +28,8 @@ const mutating = lazyModule<typeof import("./policies/mutating.ts")>(import.meta
 const validating = lazyModule<typeof import("./policies/validating.ts")>(import.meta.url, "./policies/validating.ts");
 const webhooks = lazyModule<typeof import("./webhooks/steps.ts")>(import.meta.url, "./webhooks/steps.ts");
 const vpas = lazyModule<typeof import("./vpa/step.ts")>(import.meta.url, "./vpa/step.ts");
+const istio = lazyModule<typeof import("./istio/step.ts")>(import.meta.url, "./istio/step.ts");
+const istioGroups = ["networking.istio.io", "security.istio.io"];
 const registration = "/admissionregistration.k8s.io";
 
 export type AdmissionOptions = ApiOptions & WebhookOptions;
@@ -58,6 +60,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   rbacEscalation(options),
   certificateRequests(options),
   unservedKinds(),
+  { name: "IstioConfiguration", validate: (request) => (istioGroups.includes(request.kind.group) ? istio().refuseWrongIstio(request) : undefined) },
   policyStatus(options),
   whenThere(options.store, `${registration}/validatingadmissionpolicies/`, "ValidatingAdmissionPolicy", () => validating().validatingPolicies(options)),
   whenThere(options.store, `${registration}/validatingwebhookconfigurations/`, "ValidatingAdmissionWebhook", () => webhooks().validatingWebhooks(options)),

@@ -1,6 +1,6 @@
 import { byAge } from "../gateway/gateways.ts";
 import { exportedTo, fit, fullName, isVisible } from "./hosts.ts";
-import { type DestinationRule, rootNamespace, type ServiceEntry, type Sidecar, type Subset, type TrafficPolicy, type VirtualService } from "./kinds.ts";
+import { type DestinationRule, rootNamespace, type ServiceEntry, type Sidecar, type Subset, type TrafficPolicy, type VirtualService } from "../../api/istio/kinds.ts";
 import type { Target } from "./targets.ts";
 import type { World } from "./world.ts";
 

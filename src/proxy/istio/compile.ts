@@ -8,7 +8,7 @@ import { serviceListenerId } from "../mesh/listener-id.ts";
 import { declaredBy } from "../mesh/protocol.ts";
 import { Catalogue, type DestinationRules, isForMesh } from "./catalogue.ts";
 import { fullName, serviceHost, serviceOfHost } from "./hosts.ts";
-import type { Destination, VirtualService } from "./kinds.ts";
+import type { Destination, VirtualService } from "../../api/istio/kinds.ts";
 import { isMatchAll } from "./matches.ts";
 import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";

@@ -1,6 +1,6 @@
 import type { HttpMatch, ValueMatch } from "../../api/traffic.ts";
 import { compilePattern } from "../../policy/pattern.ts";
-import type { HttpMatchRequest, StringMatch } from "./kinds.ts";
+import type { HttpMatchRequest, StringMatch } from "../../api/istio/kinds.ts";
 import type { Report } from "./report.ts";
 
 export interface MatchContext {

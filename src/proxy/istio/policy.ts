@@ -1,6 +1,6 @@
 import type { Balancer, Breaker, HashBy, Outlier, Upstream } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
-import type { ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, PortPolicy, TrafficPolicy } from "./kinds.ts";
+import type { ClientTls, ConnectionPool, LoadBalancer, OutlierDetection, PortPolicy, TrafficPolicy } from "../../api/istio/kinds.ts";
 import type { Report } from "./report.ts";
 
 /** A policy with where it stands, for what is told of it. */

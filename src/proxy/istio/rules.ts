@@ -1,6 +1,6 @@
 import type { Backend, HeaderChange, HttpFilter, HttpMatch, HttpRule, PathChange, Retry } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
-import type { Destination, Headers, HttpMatchRequest, HttpRoute } from "./kinds.ts";
+import type { Destination, Headers, HttpMatchRequest, HttpRoute } from "../../api/istio/kinds.ts";
 import { compileMatch, type MatchContext, quoted } from "./matches.ts";
 
 export interface RuleContext extends MatchContext {

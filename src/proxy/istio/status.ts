@@ -4,7 +4,7 @@ import type { KubeObject } from "../../api/meta.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { LatestWriter } from "../latest-writer.ts";
-import type { IstioCondition, IstioStatus, ValidationMessage } from "./kinds.ts";
+import type { IstioCondition, IstioStatus, ValidationMessage } from "../../api/istio/kinds.ts";
 import { analyses, type Report } from "./report.ts";
 import { watched, type WatchedWorld } from "./world.ts";
 

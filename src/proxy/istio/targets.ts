@@ -2,7 +2,7 @@ import type { Upstream } from "../../api/traffic.ts";
 import type { Pod, Service } from "../../api/types.ts";
 import { protocolOfName } from "../mesh/protocol.ts";
 import { serviceHost } from "./hosts.ts";
-import type { ServiceEntry } from "./kinds.ts";
+import type { ServiceEntry } from "../../api/istio/kinds.ts";
 import type { World } from "./world.ts";
 
 export interface Port {

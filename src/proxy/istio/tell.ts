@@ -1,4 +1,4 @@
-import { rootNamespace, type ServiceEntry, type Sidecar, type Telemetry } from "./kinds.ts";
+import { rootNamespace, type ServiceEntry, type Sidecar, type Telemetry } from "../../api/istio/kinds.ts";
 import type { Report } from "./report.ts";
 
 /** What is not honoured of them, wherever they are in force. */

@@ -6,7 +6,7 @@ import type { Pod, Secret, Service } from "../../api/types.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
-import { type DestinationRule, istioResources, type ServiceEntry, type Sidecar, type Telemetry, type VirtualService } from "./kinds.ts";
+import { type DestinationRule, istioResources, type ServiceEntry, type Sidecar, type Telemetry, type VirtualService } from "../../api/istio/kinds.ts";
 import { type Lookup, Names } from "./names.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME". */

@@ -1,4 +1,4 @@
-import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import type { GroupVersionResource, KubeObject } from "../meta.ts";
 
 /** Istio's kinds as far as they are read; see istio.io/latest/docs/reference/config for the meaning of each field. */
 const networking = (resource: string): GroupVersionResource => ({ group: "networking.istio.io", version: "v1", resource });
