@@ -388,7 +388,9 @@ export class ContainerRunner {
     const { sandbox } = this.#host;
     // Services hold what comes already; who knows the pod's own address is held by its packets.
     const hold: DrainTarget["hold"] = sandbox?.hold && (async (ports, passing) => (record.held ? await sandbox.hold!(ports, passing).catch(() => {}) : undefined));
-    this.#listened = await drained({ ...this.#network(process!), hold });
+    const listened = await drained({ ...this.#network(process!), hold });
+    // A program of failing code that was met before it failed says nothing about where good code listens.
+    if (listened.size > 0 || this.#ctx.clock.now() - record.startedAtMs! > trialMs) this.#listened = listened;
     if (this.process === process && record.activity === "running") await this.stop({ graceMs: Math.min(reloadGraceMs, this.#graceMs()), message: reloadStop, hooks: false });
   }
   #network(process: ContainerProcess) {
