@@ -13,7 +13,7 @@ import { isMatchAll } from "./matches.ts";
 import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
 import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
-import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
+import { tellSecurity, tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
 import { endpointsOf, entryTarget, podsWith, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
 import type { World } from "./world.ts";
 
@@ -39,7 +39,7 @@ export class Compilation {
     this.#world = world;
     this.#podsRead = podsRead;
     this.#catalogue = new Catalogue(world);
-    for (const objects of [world.virtualServices(), world.destinationRules(), world.serviceEntries(), world.sidecars(), world.telemetries()]) for (const object of objects) this.reports.set(object, new Report());
+    for (const objects of [world.virtualServices(), world.destinationRules(), world.serviceEntries(), world.sidecars(), world.telemetries(), world.securityPolicies()]) for (const object of objects) this.reports.set(object, new Report());
     for (const service of world.services().toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) this.#service(service);
     for (const object of world.virtualServices()) this.#tellVirtualService(object);
     for (const object of world.destinationRules()) {
@@ -50,6 +50,7 @@ export class Compilation {
     for (const object of world.serviceEntries()) tellServiceEntry(object, this.reports.get(object)!);
     for (const object of world.sidecars()) tellSidecar(object, this.reports.get(object)!, this.#catalogue.sidecarOf(object.metadata.namespace!)?.object === object);
     for (const object of world.telemetries()) tellTelemetry(object, this.reports.get(object)!);
+    for (const object of world.securityPolicies()) tellSecurity(object, this.reports.get(object)!);
   }
 
   #service(service: Service): void {

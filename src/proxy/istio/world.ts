@@ -6,6 +6,7 @@ import type { Pod, Secret, Service } from "../../api/types.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
+import { securityResources } from "../../api/istio/security.ts";
 import { type DestinationRule, istioResources, type ServiceEntry, type Sidecar, type Telemetry, type VirtualService } from "../../api/istio/kinds.ts";
 import { type Lookup, Names } from "./names.ts";
 
@@ -16,6 +17,8 @@ export interface World {
   serviceEntries(): ServiceEntry[];
   sidecars(): Sidecar[];
   telemetries(): Telemetry[];
+  /** AuthorizationPolicies, PeerAuthentications and RequestAuthentications. */
+  securityPolicies(): KubeObject[];
   services(): Service[];
   service(key: string): Service | undefined;
   secret(key: string): Secret | undefined;
@@ -32,7 +35,11 @@ export const watched: Record<string, GroupVersionResource> = {
   ServiceEntry: istioResources.serviceEntries,
   Sidecar: istioResources.sidecars,
   Telemetry: istioResources.telemetries,
+  AuthorizationPolicy: securityResources.authorizationPolicies,
+  PeerAuthentication: securityResources.peerAuthentications,
+  RequestAuthentication: securityResources.requestAuthentications,
 };
+const securityKinds = ["AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication"];
 
 /** Istio's definitions let `spec` be left out. */
 const says = ({ spec }: KubeObject): boolean => spec !== undefined;
@@ -58,6 +65,7 @@ export class ObjectWorld implements World {
   serviceEntries = () => this.#all<ServiceEntry>("ServiceEntry").filter(says);
   sidecars = () => this.#all<Sidecar>("Sidecar").filter(says);
   telemetries = () => this.#all<Telemetry>("Telemetry").filter(says);
+  securityPolicies = () => securityKinds.flatMap((kind) => this.#all<KubeObject>(kind));
   services = () => this.#all<Service>("Service");
   service = (key: string) => this.#objects.get(`Service/${key}`) as Service | undefined;
   secret = (key: string) => this.#objects.get(`Secret/${key}`) as Secret | undefined;
@@ -104,6 +112,7 @@ export class WatchedWorld implements World {
   serviceEntries = () => this.#list<ServiceEntry>("ServiceEntry");
   sidecars = () => this.#list<Sidecar>("Sidecar");
   telemetries = () => this.#list<Telemetry>("Telemetry");
+  securityPolicies = () => securityKinds.flatMap((kind) => this.#kinds.get(kind)!.list());
   services = () => this.#services.list();
   service = (key: string) => this.#services.get(key);
   secret = (key: string) => this.#secrets.get(key);
