@@ -65,7 +65,7 @@ function escapes(): void {
   const without = (process.env["WHERRY_ESCAPE_WITHOUT"] ?? "").split(",").filter(Boolean);
   let harness: SandboxHarness;
   let surroundings: Surroundings;
-  let attacker: PodSandbox;
+  let attacker: PodSandbox & { hostUid: number };
   let waiting: ContainerProcess;
   let victim: ChildProcess;
   const listeners: Server[] = [];
@@ -152,7 +152,7 @@ function escapes(): void {
       const status = readFileSync(`/proc/${pid}/status`, "latin1");
       const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status)![1]!;
       assert.doesNotMatch(field("Uid"), /\b0\b/, `process ${pid} has uid 0 of the machine`);
-      if (isRoot) assert.match(field("Uid"), /^1000\d\d\t/);
+      if (isRoot) assert.match(field("Uid"), new RegExp(`^${attacker.hostUid}\\t`));
       for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) assert.equal(BigInt(`0x${field(set)}`), 0n, `${set} of ${pid}`);
       assert.equal(field("NoNewPrivs"), "1");
       assert.equal(field("Groups").trim().split(" ").includes("0"), false);
@@ -227,7 +227,7 @@ s = socket.socket(); s.settimeout(1); s.bind(("${ip}", 0)); s.connect(("${surrou
     const folder = (name: string) => {
       const path = join(harness.dataDir, "volumes", name);
       mkdirSync(path, { recursive: true });
-      if (isRoot) spawnSync("chown", ["100003:100003", path]);
+      if (isRoot) spawnSync("chown", [`${attacker.hostUid}:${attacker.hostUid}`, path]);
       return path;
     };
     const bind = (source: string, target: string, more: Partial<Mount> = {}): Mount => ({ kind: "bind", source, target, readOnly: false, ...more });
