@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { dump } from "js-yaml";
@@ -24,6 +24,9 @@ export async function run(argv: string[]): Promise<void> {
   else process.stdout.write(`${file}\n`);
 }
 
+/** Others hold the lock for milliseconds; one that was left behind is told of. */
+const lockMs = 3_000;
+
 interface Kubeconfig {
   apiVersion?: string;
   kind?: string;
@@ -41,6 +44,34 @@ interface Kubeconfig {
 export function mergeKubeconfig(source: string, target = (process.env["KUBECONFIG"] ?? "").split(delimiter).find((file) => file !== "") ?? join(homedir(), ".kube", "config")): { current: boolean; message: string } {
   if (target === source) return { current: true, message: `${target} is the stack's own` };
   const ours = parseYaml(readFileSync(source, "utf8"))[0] as Kubeconfig;
+  mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
+  const unlock = lock(`${target}.lock`);
+  if (!unlock) return { current: false, message: `context "${ours["current-context"]}" is not in ${target}, which is being changed by another program: \`wherry kubeconfig --merge\` adds it, once ${target}.lock is gone` };
+  try {
+    return merge(ours, target);
+  } finally {
+    unlock();
+  }
+}
+
+/**
+ * client-go's own protocol, so that neither a kubectl nor another stack that starts at the same moment loses what it writes: who
+ * makes the file has the lock. Undefined when somebody else keeps it for too long.
+ */
+function lock(file: string): (() => void) | undefined {
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (const deadline = performance.now() + lockMs; ; Atomics.wait(pause, 0, 0, 10)) {
+    try {
+      closeSync(openSync(file, "wx", 0o600));
+      return () => rmSync(file, { force: true });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      if (performance.now() > deadline) return undefined;
+    }
+  }
+}
+
+function merge(ours: Kubeconfig, target: string): { current: boolean; message: string } {
   const theirs = (existsSync(target) ? (parseYaml(readFileSync(target, "utf8"))[0] as Kubeconfig | undefined) : undefined) ?? { apiVersion: "v1", kind: "Config", preferences: {} };
   const join_ = <T extends { name: string }>(old: T[] | undefined, fresh: T[] | undefined): T[] => [...(old ?? []).filter(({ name }) => !fresh?.some((entry) => entry.name === name)), ...(fresh ?? [])];
   const free = !theirs["current-context"];
@@ -52,10 +83,7 @@ export function mergeKubeconfig(source: string, target = (process.env["KUBECONFI
     "current-context": free ? ours["current-context"]! : theirs["current-context"]!,
   };
   const text = dump(merged);
-  if (!existsSync(target) || readFileSync(target, "utf8") !== text) {
-    mkdirSync(dirname(target), { recursive: true, mode: 0o700 });
-    writeFileAtomic(target, text);
-  }
+  if (!existsSync(target) || readFileSync(target, "utf8") !== text) writeFileAtomic(target, text);
   const name = ours["current-context"]!;
   const current = merged["current-context"] === name;
   return { current, message: current ? `context "${name}" is current in ${target}` : `context "${name}" is in ${target}; "${theirs["current-context"]}" stays current` };
