@@ -23,6 +23,8 @@ test("what is asked for is given, may be shared, and is not left when somebody e
   assert.equal(book.addressOf(gateway("b", asked)).value, "127.99.1.1");
   book.bindings = [taken("127.99.1.1")];
   assert.equal(book.addressOf(gateway("a", asked)).value, "127.99.1.1");
+  const both = book.addressOf(gateway("d", { addresses: [{ value: "192.0.2.1" }, { value: "127.0.0.9" }] }));
+  assert.deepEqual([both.value, both.reason], ["127.0.0.9", "AddressNotUsable"], "served where it can be, and told that this is not all");
   for (const value of ["192.0.2.1", "127.0.0.0", "::1"]) assert.equal(book.addressOf(gateway("c", { addresses: [{ value }] })).reason, "AddressNotUsable", value);
   assert.equal(book.addressOf(gateway("c", { addresses: [{ type: "Hostname", value: "x" }] })).reason, "UnsupportedAddress");
 });

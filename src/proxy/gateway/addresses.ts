@@ -42,10 +42,13 @@ export class LoopbackAddresses implements AddressBook {
     if (odd) return { reason: "UnsupportedAddress", message: `addresses: type ${odd.type} is not supported; IPAddress is` };
     const asked = wanted.filter(({ value }) => value);
     const fit = asked.find(({ value }) => isLoopback(value!));
-    if (asked.length > 0 && !fit) return { reason: "AddressNotUsable", message: `addresses: ${asked.map(({ value }) => value).join(", ")} is not an address that can be listened on; any of 127.0.0.0/8 can, and none at all lets Wherry choose` };
+    const unusable = asked.filter(({ value }) => !isLoopback(value!));
+    // It is served where it can be, and says that this is not all that was asked for.
+    const told = unusable.length > 0 && { reason: "AddressNotUsable" as const, message: `addresses: ${unusable.map(({ value }) => value).join(", ")} is not an address that can be listened on; any of 127.0.0.0/8 can, and none at all lets Wherry choose` };
+    if (told && !fit) return told;
     if (fit) this.#asked.add(key);
     else this.#asked.delete(key);
-    return { value: fit ? this.#take(key, fit.value!) : (this.#of.get(key) ?? this.#choose(key, gateway.status?.addresses?.[0]?.value)) };
+    return { ...told, value: fit ? this.#take(key, fit.value!) : (this.#of.get(key) ?? this.#choose(key, gateway.status?.addresses?.[0]?.value)) };
   }
 
   /** Its address may go to another. */

@@ -7,8 +7,8 @@ import { type Condition, controllerName, type Gateway, type ListenerSet } from "
 import { admits, type CompiledListener, compileListeners, frontendValidationOf } from "./listeners.ts";
 import type { World } from "./world.ts";
 
-/** An address for a Gateway, or why there is none. */
-export type GatewayAddress = { value: string; reason?: undefined; message?: undefined } | { value?: undefined; reason: "UnsupportedAddress" | "AddressNotUsable"; message: string };
+/** An address for a Gateway, or why there is none; both where others that it asks for cannot be had. */
+export type GatewayAddress = { value: string; reason?: "AddressNotUsable"; message?: string } | { value?: undefined; reason: "UnsupportedAddress" | "AddressNotUsable"; message: string };
 
 /** Who gives Gateways their addresses: the same one again after a restart. */
 export interface AddressBook {
@@ -70,7 +70,7 @@ export function compileGateway(world: World, gateway: Gateway, addresses: Addres
     accepted.status === "False"
       ? condition("Programmed", false, "Invalid", accepted.message)
       : address.reason
-        ? condition("Programmed", false, address.reason, address.message)
+        ? condition("Programmed", false, address.reason, address.message ?? "")
         : own.length > 0 && !own.some(isProgrammed)
           ? condition("Programmed", false, own.some((listener) => listener.edge) ? "Pending" : "Invalid", own.map((listener) => listener.conditions.find(({ type }) => type === "Programmed")!.message)[0]!)
           : condition("Programmed", true, "Programmed", `served at ${address.value}`);
