@@ -10,7 +10,9 @@ import { ObjectWorld, routeResources } from "../gateway/world.ts";
 import type { Ingress } from "../ingress/kinds.ts";
 import { ports, Translator as IngressTranslator } from "../ingress/translate.ts";
 import { ObjectWorld as IngressWorld } from "../ingress/world.ts";
+import { watched } from "../istio/world.ts";
 import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
+import { istioTraffic } from "./istio.ts";
 import { explainService, serviceOf } from "./service.ts";
 
 const read: Record<string, GroupVersionResource> = {
@@ -27,6 +29,9 @@ const read: Record<string, GroupVersionResource> = {
   EndpointSlice: resources.endpointSlices,
   Ingress: resources.ingresses,
   IngressClass: resources.ingressClasses,
+  // Subsets are pods by their labels.
+  Pod: resources.pods,
+  ...watched,
 };
 
 /** Reads everything that decides about a request, and explains it. */
@@ -55,11 +60,12 @@ export function trafficOf(objects: readonly KubeObject[]): { traffic: TrafficSna
   for (const object of objects) translator.changed(object.kind!, object.metadata.namespace === undefined ? object.metadata.name : `${object.metadata.namespace}/${object.metadata.name}`);
   const { statuses } = translator.flush();
   const { snapshot, notes } = ingressTraffic(objects);
+  const mesh = istioTraffic(objects);
   const traffic = translator.snapshot();
   const refused = statuses.flatMap((status) => ("parents" in status ? status.parents.flatMap(({ parentRef, conditions }) => conditions.filter((entry) => entry.status === "False").map(({ type, reason, message }) => `  ${status.kind}/${status.key} at ${parentRef.name}: ${type} is False, ${reason}: ${message}`)) : []));
   return {
-    traffic: { revision: 0, listeners: [...traffic.listeners, ...snapshot.listeners], routes: [...traffic.routes, ...snapshot.routes], upstreams: [...traffic.upstreams, ...snapshot.upstreams] },
-    wrong: [...refused, ...notes],
+    traffic: { revision: 0, listeners: [...traffic.listeners, ...snapshot.listeners], routes: [...traffic.routes, ...snapshot.routes, ...mesh.snapshot.routes], upstreams: [...traffic.upstreams, ...snapshot.upstreams, ...mesh.snapshot.upstreams] },
+    wrong: [...refused, ...notes, ...mesh.notes],
   };
 }
 

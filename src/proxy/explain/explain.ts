@@ -145,8 +145,15 @@ function explainStream(listener: EdgeListener, routes: TrafficSnapshot["routes"]
 function hasEndpoint(backends: readonly Backend[], upstreams: Upstreams, endpointsOf: EndpointsOf): boolean {
   return backends.some(({ upstream: id, weight }) => {
     const upstream = weight > 0 ? upstreams.find((candidate) => candidate.id === id) : undefined;
-    return upstream !== undefined && !upstream.error && endpointsOf(upstream.namespace, upstream.service, upstream.port).length > 0;
+    return upstream !== undefined && !upstream.error && endpointsAt(upstream, endpointsOf).length > 0;
   });
+}
+
+/** Those of a Service, or of a part of it, or beyond the cluster. */
+function endpointsAt({ namespace, service, port, addresses, endpoints }: Upstreams[number], endpointsOf: EndpointsOf): string[] {
+  if (endpoints) return endpoints.map((endpoint) => `${endpoint.ip}:${endpoint.port}`);
+  const all = endpointsOf(namespace, service, port);
+  return addresses ? all.filter((endpoint) => addresses.includes(endpoint.slice(0, endpoint.lastIndexOf(":")))) : all;
 }
 
 function describeRule(rule: HttpRule, upstreams: Upstreams, endpointsOf: EndpointsOf): string[] {
@@ -168,10 +175,11 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
     if (error) return [row(name, `${share}${error.status}, flag NC: ${error.reason}`)];
     const upstream = upstreams.find((candidate) => candidate.id === id);
     if (!upstream) return [row(name, `${share}${id}, which is not known`)];
-    const endpoints = endpointsOf(upstream.namespace, upstream.service, upstream.port);
+    const endpoints = endpointsAt(upstream, endpointsOf);
+    const what = `${upstream.endpoints ? "ServiceEntry" : "Service"} ${upstream.namespace}/${upstream.service} port ${upstream.port}${upstream.addresses ? `, subset ${/\/([^/]*)@/.exec(upstream.id)?.[1]}` : ""}`;
     const how = [upstream.protocol === "http1" ? "" : upstream.protocol, upstream.tls ? `TLS to ${upstream.tls.serverName}` : "", upstream.error ? `every request is answered with ${upstream.error.status}: ${upstream.error.reason}` : "", upstream.breaker ? `breaker ${JSON.stringify(upstream.breaker)} in each worker` : "", upstream.outlier ? `ejections ${JSON.stringify(upstream.outlier)} in each worker` : ""].filter(Boolean);
     return [
-      row(name, `${share}Service ${upstream.namespace}/${upstream.service} port ${upstream.port}${how.length > 0 ? ` (${how.join(", ")})` : ""}`),
+      row(name, `${share}${what}${how.length > 0 ? ` (${how.join(", ")})` : ""}`),
       row("", endpoints.length === 0 ? "  no endpoint is ready: 503, flag UH" : `  ${endpoints.join(", ")}`),
       ...filters.map((filter) => row("", `  ${describeFilter(filter)}`)),
     ];
@@ -184,8 +192,8 @@ function describeFilter({ type, ...fields }: HttpFilter): string {
   return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}${type === "concurrency" ? ", in each worker" : ""}`;
 }
 
-function describeMatch({ path, method, headers = [], query = [], cookies = [], priority }: HttpMatch): string {
+function describeMatch({ path, method, headers = [], query = [], cookies = [], clients, priority }: HttpMatch): string {
   const how = { exact: "path is", prefix: "path begins with", regex: path.partial ? "path contains" : "path matches" }[path.type];
   const values = (what: string, list: typeof headers) => list.map(({ name, type, value, not }) => `${what} ${name} ${not ? "not " : ""}${type}${value === "" ? "" : ` ${value}`}`);
-  return [`${how} ${path.value}`, ...(method === undefined ? [] : [`method ${method}`]), ...values("header", headers), ...values("query", query), ...values("cookie", cookies), ...(priority ? [`priority ${priority}`] : [])].join(", ");
+  return [`${how} ${path.value}`, ...(method === undefined ? [] : [`method ${method}`]), ...values("header", headers), ...values("query", query), ...values("cookie", cookies), ...(clients ? [`client one of ${clients.length} pods`] : []), ...(priority ? [`priority ${priority}`] : [])].join(", ");
 }

@@ -1,3 +1,5 @@
+import { keyOf } from "../../api/informer.ts";
+import type { KubeObject } from "../../api/meta.ts";
 import { byAge } from "../gateway/gateways.ts";
 import { exportedTo, fit, fullName, isVisible } from "./hosts.ts";
 import { type DestinationRule, rootNamespace, type ServiceEntry, type Sidecar, type Subset, type TrafficPolicy, type VirtualService } from "../../api/istio/kinds.ts";
@@ -6,9 +8,9 @@ import type { World } from "./world.ts";
 
 interface Placed<T> {
   object: T;
-  /** Whole names and patterns. */
-  hosts: string[];
   exported: "all" | ReadonlySet<string>;
+  /** Its hosts that are patterns. */
+  patterns: string[];
 }
 
 /** The rules that hold for a Service and clients of one namespace: one object, or several of one host as one. */
@@ -28,25 +30,55 @@ export interface SidecarScope {
   sees(target: Pick<Target, "host" | "namespace">): boolean;
 }
 
+/** Objects by the hosts that they are about: a name is asked for without a look at all the others. */
+class Hosts<T extends KubeObject> {
+  readonly #exact = new Map<string, Placed<T>[]>();
+  readonly #patterns: Placed<T>[] = [];
+
+  put(object: T, hosts: readonly string[]): void {
+    const placed: Placed<T> = { object, exported: exportedTo(object), patterns: hosts.filter((host) => host.startsWith("*")) };
+    if (placed.patterns.length > 0) this.#patterns.push(placed);
+    for (const host of new Set(hosts)) {
+      if (host.startsWith("*")) continue;
+      const known = this.#exact.get(host);
+      if (known) known.push(placed);
+      else this.#exact.set(host, [placed]);
+    }
+  }
+
+  /** Those that are about it, the oldest first, each with how well it fits. */
+  fitting(host: string): { placed: Placed<T>; rank: number }[] {
+    const exact = (this.#exact.get(host) ?? []).map((placed) => ({ placed, rank: fit(host, host) }));
+    const patterns = this.#patterns.map((placed) => ({ placed, rank: Math.max(...placed.patterns.map((pattern) => fit(pattern, host))) })).filter(({ placed, rank }) => rank > 0 && !exact.some((other) => other.placed === placed));
+    return patterns.length === 0 ? exact : [...exact, ...patterns].toSorted((x, y) => byAge(x.placed.object, y.placed.object));
+  }
+}
+
 /** Who decides about what: by host, namespace and age. Made anew when an object changes. */
 export class Catalogue {
-  readonly #virtualServices: Placed<VirtualService>[];
-  readonly #destinationRules: Placed<DestinationRule>[];
-  readonly #serviceEntries: Placed<ServiceEntry>[];
+  readonly #virtualServices = new Hosts<VirtualService>();
+  readonly #byKey = new Map<string, VirtualService>();
+  readonly #destinationRules = new Hosts<DestinationRule>();
+  readonly #serviceEntries = new Hosts<ServiceEntry>();
   /** By namespace. */
   readonly #sidecars = new Map<string, SidecarScope>();
 
   constructor(world: World) {
-    const sorted = <T extends VirtualService | DestinationRule | ServiceEntry | Sidecar>(objects: T[]) => objects.toSorted(byAge);
-    this.#virtualServices = sorted(world.virtualServices()).map((object) => ({ object, hosts: isForMesh(object) ? (object.spec.hosts ?? []).map((host) => fullName(host, object.metadata.namespace!)) : [], exported: exportedTo(object) }));
-    this.#destinationRules = sorted(world.destinationRules()).map((object) => ({ object, hosts: object.spec.workloadSelector ? [] : [fullName(object.spec.host, object.metadata.namespace!)], exported: exportedTo(object) }));
-    this.#serviceEntries = sorted(world.serviceEntries()).map((object) => ({ object, hosts: object.spec.hosts.map((host) => host.toLowerCase()), exported: exportedTo(object) }));
-    for (const object of sorted(world.sidecars())) {
+    for (const object of world.virtualServices().toSorted(byAge)) {
+      this.#byKey.set(keyOf(object), object);
+      this.#virtualServices.put(object, isForMesh(object) ? (object.spec.hosts ?? []).map((host) => fullName(host, object.metadata.namespace!)) : []);
+    }
+    for (const object of world.destinationRules().toSorted(byAge)) this.#destinationRules.put(object, object.spec.workloadSelector ? [] : [fullName(object.spec.host, object.metadata.namespace!)]);
+    for (const object of world.serviceEntries().toSorted(byAge)) this.#serviceEntries.put(object, object.spec.hosts.map((host) => host.toLowerCase()));
+    for (const object of world.sidecars().toSorted(byAge)) {
       const { namespace } = object.metadata;
       if (namespace !== rootNamespace && !object.spec.workloadSelector && !this.#sidecars.has(namespace!)) this.#sidecars.set(namespace!, scopeOf(object));
     }
   }
 
+  virtualService(key: string): VirtualService | undefined {
+    return this.#byKey.get(key);
+  }
   sidecarNamespaces(): Iterable<string> {
     return this.#sidecars.keys();
   }
@@ -56,15 +88,13 @@ export class Catalogue {
 
   /** The best of those that the client may see; then the oldest. */
   serviceEntryFor(host: string, client: string | undefined): ServiceEntry | undefined {
-    const ranked = this.#serviceEntries.filter(({ exported }) => isVisible(exported, client)).map(({ object, hosts }) => ({ object, rank: Math.max(0, ...hosts.map((pattern) => fit(pattern, host))) }));
-    return ranked.filter(({ rank }) => rank > 0).toSorted((a, b) => b.rank - a.rank)[0]?.object;
+    return this.#serviceEntries.fitting(host).filter(({ placed }) => isVisible(placed.exported, client)).toSorted((a, b) => b.rank - a.rank)[0]?.placed.object;
   }
 
   /** Namespaces whose clients may be treated otherwise than the rest, when they call this host. */
   clientsOf(host: string): Set<string> {
     const named = new Set<string>();
-    for (const { hosts, exported, object } of [...this.#virtualServices, ...this.#destinationRules]) {
-      if (!hosts.some((pattern) => fit(pattern, host) > 0)) continue;
+    for (const { placed: { exported, object } } of [...this.#virtualServices.fitting(host), ...this.#destinationRules.fitting(host)]) {
       if (exported !== "all") for (const namespace of exported) named.add(namespace);
       else if (object.kind === "DestinationRule" && object.metadata.namespace !== rootNamespace) named.add(object.metadata.namespace!);
     }
@@ -73,23 +103,19 @@ export class Catalogue {
 
   /** The one that holds, and those that are passed over for it. */
   virtualServiceFor(host: string, client: string | undefined): { winner: VirtualService; losers: VirtualService[] } | undefined {
-    const fitting = this.#virtualServices
-      .filter(({ exported }) => isVisible(exported, client))
-      .map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) }))
-      .filter(({ rank }) => rank > 0);
-    if (fitting.length === 0) return undefined;
     // What is for some clients alone goes before what is for all; then the older.
-    const best = fitting.toSorted((a, b) => b.rank - a.rank || Number(a.placed.exported === "all") - Number(b.placed.exported === "all"));
+    const best = this.#virtualServices.fitting(host).filter(({ placed }) => isVisible(placed.exported, client)).toSorted((a, b) => b.rank - a.rank || Number(a.placed.exported === "all") - Number(b.placed.exported === "all"));
     const [first] = best;
-    const isRival = ({ placed, rank }: (typeof best)[number]) => rank === first!.rank && (placed.exported === "all") === (first!.placed.exported === "all");
-    return { winner: first!.placed.object, losers: best.slice(1).filter(isRival).map(({ placed }) => placed.object) };
+    if (!first) return undefined;
+    const isRival = ({ placed, rank }: (typeof best)[number]) => rank === first.rank && (placed.exported === "all") === (first.placed.exported === "all");
+    return { winner: first.placed.object, losers: best.slice(1).filter(isRival).map(({ placed }) => placed.object) };
   }
 
   /** Those of the clients' own namespace go first, then the Service's, then the mesh's. */
   destinationRulesFor({ host, namespace }: Pick<Target, "host" | "namespace">, client: string | undefined): DestinationRules | undefined {
+    const fitting = this.#destinationRules.fitting(host);
     for (const place of new Set([client === rootNamespace ? namespace : client, namespace, rootNamespace])) {
-      const here = this.#destinationRules.filter(({ object, exported }) => object.metadata.namespace === place && (place === client || isVisible(exported, client)));
-      const ranked = here.map((placed) => ({ placed, rank: Math.max(0, ...placed.hosts.map((pattern) => fit(pattern, host))) })).filter(({ rank }) => rank > 0);
+      const ranked = fitting.filter(({ placed: { object, exported } }) => object.metadata.namespace === place && (place === client || isVisible(exported, client)));
       const best = Math.max(0, ...ranked.map(({ rank }) => rank));
       const objects = ranked.filter(({ rank }) => rank === best).map(({ placed }) => placed.object);
       if (objects.length === 0) continue;

@@ -12,13 +12,15 @@ import { type Told, Translator } from "./translate.ts";
 import { ObjectWorld } from "./world.ts";
 
 const folder = join(import.meta.dirname, "cases");
+/** Beyond the cluster. */
+const names = { "api.example.com": ["192.0.2.10", "192.0.2.11"], "b.example.com": ["192.0.2.20"] };
 const cases = readdirSync(folder).filter((file) => file.endsWith(".in.yaml"));
 
 /** NAME.in.yaml: objects. NAME.out.yaml: what they come to; WHERRY_UPDATE=1 writes it, and the diff is for reading. */
 for (const file of cases) {
   test(`${file.replace(".in.yaml", "")}: routes and statuses`, () => {
     const expected = join(folder, file.replace(".in.yaml", ".out.yaml"));
-    const translator = new Translator(new ObjectWorld(objectsOf(file)));
+    const translator = new Translator(new ObjectWorld(objectsOf(file), names));
     const { told } = translator.flush();
     const { routes, upstreams } = translator.snapshot();
     const text = dump({ routes: (routes as HttpRoute[]).map(brief), upstreams: upstreams.map(({ namespace: _n, service: _s, port: _p, ...rest }) => rest), told: saidBy(told) }, { lineWidth: 180, noRefs: true });
@@ -31,7 +33,7 @@ test("changes one by one, in any order, come to what a fresh translation makes o
   const objects = cases.flatMap(objectsOf);
   for (let seed = 1; seed <= 10; seed++) {
     const random = seededRandom(seed);
-    const world = new ObjectWorld();
+    const world = new ObjectWorld([], names);
     const translator = new Translator(world);
     const present = new Map<string, KubeObject>();
     const engine = { routes: new Map<string, unknown>(), upstreams: new Map<string, unknown>() };
@@ -54,7 +56,7 @@ test("changes one by one, in any order, come to what a fresh translation makes o
       }
     }
     translator.flush();
-    const fresh = new Translator(new ObjectWorld([...present.values()]));
+    const fresh = new Translator(new ObjectWorld([...present.values()], names));
     fresh.flush();
     const sorted = (values: readonly { id: string }[]) => values.toSorted((a, b) => (a.id < b.id ? -1 : 1));
     for (const part of ["routes", "upstreams"] as const) assert.deepEqual(sorted(translator.snapshot()[part]), sorted(fresh.snapshot()[part]), `seed ${seed}: ${part}`);

@@ -44,11 +44,14 @@ const securityKinds = ["AuthorizationPolicy", "PeerAuthentication", "RequestAuth
 /** Istio's definitions let `spec` be left out. */
 const says = ({ spec }: KubeObject): boolean => spec !== undefined;
 
-/** A world of plain objects, for tests. */
+/** A world of plain objects: what tests and `wherry route explain` have. */
 export class ObjectWorld implements World {
   readonly #objects = new Map<string, KubeObject>();
+  readonly #names: Readonly<Record<string, readonly string[]>>;
 
-  constructor(objects: readonly KubeObject[] = []) {
+  /** `names`: what is known of names beyond the cluster. */
+  constructor(objects: readonly KubeObject[] = [], names: Readonly<Record<string, readonly string[]>> = {}) {
+    this.#names = names;
     for (const object of objects) this.put(object);
   }
   put(object: KubeObject): void {
@@ -70,8 +73,7 @@ export class ObjectWorld implements World {
   service = (key: string) => this.#objects.get(`Service/${key}`) as Service | undefined;
   secret = (key: string) => this.#objects.get(`Secret/${key}`) as Secret | undefined;
   pods = (namespace?: string) => this.#all<Pod>("Pod").filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace);
-  /** ConfigMap "names" of namespace "names": a name in `data`, addresses with spaces between. */
-  addressesOf = (name: string) => ((this.#objects.get("ConfigMap/names/names")?.["data"] as Record<string, string> | undefined)?.[name])?.split(" ");
+  addressesOf = (name: string) => this.#names[name];
 }
 
 export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;

@@ -21,7 +21,7 @@ for (const [i, text] of readFileSync(join(import.meta.dirname, "cases.txt"), "ut
   else if (/^[A-Z]/.test(text)) cases.push({ line: i + 1, kind: text.slice(0, text.indexOf(" ")), spec: load(text.slice(text.indexOf(" "))) as object, problems: [] });
 }
 
-for (const { line, kind, spec, problems } of cases) test(`cases.txt:${line}: ${kind}`, () => assert.deepEqual(problemsOf(kind, { apiVersion: "", kind, metadata: { name: "x" }, spec } as never), problems));
+for (const { line, kind, spec, problems } of cases) test(`cases.txt:${line}: ${kind}`, () => assert.deepEqual(problemsOf(kind, { apiVersion: "", kind, metadata: { name: "x", namespace: "shop" }, spec } as never), problems));
 
 test("the API: what is wrong is refused as istiod's webhook does, and every version that the definitions serve is the same object", async () => {
   await using server = await startApi();

@@ -22,6 +22,6 @@ export function problemsOf(kind: string, object: KubeObject): string[] {
     case "Sidecar":
       return sidecarProblems(spec as Sidecar["spec"]);
     default:
-      return securityProblems(kind, spec as Record<string, unknown>);
+      return securityProblems(kind, spec as object, `${object.metadata.name}.${object.metadata.namespace ?? "default"}`);
   }
 }
