@@ -109,6 +109,7 @@ export interface ApiOptions {
 
 /** What `wherry-api` learns once the pod network stands. */
 export interface NetworkFacts {
+  mode: "isolated" | "plain";
   gatewayIP: string;
   /** Addresses in the pod network where somebody else listens: no Service listener is opened there. */
   reserved: readonly string[];
@@ -189,7 +190,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock"), mode }), () => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
-    api.tellNetwork({ gatewayIP, reserved: [apiServiceIP, dnsIP] });
+    api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
     const { createNetSupervisor } = await import("./proxy/supervisor.ts");
     network = createNetSupervisor({
       network: sandbox.network,
@@ -197,6 +198,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       log: log.child("net"),
       workerBundle: bundleNamed("net"),
       accessLog: join(dataDir, "gateway.log"),
+      guardsFile: join(dataDir, "guards.json"),
       ports: settings.ports ?? {},
       private: options.private ?? false,
       egressPorts,
@@ -211,6 +213,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     api.channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
     api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
     await network.start();
+    network.onGuarded?.((pods) => void sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error })));
     network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
     network.onEdgeBindings((bindings) => api!.send("net/edge-bindings", bindings));
     for (const [ip, port] of [[apiServiceIP, 443], [gatewayIP, defaultApiPort]] as const) {

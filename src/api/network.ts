@@ -99,7 +99,18 @@ export interface PodIdentity {
   namespace: string;
   name: string;
   serviceAccount: string;
+  /** What guards it goes by. */
+  labels?: Record<string, string>;
 }
+
+/** A pod that other pods must not reach by its own address: all ports that programs listen at, and these beyond. */
+export interface GuardedPod {
+  ip: string;
+  ports: number[];
+}
+
+/** Where the data plane tells preloads the ways to the pods behind a Service: at the address of the name server. */
+export const directFeedPort = 15_053;
 
 /** The side of the data plane that lives in `wherry` and owns handles and workers. */
 export interface PodNetwork {
@@ -110,10 +121,14 @@ export interface PodNetwork {
   settled?(): Promise<void>;
   /** Which pod has an address: told before its first program runs. Undefined: it has ended. */
   setPod?(ip: string, pod: PodIdentity | undefined): void;
+  /** Told at once and at each change: whom only the data plane may reach, since it asks who calls. Where it asks at all. */
+  onGuarded?(listener: (pods: GuardedPod[]) => void): void;
   publish(snapshot: NetSnapshot): void;
   /** Changes what Gateways serve; see api/traffic.ts. */
   publishTraffic(patch: TrafficPatch): void;
   hostAddresses(): HostAddress[];
+  /** Told when a Node program of a pod has said that it dials by itself; `node`: its version. */
+  onMeshed?(listener: (program: { ip: string; node: string }) => void): void;
   /** Told when a pod was not let out: `message` is for an Event on the pod with this address. Already limited in number. */
   onEgressRefused?(listener: (refusal: { podIP: string; message: string }) => void): void;
 }

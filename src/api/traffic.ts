@@ -1,3 +1,5 @@
+import type { Guard } from "./guard.ts";
+
 /**
  * What the traffic engine is told: listeners, routes and upstreams, compiled from Gateway API, Ingress and (later)
  * mesh kinds. Plain JSON: it crosses process borders. Whatever is wrong in an object was found by its compiler and
@@ -21,6 +23,8 @@ export interface TrafficSnapshot {
   listeners: EdgeListener[];
   routes: Route[];
   upstreams: Upstream[];
+  /** Absent: none. */
+  guards?: Guard[];
 }
 
 /** Applied at once, all or nothing to a request: first what is removed, then what is put; ids are the objects' own. */
@@ -30,8 +34,8 @@ export interface TrafficPatch {
   whole?: boolean;
   /** Whose objects `whole` means: Ingresses' ids begin with "Ingress/", their listeners' with "ingress/http"; Istio's objects' with "istio:". Absent: all. */
   scope?: "gateway" | "ingress" | "acme" | "istio";
-  put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[] };
-  remove: { listeners?: string[]; routes?: string[]; upstreams?: string[] };
+  put: { listeners?: EdgeListener[]; routes?: Route[]; upstreams?: Upstream[]; guards?: Guard[] };
+  remove: { listeners?: string[]; routes?: string[]; upstreams?: string[]; guards?: string[] };
 }
 
 /**

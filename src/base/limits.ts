@@ -52,6 +52,10 @@ export const limits = {
   terminationMessageBytesMax: 4096,
   /** Evictions that a budget's controller has not seen yet. More: the next is refused with 403, as upstream. */
   disruptedPodsMax: 2_000,
+  /** Threads of meshed Node programs that one worker of the data plane tells ways. More: their calls go by the Service listeners. */
+  directFeedsMax: 2_000,
+  /** Services that one thread of a program is told ways to. More: as above. */
+  directWaysMax: 256,
   /** Pods on the node, as kubelet's default. */
   podsMax: 110,
   /** How long an Event is kept, as upstream's `--event-ttl`. */

@@ -22,6 +22,8 @@ export interface WorkerInit {
   traffic: TrafficSnapshot;
   overrides: [ip: string, ready: Readiness][];
   pods: [ip: string, pod: PodIdentity][];
+  /** Whether guards are heeded: only where an address proves who calls. */
+  judges: boolean;
   /** The inherited descriptor that the access log is written to; net/log names another. Absent: none is written. */
   accessLog?: number;
   hostListeners: HostListener[];

@@ -1,4 +1,4 @@
-import type { EdgeBinding, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
+import type { EdgeBinding, GuardedPod, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
@@ -10,6 +10,8 @@ import { limits } from "../base/limits.ts";
 import { AccessLogFiles } from "./access-log-files.ts";
 import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, firstInherited, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
+import { guardedPods } from "./mesh/guarded-pods.ts";
+import { readGuards, writeGuards } from "./mesh/guards-file.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
@@ -37,6 +39,10 @@ export interface NetSupervisorOptions {
   accessLog?: string;
   /** See TrafficSnapshot.sessionKey. */
   sessionKey?: string;
+  /** Whether guards are heeded; where the pod network is isolated, unless said. Tests do without. */
+  judges?: boolean;
+  /** Where they are kept for the next start; absent: nowhere. */
+  guardsFile?: string;
   /** The way out; another one in tests. */
   outside?: Outside;
 }
@@ -87,7 +93,10 @@ class Supervisor implements NetSupervisor {
   readonly #outside: Outside;
   readonly #egressPorts: readonly number[];
   readonly #refusals: EgressRefusals;
+  #onMeshed: (program: { ip: string; node: string }) => void = () => {};
   #onEgressRefused: (refusal: EgressRefusal) => void = () => {};
+  #onGuarded: ((pods: GuardedPod[]) => void) | undefined;
+  #lastGuarded = "[]";
   readonly #program: WorkerProgram;
   readonly #accessLog: AccessLogFiles | undefined;
   #accessLogTimer: NodeJS.Timeout | undefined;
@@ -103,6 +112,7 @@ class Supervisor implements NetSupervisor {
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
     this.#accessLog = options.accessLog === undefined ? undefined : new AccessLogFiles(options.accessLog, limits.gatewayLogBytesMax);
+    if (options.guardsFile !== undefined) this.#traffic.apply({ revision: 0, put: { guards: readGuards(options.guardsFile, options.log) }, remove: {} });
     const inherited = this.#accessLog?.descriptors ?? [];
     this.#workers = Array.from({ length: Math.max(1, options.workers) }, (_, index) => new WorkerProcess({ index, enter: options.network.enter, program: this.#program, inherited, log: options.log, joined: (worker, channel) => this.#joined(worker, channel) }));
   }
@@ -160,6 +170,7 @@ class Supervisor implements NetSupervisor {
     if (snapshot.revision < this.#snapshot.revision) return;
     this.#snapshot = snapshot;
     this.#replan();
+    this.#tellGuarded();
     for (const worker of this.#workers) {
       worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#hostListeners() });
       this.#giveMissing(worker);
@@ -174,7 +185,9 @@ class Supervisor implements NetSupervisor {
       this.#plan.edges = edgeAddresses(this.#traffic);
       this.#replan();
     }
-    if (this.#accessLog && this.#traffic.listeners.size + this.#traffic.routes.size > 0) this.#accessLogTimer ??= setInterval(() => this.#turnAccessLog(), accessLogLookMs).unref();
+    this.#tellGuarded();
+    if (this.#options.guardsFile !== undefined && (changed.put.guards || changed.remove.guards)) writeGuards(this.#options.guardsFile, this.#traffic.guards.values(), this.#options.log);
+    if (this.#accessLog && this.#traffic.listeners.size + this.#traffic.routes.size + this.#traffic.guards.size > 0) this.#accessLogTimer ??= setInterval(() => this.#turnAccessLog(), accessLogLookMs).unref();
     for (const worker of this.#workers) {
       worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
       if (listenersChanged) this.#giveMissing(worker);
@@ -210,6 +223,23 @@ class Supervisor implements NetSupervisor {
     if (pod) this.#pods.set(ip, pod);
     else this.#pods.delete(ip);
     for (const worker of this.#workers) worker.channel?.notify("net/pod", { ip, pod: pod ?? null });
+    this.#tellGuarded();
+  }
+
+  onGuarded(listener: (pods: GuardedPod[]) => void): void {
+    this.#onGuarded = listener;
+    this.#tellGuarded();
+  }
+  #tellGuarded(): void {
+    if (!this.#onGuarded || !this.#judges || (this.#traffic.guards.size === 0 && this.#lastGuarded === "[]")) return;
+    const pods = guardedPods([...this.#traffic.guards.values()], this.#pods, this.#snapshot);
+    const text = JSON.stringify(pods);
+    if (text === this.#lastGuarded) return;
+    this.#lastGuarded = text;
+    this.#onGuarded(pods);
+  }
+  get #judges(): boolean {
+    return this.#options.judges ?? this.#options.network.mode === "isolated";
   }
 
   hostAddresses(): HostAddress[] {
@@ -226,6 +256,9 @@ class Supervisor implements NetSupervisor {
     listener(this.#openEdges());
   }
 
+  onMeshed(listener: (program: { ip: string; node: string }) => void): void {
+    this.#onMeshed = listener;
+  }
   onEgressRefused(listener: (refusal: EgressRefusal) => void): void {
     this.#onEgressRefused = listener;
   }
@@ -293,6 +326,7 @@ class Supervisor implements NetSupervisor {
     channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
     channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#dialOutside(wish) }));
     channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
+    channel.on("net/meshed", (program: { ip: string; node: string }) => this.#onMeshed(program));
     channel.on("net/lease", (request: LeaseRequest) => ({ body: this.#rates.lease(request) }));
     const init: WorkerInit = {
       index: worker.index,
@@ -304,6 +338,7 @@ class Supervisor implements NetSupervisor {
       traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
       overrides: [...this.#overrides],
       pods: [...this.#pods],
+      judges: this.#judges,
       ...(this.#accessLog && { accessLog: firstInherited + this.#accessLog.current }),
       hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],

@@ -1,5 +1,7 @@
 import { type TcpHandle, WriteWrap } from "../base/handles.ts";
+import type { Endpoint } from "../policy/upstream.ts";
 import { dial } from "./dial.ts";
+import type { Caller } from "./mesh/caller.ts";
 import { Pump, resetHandle } from "./pump.ts";
 import type { ServicePort } from "./service-table.ts";
 
@@ -15,6 +17,8 @@ export class Connections {
   readonly #sweeper: NodeJS.Timeout;
   readonly #dial: typeof dial;
   #dialling = 0;
+  /** Whether who calls from that address may reach an endpoint; undefined: nobody keeps any from anybody. */
+  judge: ((address: string, endpoint: Endpoint, service: ServicePort, gateway: Caller | undefined) => boolean) | undefined;
 
   /** `dialEndpoint` reaches endpoints, wherever they are; it keeps {@link dial}'s promises. */
   constructor(max: number, dialEndpoint: typeof dial = dial) {
@@ -26,11 +30,14 @@ export class Connections {
     return this.#pumps.size + this.#dialling;
   }
 
-  /** Connects `client` to one of the port's endpoints and pumps until both are done. `first` was read from it already. */
-  serve(client: TcpHandle, service: ServicePort, first?: Buffer): void {
+  /**
+   * Connects `client` to one of the port's endpoints and pumps until both are done. `first` was read from it already; `gateway`:
+   * through which it came.
+   */
+  serve(client: TcpHandle, service: ServicePort, first?: Buffer, gateway?: Caller): void {
     const endpoints = service.active;
     if (this.count >= this.#max) return resetHandle(client);
-    if (endpoints.length === 0) return this.#hold(client, service, first);
+    if (endpoints.length === 0) return this.#hold(client, service, first, gateway);
     client.setNoDelay(true);
     const clientIP = service.hasAffinity ? peerAddress(client) : "";
     const nowMs = service.hasAffinity ? performance.now() : 0;
@@ -40,6 +47,10 @@ export class Connections {
     let attempt = 0;
     const next = () => {
       const endpoint = endpoints[(start + attempt) % endpoints.length]!;
+      if (this.judge && !this.judge(peerAddress(client), endpoint, service, gateway)) {
+        this.#dialling--;
+        return resetHandle(client);
+      }
       this.#dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
         if (handle) {
           this.#dialling--;
@@ -49,7 +60,7 @@ export class Connections {
           next();
         } else {
           this.#dialling--;
-          this.#hold(client, service, first);
+          this.#hold(client, service, first, gateway);
         }
       });
     };
@@ -57,12 +68,12 @@ export class Connections {
   }
 
   /** Nobody is there: whether it pays to wait. Connections that wait count as being dialled. */
-  #hold(client: TcpHandle, service: ServicePort, first: Buffer | undefined): void {
+  #hold(client: TcpHandle, service: ServicePort, first: Buffer | undefined, gateway: Caller | undefined): void {
     this.#dialling++;
     const goes = service.held && service.wait(() => {
       this.#dialling--;
       if (service.held) resetHandle(client);
-      else this.serve(client, service, first);
+      else this.serve(client, service, first, gateway);
     });
     if (goes) return;
     this.#dialling--;

@@ -1,3 +1,4 @@
+import type { Guard } from "../api/guard.ts";
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../api/traffic.ts";
 
 /** All patches so far, as one: what a worker that starts now is told. */
@@ -5,6 +6,7 @@ export class TrafficState {
   readonly listeners = new Map<string, EdgeListener>();
   readonly routes = new Map<string, Route>();
   readonly upstreams = new Map<string, Upstream>();
+  readonly guards = new Map<string, Guard>();
   #revision = 0;
 
   /** Returns what really changed; never whole. */
@@ -12,7 +14,7 @@ export class TrafficState {
     // Each compiler counts its own.
     const revision = (this.#revision = Math.max(this.#revision, told));
     const changed: TrafficPatch = { revision, put: {}, remove: {} };
-    for (const part of ["listeners", "routes", "upstreams"] as const) {
+    for (const part of ["listeners", "routes", "upstreams", "guards"] as const) {
       const known = this[part] as Map<string, { id: string }>;
       const values: { id: string }[] = put[part] ?? [];
       const ids = whole ? new Set(values.map(({ id }) => id)) : undefined;
@@ -25,7 +27,7 @@ export class TrafficState {
     return changed;
   }
   snapshot(): TrafficSnapshot {
-    return { revision: this.#revision, listeners: [...this.listeners.values()], routes: [...this.routes.values()], upstreams: [...this.upstreams.values()] };
+    return { revision: this.#revision, listeners: [...this.listeners.values()], routes: [...this.routes.values()], upstreams: [...this.upstreams.values()], ...(this.guards.size > 0 && { guards: [...this.guards.values()] }) };
   }
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
-import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
+import type { Guard } from "../api/guard.ts";
+import { directFeedPort, type NetSnapshot, type PodIdentity, type Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
@@ -11,6 +12,9 @@ import { connectionRefused, dial } from "./dial.ts";
 import type { Edge } from "./edge/edge.ts";
 import type { Engine } from "./http/engine.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
+import type { Judge } from "./mesh/judge.ts";
+import { serviceListenerId } from "./mesh/listener-id.ts";
+import type { DirectFeed } from "./mesh/direct-feed.ts";
 import { declaredBy } from "./mesh/protocol.ts";
 import type { ServiceDoor } from "./mesh/service-door.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
@@ -29,11 +33,15 @@ export interface Outside {
   lease(request: LeaseRequest): Promise<Lease>;
   /** Lines of the access log, where there is one. */
   log?: (lines: string) => void;
+  /** A Node program of a pod dials by itself. */
+  meshed?: (program: { ip: string; node: string }) => void;
 }
 
 const connectionsMax = Math.min(20_000, Math.floor(openFilesMax() * 0.45));
 /** Connections of pods to the outside that are being made at one time. */
 const egressDiallingMax = 128;
+/** A worker that begins waits for keys of tokens for so long. */
+const keysMs = 1_000;
 const dnsPort = 53;
 
 /** One `wherry-net` worker: the snapshot's listeners, kept in step with endpoints as they come and go. */
@@ -60,6 +68,13 @@ export class Worker {
   #serviceDoorLoading: Promise<ServiceDoor> | undefined;
   /** Pods by their address. */
   readonly #pods: Map<string, PodIdentity>;
+  /** What stands before pods; nobody loads who judges by it as long as there is nothing. */
+  readonly #guards = new Map<string, Guard>();
+  #judge: Judge | undefined;
+  #judgeLoading: Promise<void> | undefined;
+  /** Tells meshed programs where endpoints are; loaded with the first that asks. */
+  #feed: DirectFeed | undefined;
+  #feedLoading: Promise<DirectFeed> | undefined;
   readonly #dial: typeof dial;
   #egressDialling = 0;
   /** Listener keys by the Service port they lead to. */
@@ -76,7 +91,7 @@ export class Worker {
     this.#table = new ServiceTable(init.snapshot, systemRandom);
     for (const [ip, ready] of init.overrides) this.#table.setReady(ip, ready);
     this.#listeners = new Listeners(keeper, init, log);
-    if (init.traffic.listeners.length > 0 || init.traffic.routes.length > 0) this.applyTraffic({ revision: init.traffic.revision, whole: true, put: init.traffic, remove: {} });
+    if (init.traffic.listeners.length > 0 || init.traffic.routes.length > 0 || init.traffic.guards?.length) this.applyTraffic({ revision: init.traffic.revision, whole: true, put: init.traffic, remove: {} });
     this.#want();
     void this.#load();
   }
@@ -98,17 +113,46 @@ export class Worker {
 
   /** `hostListeners` where addresses came or went. */
   applyTraffic(patch: TrafficPatch, hostListeners?: HostListener[]): void {
+    if (patch.put.guards || patch.remove.guards) this.#applyGuards(patch);
     if (this.#edge) this.#edge.apply(patch);
     else this.#traffic.apply(patch);
     if (!this.#edge && !this.#edgeLoading && this.#traffic.listeners.size + this.#traffic.routes.size > 0) this.#edgeLoading = this.#loadEdge();
+    this.#feed?.refresh();
     if (!hostListeners) return;
     this.#hostListeners = hostListeners;
     this.#want();
   }
 
+  #applyGuards({ put, remove }: TrafficPatch): void {
+    if (!this.init.judges) return;
+    for (const id of remove.guards ?? []) this.#guards.delete(id);
+    for (const guard of put.guards ?? []) this.#guards.set(guard.id, guard);
+    if (this.#judge) this.#judge.set([...this.#guards.values()]);
+    else if (this.#guards.size > 0) this.#judgeLoading ??= this.#loadJudge();
+  }
+  async #loadJudge(): Promise<void> {
+    const [{ Judge }, { clusterKeys }, engine] = await Promise.all([import("./mesh/judge.ts"), import("./mesh/jwks.ts"), this.#loadEngine()]);
+    const judge = new Judge({
+      pods: this.#pods,
+      gatewayIP: this.init.gatewayIP,
+      fetchKeys: clusterKeys(this.#table, this.#log.child("keys")),
+      counters: engine.counters,
+      refused: (address, { service, port }, flag, reason) => engine.refused({ address, listener: { id: serviceListenerId(service.namespace, service.name, port.port) } }, 0, flag, reason),
+    });
+    judge.set([...this.#guards.values()]);
+    // Or those who come first would be refused for tokens that are good.
+    await Promise.race([judge.keysAnswered(), new Promise<void>((resolve) => setTimeout(resolve, keysMs).unref())]);
+    // Some may have come and gone meanwhile.
+    judge.set([...this.#guards.values()]);
+    engine.judge = (exchange, endpoint) => judge.http(exchange, endpoint);
+    this.#connections.judge = (address, endpoint, service, gateway) => judge.tcp(address, endpoint, service, gateway);
+    this.#judge = judge;
+    this.#feed?.refresh();
+  }
+
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
-    const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine()]);
+    const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine(), this.#judgeLoading]);
     const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
     this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), ...lease }, this.#traffic.snapshot());
     this.#want();
@@ -129,6 +173,7 @@ export class Worker {
   setPod(ip: string, pod: PodIdentity | undefined): void {
     if (pod) this.#pods.set(ip, pod);
     else this.#pods.delete(ip);
+    this.#judge?.podsChanged();
   }
 
   setReady(ip: string, ready: Readiness | undefined): void {
@@ -137,6 +182,7 @@ export class Worker {
     for (const port of changed) {
       for (const key of this.#keysOf.get(port) ?? []) this.#listeners.setOpen(key, this.#isOpen(port));
     }
+    this.#feed?.refresh();
     // Idle connections would keep a program busy that is about to end, and be cut off under the next request.
     if (ready !== true) void this.#engine?.then((engine) => engine.leave(ip));
   }
@@ -184,7 +230,10 @@ export class Worker {
       // Kept handles of an earlier worker must not be given back before the name server is loaded.
       for (const protocol of ["TCP", "UDP"] as const) specs.set(`${protocol.toLowerCase()}/${this.init.dnsIP}:${dnsPort}`, { protocol, ip: this.init.dnsIP, port: dnsPort, given: false, open: false });
     }
+    const feed = { protocol: "TCP", ip: this.init.dnsIP, port: directFeedPort, given: false } as const;
+    specs.set(`tcp/${feed.ip}:${feed.port}`, { ...feed, open: true, accept: (client) => void this.#loadFeed().then((loaded) => loaded.accept(client)) });
     this.#listeners.want(specs);
+    this.#feed?.refresh();
   }
 
   #serve(specs: Map<string, ListenerSpec>, key: string, port: ServicePort, at: Pick<ListenerSpec, "protocol" | "ip" | "port" | "given">): void {
@@ -205,21 +254,33 @@ export class Worker {
   #isOpen(port: ServicePort): boolean {
     return port.isOpen || this.#hasRoutes(port);
   }
+  /** It has routes or policies, or may have: nobody is told a way past us. */
+  #isGuarded(port: ServicePort): boolean {
+    return this.#hasRoutes(port) || (this.#edgeLoading !== undefined && !this.#edge) || (this.#judgeLoading !== undefined && (this.#judge?.guards(port) ?? true));
+  }
   #hasRoutes(port: ServicePort): boolean {
     return this.#edge?.services.has(port.key) ?? false;
   }
 
   /** Requests are balanced where the Service says that HTTP is spoken, or where a route wants it; else connections are. */
   #accept(client: TcpHandle, port: ServicePort): void {
-    // Nobody gets past routes that are about to be known.
+    const declared = declaredBy(port.port.appProtocol);
+    // Nobody gets past routes and guards that are about to be known.
     if (this.#edgeLoading && !this.#edge) void this.#edgeLoading.then(() => this.#accept(client, port));
-    else if (declaredBy(port.port.appProtocol) !== "http" && !this.#hasRoutes(port)) this.#connections.serve(client, port);
+    else if (this.#judgeLoading && !this.#judge) void this.#judgeLoading.then(() => this.#accept(client, port));
+    else if (declared !== "http" && !this.#hasRoutes(port) && !(declared === "unknown" && this.#judge?.reads(port))) this.#connections.serve(client, port);
     else if (this.#serviceDoor) this.#serviceDoor.accept(client, port);
     else void this.#loadServiceDoor().then((door) => door.accept(client, port));
   }
 
+  #loadFeed(): Promise<DirectFeed> {
+    const { mode, gatewayIP } = this.init;
+    const pods = mode === "isolated" ? `${gatewayIP.split(".").slice(0, 2).join(".")}.` : "127.";
+    return (this.#feedLoading ??= import("./mesh/direct-feed.ts").then(({ DirectFeed }) => (this.#feed = new DirectFeed({ table: this.#table, isGuarded: (port) => this.#isGuarded(port), isReachable: (ip) => ip.startsWith(pods), hello: ({ ip, node }) => this.#outside.meshed?.({ ip, node }) }))));
+  }
+
   #door(): Promise<FrontDoor> {
-    return (this.#frontDoor ??= Promise.all([import("./front-door.ts"), this.#loadEngine(), this.#edgeLoading]).then(([{ FrontDoor }, engine]) => new FrontDoor(this.#table, engine, () => this.#edge)));
+    return (this.#frontDoor ??= Promise.all([import("./front-door.ts"), this.#loadEngine(), this.#edgeLoading, this.#judgeLoading]).then(([{ FrontDoor }, engine]) => new FrontDoor(this.#table, engine, () => this.#edge)));
   }
 
   /** A pod dialled the outside: the address it meant is the one that its connection was accepted at. */

@@ -1,6 +1,6 @@
 import { chmodSync, closeSync, mkdirSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { NetworkNamespace } from "../../api/network.ts";
+import type { GuardedPod, NetworkNamespace } from "../../api/network.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { addresses, AddressPool } from "./addresses.ts";
@@ -12,7 +12,7 @@ import { FifoPool } from "./fifos.ts";
 import { Leftovers, sandboxVariable } from "./leftovers.ts";
 import { mountMemory } from "./memory-volumes.ts";
 import { MemoryWatchdog } from "./memory-watchdog.ts";
-import { holdRule, passRule, PodNetworkNamespaces } from "./pod-network.ts";
+import { guardRules, holdRule, passRule, PodNetworkNamespaces } from "./pod-network.ts";
 import { type ContainerProcess, type ContainerSpec, type DirectConnection, type Finding, type PodSandbox, type PodSandboxSpec, type Sandbox, SandboxRefusal } from "./sandbox.ts";
 import { seccompFilter } from "./seccomp.ts";
 import type { Tools } from "./tools.ts";
@@ -46,6 +46,7 @@ export class IsolatedSandbox implements Sandbox {
   #scratch: string | undefined;
   #links = 0;
   #podCount = 0;
+  #guardRules: ReadonlySet<string> = new Set();
 
   constructor(options: IsolatedOptions) {
     this.#options = options;
@@ -107,6 +108,14 @@ export class IsolatedSandbox implements Sandbox {
     });
     this.#pods.add(pod);
     return pod;
+  }
+
+  async guard(pods: readonly GuardedPod[]): Promise<void> {
+    const wanted = new Set(pods.flatMap(({ ip, ports }) => guardRules(ip, ports)));
+    const [begin, end] = [[...wanted].filter((rule) => !this.#guardRules.has(rule)), [...this.#guardRules].filter((rule) => !wanted.has(rule))];
+    this.#guardRules = wanted;
+    // Lines are worked off in order: a pod's link is made after what was told before it.
+    if (begin.length + end.length > 0) await this.#network?.rules(begin, end);
   }
 
   async stop(_deadline: AbortSignal): Promise<void> {

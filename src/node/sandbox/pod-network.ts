@@ -13,6 +13,11 @@ export const hostUids = { network: 100_000, firstPod: 100_001, count: 65_536 } a
 
 /** Other pods' packets to a port of a pod are dropped; the data plane's are not concerned. */
 export const holdRule = (ip: string, port: number): string => `pref 6 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} blackhole`;
+/**
+ * Other pods are refused at once at any port that a program may listen at: only the data plane, which asks who calls, gets there.
+ * What comes to the ports of the pod's own connections passes, but to those at which it is known to listen.
+ */
+export const guardRules = (ip: string, ports: readonly number[]): string[] => ["1-32767", "61000-65534", ...ports.filter((port) => port > 32_767 && port < 61_000)].map((port) => `pref 7 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} prohibit`);
 /** But those of one connection go on. */
 export const passRule = (ip: string, { from, fromPort, port }: DirectConnection): string => `pref 5 from ${from} to ${ip} ipproto tcp sport ${fromPort} dport ${port} lookup 50`;
 
@@ -20,7 +25,7 @@ export const passRule = (ip: string, { from, fromPort, port }: DirectConnection)
  * The pod network: a user namespace H with a network namespace in it, kept alive by a process that waits (the holder), and
  * behind its default route a second network namespace for egress listeners.
  *
- *   pod ── veth (/32, reverse-path filter) ── pod network: rules 5 and 6 what passes and what is held, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
+ *   pod ── veth (/32, reverse-path filter) ── pod network: rules 5 to 7 what passes, what is held and what is refused, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
  *
  * Addresses of Services are "local" as a range, so a listener for one exact address and port is all it takes to serve it.
  */

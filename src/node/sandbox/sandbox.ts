@@ -1,5 +1,5 @@
 import type { Readable, Writable } from "node:stream";
-import type { NetworkNamespace } from "../../api/network.ts";
+import type { GuardedPod, NetworkNamespace } from "../../api/network.ts";
 
 /**
  * Where pods run. Two implementations of one interface: `isolated.ts` (namespaces, real pod IPs) and `plain.ts`
@@ -22,6 +22,8 @@ export interface Sandbox {
   /** Ends every process it started; idempotent. */
   stop(deadline: AbortSignal): Promise<void>;
   createPod(spec: PodSandboxSpec): Promise<PodSandbox>;
+  /** Has other pods refused that dial these by their own addresses; replaces what was told before. Absent where that cannot be had. */
+  guard?(pods: readonly GuardedPod[]): Promise<void>;
 }
 
 export interface Finding {

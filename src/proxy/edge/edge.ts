@@ -18,6 +18,7 @@ import { secureUpstream } from "../http/tls.ts";
 import { Tunnel } from "../http/tunnel.ts";
 import { resetHandle } from "../pump.ts";
 import type { Connections } from "../tcp-service.ts";
+import { gatewayCaller } from "../mesh/caller.ts";
 import { ServiceRoutes } from "../mesh/service-routes.ts";
 import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
@@ -112,31 +113,31 @@ export class Edge {
     if (tls) return tls.accept(client);
     const listener = this.#streamPorts.get(`TCP/${address}:${port}`);
     const service = listener && this.#streams.choose(listener.id, "");
-    if (service) this.#options.connections.serve(client, service);
+    if (service) this.#options.connections.serve(client, service, undefined, gatewayCaller(listener.id));
     else resetHandle(client);
   }
 
   readonly #doors: TlsDoors = {
     passed: (client, hello, listener, serverName) => {
       const service = this.#streams.choose(listener.id, serverName);
-      if (service) this.#options.connections.serve(client, service, hello);
+      if (service) this.#options.connections.serve(client, service, hello, gatewayCaller(listener.id));
       return service !== undefined;
     },
     terminated: (stream, listener, serverName, address) => {
       const https = this.#https.get(listener);
       if (https) return this.engine.acceptStream(stream, https, address);
       const service = this.#streams.choose(listener.id, serverName);
-      if (service) this.#tunnel(stream, service, address);
+      if (service) this.#tunnel(stream, service, address, listener.id);
       else stream.reset();
     },
     failed: (reason, address) => this.#options.log.debug("a TLS handshake failed", { address, reason }),
   };
 
   /** Decrypted bytes to an endpoint, and back. */
-  #tunnel(client: Stream, service: ServicePort, address: string): void {
+  #tunnel(client: Stream, service: ServicePort, address: string, listener: string): void {
     const { active } = service;
     const endpoint = active.length === 0 ? undefined : active[service.choose(address, performance.now())]!;
-    if (!endpoint) return client.reset();
+    if (!endpoint || this.#options.connections.judge?.(address, endpoint, service, gatewayCaller(listener)) === false) return client.reset();
     const { output, sweeper } = this.engine;
     this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
       if (!handle) return client.reset();

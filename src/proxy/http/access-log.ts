@@ -9,7 +9,7 @@ const waitingBytesMax = 4 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 const textMax = 2048;
 /** The longest line: texts may be escaped to six times their length. */
-const lineBytesMax = 5 * 6 * textMax + 1024;
+const lineBytesMax = 6 * 6 * textMax + 1024;
 const waysMax = 256;
 const hexDigits = "0123456789abcdef";
 
@@ -68,6 +68,11 @@ export class AccessLog {
       this.#milliseconds(exchange.latencyMs);
       this.#put(',"tries":');
       this.#number(exchange.tries);
+    }
+    if (exchange.judged && exchange.judged.note !== "") {
+      this.#put(',"policy":"');
+      this.#escape(exchange.judged.note);
+      this.#put('"');
     }
     this.#end(exchange.flag, exchange.reason);
   }

@@ -3,8 +3,9 @@ import type { Duplex } from "node:stream";
 import type { TcpHandle } from "../../base/handles.ts";
 import { lazyModule } from "../../base/lazy.ts";
 import { limits } from "../../base/limits.ts";
+import type { LocalAnswer } from "../../policy/exchange.ts";
 import { systemRandom, type Random } from "../../base/random.ts";
-import type { UpstreamPolicy } from "../../policy/upstream.ts";
+import type { Endpoint, Picked, UpstreamPolicy } from "../../policy/upstream.ts";
 import { dial } from "../dial.ts";
 import { peerAddress } from "../tcp-service.ts";
 import { AccessLog } from "./access-log.ts";
@@ -71,6 +72,8 @@ export class Engine {
   readonly #clients = new Set<Connected>();
   readonly #perClient = new Map<string, number>();
   draining = false;
+  /** What is answered instead of asking an endpoint; undefined: nobody keeps any from anybody. */
+  judge: ((exchange: HttpExchange, endpoint: Endpoint) => LocalAnswer | undefined) | undefined;
 
   constructor(options: EngineOptions = {}) {
     this.#dial = options.dial ?? dial;
@@ -148,9 +151,18 @@ export class Engine {
   /** Begins with a copy of the request; undefined: there is none, which is counted. */
   mirror(id: string, exchange: HttpExchange): Mirror | undefined {
     const pool = exchange.isUpgrade ? undefined : this.#pools.get(id);
-    const copy = pool && Mirror.start(this.output, this.counters, pool, exchange);
+    const copy = pool && Mirror.start(this.output, this.counters, pool, exchange, this.judge);
     if (!copy) this.counters.mirrorsSkipped++;
     return copy;
+  }
+
+  /** Whoever guards the endpoint has answered. */
+  isDenied(exchange: HttpExchange, picked: Picked): boolean {
+    const answer = this.judge?.(exchange, picked.endpoint);
+    if (!answer) return false;
+    picked.done({ type: "cancelled", latencyMs: 0 });
+    exchange.answer(exchange, answer);
+    return true;
   }
 
   // What connections and exchanges tell.
@@ -166,9 +178,9 @@ export class Engine {
     counters.sentBytes += exchange.sentBytes;
     if (exchange.tries > 1) counters.retries += exchange.tries - 1;
     if (exchange.flag !== "") counters.flagged(exchange.flag);
-    if (!exchange.client.listener.isUnlogged) this.#log?.add(exchange);
+    if (!exchange.client.listener.isUnlogged || exchange.judged?.isTold) this.#log?.add(exchange);
   }
-  refused(client: { address: string; listener: Listener }, status: number, flag: string, reason: string): void {
+  refused(client: { address: string; listener: Pick<Listener, "id"> }, status: number, flag: string, reason: string): void {
     this.counters.answers[Math.floor(status / 100)]!++;
     this.counters.flagged(flag);
     this.#log?.addRefused(client.address, client.listener.id, status, flag, reason);

@@ -14,7 +14,7 @@ import type { Head } from "./head.ts";
 import { forwardsLeft, ownAnswer } from "./own-answer.ts";
 import { keptMax, RequestBody } from "./request-body.ts";
 import { HeadView } from "./request-view.ts";
-import type { Routed } from "./routing.ts";
+import type { Judged, Routed } from "./routing.ts";
 import type { Bulk } from "./stream.ts";
 import type { Pool } from "./upstream-pool.ts";
 
@@ -35,6 +35,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   requestHeaders: HeaderEdits | undefined;
   responseHeaders: HeaderEdits | undefined;
   upstream: string | undefined;
+  judged: Judged | undefined;
   mirrors: string[] | undefined;
   bodyBytesMax: number | undefined;
   #looks: ((response: ResponseView) => void)[] | undefined;
@@ -200,6 +201,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #try(): void {
     const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.#routed?.persistence);
     if (picked.endpoint === undefined) return this.#refused(picked.flag, picked.reason, picked.status);
+    if (this.#engine.isDenied(this, picked)) return;
     this.#picked = picked;
     this.#tries++;
     const connection = this.#pool!.take(picked.endpoint);
@@ -250,7 +252,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
       version: this.client.protocol === "HTTP/2" ? "2.0" : this.head.minorVersion === 0 ? "1.0" : "1.1",
       trusted: listener.trusted,
       isTransparent: listener.isTransparent,
-      isAsItCame: this.#routed?.isAsItCame,
+      isAsItCame: this.#routed?.isAsItCame && !this.judged,
       requestId: this.requestId,
       framing: this.framing,
       length: this.length,

@@ -3,6 +3,7 @@ import type { Picked } from "../../policy/upstream.ts";
 import type { Asked, Asker, Trailers } from "./asker.ts";
 import { framing, type Framing } from "./compose.ts";
 import type { Counters } from "./counters.ts";
+import type { Engine } from "./engine.ts";
 import type { HttpExchange } from "./exchange.ts";
 import type { Head } from "./head.ts";
 import { KeptBody } from "./kept-body.ts";
@@ -45,10 +46,18 @@ export class Mirror implements Asker {
   }
 
   /** The head goes as it is now: the exchange may be over before the other connection is there. Undefined: nobody is there to ask. */
-  static start(output: Output, counters: Counters, pool: Pool, exchange: HttpExchange): Mirror | undefined {
+  static start(output: Output, counters: Counters, pool: Pool, exchange: HttpExchange, judge: Engine["judge"]): Mirror | undefined {
     const picked = pool.policy.pick(exchange.request);
     if (picked.endpoint === undefined) return undefined;
+    const { requestHeaders, target, judged } = exchange;
+    const isDenied = judge?.(exchange, picked.endpoint) !== undefined;
     const copy = copyRequest(exchange.head, exchange.lines(false));
+    // What guards the copy's endpoint has no say in the request itself.
+    Object.assign(exchange, { requestHeaders, target, judged });
+    if (isDenied) {
+      picked.done({ type: "cancelled", latencyMs: 0 });
+      return undefined;
+    }
     const mirror = new Mirror(output, counters, picked, exchange);
     const kept = pool.take(picked.endpoint);
     if (kept) mirror.#send(kept, copy);

@@ -13,6 +13,8 @@ export interface Listener {
   readonly isTransparent?: boolean;
   /** No line in the access log. */
   readonly isUnlogged?: boolean;
+  /** "NAMESPACE/NAME" of the Service whose listener it is. */
+  readonly service?: string;
   readonly bounds: Bounds;
   /** Where a request goes, or why nowhere. */
   route(request: RequestView): Routed | LocalAnswer;
@@ -35,6 +37,14 @@ export interface Bounds {
   /** Without a byte in either direction of an upgraded connection; 0 for none. */
   tunnelIdleMs: number;
   connectionsPerClient: number;
+}
+
+/** What whoever guards the endpoint has found, whatever became of the request. */
+export interface Judged {
+  /** For the access log; "": nothing. */
+  note: string;
+  /** It has a line there, though others of its listener have none. */
+  isTold: boolean;
 }
 
 export interface Routed {

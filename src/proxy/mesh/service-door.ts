@@ -108,6 +108,7 @@ export class ServiceDoor {
     return {
       id,
       port: service.port.port,
+      service: `${namespace}/${name}`,
       scheme: "http",
       trusted: true,
       isTransparent: true,
