@@ -148,7 +148,7 @@ export async function runApi(): Promise<void> {
 
     let stopNetwork = async () => {};
     let writing = Promise.resolve();
-    async function serveNetwork({ gatewayIP, reserved }: NetworkFacts): Promise<void> {
+    async function serveNetwork({ mode, gatewayIP, reserved }: NetworkFacts): Promise<void> {
     await publishOwnAddress(client, { gatewayIP, port: 6443, serviceNetwork });
     const { startServiceCompiler } = await import("./proxy/services.ts");
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
@@ -158,7 +158,7 @@ export async function runApi(): Promise<void> {
     const { startIngresses } = await import("./proxy/ingress/start.ts");
     const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: challenges.pass });
     const { startIstio } = await import("./proxy/istio/start.ts");
-    const istio = startIstio({ client, clock, random, log: log.child("istio"), publish: challenges.pass, definitions: gateways.definitions });
+    const istio = startIstio({ client, clock, random, log: log.child("istio"), publish: challenges.pass, definitions: gateways.definitions, isEnforced: mode === "isolated" });
     bound = (bindings) => {
       challenges.bound(bindings);
       gateways.bound(bindings);

@@ -82,10 +82,3 @@ export interface JwtRule {
 export interface RequestAuthentication extends KubeObject {
   spec?: WorkloadTarget & { jwtRules?: JwtRule[] };
 }
-
-/** What does not happen yet, in the words that matter to whoever relies on it; by kind. */
-export const notEnforced: Readonly<Record<string, string>> = {
-  AuthorizationPolicy: "is not enforced yet: NOBODY is kept out by it",
-  PeerAuthentication: "is not enforced yet: NO connection is refused or encrypted by it",
-  RequestAuthentication: "is not enforced yet: NO token is looked at",
-};

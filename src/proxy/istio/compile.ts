@@ -6,14 +6,17 @@ import { PolicyError } from "../../policy/policy-error.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import { serviceListenerId } from "../mesh/listener-id.ts";
 import { declaredBy } from "../mesh/protocol.ts";
-import { Catalogue, type DestinationRules, isForMesh } from "./catalogue.ts";
+import { Catalogue, type DestinationRules, isForMesh, type SidecarScope } from "./catalogue.ts";
+import { type WrittenRoute, writtenRoutes } from "./delegates.ts";
 import { fullName, serviceHost, serviceOfHost } from "./hosts.ts";
-import type { Destination, VirtualService } from "../../api/istio/kinds.ts";
+import type { Destination, HttpRoute as HttpRouteEntry, VirtualService } from "../../api/istio/kinds.ts";
+import type { Guard } from "../../api/guard.ts";
+import { compileGuard } from "./guards.ts";
 import { isMatchAll } from "./matches.ts";
 import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
 import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
-import { tellSecurity, tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
+import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
 import { endpointsOf, entryTarget, podsWith, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
 import type { World } from "./world.ts";
 
@@ -29,13 +32,14 @@ interface Compiled {
 export class Compilation {
   readonly routes = new Map<string, HttpRoute>();
   readonly upstreams = new Map<string, Upstream>();
+  readonly guards = new Map<string, Guard>();
   readonly reports = new Map<KubeObject, Report>();
   readonly #world: World;
   readonly #catalogue: Catalogue;
   readonly #podsRead: Set<string>;
 
-  /** `podsRead` gets the namespaces of which pods' labels were asked for; "" is all. */
-  constructor(world: World, podsRead: Set<string>) {
+  /** `podsRead` gets the namespaces of which pods' labels were asked for; "" is all. `isEnforced`: addresses prove who calls. */
+  constructor(world: World, podsRead: Set<string>, isEnforced: boolean) {
     this.#world = world;
     this.#podsRead = podsRead;
     this.#catalogue = new Catalogue(world);
@@ -45,12 +49,15 @@ export class Compilation {
     for (const object of world.destinationRules()) {
       const report = this.reports.get(object)!;
       if (object.spec.workloadSelector) report.field("workloadSelector", "the rule is not in force: it is for some pods of its namespace alone");
-      else if (report.places.size === 0 && !this.#isKnown(object.spec.host, object.metadata.namespace!)) report.analysis("IST0101", `Referenced host not found: ${JSON.stringify(object.spec.host)}`);
+      else if (report.places.size === 0 && !this.#isKnown(object.spec.host, object.metadata.namespace!)) report.analysis("IST0101", `Referenced host not found: ${JSON.stringify(object.spec.host)}${this.#hint(object.spec.host)}`);
     }
     for (const object of world.serviceEntries()) tellServiceEntry(object, this.reports.get(object)!);
     for (const object of world.sidecars()) tellSidecar(object, this.reports.get(object)!, this.#catalogue.sidecarOf(object.metadata.namespace!)?.object === object);
     for (const object of world.telemetries()) tellTelemetry(object, this.reports.get(object)!);
-    for (const object of world.securityPolicies()) tellSecurity(object, this.reports.get(object)!);
+    for (const object of world.securityPolicies()) {
+      const guard = compileGuard(object, this.reports.get(object)!, isEnforced);
+      if (guard) this.guards.set(guard.id, guard);
+    }
   }
 
   #service(service: Service): void {
@@ -63,7 +70,9 @@ export class Compilation {
       const usual = this.#routeFor(target, port, undefined);
       this.#put(usual, target, port, undefined);
       for (const client of clients) {
-        const own = this.#behindSidecar(target, port, client) ?? this.#routeFor(target, port, client);
+        const sidecar = this.#catalogue.sidecarOf(client);
+        const isHidden = sidecar !== undefined && !sidecar.sees(target);
+        const own = isHidden ? this.#behind(sidecar, target, port, client, usual !== undefined) : this.#routeFor(target, port, client);
         // Only where it differs: whoever has routes of their own gets no others.
         if (JSON.stringify(own?.route.rules) !== JSON.stringify(usual?.route.rules)) this.#put(own, target, port, client);
       }
@@ -81,7 +90,7 @@ export class Compilation {
     const clients = this.#catalogue.clientsOf(host);
     for (const client of [undefined, ...clients]) {
       const found = this.#catalogue.virtualServiceFor(host, client)?.winner;
-      for (const destination of found ? destinationsOf(found) : []) for (const other of this.#catalogue.clientsOf(fullName(destination.host, found!.metadata.namespace!))) clients.add(other);
+      for (const written of found ? this.#written(found) : []) for (const destination of destinationsOf(written.route)) for (const other of this.#catalogue.clientsOf(fullName(destination.host, written.by.metadata.namespace!))) clients.add(other);
     }
     for (const client of this.#catalogue.sidecarNamespaces()) clients.add(client);
     return [...clients].sort();
@@ -113,11 +122,9 @@ export class Compilation {
     return { name: "default", matches: [{ path: { type: "prefix", value: "/" }, priority: -1 }], filters: [], backends: [{ upstream: this.#upstream(target, port, undefined, rules), weight: 1 }], retry: usualRetry };
   }
 
-  /** What a Sidecar hides from its namespace is called as if there were no mesh, or not at all; undefined: it hides nothing. */
-  #behindSidecar(target: Target, port: Port, client: string): Compiled | undefined {
-    const sidecar = this.#catalogue.sidecarOf(client);
-    if (!sidecar || sidecar.sees(target)) return undefined;
-    const { object, isClosed } = sidecar;
+  /** What a Sidecar hides from its namespace is called as if there were no mesh, where there is one for others, or not at all. */
+  #behind({ object, isClosed }: SidecarScope, target: Target, port: Port, client: string, isRouted: boolean): Compiled | undefined {
+    if (!isClosed && !isRouted) return undefined;
     const base = { ...this.#routeId("Sidecar", keyOf(object), target, port, client), type: "http" as const, createdAt: ageOf(object) };
     if (isClosed) return { route: { ...base, rules: [{ name: "hidden", matches: [{ path: { type: "prefix", value: "/" } }], filters: [{ type: "respond", status: 502 }], backends: [] }] }, of: object };
     return { route: { ...base, rules: [this.#direct(target, port, undefined)] }, of: object };
@@ -125,37 +132,42 @@ export class Compilation {
 
   /** The first that fits goes: so the first has the highest priority. */
   #rulesOf(virtualService: VirtualService, port: number, client: string | undefined): HttpRule[] {
-    const report = this.reports.get(virtualService)!;
-    const namespace = virtualService.metadata.namespace!;
-    const context: RuleContext = {
-      port,
-      report,
-      clients: (labels, of) => this.#podsWith(labels, of),
-      resolve: (destination, at) => this.#resolve(destination, namespace, port, client, report, at),
-    };
-    const http = virtualService.spec.http ?? [];
+    const written = this.#written(virtualService);
     const rules: HttpRule[] = [];
     let covering: string | undefined;
-    for (const [index, route] of http.entries()) {
+    for (const [index, { route, by, at }] of written.entries()) {
+      const report = this.reports.get(by)!;
+      const namespace = by.metadata.namespace!;
       if (covering !== undefined) {
         report.analysis("IST0130", `VirtualService rule ${route.name ?? `#${index}`} not used (${covering}).`);
         continue;
       }
+      if (by !== virtualService) report.place(`routes of VirtualService ${keyOf(virtualService)}`);
+      const context: RuleContext = {
+        port,
+        report,
+        clients: (labels, of) => this.#podsWith(labels, of),
+        resolve: (destination, place) => this.#resolve(destination, namespace, port, client, report, place),
+      };
       try {
-        for (const rule of compileHttpRoute(route, index, context)) {
-          const made = { ...rule, matches: rule.matches.map((match) => ({ ...match, priority: http.length - index })) };
+        for (const rule of compileHttpRoute(route, route.name ?? String(index), at, context)) {
+          const made = { ...rule, matches: rule.matches.map((match) => ({ ...match, priority: written.length - index })) };
           const wrong = checkRule(made);
-          if (wrong) report.field(`http[${index}]`, `the route is not served: ${wrong.message}`);
+          if (wrong) report.field(at, `the route is not served: ${wrong.message}`);
           const served = wrong ? { ...made, filters: [], backends: [unserved(wrong.message)] } : made;
           if (served === made || !checkRule(served)) rules.push(served);
           if (rule.matches.some(isMatchAll)) covering = `route ${route.name ?? `#${index}`} matches everything`;
         }
       } catch (error) {
         if (!(error instanceof PolicyError)) throw error;
-        report.field(`http[${index}]`, `the route is not served: ${error.message}`);
+        report.field(at, `the route is not served: ${error.message}`);
       }
     }
     return rules;
+  }
+
+  #written(virtualService: VirtualService): WrittenRoute[] {
+    return writtenRoutes(virtualService, (key) => this.#catalogue.virtualService(key));
   }
 
   #resolve(destination: Destination, from: string, dialled: number, client: string | undefined, report: Report, at: string): { upstream: string } | { error: { status: number; reason: string } } {
@@ -165,11 +177,7 @@ export class Compilation {
     };
     const host = fullName(destination.host, from);
     const target = this.#target(host, client);
-    if (!target) {
-      const [name, namespace, ...rest] = destination.host.split(".");
-      const hint = rest.length === 0 && namespace !== undefined && this.#world.service(`${namespace}/${name}`) ? `; a name with a dot is a whole one: ${serviceHost(namespace, name!)}` : "";
-      return no("IST0101", `Referenced host not found: ${JSON.stringify(destination.host)}${hint}`);
-    }
+    if (!target) return no("IST0101", `Referenced host not found: ${JSON.stringify(destination.host)}${this.#hint(destination.host)}`);
     const { ports } = target;
     const wanted = destination.port?.number ?? (ports.length === 1 ? ports[0]!.port : dialled);
     const port = ports.find((candidate) => candidate.port === wanted);
@@ -180,6 +188,12 @@ export class Compilation {
     const rules = this.#catalogue.destinationRulesFor(target, client);
     if (destination.subset && !rules?.subsets.some(({ subset }) => subset.name === destination.subset)) return no("IST0101", `Referenced host+subset in destinationrule not found: "${destination.host}+${destination.subset}"`);
     return { upstream: this.#upstream(target, port, destination.subset || undefined, rules) };
+  }
+
+  /** For those who write "web.shop". */
+  #hint(host: string): string {
+    const [name, namespace, ...rest] = host.split(".");
+    return rest.length === 0 && namespace !== undefined && this.#world.service(`${namespace}/${name}`) ? `; a name with a dot is a whole one: ${serviceHost(namespace, name!)}` : "";
   }
 
   /** A Service goes before a ServiceEntry of the same host. */
@@ -253,7 +267,7 @@ export class Compilation {
     if (!isForMesh(object)) return;
     for (const host of spec.hosts ?? []) {
       const services = this.#servicesNamed(host, metadata.namespace!);
-      if (services.length === 0) report.field("hosts", this.#isKnown(host, metadata.namespace!) ? `${host}: what pods call beyond the cluster goes there directly; give them a Service whose routes lead to it` : `${host}: no Service has this name`);
+      if (services.length === 0) report.field("hosts", this.#isKnown(host, metadata.namespace!) ? `${host}: what pods call beyond the cluster goes there directly; give them a Service whose routes lead to it` : `${host}: no Service has this name${this.#hint(host)}`);
       for (const service of services) {
         const key = keyOf(service);
         if (service.spec?.clusterIP === "None") report.field("hosts", `${host}: Service ${key} is headless: its pods are called directly`);
@@ -264,11 +278,9 @@ export class Compilation {
   }
 }
 
-function* destinationsOf({ spec }: VirtualService): Generator<Destination> {
-  for (const { route = [], mirror, mirrors = [] } of spec.http ?? []) {
-    for (const { destination } of [...route, ...mirrors]) if (destination) yield destination;
-    if (mirror) yield mirror;
-  }
+function* destinationsOf({ route = [], mirror, mirrors = [] }: HttpRouteEntry): Generator<Destination> {
+  for (const { destination } of [...route, ...mirrors]) if (destination) yield destination;
+  if (mirror) yield mirror;
 }
 
 const ageOf = ({ metadata }: KubeObject): number => Math.floor(Date.parse(metadata.creationTimestamp) / 1000);

@@ -4,8 +4,8 @@ import { IstioStatusWriter } from "./status.ts";
 import { Translator } from "./translate.ts";
 import { watched, WatchedWorld } from "./world.ts";
 
-/** Watches Istio's objects and what they name, publishes patches for the engine, and writes statuses and Events. */
-export function startIstioCompiler(options: CompilerOptions): Compiler {
+/** Watches Istio's objects and what they name, publishes patches for the engine, and writes statuses and Events. `isEnforced`: addresses prove who calls. */
+export function startIstioCompiler(options: CompilerOptions & { isEnforced: boolean }): Compiler {
   const { client, clock, random, log, publish } = options;
   const notes = new Notes("istio-controller", options);
   const gathering = new Gathering({
@@ -35,7 +35,7 @@ export function startIstioCompiler(options: CompilerOptions): Compiler {
       if (translator.changed(kind, key)) gathering.due();
     },
   });
-  const translator = new Translator(world);
+  const translator = new Translator(world, options);
   const writer = new IstioStatusWriter({ client, world, clock, log });
   const synced = world.synced.then(() => gathering.synced());
   synced.catch(() => {});

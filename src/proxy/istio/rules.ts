@@ -8,12 +8,10 @@ export interface RuleContext extends MatchContext {
   resolve(destination: Destination, at: string): { upstream: string } | { error: { status: number; reason: string } };
 }
 
-/** One entry of `http`, as rules of the engine: one, or one for each match where what is done depends on what matched. None when it never fits. */
-export function compileHttpRoute(route: HttpRoute, index: number, context: RuleContext): HttpRule[] {
-  const at = `http[${index}]`;
+/** One entry of `http`, at its place, as rules of the engine with that name: one, or one for each match where what is done depends on what matched. None when it never fits. */
+export function compileHttpRoute(route: HttpRoute, name: string, at: string, context: RuleContext): HttpRule[] {
   const matches = (route.match?.length ? route.match : [{}]).map((match, i) => ({ match, compiled: compileMatch(match, context, `${at}.match[${i}]`) })).filter(({ compiled }) => compiled.length > 0);
   if (matches.length === 0) return [];
-  const name = route.name ?? String(index);
   const make = (of: HttpMatch[], match: HttpMatchRequest, suffix: string): HttpRule => ({ name: name + suffix, matches: of, ...actionOf(route, match, context, at) });
   const isByMatch = route.rewrite?.uri !== undefined || route.redirect?.prefixRewrite !== undefined;
   if (!isByMatch || matches.length === 1) return [make(matches.flatMap(({ compiled }) => compiled), matches[0]!.match, "")];
@@ -30,8 +28,9 @@ function actionOf(route: HttpRoute, match: HttpMatchRequest, context: RuleContex
     return { filters: [...filters, { type: "respond", status, ...(text !== undefined && { body: text }) }], backends: [] };
   }
   if (route.delegate) {
-    report.field(`${at}.delegate`, "routes that are written elsewhere are not looked at; requests are answered with 503");
-    return { filters, backends: [unserved("the route is delegated")] };
+    const { namespace, name } = route.delegate;
+    report.analysis("IST0101", `${at}.delegate: Referenced delegate not found: "${namespace ? `${namespace}/` : ""}${name}"`);
+    return { filters, backends: [unserved("the route is delegated to what is not there")] };
   }
   const path = rewritten(route, match, context, at);
   const hostname = route.rewrite?.authority;

@@ -1,8 +1,3 @@
-import { type AuthorizationPolicy, notEnforced } from "../../api/istio/security.ts";
-import type { KubeObject } from "../../api/meta.ts";
-import { compileAuthorisation } from "../../policy/authorise/authorise.ts";
-import { PolicyError } from "../../policy/policy-error.ts";
-import { translateAuthorization } from "./authorise.ts";
 import { rootNamespace, type ServiceEntry, type Sidecar, type Telemetry } from "../../api/istio/kinds.ts";
 import type { Report } from "./report.ts";
 
@@ -34,15 +29,4 @@ export function tellTelemetry({ spec }: Telemetry, report: Report): void {
   if (spec.metrics?.length) report.field("metrics", "those that there are cannot be chosen among");
   if (spec.tracing?.length) report.field("tracing", "no spans are made; the fields of a trace go on as they came");
   if (spec.accessLogging?.length) report.field("accessLogging", "each request to a Service with routes has its line, and no other has one");
-}
-
-export function tellSecurity(object: KubeObject, report: Report): void {
-  report.field(object.kind, notEnforced[object.kind]!);
-  if (object.kind !== "AuthorizationPolicy") return;
-  try {
-    compileAuthorisation([translateAuthorization(object as AuthorizationPolicy)]);
-  } catch (error) {
-    if (!(error instanceof PolicyError)) throw error;
-    report.field("rules", error.message);
-  }
 }

@@ -1,3 +1,4 @@
+import type { Guard } from "../../api/guard.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { HttpRoute, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
 import { Published } from "../published.ts";
@@ -19,13 +20,19 @@ export class Translator {
   readonly #world: World;
   readonly #routes = new Published<HttpRoute>();
   readonly #upstreams = new Published<Upstream>();
+  readonly #guards = new Published<Guard>();
+  readonly #isEnforced: boolean;
+  /** What each object was told last. */
+  #said = new Map<KubeObject["metadata"]["uid"], string>();
   /** Namespaces of which pods' labels were asked for; "" is all. */
   #podsRead = new Set<string>();
   #isDirty = true;
   #revision = 0;
 
-  constructor(world: World) {
+  /** `isEnforced`: addresses prove who calls. */
+  constructor(world: World, { isEnforced }: { isEnforced: boolean } = { isEnforced: true }) {
     this.#world = world;
+    this.#isEnforced = isEnforced;
   }
 
   /** Something is there, is otherwise, or is gone: the world already shows it. Returns whether it matters. */
@@ -36,7 +43,7 @@ export class Translator {
   }
 
   snapshot(): TrafficSnapshot {
-    return { revision: this.#revision, listeners: [], routes: this.#routes.values(), upstreams: this.#upstreams.values() };
+    return { revision: this.#revision, listeners: [], routes: this.#routes.values(), upstreams: this.#upstreams.values(), guards: this.#guards.values() };
   }
 
   /** Works off what changed. Without `patch` nothing changed for the engine. */
@@ -44,12 +51,27 @@ export class Translator {
     if (!this.#isDirty) return { patch: undefined, told: [] };
     this.#isDirty = false;
     this.#podsRead = new Set();
-    const compiled = new Compilation(this.#world, this.#podsRead);
+    const compiled = new Compilation(this.#world, this.#podsRead, this.#isEnforced);
     this.#publish(this.#routes, compiled.routes);
     this.#publish(this.#upstreams, compiled.upstreams);
-    const [routes, upstreams] = [this.#routes.take(), this.#upstreams.take()];
-    const patch = routes || upstreams ? { revision: ++this.#revision, put: { ...(upstreams && { upstreams: upstreams.put }), ...(routes && { routes: routes.put }) }, remove: { ...(routes && { routes: routes.remove }), ...(upstreams && { upstreams: upstreams.remove }) } } : undefined;
-    return { patch, told: [...compiled.reports].map(([object, report]) => ({ object, report })) };
+    this.#publish(this.#guards, compiled.guards);
+    const [routes, upstreams, guards] = [this.#routes.take(), this.#upstreams.take(), this.#guards.take()];
+    const patch = routes || upstreams || guards ? { revision: ++this.#revision, put: { ...(upstreams && { upstreams: upstreams.put }), ...(routes && { routes: routes.put }), ...(guards && { guards: guards.put }) }, remove: { ...(routes && { routes: routes.remove }), ...(upstreams && { upstreams: upstreams.remove }), ...(guards && { guards: guards.remove }) } } : undefined;
+    return { patch, told: this.#news(compiled.reports) };
+  }
+
+  /** Of those to whom there is something new to say. */
+  #news(reports: ReadonlyMap<KubeObject, Report>): Told[] {
+    const before = this.#said;
+    this.#said = new Map();
+    const news: Told[] = [];
+    for (const [object, report] of reports) {
+      const { uid, generation } = object.metadata;
+      const text = JSON.stringify([generation, [...report.found], [...report.fields], [...report.places]]);
+      this.#said.set(uid, text);
+      if (before.get(uid) !== text) news.push({ object, report });
+    }
+    return news;
   }
 
   #publish<T extends { id: string }>(published: Published<T>, now: ReadonlyMap<string, T>): void {

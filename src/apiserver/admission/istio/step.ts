@@ -1,4 +1,3 @@
-import { notEnforced } from "../../../api/istio/security.ts";
 import { StatusError } from "../../../api/status.ts";
 import type { AdmissionRequest } from "../../rest/context.ts";
 import { problemsOf } from "./check.ts";
@@ -6,10 +5,8 @@ import { problemsOf } from "./check.ts";
 /** What istiod does by a webhook of this name: refuse what cannot be meant, before it is stored. */
 const webhook = "validation.istio.io";
 
-export function refuseWrongIstio({ operation, kind, subresource, object, warnings }: AdmissionRequest): void {
+export function refuseWrongIstio({ operation, kind, subresource, object }: AdmissionRequest): void {
   if ((operation !== "CREATE" && operation !== "UPDATE") || subresource !== undefined || !object) return;
-  const lack = notEnforced[kind.kind];
-  if (lack) warnings.push(`${kind.kind} ${lack}`);
   const problems = problemsOf(kind.kind, object);
   if (problems.length === 0) return;
   const text = problems.length === 1 ? problems[0] : `${problems.length} errors occurred:\n\t* ${problems.join("\n\t* ")}\n\n`;
