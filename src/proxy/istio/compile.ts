@@ -17,7 +17,7 @@ import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
 import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
 import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
-import { endpointsOf, entryTarget, podsWith, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
+import { endpointsOf, entryTarget, PodLabels, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
 import type { World } from "./world.ts";
 
 /** As Kubernetes and Istio name them. */
@@ -28,6 +28,8 @@ interface Compiled {
   of: KubeObject;
 }
 
+export type Judged = Map<string, { wrong: PolicyError | undefined }>;
+
 /** One look at everything. */
 export class Compilation {
   readonly routes = new Map<string, HttpRoute>();
@@ -36,13 +38,19 @@ export class Compilation {
   readonly reports = new Map<KubeObject, Report>();
   readonly #world: World;
   readonly #catalogue: Catalogue;
+  readonly #pods: PodLabels;
   readonly #podsRead: Set<string>;
+  /** By the rule's text. */
+  readonly judged: Judged = new Map();
+  readonly #judged: Judged;
 
-  /** `podsRead` gets the namespaces of which pods' labels were asked for; "" is all. `isEnforced`: addresses prove who calls. */
-  constructor(world: World, podsRead: Set<string>, isEnforced: boolean) {
+  /** `podsRead` gets the namespaces of which pods' labels were asked for; "" is all. `isEnforced`: addresses prove who calls. `judged`: of the look before. */
+  constructor(world: World, podsRead: Set<string>, isEnforced: boolean, judged: Judged) {
+    this.#judged = judged;
     this.#world = world;
     this.#podsRead = podsRead;
     this.#catalogue = new Catalogue(world);
+    this.#pods = new PodLabels(world);
     for (const objects of [world.virtualServices(), world.destinationRules(), world.serviceEntries(), world.sidecars(), world.telemetries(), world.securityPolicies()]) for (const object of objects) this.reports.set(object, new Report());
     for (const service of world.services().toSorted((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1))) this.#service(service);
     for (const object of world.virtualServices()) this.#tellVirtualService(object);
@@ -152,10 +160,10 @@ export class Compilation {
       try {
         for (const rule of compileHttpRoute(route, route.name ?? String(index), at, context)) {
           const made = { ...rule, matches: rule.matches.map((match) => ({ ...match, priority: written.length - index })) };
-          const wrong = checkRule(made);
+          const wrong = this.#check(made);
           if (wrong) report.field(at, `the route is not served: ${wrong.message}`);
           const served = wrong ? { ...made, filters: [], backends: [unserved(wrong.message)] } : made;
-          if (served === made || !checkRule(served)) rules.push(served);
+          if (served === made || !this.#check(served)) rules.push(served);
           if (rule.matches.some(isMatchAll)) covering = `route ${route.name ?? `#${index}`} matches everything`;
         }
       } catch (error) {
@@ -164,6 +172,14 @@ export class Compilation {
       }
     }
     return rules;
+  }
+
+  /** What is wrong with a rule; what was judged the last time is not judged again. */
+  #check(rule: HttpRule): PolicyError | undefined {
+    const text = JSON.stringify(rule);
+    const known = this.#judged.get(text) ?? { wrong: checkRule(rule) };
+    this.judged.set(text, known);
+    return known.wrong;
   }
 
   #written(virtualService: VirtualService): WrittenRoute[] {
@@ -228,7 +244,7 @@ export class Compilation {
     if (!entry) return Object.keys(labels).length > 0 ? { addresses: this.#podsWith(labels, namespace) } : {};
     if (entry.spec.workloadSelector) this.#podsRead.add(namespace);
     const report = this.reports.get(entry)!;
-    const { endpoints, unknown, wrong } = endpointsOf(this.#world, entry, host, port.port, labels);
+    const { endpoints, unknown, wrong } = endpointsOf(this.#world, this.#pods, entry, host, port.port, labels);
     if (wrong) report.field("resolution", wrong);
     if (unknown.length > 0) report.field("endpoints", `${unknown.join(", ")}: no address is known`);
     report.place(`routes to port ${port.port} of ${host}`);
@@ -243,7 +259,7 @@ export class Compilation {
 
   #podsWith(labels: Record<string, string>, namespace: string | undefined): string[] {
     this.#podsRead.add(namespace ?? "");
-    return podsWith(this.#world.pods(namespace), labels);
+    return this.#pods.addresses(labels, namespace);
   }
 
   #servicesNamed(host: string, namespace: string): Service[] {

@@ -37,21 +37,51 @@ export function entryTarget(entry: ServiceEntry, host: string): Target {
   return { host, namespace: namespace!, name, ports: (entry.spec.ports ?? []).map((port) => ({ port: port.number, name: port.name, appProtocol: port.protocol?.toLowerCase() ?? protocolOfName(port.name) })), entry };
 }
 
-/** Addresses of the pods with these labels that may be called. */
-export function podsWith(pods: readonly Pod[], labels: Record<string, string>): string[] {
-  const wanted = Object.entries(labels);
-  const fitting = ({ metadata, spec, status }: Pod): boolean => !spec?.hostNetwork && status?.podIP !== undefined && status.phase !== "Succeeded" && status.phase !== "Failed" && wanted.every(([label, value]) => metadata.labels?.[label] === value);
-  return [...new Set(pods.filter(fitting).map(({ status }) => status!.podIP!))].sort();
+/** Pods by their labels, as they are at one moment: asked for again and again, it looks through them once. */
+export class PodLabels {
+  readonly #world: World;
+  /** By namespace, "" for all; then by "LABEL=VALUE". */
+  readonly #byLabel = new Map<string, Map<string, Pod[]>>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Addresses of the pods with these labels that may be called. */
+  addresses(labels: Record<string, string>, namespace: string | undefined): string[] {
+    const wanted = Object.entries(labels);
+    const of = this.#indexOf(namespace);
+    const lists = wanted.map(([label, value]) => of.get(`${label}=${value}`) ?? []);
+    const pods = lists.length === 0 ? (of.get("") ?? []) : lists.reduce((least, list) => (list.length < least.length ? list : least));
+    return [...new Set(pods.filter(({ metadata }) => wanted.every(([label, value]) => metadata.labels?.[label] === value)).map(({ status }) => status!.podIP!))].sort();
+  }
+
+  #indexOf(namespace: string | undefined): Map<string, Pod[]> {
+    let index = this.#byLabel.get(namespace ?? "");
+    if (index) return index;
+    this.#byLabel.set(namespace ?? "", (index = new Map()));
+    for (const pod of this.#world.pods(namespace)) {
+      if (!isCallable(pod)) continue;
+      for (const key of ["", ...Object.entries(pod.metadata.labels ?? {}).map(([label, value]) => `${label}=${value}`)]) {
+        const known = index.get(key);
+        if (known) known.push(pod);
+        else index.set(key, [pod]);
+      }
+    }
+    return index;
+  }
 }
+
+const isCallable = ({ spec, status }: Pod): boolean => !spec?.hostNetwork && status?.podIP !== undefined && status.phase !== "Succeeded" && status.phase !== "Failed";
 
 type Endpoints = NonNullable<Upstream["endpoints"]>;
 
 /** Where a ServiceEntry's port leads, for the endpoints with these labels; or why nowhere. */
-export function endpointsOf(world: World, { spec, metadata }: ServiceEntry, host: string, number: number, labels: Record<string, string>): { endpoints: Endpoints; unknown: string[]; wrong?: string } {
+export function endpointsOf(world: World, pods: PodLabels, { spec, metadata }: ServiceEntry, host: string, number: number, labels: Record<string, string>): { endpoints: Endpoints; unknown: string[]; wrong?: string } {
   const port = spec.ports?.find((candidate) => candidate.number === number);
   const usual = port?.targetPort ?? number;
   const { resolution = "NONE" } = spec;
-  if (spec.workloadSelector) return { endpoints: podsWith(world.pods(metadata.namespace), { ...spec.workloadSelector.labels, ...labels }).map((ip) => ({ ip, port: usual })), unknown: [] };
+  if (spec.workloadSelector) return { endpoints: pods.addresses({ ...spec.workloadSelector.labels, ...labels }, metadata.namespace).map((ip) => ({ ip, port: usual })), unknown: [] };
   if (resolution === "NONE") return { endpoints: [], unknown: [], wrong: "resolution NONE leads to the address that was dialled, and a route has none" };
   if (resolution === "DYNAMIC_DNS") return { endpoints: [], unknown: [], wrong: "resolution DYNAMIC_DNS is not honoured" };
   const endpoints: Endpoints = [];

@@ -2,7 +2,7 @@ import type { Guard } from "../../api/guard.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { HttpRoute, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
 import { Published } from "../published.ts";
-import { Compilation } from "./compile.ts";
+import { Compilation, type Judged } from "./compile.ts";
 import type { Report } from "./report.ts";
 import type { World } from "./world.ts";
 
@@ -26,6 +26,7 @@ export class Translator {
   #said = new Map<KubeObject["metadata"]["uid"], string>();
   /** Namespaces of which pods' labels were asked for; "" is all. */
   #podsRead = new Set<string>();
+  #judged: Judged = new Map();
   #isDirty = true;
   #revision = 0;
 
@@ -51,7 +52,8 @@ export class Translator {
     if (!this.#isDirty) return { patch: undefined, told: [] };
     this.#isDirty = false;
     this.#podsRead = new Set();
-    const compiled = new Compilation(this.#world, this.#podsRead, this.#isEnforced);
+    const compiled = new Compilation(this.#world, this.#podsRead, this.#isEnforced, this.#judged);
+    this.#judged = compiled.judged;
     this.#publish(this.#routes, compiled.routes);
     this.#publish(this.#upstreams, compiled.upstreams);
     this.#publish(this.#guards, compiled.guards);
