@@ -162,10 +162,12 @@ function writeMaps(pid: number): void {
 const noIPv6 = "for name in all default; do [ ! -e /proc/sys/net/ipv6/conf/$name ] || echo 1 > /proc/sys/net/ipv6/conf/$name/disable_ipv6; done";
 const sysctl = (name: string, value: number | string) => `echo ${value} > /proc/sys/net/ipv4/${name}`;
 
+// A pod that is refused more than once a second is to hear it each time.
 // All connections to pods come from one address: without reuse, 28,000 of them within a minute use up its ports.
 const gatewaySetup = (egressPid: number) => `set -e
 ${noIPv6}
 ${sysctl("ip_forward", 1)}
+${sysctl("icmp_ratelimit", 0)}
 ${sysctl("tcp_tw_reuse", 1)}
 ${sysctl("ip_local_port_range", "1024 65535")}
 for name in all default; do

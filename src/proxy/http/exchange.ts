@@ -201,8 +201,8 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   #try(): void {
     const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.#routed?.persistence);
     if (picked.endpoint === undefined) return this.#refused(picked.flag, picked.reason, picked.status);
-    if (this.#engine.isDenied(this, picked)) return;
     this.#picked = picked;
+    if (this.#engine.isDenied(this, picked)) return;
     this.#tries++;
     const connection = this.#pool!.take(picked.endpoint);
     this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();

@@ -141,7 +141,7 @@ export class Judge {
   }
 }
 
-const saying = ({ by }: Verdict): string => (by === undefined ? `${denied}: no policy allows it` : `${denied} by ${by}`);
+const saying = ({ by }: Verdict): string => (by === undefined ? "no policy allows it" : `denied by ${by}`);
 
 /** What the program would get: a route may have written path, host and headers anew, and what is judged must be what is heard. */
 function asItGoes({ request, target, host, requestHeaders }: HttpExchange): NonNullable<Call["request"]> {
