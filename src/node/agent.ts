@@ -35,7 +35,7 @@ import { removeTree } from "./volumes/remove.ts";
 export interface AgentOptions {
   client: Client;
   sandbox: Sandbox;
-  network: Pick<PodNetwork, "probe" | "setReady" | "settled" | "setPod" | "onEgressRefused">;
+  network: Pick<PodNetwork, "probe" | "setReady" | "settled" | "setPod" | "onEgressRefused" | "onMeshed">;
   dataDir: string;
   clock: Clock;
   random: Random;
@@ -129,6 +129,7 @@ class NodeAgent implements Agent {
     await this.#loadUids(live);
     this.#removeForgotten(live);
     this.#pods.onChange((_key, pod, old) => this.#podChanged(pod, old));
+    this.#options.network.onMeshed?.(({ ip, node }) => [...this.#workers.values()].find(({ sandbox }) => sandbox?.ip === ip)?.meshed(node));
     this.#options.network.onEgressRefused?.(({ podIP, message }) => {
       const pod = this.#pods.list().find(({ status }) => status?.podIP === podIP && status?.phase === "Running");
       if (pod) this.#events.event(pod, "Warning", "EgressRefused", message);

@@ -34,6 +34,7 @@ const keeper: Keeper = {
 const outside = {
   dial: async (ip: string, port: number, podIP?: string) => (await channel.request("net/dial-outside", { ip, port, podIP })).handle as TcpHandle,
   resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
+  meshed: (program: { ip: string; node: string }) => channel.notify("net/meshed", program),
   lease: async (request: LeaseRequest) => (await channel.request<Lease>("net/lease", request)).body,
 };
 

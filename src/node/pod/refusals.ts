@@ -4,6 +4,7 @@ import type { NodeContext } from "../context.ts";
 import { conditionType } from "../node-object.ts";
 import type { Finding } from "../sandbox/sandbox.ts";
 import { hasGroups } from "./groups.ts";
+import { meshRefusal } from "./mesh.ts";
 
 /*
  * Refuse, never skip: what a pod asks for and cannot have here ends up in one of these three.
@@ -41,6 +42,8 @@ export function notHonoured(pod: Pod, ctx: Pick<NodeContext, "root" | "sandbox">
     if (fsGroup !== undefined) found.push(`fsGroup ${fsGroup}: ${why}; volumes belong to it, and it may read and write them`);
     if (supplementalGroups.length > 0) found.push(`supplementalGroups (${supplementalGroups.join(", ")}): ${why}`);
   }
+  const mesh = meshRefusal(pod, mode);
+  if (mesh) found.push(mesh);
   if (spec.setHostnameAsFQDN) found.push("setHostnameAsFQDN: the host name is the short one");
   if (spec.runtimeClassName) found.push(`runtimeClassName ${spec.runtimeClassName}: there is one way to run a pod here`);
   if (spec.securityContext?.sysctls?.length) found.push(`sysctls (${spec.securityContext.sysctls.map(({ name }) => name).join(", ")}): the pod has the kernel's defaults`);

@@ -11,6 +11,7 @@ import type { Image } from "../images/image.ts";
 import { containerUser } from "../images/user.ts";
 import type { ContainerSpec, Mount, PodSandboxSpec } from "../sandbox/sandbox.ts";
 import type { PodGroups } from "./groups.ts";
+import { meshParts } from "./mesh.ts";
 import type { PodVolumes } from "../volumes/volumes.ts";
 
 /** A pod's host name: spec.hostname or its name, cut to what a host name may hold. */
@@ -89,17 +90,19 @@ export async function specifyContainer({ ctx, pod, container, image, podIP, volu
     const taken = mounts.some((mount) => mount.target === target || mount.target.startsWith(`${target}/`) || (target.startsWith(`${mount.target}/`) && !image.mounts.includes(mount)));
     if (!taken) mounts.push(await volumes.anonymous(container.name, target, liveFolder(image.mounts, target)));
   }
+  const limits = containerLimits(container);
+  const runtime = runtimeVariables({ argv, env, limits, cores: availableParallelism() });
+  const mesh = meshParts(ctx, pod, podIP, runtime["NODE_OPTIONS"] ?? env["NODE_OPTIONS"]);
+  mounts.push(...mesh.mounts);
   if (ctx.sandbox.mode === "isolated") for (const { target } of mounts) mounts = makeRoom(mounts, target);
   // Parents before what lies in them.
   mounts.sort((a, b) => a.target.split("/").length - b.target.split("/").length);
-  const limits = containerLimits(container);
   const target = pod.spec!.ephemeralContainers?.find(({ name }) => name === container.name)?.targetContainerName;
-  const runtime = runtimeVariables({ argv, env, limits, cores: availableParallelism() });
   tellRuntime(ctx, pod, container.name, volumes, runtime);
   return {
     name: container.name,
     argv,
-    env: { ...env, ...runtime },
+    env: { ...env, ...runtime, ...mesh.env },
     workingDir: container.workingDir || image.workingDir || "/",
     ...user,
     explicitUser: (container.securityContext?.runAsUser ?? pod.spec!.securityContext?.runAsUser) !== undefined,

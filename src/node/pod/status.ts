@@ -18,6 +18,8 @@ export interface StatusInput {
   failure?: { reason: string; message: string };
   /** Conditions of a resize that is under way. */
   resize?: readonly Condition[];
+  /** Of a pod that wants to be meshed. */
+  mesh?: Condition | undefined;
   /** Conditions for what this machine does not enforce. */
   unenforced?: readonly Condition[];
   /** The pod's containers are all dead and it is being deleted: its phase is final. */
@@ -67,6 +69,7 @@ export function podStatus(input: StatusInput): PodStatus {
   set(condition("PodScheduled", undefined));
   conditions = conditions?.filter(({ type }) => !resizeConditions.has(type) || input.resize?.some((condition) => condition.type === type));
   for (const next of input.resize ?? []) set(next);
+  if (input.mesh) set(input.mesh);
   for (const { type, reason, message } of input.unenforced ?? []) set({ ...condition(type, { reason: reason!, message: message! }) });
 
   if (input.failure?.reason === "Evicted") set({ ...condition("DisruptionTarget", undefined), reason: "TerminationByKubelet", message: input.failure.message });

@@ -20,6 +20,7 @@ import { groupsOf, type PodGroups } from "./groups.ts";
 import { goDuration, isOver, planPod } from "./plan.ts";
 import { type ContainerRecord, containersOf, isRunning, newRecord, recordsOf } from "./record.ts";
 import { type References, referencesOf } from "./references.ts";
+import { meshCondition } from "./mesh.ts";
 import { notHonoured, refusalOf, unenforced } from "./refusals.ts";
 import { ContainerRunner, type RunnerHost } from "./runner.ts";
 import { PodResize, resizeConditions } from "./resize.ts";
@@ -66,6 +67,8 @@ export class PodWorker implements RunnerHost {
   /** What the data plane was last told of this pod's readiness. */
   #told: Readiness | undefined;
   #withdrawn = false;
+  /** The version of the Node program that was the first to say that it dials by itself. */
+  #meshedBy: string | undefined;
   #timer: Timer | undefined;
   #done: () => void = () => {};
   /** Resolves when nothing of the pod is left on the machine. */
@@ -137,6 +140,7 @@ export class PodWorker implements RunnerHost {
     this.#resize.update(pod);
     this.#takeSpec();
     this.#reload(before);
+    if (JSON.stringify(before.metadata.labels) !== JSON.stringify(pod.metadata.labels)) this.#identify();
     const gates = JSON.stringify(before.status?.conditions) !== JSON.stringify(pod.status?.conditions);
     if (gates) this.readinessChanged();
     this.#sync();
@@ -312,6 +316,18 @@ export class PodWorker implements RunnerHost {
     return Math.max(1, seconds) * 1000;
   }
 
+  meshed(node: string): void {
+    if (this.#meshedBy !== undefined) return;
+    this.#meshedBy = node;
+    this.#sync();
+  }
+
+  /** Who calls from this address, and what guards it. */
+  #identify(): void {
+    const { namespace = "", name, labels } = this.pod.metadata;
+    if (this.sandbox && !this.#finishing) this.#ctx.network.setPod?.(this.sandbox.ip, { namespace, name, serviceAccount: this.pod.spec?.serviceAccountName ?? "default", ...(labels && { labels }) });
+  }
+
   async #makeSandbox(): Promise<void> {
     this.#sandboxStage = "making";
     try {
@@ -320,8 +336,7 @@ export class PodWorker implements RunnerHost {
       for (const field of this.#untold.splice(0)) this.#ctx.event(this.pod, "Warning", "NotHonoured", field);
       await this.#volumes.mount();
       this.sandbox = await this.#ctx.sandbox.createPod(podSandboxSpec(this.pod, this.dir, this.hostUid, this.#ctx.sandbox.network.dnsIP, this.#groups, this.#volumes.inMemory));
-      const { namespace = "", name } = this.pod.metadata;
-      this.#ctx.network.setPod?.(this.sandbox.ip, { namespace, name, serviceAccount: this.pod.spec?.serviceAccountName ?? "default" });
+      this.#identify();
       this.#sandboxStage = "ready";
       this.#storage.start();
       this.#sandboxRetry.reset();
@@ -409,6 +424,7 @@ export class PodWorker implements RunnerHost {
       hostIP: this.#ctx.hostIP,
       startTime: this.#startTime,
       ...(this.#failure && { failure: this.#failure }),
+      mesh: meshCondition(this.pod, this.#ctx.sandbox.mode, this.#meshedBy),
       unenforced: unenforced(this.pod, this.#ctx.sandbox.findings),
       terminal,
     });
