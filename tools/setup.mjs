@@ -1,6 +1,6 @@
 // Runs before `npm start` and `npm test` under whatever Node happens to be there (18 or newer): installs the
-// locked modules when they are missing or older than the lock, here and in the examples, and says so; then makes one file
-// of each process.
+// locked modules when they are missing or older than the lock, here and in the examples, and says so; puts the chassis into
+// the examples that are built on it; then makes one file of each process.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createHash } from "node:crypto";
@@ -17,7 +17,9 @@ if (major < 18) {
 const examples = join(root, "examples");
 const workspaces = [root, ...(existsSync(examples) ? readdirSync(examples).map((name) => join(examples, name)) : [])].filter((folder) => existsSync(join(folder, "package-lock.json")));
 
+// This folder comes first: what the examples need is made with its modules.
 for (const folder of workspaces) {
+  if (folder !== root) await vendored();
   const lock = createHash("sha256").update(readFileSync(join(folder, "package-lock.json"))).digest("hex");
   const stamp = join(folder, "node_modules", ".wherry-lock");
   if (existsSync(stamp) && readFileSync(stamp, "utf8") === lock) continue;
@@ -29,6 +31,12 @@ for (const folder of workspaces) {
     process.exit(result.status ?? 1);
   }
   writeFileSync(stamp, lock);
+}
+
+/** Before their own modules, among which it is linked. */
+async function vendored() {
+  const { vendorChassis } = await import("./vendor-chassis.mjs");
+  await vendorChassis();
 }
 
 // Only speed is lost without it: each process then starts from the sources.

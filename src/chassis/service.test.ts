@@ -50,6 +50,20 @@ test("the four addresses of every service answer as the seed's have it", async (
   assert.equal((await fetch(`${service.url}/health/live`)).status, 200, "a restart would not mend the database");
 });
 
+test("without details health says how it is, and no more", async (t) => {
+  const { service } = testService(t, { healthDetails: false });
+  let isBroken = false;
+  service.addCheck("database", () => {
+    if (isBroken) throw new Error("connection refused");
+  }, { intervalMs: 0 });
+  await service.start();
+  const ask = async (path: string) => await json(await fetch(`${service.url}${path}`));
+  assert.deepEqual(Object.keys(await ask("/health")), ["status", "service", "instance_id", "timestamp"]);
+  isBroken = true;
+  assert.deepEqual(await ask("/health"), { status: "unhealthy", error: "health check 'database' failed: connection refused" });
+  assert.deepEqual([await ask("/ready"), await ask("/health/live")], [{ status: "not ready" }, { status: "live" }]);
+});
+
 test("not ready before it is prepared, and a step that fails is tried again", async (t) => {
   const { service, lines } = testService(t);
   const seen: number[] = [];

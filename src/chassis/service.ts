@@ -37,6 +37,8 @@ export interface ServiceOptions {
   tracing?: { exporter?: SpanExporter; ratio?: number };
   /** Traces beside the histogram's buckets, for scrapers that ask for OpenMetrics; true unless said. */
   exemplars?: boolean;
+  /** False: /health and /ready say how it is and no more, no result of any check but the error: where strangers may ask. True unless said. */
+  healthDetails?: boolean;
   shutdown?: ShutdownOptions;
   /** SIGTERM and SIGINT end the service and the process; true unless said. */
   signals?: boolean;
@@ -265,20 +267,22 @@ class FastifyService implements Service {
 
   #serveHealth(): void {
     const { app } = this;
+    const { healthDetails = true } = this.#options;
     const quiet = { config: { quiet: true } };
     const identity = () => ({ service: this.name, instance_id: this.instanceId, timestamp: new Date(this.#clock.now()).toISOString() });
     app.get("/health", quiet, async (_request, reply) => {
       const { status, error, checks } = await this.health.report();
-      return reply.code(status === "unhealthy" ? 503 : 200).send({ status, ...(error !== undefined && { error }), ...identity(), checks });
+      if (status === "unhealthy" && !healthDetails) return reply.code(503).send({ status, error });
+      return reply.code(status === "unhealthy" ? 503 : 200).send({ status, ...(error !== undefined && { error }), ...identity(), ...(healthDetails && { checks }) });
     });
     app.get("/health/live", quiet, async (_request, reply) => {
       const { status, error, checks } = await this.health.report({ live: true });
-      return reply.code(status === "unhealthy" ? 503 : 200).send({ status: status === "unhealthy" ? "not live" : "live", ...(error !== undefined && { error }), checks });
+      return reply.code(status === "unhealthy" ? 503 : 200).send({ status: status === "unhealthy" ? "not live" : "live", ...(error !== undefined && { error }), ...(healthDetails && { checks }) });
     });
     for (const path of ["/ready", "/health/ready"]) {
       app.get(path, quiet, async (_request, reply) => {
         const reason = this.#stop.signal.aborted ? "shutting down" : this.#isPrepared ? (await this.health.report()).error : "not prepared yet";
-        return reason === undefined ? { status: "ready" } : reply.code(503).send({ status: "not ready", reason });
+        return reason === undefined ? { status: "ready" } : reply.code(503).send({ status: "not ready", ...(healthDetails && { reason }) });
       });
     }
     app.get("/metrics", quiet, async (request, reply) => {

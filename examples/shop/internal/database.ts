@@ -1,8 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { FastifyBaseLogger } from "fastify";
 import pg from "pg";
+import { Problem, type Service } from "wherry/chassis";
+import { integer, loadConfig, secret, text } from "wherry/chassis/config";
+import { inTransaction, type PgPool } from "wherry/chassis/outbox";
 
-export type Queryable = Pick<pg.ClientBase, "query">;
+/** A transaction. */
+export interface Queryable {
+  query<T = Record<string, unknown>>(text: string, values?: unknown[]): Promise<{ rows: T[]; rowCount: number | null }>;
+}
 
 /** One step of a service's schema; steps are applied in order, once, and never changed afterwards. */
 export interface Migration {
@@ -15,95 +20,83 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number);
 
 /** A probe gives up after a second, so a check must know sooner. */
 const checkMs = 800;
+const againMs = 200;
 
-/** The service's connections to Postgres (DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD) and its schema. */
+/** A service's connections to Postgres (DB_HOST, DB_PORT, DB_NAME, DB_USER, DB_PASSWORD) and its schema. */
 export class Database {
-  readonly #service: string;
+  /** For what of the chassis asks for one. */
+  readonly pool: PgPool;
   readonly #pool: pg.Pool;
+  readonly #service: Service;
 
-  constructor(service: string) {
+  constructor(service: Service) {
+    const { db } = loadConfig({ db: { host: text({ default: "localhost" }), port: integer({ default: 5432, min: 1, max: 65_535 }), name: text({ default: "ecommerce" }), user: text(), password: secret() } }, { watch: false }).value;
     this.#service = service;
     this.#pool = new pg.Pool({
-      host: process.env["DB_HOST"] ?? "localhost",
-      port: Number(process.env["DB_PORT"] ?? 5432),
-      database: process.env["DB_NAME"] ?? "ecommerce",
-      user: process.env["DB_USER"],
-      password: process.env["DB_PASSWORD"],
-      application_name: service,
+      host: db.host,
+      port: db.port,
+      database: db.name,
+      user: db.user,
+      password: db.password.reveal(),
+      application_name: service.name,
       // Postgres allows a hundred connections in all; a dozen pods share them.
-      max: 4,
+      max: 5,
       connectionTimeoutMillis: 5_000,
     });
     // An idle connection that breaks (the database was restarted) is replaced at the next query.
     this.#pool.on("error", () => {});
+    this.pool = this.#pool as unknown as PgPool;
+    service.addCheck("db", () => this.#pool.query("SELECT 1"), { timeoutMs: checkMs, intervalMs: 1_000 });
+    service.prepare("database", (signal) => this.#reachable(signal));
+    service.onClose("db", () => this.#pool.end());
   }
 
   async query<T extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<T[]> {
-    return (await this.#pool.query<T>(text, values)).rows;
+    return (await this.#pool.query<T>(text, values).catch(unavailable)).rows;
   }
 
   /** Runs `work` in a transaction: all of it happens, or nothing. */
-  async transaction<T>(work: (db: Queryable) => Promise<T>): Promise<T> {
-    const client = await this.#pool.connect();
-    let failure: Error | undefined;
-    try {
-      await client.query("BEGIN");
-      const result = await work(client);
-      await client.query("COMMIT");
-      return result;
-    } catch (error) {
-      failure = error as Error;
-      await client.query("ROLLBACK").then(() => (failure = undefined), () => {});
-      throw error;
-    } finally {
-      // A connection that could not even roll back is not used again.
-      client.release(failure);
-    }
+  transaction<T>(work: (db: Queryable) => Promise<T>): Promise<T> {
+    return inTransaction(this.pool, (client) => work(client as unknown as Queryable)).catch(unavailable);
   }
 
-  /** Fails unless the database answers in time. */
-  async check(): Promise<void> {
-    const late = AbortSignal.timeout(checkMs);
-    await Promise.race([
-      this.#pool.query("SELECT 1"),
-      new Promise((_, reject) => late.addEventListener("abort", () => reject(new Error(`no answer within ${checkMs} ms`)))),
-    ]);
-  }
-
-  /**
-   * Brings the schema up to date, trying again with growing pauses while Postgres is not there yet. All replicas
-   * of all services start at once: an advisory lock lets them through one at a time.
-   */
-  async migrate(migrations: readonly Migration[], signal: AbortSignal, log: FastifyBaseLogger): Promise<void> {
-    for (let waitMs = 100; !signal.aborted; waitMs = Math.min(2 * waitMs, 500)) {
+  /** Looks often: services mostly start together with their database, and some seconds before it. */
+  async #reachable(signal: AbortSignal): Promise<void> {
+    for (let isTold = false; ; isTold = true) {
       try {
-        const applied = await this.transaction((db) => this.#apply(db, migrations));
-        if (applied.length > 0) log.info({ applied }, "migrated");
-        return;
+        return void (await this.#pool.query("SELECT 1"));
       } catch (error) {
-        log.warn({ error: (error as Error).message, waitMs }, "the database is not ready, trying again");
-        await delay(waitMs, undefined, { signal }).catch(() => {});
+        if (!isTold) this.#service.log.warn({ err: error }, "the database is not there yet, trying again");
+        await delay(againMs, undefined, { signal });
       }
     }
+  }
+
+  /** All replicas of all services start at once: an advisory lock lets them through one at a time. */
+  async migrate(migrations: readonly Migration[]): Promise<void> {
+    const applied = await this.transaction((db) => this.#apply(db, migrations));
+    if (applied.length > 0) this.#service.log.info({ applied }, "migrated");
   }
 
   async #apply(db: Queryable, migrations: readonly Migration[]): Promise<string[]> {
     await db.query("SELECT pg_advisory_xact_lock(hashtext('shop migrations'))");
     await db.query("CREATE TABLE IF NOT EXISTS schema_migrations (service text, id text, applied timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (service, id))");
-    const { rows } = await db.query<{ id: string }>("SELECT id FROM schema_migrations WHERE service = $1", [this.#service]);
+    const { rows } = await db.query<{ id: string }>("SELECT id FROM schema_migrations WHERE service = $1", [this.#service.name]);
     const done = new Set(rows.map(({ id }) => id));
     const missing = migrations.filter(({ id }) => !done.has(id));
     for (const { id, up } of missing) {
       await up(db);
-      await db.query("INSERT INTO schema_migrations (service, id) VALUES ($1, $2)", [this.#service, id]);
+      await db.query("INSERT INTO schema_migrations (service, id) VALUES ($1, $2)", [this.#service.name, id]);
     }
     return missing.map(({ id }) => id);
-  }
-
-  close(): Promise<void> {
-    return this.#pool.end();
   }
 }
 
 /** Whether Postgres refused a row because one with this key is there already. */
 export const isDuplicate = (error: unknown): boolean => (error as { code?: string }).code === "23505";
+
+/** A database that is away is told as that, and as something to try again; everything else is passed on as it is. */
+function unavailable(error: Error & { code?: string }): never {
+  if (/^(ECONN|EHOSTUNREACH|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EPIPE|08|57P)/.test(error.code ?? "") || /timeout exceeded|Connection terminated/.test(error.message)) throw new Problem(503, "the database cannot be reached at the moment", { cause: error, retryAfterSeconds: 1 });
+  throw error;
+}

@@ -67,10 +67,11 @@ export interface Answer {
   body: any;
 }
 
-export async function call(method: string, url: string, body?: unknown): Promise<Answer> {
-  const response = await fetch(url, { method, ...(body !== undefined && { body: JSON.stringify(body), headers: { "content-type": "application/json" } }) });
+export async function call(method: string, url: string, body?: unknown, { token, key }: { token?: string; key?: string } = {}): Promise<Answer> {
+  const headers = { ...(body !== undefined && { "content-type": "application/json" }), ...(token !== undefined && { authorization: `Bearer ${token}` }), ...(key !== undefined && { "idempotency-key": key }) };
+  const response = await fetch(url, { method, headers, ...(body !== undefined && { body: JSON.stringify(body) }) });
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text };
 }
-export const get = (url: string): Promise<Answer> => call("GET", url);
+export const get = (url: string, token?: string): Promise<Answer> => call("GET", url, undefined, token === undefined ? {} : { token });
 export const ready = (service: Service): Promise<Answer> => until(() => get(`${service.url}/ready`), ({ status }) => status === 200);
