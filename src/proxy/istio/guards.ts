@@ -84,7 +84,7 @@ function tokenRule(rule: JwtRule, at: string, report: Report): TokenRule {
     ...(fromCookies?.length && { cookies: fromCookies }),
     ...(forwardOriginalToken && { isForwarded: true }),
     ...(outputPayloadToHeader && { payloadHeader: outputPayloadToHeader }),
-    ...(outputClaimToHeaders?.length && { claimHeaders: outputClaimToHeaders }),
+    ...(outputClaimToHeaders?.length && { claimHeaders: outputClaimToHeaders.map(({ header, claim }) => ({ header, claim })) }),
     ...(spaceDelimitedClaims?.length && { spaceDelimited: spaceDelimitedClaims }),
   };
 }
