@@ -177,8 +177,8 @@ const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
 const olderNode = "/usr/bin/node";
 const runs = [
-  ...Object.entries(forms).map(([form, { file }]) => ({ what: `${form}, Node ${process.versions.node}`, node: process.execPath, file })),
-  ...(existsSync(olderNode) ? [{ what: "CommonJS, the machine's Node", node: olderNode, file: forms.CommonJS.file }] : []),
+  { what: `CommonJS, Node ${process.versions.node}`, node: process.execPath, file: forms.CommonJS.file },
+  { what: "ESM, the machine's Node", node: existsSync(olderNode) ? olderNode : process.execPath, file: forms.ESM.file },
 ];
 for (const { what, node, file } of runs) {
   test(`calls go to the pods, each in its turn, and keep host and trace (${what})`, { timeout: 120_000 }, async (t) => {
