@@ -109,8 +109,7 @@ export interface GuardedPod {
   ports: number[];
 }
 
-/** Where the data plane tells preloads the ways to the pods behind a Service: at the address of the name server. */
-export const directFeedPort = 15_053;
+export { directFeedPort } from "../base/direct-feed-port.ts";
 
 /** The side of the data plane that lives in `wherry` and owns handles and workers. */
 export interface PodNetwork {

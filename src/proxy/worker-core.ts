@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import type { Guard } from "../api/guard.ts";
-import { directFeedPort, type NetSnapshot, type PodIdentity, type Readiness } from "../api/network.ts";
+import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
+import { directFeedPort } from "../base/direct-feed-port.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";

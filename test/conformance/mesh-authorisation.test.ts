@@ -139,7 +139,7 @@ for (const block of readFileSync(join(import.meta.dirname, "mesh", "authorisatio
       const [, wantedStatus, flag, name, value] = /^(\d+|reset)(?: ([A-Z]+))?(?: ([\w-]+): (.*))?$/.exec(expected) ?? assert.fail(`not understood: ${line}`);
       assert.equal(String(status), wantedStatus, line);
       if (flag !== undefined) assert.equal((await logged()).flag, flag, line);
-      if (flag === "RBAC" && status !== "reset") assert.equal(body, "RBAC: access denied", line);
+      if (flag === "PD" && status !== "reset") assert.equal(body, "RBAC: access denied", line);
       if (name === "policy") assert.equal((await logged()).policy, value, line);
       else if (name !== undefined) assert.equal(String((JSON.parse(body) as Record<string, unknown>)[name]), value, line);
     }

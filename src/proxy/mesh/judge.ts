@@ -76,7 +76,7 @@ export class Judge {
       // The log has what the caller must not know.
       return { ...localAnswer(request, flag, reason, details), reason: told };
     };
-    if (!caller && guard.isStrict(port)) return answer("MTLS", "mTLS is STRICT here, and the caller has no identity", `${ip}:${port}: PeerAuthentication is STRICT, and ${address} has no identity`, { body: "mTLS is STRICT here, and the caller has no identity\n" });
+    if (!caller && guard.isStrict(port)) return answer("NI", "mTLS is STRICT here, and the caller has no identity", `${ip}:${port}: PeerAuthentication is STRICT, and ${address} has no identity`, { body: "mTLS is STRICT here, and the caller has no identity\n" });
     if (!guard.tokens && !guard.authorise) return undefined;
     const judged = (exchange.judged ??= { note: "", isTold: false });
     const tokens = guard.tokens?.read(request);
@@ -106,7 +106,7 @@ export class Judge {
       judged.note = note;
       judged.isTold = true;
     }
-    return verdict.isAllowed ? undefined : answer("RBAC", denied, saying(verdict), { body: denied });
+    return verdict.isAllowed ? undefined : answer("PD", denied, saying(verdict), { body: denied });
   }
 
   /** Whether a connection that nobody reads may go on to that endpoint. `gateway`: through which it came. */
@@ -116,13 +116,13 @@ export class Judge {
     if (!guard) return true;
     const caller = gateway ?? this.#callerAt(address);
     if (!caller && guard.isStrict(port)) {
-      this.#options.refused(address, service, "MTLS", `${ip}:${port}: PeerAuthentication is STRICT, and the caller has no identity`);
+      this.#options.refused(address, service, "NI", `${ip}:${port}: PeerAuthentication is STRICT, and the caller has no identity`);
       return false;
     }
     const verdict = guard.authorise?.({ caller, sourceIp: gateway ? this.#options.gatewayIP : address, remoteIp: address, destinationIp: ip, destinationPort: port, serverName: "", request: undefined, claims: undefined });
     if (!verdict) return true;
     const note = this.#note(verdict);
-    if (!verdict.isAllowed) this.#options.refused(address, service, "RBAC", `${saying(verdict)}${note === "" ? "" : `; ${note}`}`);
+    if (!verdict.isAllowed) this.#options.refused(address, service, "PD", `${saying(verdict)}${note === "" ? "" : `; ${note}`}`);
     return verdict.isAllowed;
   }
 
@@ -134,8 +134,8 @@ export class Judge {
   /** Counts what was only tried, and says it. */
   #note({ dryRun, audited }: Verdict): string {
     const { counters } = this.#options;
-    if (dryRun) counters.flagged(dryRun.isAllowed ? "RBAC-DRY-ALLOW" : "RBAC-DRY-DENY");
-    if (audited.length > 0) counters.flagged("RBAC-AUDIT");
+    if (dryRun) counters.flagged(dryRun.isAllowed ? "PD-DRY-ALLOW" : "PD-DRY-DENY");
+    if (audited.length > 0) counters.flagged("PD-AUDIT");
     const tried = dryRun ? `dry run: ${dryRun.isAllowed ? "allowed" : "denied"}${dryRun.by === undefined ? "" : ` by ${dryRun.by}`}` : "";
     return [tried, ...audited.map((name) => `audited by ${name}`)].filter(Boolean).join("; ");
   }
