@@ -8,11 +8,16 @@ import { eventually, exchange, nextAddress, port, snapshot, startSupervisor } fr
 import { Translator } from "./translate.ts";
 import { ObjectWorld } from "./world.ts";
 
-/** Answers with its name. */
-async function web(name: string, ip: string): Promise<Server & AsyncDisposable & { endpoint: { ip: string; port: number } }> {
-  const server = createServer((_request, response) => response.end(name)).listen(0, ip);
+/** Answers with its name; at /held when it is told to. */
+async function web(name: string, ip: string): Promise<Server & AsyncDisposable & { endpoint: { ip: string; port: number }; held: (() => void)[] }> {
+  const held: (() => void)[] = [];
+  const server = createServer((request, response) => {
+    if (request.url === "/held") held.push(() => response.end(name));
+    else response.end(name);
+  }).listen(0, ip);
   await once(server, "listening");
   return Object.assign(server, {
+    held,
     endpoint: { ip, port: (server.address() as { port: number }).port },
     [Symbol.asyncDispose]: async () => {
       server.close();
@@ -80,4 +85,36 @@ spec:
   await becomes("/", /^502 /);
   net.setPod!("127.0.0.1", { namespace: "shop", name: "p", serviceAccount: "default" });
   await becomes("/", /^200 .*a/s);
+});
+
+test("a DestinationRule alone: its balancer and its breaker, for what goes to the Service as ever", async () => {
+  await using net = await startSupervisor();
+  await using a = await web("a", "127.0.0.5");
+  await using b = await web("b", "127.0.0.6");
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", namespace: "shop", clusterIPs: [ip], ports: [port(7000, [a.endpoint, b.endpoint], { appProtocol: "http" })] }));
+  const rule = (policy: string) => object(`{kind: DestinationRule, metadata: {name: web}, spec: {host: web, trafficPolicy: ${policy}}}`);
+  const world = new ObjectWorld([object("{kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 7000}]}}"), rule("{loadBalancer: {consistentHash: {httpHeaderName: x-user}}}")]);
+  const translator = new Translator(world);
+  net.publishTraffic(translator.flush().patch!);
+  const get = async (user: string, path = "/"): Promise<string> => {
+    const answer = await exchange(ip, 7000, `GET ${path} HTTP/1.1\r\nHost: web\r\nx-user: ${user}\r\nConnection: close\r\n\r\n`);
+    return answer.startsWith("HTTP/1.1 200 ") ? (/\r\n\r\n[^ab]*([ab])/.exec(answer)?.[1] ?? "") : answer.slice(9, 12);
+  };
+  const users = Array.from({ length: 12 }, (_, i) => `user-${i}`);
+  const each = async () => Promise.all(users.map((user) => get(user)));
+  // In turn, the second round would be another one; by user it is the same.
+  await eventually(async () => {
+    const [first, second] = [await each(), await each()];
+    return new Set(first).size === 2 && JSON.stringify(first) === JSON.stringify(second);
+  });
+  world.put(rule("{connectionPool: {http: {http2MaxRequests: 1}}}"));
+  translator.changed("DestinationRule", "shop/web");
+  net.publishTraffic(translator.flush().patch!);
+  // While one is under way any other is refused; afterwards none is.
+  const held = get("ann", "/held");
+  await eventually(async () => a.held.length + b.held.length === 1 && (await get("bob")) === "503");
+  for (const go of [...a.held, ...b.held]) go();
+  assert.match(await held, /^[ab]$/);
+  for (const user of users) assert.match(await get(user), /^[ab]$/);
 });
