@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+// @ts-expect-error a build tool without types
+import { bundlePreload } from "../../tools/bundle-preload.mjs";
 import { eventually } from "../../src/proxy/testing/network.ts";
 import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
@@ -14,6 +16,7 @@ interface Condition {
 
 test("a pod with the label dials the pods behind a Service; its condition says so, and of others why not", { timeout: 150_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
+  await bundlePreload();
   await using wherry = await startWherry({ test: t });
   const run = async (...args: string[]): Promise<string> => {
     const { code, stdout, stderr } = await wherry.kubectl(...args);

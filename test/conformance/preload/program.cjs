@@ -7,6 +7,8 @@ const { pathToFileURL } = require("node:url");
 const { CLIENT, FORM, CLIENTS } = process.env;
 const packages = createRequire(`${CLIENTS}/package.json`);
 const load = async (name) => {
+  // Of a bundle, which has the client in it.
+  if (globalThis.bundledClient && !name.startsWith("node:")) return globalThis.bundledClient;
   if (FORM !== "ESM") {
     try {
       return packages(name);
