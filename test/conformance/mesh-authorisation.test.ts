@@ -155,3 +155,40 @@ test("keys of a Service of the cluster, whoever guards it", async () => {
   await eventually(async () => (await status({ sub: "ann" })) === 200, 30_000);
   assert.equal(await status({ sub: "ann", iss: "you" }), 401);
 });
+
+test("programs of this machine, at the front door, are nobody", async () => {
+  const { url } = net.hostAddresses().find(({ service }) => service === "web") ?? assert.fail("web has no address on the machine");
+  const { host, port: number } = new URL(url);
+  const status = () =>
+    new Promise<number>((resolve, reject) => {
+      request({ host: "127.0.0.1", port: number, headers: { host }, agent: false }, (answer) => resolve(answer.resume().statusCode!)).on("error", reject).end();
+    });
+  await publish([]);
+  assert.equal(await status(), 200);
+  await publish([guardOf("PeerAuthentication default {mtls: {mode: STRICT}}")]);
+  assert.equal(await status(), 403);
+  await publish([guardOf("AuthorizationPolicy p {rules: [{from: [{source: {namespaces: [shop]}}]}]}")]);
+  assert.equal(await status(), 403);
+  await publish([guardOf("AuthorizationPolicy p {rules: [{to: [{operation: {methods: [GET]}}]}]}")]);
+  assert.equal(await status(), 200);
+});
+
+test("where an address proves nothing, nothing is heeded", async () => {
+  const plain = await startSupervisor();
+  try {
+    const ip = nextAddress();
+    plain.setPod!(pods.web, { namespace: "shop", name: "web", serviceAccount: "web", labels: { app: "web" } });
+    plain.publish(snapshot(1, { name: "web", namespace: "shop", clusterIPs: [ip], ports: [port(7000, [{ ip: pods.web, port: portOf(web) }], { appProtocol: "http" })] }));
+    plain.publishTraffic({ revision: 1, put: { guards: [guardOf("AuthorizationPolicy none {}")] }, remove: {} });
+    let told = 0;
+    plain.onGuarded!(() => told++);
+    await plain.settled!();
+    const { status } = await eventually(async () => {
+      const answer = await askHttp("GET", ip, "127.0.0.1", "/", { host: "web.shop" });
+      return answer.status === "reset" ? undefined : answer;
+    }, 30_000).then((answer) => answer!);
+    assert.deepEqual([status, told], [200, 0]);
+  } finally {
+    await plain.stop(AbortSignal.timeout(5_000));
+  }
+});
