@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import type { StringMatch } from "../../../api/istio/kinds.ts";
 import { lazyModule } from "../../../base/lazy.ts";
 
@@ -11,6 +12,7 @@ export const isLabel = (text: string): boolean => text.length <= 63 && label.tes
 
 /** A host name, or one whose first part is "*". */
 export function* domainProblems(host: string, wildcard = true): Generator<string> {
+  if (isIP(host) !== 0) return;
   if (host.length > 255) yield `domain name ${quoted(host)} too long (max 255)`;
   else if (host === "") yield "empty domain name not allowed";
   else {
