@@ -42,7 +42,10 @@ const number = (name: "rate" | "customers", min: number, max: number): number =>
 };
 if (!Object.hasOwn(scenarios, values.scenario)) wrong(`--scenario: Unsupported value: "${values.scenario}": supported values: ${Object.keys(scenarios).join(", ")}`);
 
-const report = await runLoad({ url: values.url, scenario: values.scenario, rate: number("rate", 0.1, 10_000), durationMs: Number(amount) * { ms: 1, s: 1_000, m: 60_000 }[unit as "s"], customers: Math.round(number("customers", 1, 1_000)), rough: values.rough });
+const report = await runLoad({ url: values.url, scenario: values.scenario, rate: number("rate", 0.1, 10_000), durationMs: Number(amount) * { ms: 1, s: 1_000, m: 60_000 }[unit as "s"], customers: Math.round(number("customers", 1, 1_000)), rough: values.rough }).catch((error: Error) => {
+  console.error(error.message);
+  return process.exit(1);
+});
 if (values.ledger !== undefined) {
   writeFileSync(values.ledger, "", { flag: "a" });
   for (const line of report.ledger) appendFileSync(values.ledger, `${JSON.stringify(line)}\n`);

@@ -36,10 +36,12 @@ export async function runLoad({ url, scenario, rate, durationMs, customers, roug
   const world: World = { shop, customers: scenario === "browse" ? [] : await Promise.all(Array.from({ length: customers }, () => join(shop))), rough };
   const began = performance.now();
   const underWay = new Set<Promise<void>>();
+  // Compared as it is: (began + duration) - began may be less than the duration, by a rounding.
+  const end = began + durationMs;
   let [sent, unsent, owed, last] = [0, 0, 0, began];
-  while (last - began < durationMs) {
+  while (last < end) {
     await delay(tickMs);
-    const now = Math.min(performance.now(), began + durationMs);
+    const now = Math.min(performance.now(), end);
     owed += (rate * shape((last - began) / durationMs) * (now - last)) / 1000;
     const due = Math.floor(owed);
     owed -= due;

@@ -76,7 +76,7 @@ const buy: Scenario = async (world, dueMs) => {
   if (answer.status !== 201 || Math.random() > 0.1) return;
   // As a client does who did not hear the answer.
   const again = await order(world, customer, items, key, performance.now(), "order again");
-  if (again.status === 201 && (again.body.id !== answer.body.id || again.headers.get("idempotent-replayed") !== "true")) world.shop.fail(`one key, two orders: ${answer.body.id} and ${again.body.id}`);
+  if (again.status === 201 && (again.body.id !== answer.body.id || again.headers["idempotent-replayed"] !== "true")) world.shop.fail(`one key, two orders: ${answer.body.id} and ${again.body.id}`);
 };
 
 /** What must be refused, and how; and clients that hang up. */

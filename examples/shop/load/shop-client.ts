@@ -1,4 +1,7 @@
 import { randomUUID } from "node:crypto";
+import http, { type IncomingHttpHeaders } from "node:http";
+import https from "node:https";
+import type { LookupFunction } from "node:net";
 
 /** One line of the ledger: an order that the shop said it has. */
 export interface Acknowledged {
@@ -11,8 +14,12 @@ export interface Answer {
   status: number;
   // oxlint-disable-next-line no-explicit-any
   body: any;
-  headers: Headers;
+  headers: IncomingHttpHeaders;
 }
+
+const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+/** Names below localhost are this machine, which browsers and curl know, and not every resolver. Source: RFC 6761 §6.3. */
+const loopback: LookupFunction = (_name, options, done) => (options.all ? done(null, [{ address: "127.0.0.1", family: 4 }]) : done(null, "127.0.0.1", 4));
 
 interface Asked {
   body?: unknown;
@@ -40,24 +47,42 @@ export class ShopClient {
 
   async ask(operation: string, method: string, path: string, asked: Asked): Promise<Answer> {
     const { body, token, key, expect, dueMs = performance.now(), timeoutMs = 15_000 } = asked;
-    const answer = await this.#send(method, path, { body, token, key, timeoutMs }).catch((error: Error & { cause?: Error }) => error);
-    const status = answer instanceof Error ? ((answer as { cause?: { code?: string } }).cause?.code ?? answer.name) : answer.status;
+    const answer = await this.#send(method, path, { body, token, key, timeoutMs }).catch((error: Error) => error);
+    const status = answer instanceof Error ? (signalled(answer) ? "given up" : ((answer as { code?: string }).code ?? answer.name)) : answer.status;
     this.count(operation, String(status), performance.now() - dueMs);
     if (!(answer instanceof Error)) {
-      const pod = answer.headers.get("x-instance-id");
-      if (pod) this.pods.set(pod, (this.pods.get(pod) ?? 0) + 1);
+      const pod = answer.headers["x-instance-id"];
+      if (typeof pod === "string") this.pods.set(pod, (this.pods.get(pod) ?? 0) + 1);
       if (!expect.includes(answer.status)) this.fail(`${operation}: ${method} ${path} answers ${answer.status}: ${JSON.stringify(answer.body).slice(0, 200)}`);
       return answer;
     }
     if (!expect.includes(0)) this.fail(`${operation}: ${method} ${path}: ${answer.message} (${status})`);
-    return { status: 0, body: undefined, headers: new Headers() };
+    return { status: 0, body: undefined, headers: {} };
   }
 
   async #send(method: string, path: string, { body, token, key, timeoutMs }: { body: unknown; token: string | undefined; key: string | undefined; timeoutMs: number }): Promise<Answer> {
     const headers = { ...(body !== undefined && { "content-type": "application/json" }), ...(token !== undefined && { authorization: `Bearer ${token}` }), ...(key !== undefined && { "idempotency-key": `"${key}"` }) };
-    const response = await fetch(`${this.url}${path}`, { method, headers, ...(body !== undefined && { body: typeof body === "string" ? body : JSON.stringify(body) }), signal: AbortSignal.timeout(timeoutMs) });
-    const text = await response.text();
-    return { status: response.status, headers: response.headers, body: response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : text };
+    const url = new URL(this.url + path);
+    const lib = url.protocol === "https:" ? https : http;
+    const signal = AbortSignal.timeout(timeoutMs);
+    return await new Promise((resolve, reject) => {
+      const payload = body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body);
+      const outgoing = lib.request(url, { method, headers: { ...headers, ...(payload !== undefined && { "content-length": Buffer.byteLength(payload) }) }, agent: url.protocol === "https:" ? agents.https : agents.http, signal, ...(url.hostname.endsWith(".localhost") && { lookup: loopback }) }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (chunk: string) => (text += chunk));
+        response.on("error", reject);
+        response.on("end", () => {
+          const isJson = String(response.headers["content-type"]).includes("json");
+          try {
+            resolve({ status: response.statusCode!, headers: response.headers, body: isJson ? JSON.parse(text) : text });
+          } catch (error) {
+            reject(error as Error);
+          }
+        });
+      });
+      outgoing.on("error", reject);
+      outgoing.end(payload);
+    });
   }
 
   count(operation: string, status: string, ms: number): void {
@@ -71,6 +96,8 @@ export class ShopClient {
     if (this.failures.length < 20) this.failures.push(text);
   }
 }
+
+const signalled = ({ name }: Error): boolean => name === "AbortError" || name === "TimeoutError";
 
 export interface Customer {
   id: string;
@@ -86,7 +113,7 @@ export async function join(shop: ShopClient): Promise<Customer> {
     for (let attempt = 1; ; attempt++) {
       const answer = await shop.ask(operation, "POST", path, { body, expect: [...wanted, 0, 503, 504], timeoutMs: 60_000 });
       if (wanted.includes(answer.status)) return answer;
-      if (attempt === 10) throw new Error(`${operation}: ${answer.status} ${JSON.stringify(answer.body)}`);
+      if (attempt === 10) throw new Error(answer.status === 0 ? `${shop.url} cannot be reached` : `${operation}: ${answer.status} ${JSON.stringify(answer.body)}`);
       await new Promise((resolve) => setTimeout(resolve, 200 * attempt));
     }
   };
