@@ -120,7 +120,9 @@ function compileSet(set: ListenerSet, letIn: boolean, parentAccepted: boolean, a
   if (!letIn) return no("NotAllowed", "allowedListeners of the Gateway does not let this set in");
   if (!parentAccepted) return no("ParentNotAccepted", "the Gateway is not accepted");
   const listeners = all.filter(({ owner }) => owner.kind === "ListenerSet" && owner.namespace === set.metadata.namespace && owner.name === set.metadata.name);
-  const valid = listeners.filter(({ conditions }) => conditions.some(({ type, status }) => type === "Accepted" && status === "True"));
+  const isTrue = (conditions: readonly Condition[], wanted: string) => conditions.some(({ type, status }) => type === wanted && status === "True");
+  // Of a Gateway's own listener a missing certificate is a matter of the listener alone; a set without a good one is not accepted.
+  const valid = listeners.filter(({ conditions }) => isTrue(conditions, "Accepted") && isTrue(conditions, "ResolvedRefs"));
   const served = valid.some(isProgrammed);
   const invalid = listeners.filter((listener) => !valid.includes(listener)).map(({ name }) => name);
   return {

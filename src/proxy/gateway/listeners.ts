@@ -49,20 +49,38 @@ export function compileListeners(world: World, gateway: Gateway, sets: readonly 
     ...(gateway.spec.listeners ?? []).map((listener) => ({ listener, owner: ownerOf("Gateway", gateway), rank: 0 })),
     ...sets.flatMap((set, index) => set.spec.listeners.map((listener) => ({ listener, owner: ownerOf("ListenerSet", set), rank: index + 1 }))),
   ];
-  return drafts.map((draft) => compileListener(world, gateway, draft, conflictOf(draft, drafts), address));
+  const conflicts = conflictsOf(drafts);
+  return drafts.map((draft) => compileListener(world, gateway, draft, conflicts.get(draft), address));
 }
 
 const ownerOf = (kind: CompiledListener["owner"]["kind"], { metadata }: Gateway | ListenerSet): CompiledListener["owner"] => ({ kind, namespace: metadata.namespace!, name: metadata.name });
 const nameOf = ({ hostname, protocol }: Listener): string => (protocols[protocol]?.named ? (hostname ?? "").toLowerCase() : "");
 
-/** Who wants the same port in a way that cannot be shared, and is not of lower rank. */
-function conflictOf(draft: Draft, drafts: readonly Draft[]): Unusable | undefined {
+/** Which listeners want a port in a way that cannot be shared. One that has lost to an older one is in nobody's way any more. */
+function conflictsOf(drafts: readonly Draft[]): Map<Draft, Unusable> {
+  const conflicts = new Map<Draft, Unusable>();
+  let standing: Draft[] = [];
+  for (const rank of [...new Set(drafts.map((draft) => draft.rank))].toSorted((a, b) => a - b)) {
+    const lose = (candidates: readonly Draft[], others: readonly Draft[]): Draft[] =>
+      candidates.filter((draft) => {
+        const conflict = conflictOf(draft, others);
+        if (conflict) conflicts.set(draft, conflict);
+        return !conflict;
+      });
+    const left = lose(drafts.filter((draft) => draft.rank === rank), standing);
+    lose(left, left);
+    standing = [...standing, ...left];
+  }
+  return conflicts;
+}
+
+function conflictOf(draft: Draft, others: readonly Draft[]): Unusable | undefined {
   const own = protocols[draft.listener.protocol];
   if (!own) return undefined;
   let conflict: Unusable | undefined;
-  for (const other of drafts) {
+  for (const other of others) {
     const theirs = protocols[other.listener.protocol];
-    if (other === draft || !theirs || other.listener.port !== draft.listener.port || theirs.transport !== own.transport || other.rank > draft.rank) continue;
+    if (other === draft || !theirs || other.listener.port !== draft.listener.port || theirs.transport !== own.transport) continue;
     const at = `${other.owner.kind === "Gateway" ? "listener" : `${other.owner.namespace}/${other.owner.name}`} ${other.listener.name}`;
     if (theirs.layer !== own.layer) return { reason: "ProtocolConflict", message: `port ${draft.listener.port} is ${other.listener.protocol} for ${at}` };
     if (nameOf(other.listener) === nameOf(draft.listener)) conflict = { reason: "HostnameConflict", message: `${at} has the same port and host name` };
