@@ -354,9 +354,9 @@ suite("shop", { skip: programs ? false : "needs a Postgres (initdb, postgres)" }
   test("order-service and notification-service are killed while people buy: no order is lost, none is there twice", async (context) => {
     const load = runLoad({ url: gateway.url, scenario: "buy", rate: 40, durationMs: 1_500, customers: 3, rough: true });
     const trouble = (async () => {
+      const before = (await sql.query("SELECT count(*)::int AS n FROM orders")).rows[0].n;
+      await until(() => sql.query("SELECT count(*)::int AS n FROM orders"), ({ rows }) => rows[0].n >= before + 8);
       for (const name of ["order-service", "notification-service"] as const) {
-        const { rows } = await sql.query("SELECT count(*)::int AS n FROM orders");
-        await until(() => sql.query("SELECT count(*)::int AS n FROM orders"), (result) => result.rows[0].n >= rows[0].n + 8);
         const { port } = new URL(services[name].url);
         const gone = once(services[name].process, "exit");
         services[name].process.kill("SIGKILL");
