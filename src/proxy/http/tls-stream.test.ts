@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
@@ -6,6 +7,7 @@ import { Duplex } from "node:stream";
 import { test } from "node:test";
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from "node:tls";
 import { buffer, text } from "node:stream/consumers";
+import { makeCertificate, nameOf, publicKeyOf } from "../../api/x509/certificate.ts";
 import { randomInt, seededRandom } from "../../base/random.ts";
 import { authority, certificateFor } from "./testing/certificates.ts";
 import { Client, startGateway, startProgram, until } from "./testing/gateway.ts";
@@ -71,6 +73,20 @@ for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
     assert.match(await text(second), /\/second 0/);
   });
 }
+
+test("a client's certificate that only says whose it is: no error of a connection that may go on without", async () => {
+  const [genuine, impostor, own] = [0, 1, 2].map(() => generateKeyPairSync("rsa", { modulusLength: 2048 }).privateKey) as [KeyObject, KeyObject, KeyObject];
+  const now = Date.now();
+  const times = { notBefore: new Date(now - 60_000), notAfter: new Date(now + 3_600_000) };
+  const issuer = { cert: makeCertificate({ ...times, subject: nameOf([["CN", "clients"]]), publicKey: publicKeyOf(genuine), isCA: true, usages: ["cert sign"] }, genuine) };
+  const rogue = makeCertificate({ ...times, subject: nameOf([["CN", "ann"]]), publicKey: publicKeyOf(own), isCA: false, usages: ["client auth"] }, impostor, issuer);
+  await using world = await setUp({ clientValidation: { authorities: issuer.cert, optional: true } });
+  for (const version of ["TLSv1.2", "TLSv1.3"] as const) {
+    const client = await world.open({ minVersion: version, maxVersion: version, cert: rogue, key: own.export({ type: "pkcs8", format: "pem" }) });
+    client.write(get("/rogue", "Connection: close\r\n"));
+    assert.match(await text(client), /\/rogue 0/);
+  }
+});
 
 test("HTTP/2 by ALPN, with bodies both ways", async () => {
   await using world = await setUp();

@@ -25,6 +25,23 @@ function onWritten(this: unknown, status: number): void {
   (this as Write).stream.written(status);
 }
 
+const noBytes = Buffer.alloc(0);
+
+/**
+ * What OpenSSL tried in vain stays in a queue of errors, and the next read reports it as its own: a client's certificate that names
+ * an authority which has not signed it is no error of a connection that may go on without one. Such an error is not OpenSSL's
+ * protocol's; what fails a second time is broken. `broken` hears of all others.
+ */
+export function onTlsError(tls: TlsHandle, broken: (error: Error) => void, isGone: () => boolean): void {
+  let mayBeLeftover = true;
+  tls.onerror = (error) => {
+    if (!mayBeLeftover || !tls.verifyError() || !("library" in error) || error.library === "SSL routines") return broken(error);
+    mayBeLeftover = false;
+    // What came with it has not been read.
+    process.nextTick(() => isGone() || tls.receive(noBytes));
+  };
+}
+
 /**
  * {@link Stream} over OpenSSL's own handle, without Node's sockets and streams between: what is decrypted comes into the buffer that
  * all connections share, and what is written is encrypted from where it lies.
@@ -56,7 +73,7 @@ export class TlsStream implements Stream {
     this.isHttp2 = isHttp2;
     tls.useUserBuffer(sharedRead);
     tls.onread = () => this.#read();
-    tls.onerror = () => process.nextTick(() => this.#break(-71));
+    onTlsError(tls, () => process.nextTick(() => this.#break(-71)), () => this.#isOver);
   }
 
   #read(): undefined {

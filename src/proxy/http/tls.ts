@@ -6,7 +6,7 @@ import { lastReadResult, type TcpHandle, type TlsHandle, wrapTls } from "../../b
 import { limits } from "../../base/limits.ts";
 import { DuplexStream } from "./duplex-stream.ts";
 import { sharedRead, type Stream } from "./stream.ts";
-import { endTls, TlsStream, tlsSweeper } from "./tls-stream.ts";
+import { endTls, onTlsError, TlsStream, tlsSweeper } from "./tls-stream.ts";
 
 /** The certificates of one listener, read once; a renewed one is a new object, for the connections that come then. */
 export class ListenerCertificates {
@@ -75,7 +75,7 @@ export class Handshake {
     if (this.#asksForCertificate) tls.setVerifyMode(true, false);
     tls.onhandshakestart = () => this.#begun();
     tls.onhandshakedone = () => this.#made();
-    tls.onerror = (error) => this.#failed(error.message);
+    onTlsError(tls, (error) => this.#failed(error.message), () => this.#isOver);
     tls.useUserBuffer(sharedRead);
     tls.onread = () => {
       if (lastReadResult() < 0) this.#failed("the client left within the handshake");

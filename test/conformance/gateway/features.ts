@@ -16,7 +16,7 @@ const features = [
   "TLSRoute",
   "TCPRoute",
   "UDPRoute",
-  ...["Port8080", "StaticAddresses", "HTTPListenerIsolation", "HTTPSListenerDetectMisdirectedRequests", "InfrastructurePropagation", "AddressEmpty", "BackendClientCertificate", "FrontendClientCertificateValidation", "FrontendClientCertificateValidationInsecureFallback"].map((name) => `Gateway${name}`),
+  ...["Port8080", "StaticAddresses", "HTTPListenerIsolation", "HTTPSListenerDetectMisdirectedRequests", "AddressEmpty", "BackendClientCertificate", "FrontendClientCertificateValidation", "FrontendClientCertificateValidationInsecureFallback"].map((name) => `Gateway${name}`),
   "ListenerSet",
   ...["MethodMatching", "QueryParamMatching", "ResponseHeaderModification", "BackendRequestHeaderModification", "HostRewrite", "PathRewrite", "PortRedirect", "SchemeRedirect", "PathRedirect", "303RedirectStatusCode", "307RedirectStatusCode", "308RedirectStatusCode"].map((name) => `HTTPRoute${name}`),
   ...["RequestMirror", "RequestMultipleMirrors", "RequestPercentageMirror", "RequestTimeout", "BackendTimeout", "ParentRefPort", "DestinationPortMatching", "NamedRouteRule", "CORS", "BackendProtocolH2C", "BackendProtocolWebSocket", "Retry", "RetryBackendTimeout", "RetryConnectionError"].map((name) => `HTTPRoute${name}`),
