@@ -223,5 +223,7 @@ export class Client {
 
 /** Until something that is told by nobody has come about. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setImmediate(resolve));
+  for (const deadline = performance.now() + 30_000; !holds(); await new Promise((resolve) => setImmediate(resolve))) {
+    if (performance.now() > deadline) throw new Error(`not within 30 s: ${holds.toString()}`);
+  }
 }
