@@ -51,9 +51,13 @@ export class UsageSamples {
     if (!latest || this.#clock.now() - latest.node.atMs > shareMs || latest.node.atMs > this.#clock.now()) latest = await this.#sample();
     let base = this.#baseOf(latest);
     if (!base) {
-      await delay(this.#clock, leastMs);
       base = latest;
-      latest = await this.#sample();
+      // A timer may fire a millisecond before its time by the other clock, and a clock that is set back begins anew.
+      for (let waitMs = leastMs; waitMs > 0; waitMs = leastMs - (latest.node.atMs - base.node.atMs)) {
+        await delay(this.#clock, waitMs);
+        latest = await this.#sample();
+        if (latest.node.atMs < base.node.atMs) base = latest;
+      }
     }
     return ratesBetween(base, latest, startedAtMs);
   }
