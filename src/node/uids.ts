@@ -24,8 +24,9 @@ const groupHolder = "-";
  * `wherry-uids` of `wherry-system`: place → "uid holder"; losing it costs a chown, nothing else.
  *
  * Who may signal whom goes by the uid alone where pods have no process namespace of their own (plain mode as root), and the
- * uids are one range for all stacks of a machine: each begins to give them out somewhere else, by what its data directory is
- * called, so that `kill -9 -1` in one stack's pod finds nobody of another's.
+ * uids are one range for all stacks of a machine: each begins to give them out at one of a hundred places, by what its data
+ * directory is called, so that `kill -9 -1` in one stack's pod hardly ever finds another's. Two stacks whose names fall on one
+ * place still can: what is promised there is in docs/reference/modes.md, and it is isolated mode that keeps pods apart.
  */
 export class UidAllocator implements Uids {
   readonly #ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">;
