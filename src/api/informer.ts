@@ -42,6 +42,8 @@ export interface InformerOptions<T> {
   indexes?: Record<string, IndexFunction<T>>;
   /** Objects, or those of which this says so, are held and told without anything but kind and metadata (and of that, no managedFields and annotations). */
   metadataOnly?: boolean | ((object: T) => boolean);
+  /** What of an object is held and told, which must keep its metadata's name, uid and resourceVersion; by default all of it. */
+  hold?: (object: T) => T;
 }
 
 interface Identified {
@@ -225,8 +227,8 @@ export class Informer<T extends Identified = KubeObject> implements Lister<T> {
     // Deleted and made anew while we were not looking: two objects, told as two.
     if (old && old.metadata.uid !== object.metadata.uid) this.#remove(key, old);
     const before = this.#objects.get(key);
-    const { metadataOnly = false } = this.#options;
-    const held = (typeof metadataOnly === "function" ? metadataOnly(object) : metadataOnly) ? metadataOf(object) : object;
+    const { metadataOnly = false, hold } = this.#options;
+    const held = (typeof metadataOnly === "function" ? metadataOnly(object) : metadataOnly) ? metadataOf(object) : hold ? hold(object) : object;
     this.#objects.set(key, held);
     for (const index of this.#indexes.values()) file(index, key, held, before);
     for (const handler of this.#handlers) this.#tell(handler, key, held, before);
@@ -255,7 +257,8 @@ function typed<T>(item: T, list: { apiVersion: string; kind: string }): T {
   return { apiVersion: list.apiVersion, kind: list.kind.slice(0, -"List".length), ...item };
 }
 
-function metadataOf<T extends Identified>(object: T): T {
+/** Kind and metadata, and of that, no managedFields and annotations. */
+export function metadataOf<T extends Identified>(object: T): T {
   const { apiVersion, kind, metadata } = object as T & { apiVersion?: string; kind?: string };
   const { managedFields: _, annotations: __, ...named } = metadata;
   return { apiVersion, kind, metadata: named } as unknown as T;
@@ -280,7 +283,7 @@ function file<T>(index: { values: IndexFunction<T>; entries: Map<string, Map<str
 
 /** One informer a resource, shared by all who ask: caches are paid for once. */
 export class Informers {
-  readonly #options: Omit<InformerOptions<KubeObject>, "resource" | "indexes" | "metadataOnly">;
+  readonly #options: Omit<InformerOptions<KubeObject>, "resource" | "indexes" | "metadataOnly" | "hold">;
   readonly #metadataOnly: (resource: GroupVersionResource) => boolean | ((object: KubeObject) => boolean);
   readonly #informers = new Map<string, Informer<any>>();
 

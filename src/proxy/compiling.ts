@@ -7,6 +7,7 @@ import type { TrafficPatch, TrafficSnapshot } from "../api/traffic.ts";
 import type { Clock, Timer } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import type { Random } from "../base/random.ts";
+import { Watches } from "./watches.ts";
 
 /** What compilers of traffic have in common: Gateways', Ingresses' and Istio's. */
 export interface CompilerOptions {
@@ -32,8 +33,69 @@ type Scope = NonNullable<TrafficPatch["scope"]>;
 /** How long changes are gathered after some were published: a burst costs one patch, a lone change no wait. */
 const gatherMs = 5;
 
+/** What a translation makes of the world. */
+interface Translation {
+  snapshot(): TrafficSnapshot;
+  /** Works off what changed. What it found is told once it is published. */
+  flush(): { patch: TrafficPatch | undefined; tell(): void };
+  /** Whether an object's change can change anything: statuses and heartbeats change objects, not traffic. */
+  matters(kind: string, object: KubeObject, old: KubeObject): boolean;
+  /** Marks what is to be translated anew; false: nothing is. */
+  changed(kind: string, key: string, object: KubeObject | undefined): boolean | void;
+  /** Not called before {@link Compiling.start}. */
+  stop(): Promise<void>;
+}
+
+/** What joins a translation to the world that it reads, to the engine and to whom it tells what became of them. */
+export class Compiling {
+  readonly watches: Watches;
+  readonly notes: Notes;
+  readonly #translation: Translation;
+  readonly #gathering: Gathering;
+
+  /** `component` is whose Events they are. */
+  constructor(options: CompilerOptions, { component, scope, ...translation }: Translation & { component: string; scope: Scope }) {
+    this.#translation = translation;
+    this.notes = new Notes(component, options);
+    this.#gathering = new Gathering({ clock: options.clock, scope, publish: options.publish, ...translation });
+    this.watches = new Watches(options, (kind, key, object, old) => {
+      if (object && old && object.metadata.uid === old.metadata.uid && !translation.matters(kind, object, old)) return;
+      if (!object && old) this.notes.forget(old.metadata.uid);
+      this.changed(kind, key, object);
+    });
+  }
+
+  changed(kind: string, key: string, object?: KubeObject): void {
+    if (this.#translation.changed(kind, key, object) !== false) this.due();
+  }
+  due(): void {
+    this.#gathering.due();
+  }
+
+  /** To be called once all is watched that is read. `bound` is heard of addresses that were published. */
+  start(bound: Compiler["bound"] = () => {}): Compiler {
+    this.watches.start();
+    const synced = this.watches.synced().then(() => this.#gathering.synced());
+    synced.catch(() => {});
+    return {
+      snapshot: () => this.#translation.snapshot(),
+      bound,
+      synced,
+      stop: async () => {
+        this.#gathering.stop();
+        await this.watches.stop();
+        await this.#translation.stop();
+        this.notes.stop();
+      },
+    };
+  }
+}
+
+/** By their JSON: of values that one server wrote. */
+export const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b);
+
 /** When a translation is worked off and published: once the world is known, and then as soon as something is due. */
-export class Gathering {
+class Gathering {
   readonly #clock: Clock;
   readonly #work: () => void;
   #timer: Timer | undefined;
@@ -41,8 +103,8 @@ export class Gathering {
   #isDue = false;
   #stopped = false;
 
-  /** `flush` works off what changed; what it found is told once it is published. The first patch says everything: the engine may still serve what an earlier compiler said. */
-  constructor({ clock, scope, publish, flush, snapshot }: { clock: Clock; scope: Scope; publish(patch: TrafficPatch): void; flush(): { patch: TrafficPatch | undefined; tell(): void }; snapshot(): TrafficSnapshot }) {
+  /** The first patch says everything: the engine may still serve what an earlier compiler said. */
+  constructor({ clock, scope, publish, flush, snapshot }: { clock: Clock; scope: Scope; publish(patch: TrafficPatch): void } & Pick<Translation, "flush" | "snapshot">) {
     this.#clock = clock;
     let isFirst = true;
     this.#work = () => {
@@ -89,7 +151,7 @@ export interface Note {
 }
 
 /** Tells objects what became of them, by Events: each note once, and again when it was gone meanwhile. */
-export class Notes {
+class Notes {
   readonly #recorder;
   /** What each object has been told, by its uid. */
   readonly #said = new Map<string, Set<string>>();

@@ -1,11 +1,8 @@
-import type { Client } from "../../api/client.ts";
-import { Informer, keyOf } from "../../api/informer.ts";
+import { type Informer, keyOf } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
 import type { ConfigMap, Namespace, Secret, Service } from "../../api/types.ts";
-import type { Clock } from "../../base/clock.ts";
-import type { Log } from "../../base/log.ts";
-import type { Random } from "../../base/random.ts";
+import type { Watches } from "../watches.ts";
 import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME", or "NAME" of what has no namespace. */
@@ -85,11 +82,8 @@ export function servicesOfPolicy(policy: BackendTlsPolicy): string[] {
   return policy.spec.targetRefs.filter(({ group, kind }) => group === "" && kind === "Service").map(({ name }) => `${policy.metadata.namespace}/${name}`);
 }
 
-export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
-
 /** The world as the API server tells it, kept current. */
 export class WatchedWorld implements World {
-  readonly #informers: Informer<never>[] = [];
   readonly #classes: Informer<GatewayClass>;
   readonly #gateways: Informer<Gateway>;
   readonly #sets: Informer<ListenerSet>;
@@ -100,27 +94,18 @@ export class WatchedWorld implements World {
   readonly #configMaps: Informer<ConfigMap>;
   readonly #grants: Informer<ReferenceGrant>;
   readonly #policies: Informer<BackendTlsPolicy>;
-  readonly synced: Promise<void>;
 
-  constructor({ client, clock, random, log, changed }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed }) {
-    const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource, indexes: Record<string, (object: T) => string[]> = {}): Informer<T> => {
-      const informer = new Informer<T>({ client, resource, clock, log, indexes, ...(random ? { random } : {}) });
-      informer.onChange((key, object, old) => changed(kind, key, object, old));
-      this.#informers.push(informer as unknown as Informer<never>);
-      return informer;
-    };
-    this.#classes = watch("GatewayClass", gatewayResources.gatewayClasses);
-    this.#gateways = watch("Gateway", gatewayResources.gateways);
-    this.#sets = watch("ListenerSet", gatewayResources.listenerSets, { gateway: (set) => [gatewayOfSet(set)] });
-    this.#routes = Object.fromEntries(routeKinds.map((kind) => [kind, watch<AnyRouteObject>(kind, routeResources[kind])])) as Record<RouteKind, Informer<AnyRouteObject>>;
-    this.#namespaces = watch("Namespace", resources.namespaces as GroupVersionResource);
-    this.#services = watch("Service", resources.services);
-    this.#secrets = watch("Secret", resources.secrets);
-    this.#configMaps = watch("ConfigMap", resources.configMaps);
-    this.#grants = watch("ReferenceGrant", gatewayResources.referenceGrants);
-    this.#policies = watch("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { service: servicesOfPolicy });
-    for (const informer of this.#informers) informer.start();
-    this.synced = Promise.all(this.#informers.map((informer) => informer.synced)).then(() => {});
+  constructor(watches: Watches) {
+    this.#classes = watches.of("GatewayClass", gatewayResources.gatewayClasses);
+    this.#gateways = watches.of("Gateway", gatewayResources.gateways);
+    this.#sets = watches.of<ListenerSet>("ListenerSet", gatewayResources.listenerSets, { indexes: { gateway: (set) => [gatewayOfSet(set)] } });
+    this.#routes = Object.fromEntries(routeKinds.map((kind) => [kind, watches.of<AnyRouteObject>(kind, routeResources[kind])])) as Record<RouteKind, Informer<AnyRouteObject>>;
+    this.#namespaces = watches.of("Namespace", resources.namespaces);
+    this.#services = watches.of("Service", resources.services);
+    this.#secrets = watches.secrets();
+    this.#configMaps = watches.of("ConfigMap", resources.configMaps);
+    this.#grants = watches.of("ReferenceGrant", gatewayResources.referenceGrants);
+    this.#policies = watches.of<BackendTlsPolicy>("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { indexes: { service: servicesOfPolicy } });
   }
 
   gatewayClass = (name: string) => this.#classes.get(name);
@@ -137,8 +122,4 @@ export class WatchedWorld implements World {
   grantsIn = (namespace: string) => this.#grants.inNamespace(namespace);
   policies = () => this.#policies.list();
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
-
-  async stop(): Promise<void> {
-    await Promise.all(this.#informers.map((informer) => informer.stop()));
-  }
 }

@@ -1,9 +1,8 @@
-import { Informer } from "../../api/informer.ts";
-import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import type { KubeObject } from "../../api/meta.ts";
 import type { EdgeBinding } from "../../api/network.ts";
 import { resources } from "../../api/resources.ts";
-import type { ConfigMap, Secret, Service } from "../../api/types.ts";
-import { type Compiler, type CompilerOptions, Gathering, Notes } from "../compiling.ts";
+import type { ConfigMap, Service } from "../../api/types.ts";
+import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
 import type { KeyPair } from "./certificates.ts";
 import type { Ingress, IngressClass } from "./kinds.ts";
 import { Readiness } from "./readiness.ts";
@@ -18,49 +17,38 @@ export interface IngressCompilerOptions extends CompilerOptions {
 
 /** Watches Ingresses and what they name, publishes patches for the engine, and writes statuses and Events. */
 export function startIngressCompiler(options: IngressCompilerOptions): Compiler {
-  const { client, clock, random, log, fakeCertificate, publish } = options;
-  const notes = new Notes("ingress-controller", options);
-  const gathering = new Gathering({
-    clock,
+  const { client, clock, random, log, fakeCertificate } = options;
+  const compiling = new Compiling(options, {
+    component: "ingress-controller",
     scope: "ingress",
-    publish,
+    matters,
+    changed: (kind, key) => translator.changed(kind, key),
     snapshot: () => translator.snapshot(),
-    flush: () => {
+    flush() {
       const { patch, told, faults } = translator.flush();
       for (const { what, error } of faults) log.error("Ingress traffic stays as it was", { what, error });
       const tell = () => {
-        for (const { key, notes: all, addresses } of told) {
+        for (const { key, notes, addresses } of told) {
           const ingress = world.ingress(key);
           if (!ingress) continue;
-          notes.tell(ingress, all);
+          compiling.notes.tell(ingress, notes);
           writer.want(key, addresses);
         }
       };
       return { patch, tell };
     },
+    async stop() {
+      await readiness.stop();
+      await writer.stop();
+    },
   });
-
-  const informers: Informer<never>[] = [];
-  const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource): Informer<T> => {
-    const informer = new Informer<T>({ client, resource, clock, log, ...(random ? { random } : {}) });
-    informer.onChange((key, object, old) => {
-      if (object && old && !matters(object, old)) return;
-      if (kind === "Ingress" && !object && old) notes.forget(old.metadata.uid);
-      translator.changed(kind, key);
-      gathering.due();
-    });
-    informers.push(informer as unknown as Informer<never>);
-    return informer;
-  };
-  const ingresses = watch<Ingress>("Ingress", resources.ingresses);
-  const classes = watch<IngressClass>("IngressClass", resources.ingressClasses);
-  const services = watch<Service>("Service", resources.services);
-  const secrets = watch<Secret>("Secret", resources.secrets);
-  const configMaps = watch<ConfigMap>("ConfigMap", resources.configMaps);
-  const readiness = new Readiness({ client, clock, log, ...(random ? { random } : {}) }, (service) => {
-    translator.changed("Service", service);
-    gathering.due();
-  });
+  const { watches } = compiling;
+  const ingresses = watches.of<Ingress>("Ingress", resources.ingresses);
+  const classes = watches.of<IngressClass>("IngressClass", resources.ingressClasses);
+  const services = watches.of<Service>("Service", resources.services);
+  const secrets = watches.secrets();
+  const configMaps = watches.of<ConfigMap>("ConfigMap", resources.configMaps);
+  const readiness = new Readiness({ client, clock, log, ...(random ? { random } : {}) }, (service) => compiling.changed("Service", service));
   const world: World = {
     ingress: (key) => ingresses.get(key),
     ingresses: () => ingresses.list(),
@@ -72,24 +60,10 @@ export function startIngressCompiler(options: IngressCompilerOptions): Compiler 
   };
   const translator = new Translator(world, fakeCertificate());
   const writer = ingressStatusWriter({ client, world, clock, log });
-  for (const informer of informers) informer.start();
-  const synced = Promise.all(informers.map((informer) => informer.synced)).then(() => gathering.synced());
-  synced.catch(() => {});
-  return {
-    snapshot: () => translator.snapshot(),
-    bound(bindings) {
-      translator.bound = boundOf(bindings);
-      gathering.due();
-    },
-    synced,
-    async stop() {
-      gathering.stop();
-      await Promise.all(informers.map((informer) => informer.stop()));
-      await readiness.stop();
-      await writer.stop();
-      notes.stop();
-    },
-  };
+  return compiling.start((bindings) => {
+    translator.bound = boundOf(bindings);
+    compiling.due();
+  });
 }
 
 function boundOf(bindings: readonly EdgeBinding[]): Bound {
@@ -103,8 +77,7 @@ function boundOf(bindings: readonly EdgeBinding[]): Bound {
   };
 }
 
-/** Statuses change objects, not traffic. */
-function matters(object: KubeObject, old: KubeObject): boolean {
-  const read = ({ metadata, ...rest }: KubeObject) => JSON.stringify([metadata.uid, metadata.annotations, rest["spec"], rest["data"]]);
-  return read(object) !== read(old);
+function matters(_kind: string, object: KubeObject, old: KubeObject): boolean {
+  const read = ({ metadata, ...rest }: KubeObject) => [metadata.annotations, rest["spec"], rest["data"]];
+  return !same(read(object), read(old));
 }

@@ -1,14 +1,12 @@
-import type { Client } from "../../api/client.ts";
-import { Informer, keyOf } from "../../api/informer.ts";
+import { type Informer, keyOf } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
 import type { Pod, Secret, Service } from "../../api/types.ts";
 import type { Clock } from "../../base/clock.ts";
-import type { Log } from "../../base/log.ts";
-import type { Random } from "../../base/random.ts";
 import { securityResources } from "../../api/istio/security.ts";
 import { type DestinationRule, istioResources, type ServiceEntry, type Sidecar, type Telemetry, type VirtualService } from "../../api/istio/kinds.ts";
-import { type Lookup, Names } from "./names.ts";
+import type { Watches } from "../watches.ts";
+import { Names } from "./names.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME". */
 export interface World {
@@ -76,32 +74,21 @@ export class ObjectWorld implements World {
   addressesOf = (name: string) => this.#names[name];
 }
 
-export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
-
 /** The world as the API server tells it, kept current. */
 export class WatchedWorld implements World {
-  readonly #informers: Informer<never>[] = [];
   readonly #kinds: Map<string, Informer<KubeObject>>;
   readonly #services: Informer<Service>;
   readonly #secrets: Informer<Secret>;
   readonly #pods: Informer<Pod>;
   readonly #names: Names;
-  readonly synced: Promise<void>;
 
-  constructor({ client, clock, random, log, changed, lookup }: { client: Client; clock: Clock; random?: Random; log: Log; changed: Changed; lookup?: Lookup }) {
-    this.#names = new Names({ clock, changed: (name) => changed("Name", name, undefined, undefined), ...(lookup && { lookup }) });
-    const watch = <T extends KubeObject>(kind: string, resource: GroupVersionResource): Informer<T> => {
-      const informer = new Informer<T>({ client, resource, clock, log, ...(random ? { random } : {}) });
-      informer.onChange((key, object, old) => changed(kind, key, object, old));
-      this.#informers.push(informer as unknown as Informer<never>);
-      return informer;
-    };
-    this.#kinds = new Map(Object.entries(watched).map(([kind, resource]) => [kind, watch(kind, resource)]));
-    this.#services = watch("Service", resources.services);
-    this.#secrets = watch("Secret", resources.secrets);
-    this.#pods = watch("Pod", resources.pods);
-    for (const informer of this.#informers) informer.start();
-    this.synced = Promise.all(this.#informers.map((informer) => informer.synced)).then(() => {});
+  /** `renamed` hears of names beyond the cluster whose addresses are others now. */
+  constructor(watches: Watches, { clock, renamed }: { clock: Clock; renamed: (name: string) => void }) {
+    this.#names = new Names({ clock, changed: renamed });
+    this.#kinds = new Map(Object.entries(watched).map(([kind, resource]) => [kind, watches.of(kind, resource)]));
+    this.#services = watches.of("Service", resources.services);
+    this.#secrets = watches.secrets();
+    this.#pods = watches.of("Pod", resources.pods);
   }
 
   #list<T>(kind: string): T[] {
@@ -121,8 +108,7 @@ export class WatchedWorld implements World {
   pods = (namespace?: string) => (namespace === undefined ? this.#pods.list() : this.#pods.inNamespace(namespace));
   addressesOf = (name: string) => this.#names.get(name);
 
-  async stop(): Promise<void> {
+  stop(): void {
     this.#names.stop();
-    await Promise.all(this.#informers.map((informer) => informer.stop()));
   }
 }
