@@ -127,6 +127,9 @@ export async function runApi(): Promise<void> {
     fairness.report(client);
 
     const challenges = new ChallengeRoutes((patch: TrafficPatch) => channel.notify("net/traffic", patch));
+    // Loaded when somebody is answered already; while it is not there, nobody gets an identity, and the log says why.
+    const meshAuthority = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => (await import("./api/x509/mesh-authority.ts")).openMeshAuthority({ client, clock, random, log: log.child("mesh-authority") }));
+    meshAuthority.catch((error: unknown) => log.error("the mesh's certificate authority was not opened", { error }));
     // The API answers; what moves things comes after.
     let stopControllers = async () => {};
     const filled = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {
@@ -136,7 +139,7 @@ export async function runApi(): Promise<void> {
       chmodSync(volumesDir, 0o711); // pods pass through to the one folder that is theirs
       const { VolumeFolders } = await import("./node/volumes/folders.ts");
       const storage = new VolumeFolders({ folder: volumesDir, clock, pause: async (claim) => (await import("./node/streams/client.ts")).pauseClaim(socketPath(dataDir, "agent.sock"), claim) });
-      const controllers = startControllers({ localAuthority: () => localAuthorities().localAuthority(dataDir, clock.now()), challengeSolver: challenges, storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
+      const controllers = startControllers({ meshAuthority, localAuthority: () => localAuthorities().localAuthority(dataDir, clock.now()), challengeSolver: challenges, storage, client, registry, clock, random, log, volumesDir, rootCa: pki.ca, signCertificate: (wish) => pki.sign(wish), rawGet: (path) => aggregator.get(path) });
       stopControllers = () => controllers.stop(AbortSignal.timeout(2_000));
       await controllers.start();
     });
@@ -199,6 +202,7 @@ export async function runApi(): Promise<void> {
       await stopNetwork();
       await filled.catch(() => {});
       await stopControllers();
+      void meshAuthority.then((authority) => authority.close(), () => {});
       aggregator.close();
       fairness.close();
       rbac.close();

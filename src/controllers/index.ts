@@ -4,6 +4,7 @@ import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import type { Kind } from "../api/kind.ts";
 import type { KindRegistry } from "../api/registry.ts";
 import { resources } from "../api/resources.ts";
+import type { MeshAuthority } from "../api/x509/mesh-authority.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
@@ -24,6 +25,8 @@ import { GarbageCollector } from "./garbage/collector.ts";
 import { jobOrphanController } from "./job/orphans.ts";
 import { jobController } from "./job/plan.ts";
 import { finishedJobController } from "./job/ttl.ts";
+import { MeshIdentity } from "./mesh/identity.ts";
+import { rootCertificateName } from "./mesh/root-certificate.ts";
 import { rootCaController, rootCaName, serviceAccountController } from "./namespace/defaults.ts";
 import { namespaceController } from "./namespace/namespace.ts";
 import { nodeController } from "./node/lifecycle.ts";
@@ -63,6 +66,8 @@ export interface ControllersOptions {
   signCertificate?: SignCertificate;
   /** The authority that signs for ClusterIssuers which this machine cannot have; made at first need. Without it there are no cert-manager certificates. */
   localAuthority?: CertificateOptions["authority"];
+  /** Signs for programs of the mesh; without it they get no certificates. */
+  meshAuthority?: Promise<MeshAuthority>;
   /** Answers ACME servers; without it they are not spoken to. */
   challengeSolver?: NonNullable<CertificateOptions["solver"]>;
   /** GET of what foreign API servers serve: custom and external metrics. */
@@ -116,8 +121,8 @@ export interface Controllers extends Component {
 export function startControllers(options: ControllersOptions): Controllers {
   const { client, registry, clock, random } = options;
   const log = options.log.child("controllers");
-  // What may be large, and is not read here: of a ConfigMap's data only that of the root certificate.
-  const metadataOnly = ({ group, resource }: GroupVersionResource) => group === "apiextensions.k8s.io" || (group === "" && (resource === "secrets" || (resource === "configmaps" && (({ metadata }: KubeObject) => metadata.name !== rootCaName))));
+  // What may be large, and is not read here: of a ConfigMap's data only that of the root certificates.
+  const metadataOnly = ({ group, resource }: GroupVersionResource) => group === "apiextensions.k8s.io" || (group === "" && (resource === "secrets" || (resource === "configmaps" && (({ metadata }: KubeObject) => metadata.name !== rootCaName && metadata.name !== rootCertificateName))));
   const informers = new Informers({ client, clock, random, log, metadataOnly });
   const run = (definition: Controller): Runner => new Runner(definition, { client, informers, clock, random, log, fieldManager: definition === schedulerController ? "kube-scheduler" : "kube-controller-manager" });
   const runners = listControllers(options).filter(({ name }) => !options.withoutControllers?.includes(name)).map(run);
@@ -131,6 +136,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
   const vertical = new VerticalAutoscaling({ client, informers, kindOf, clock, random, log: log.child("vertical-pod-autoscaler") });
   const certificates = options.localAuthority && new Certificates({ client, informers, clock, random, log: log.child("certificates"), authority: options.localAuthority, ...(options.challengeSolver && { solver: options.challengeSolver }) });
+  const mesh = options.meshAuthority && new MeshIdentity({ informers, run, authority: options.meshAuthority });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {
@@ -164,11 +170,12 @@ export function startControllers(options: ControllersOptions): Controllers {
       for (const runner of runners) runner.start();
       collector.start();
       autoscaler.start();
+      mesh?.start();
     },
     async stop(deadline) {
       unsubscribe();
       const late = new Promise<void>((resolve) => (deadline.aborted ? resolve() : deadline.addEventListener("abort", () => resolve(), { once: true })));
-      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop(), snapshots.stop(), certificates?.stop()]).then(() => informers.stop());
+      const drained = Promise.all([...runners.map((runner) => runner.stop()), collector.stop(), autoscaler.stop(), vertical.stop(), snapshots.stop(), certificates?.stop(), mesh?.stop()]).then(() => informers.stop());
       await Promise.race([drained, late]);
     },
     counters: () => Object.fromEntries(runners.map((runner) => [runner.name, { ...runner.counters, depth: runner.depth }])),
