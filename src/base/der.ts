@@ -47,13 +47,32 @@ export function objectId(dotted: string): Buffer {
   return der(tag.oid, Buffer.from(bytes));
 }
 
+/** "2.5.29.17" of an element that is an object identifier. */
+export function dottedId(element: Element | undefined): string {
+  if (element?.tag !== tag.oid || element.content.length === 0) throw malformed();
+  const [head = 0, ...bytes] = element.content;
+  const first = Math.min(Math.floor(head / 40), 2);
+  const parts = [first, head - first * 40];
+  let value = 0;
+  for (const byte of bytes) {
+    value = value * 128 + (byte & 0x7f);
+    if (byte < 0x80) {
+      parts.push(value);
+      value = 0;
+    }
+  }
+  return parts.join(".");
+}
+
 /** UTCTime up to 2049, GeneralizedTime after it. */
 export function time(date: Date): Buffer {
   const digits = date.toISOString().replaceAll(/[-:T]|\.\d+/g, "");
   return date.getUTCFullYear() < 2050 ? der(tag.utcTime, Buffer.from(digits.slice(2))) : der(tag.generalizedTime, Buffer.from(digits));
 }
 
-const malformed = (): Error => new Error("asn1: structure error");
+/** Bytes that are no DER, or not what was looked for. */
+export class DerError extends Error {}
+const malformed = (): Error => new DerError("asn1: structure error");
 
 /** Throws when the bytes are none. */
 export function elements(bytes: Buffer): Element[] {

@@ -80,7 +80,7 @@ const extendedUsages: Record<string, string> = {
   "microsoft sgc": "1.3.6.1.4.1.311.10.3.3",
   "netscape sgc": "2.16.840.1.113730.4.1",
 };
-export const isUsage = (name: string): boolean => name in keyUsages || name in extendedUsages;
+export const isUsage = (name: string): boolean => Object.hasOwn(keyUsages, name) || Object.hasOwn(extendedUsages, name);
 
 /** In their order, each a set of its own. */
 export const nameOf = (subject: readonly SubjectPart[]): Buffer => sequence(...subject.map(([type, value]) => setOf(sequence(objectId(subjectTypes[type]), printable.has(type) ? der(tag.printable, Buffer.from(value)) : text(value)))));

@@ -1,8 +1,9 @@
 import { createPublicKey, constants, type KeyObject, verify } from "node:crypto";
+import { DerError, dottedId, type Element, elements, inside, pemBlocks, tag } from "../../../base/der.ts";
 
 /**
- * Certificate requests, read without the library that makes certificates: every write of one is validated, few are
- * signed. Source: RFC 2986 (PKCS #10), RFC 5280 §4.2.1.6 (alternative names), X.690 (DER).
+ * Certificate requests, as strangers write them: every write of one is validated, few are signed.
+ * Source: RFC 2986 (PKCS #10), RFC 5280 §4.2.1.6 (alternative names), X.690 (DER).
  */
 export interface CertificateRequest {
   /** DER. */
@@ -21,35 +22,36 @@ export interface CertificateRequest {
   signatureError(): string | undefined;
 }
 
-interface Element {
-  tag: number;
-  /** With its header. */
-  whole: Buffer;
-  content: Buffer;
-}
-
-const malformed = (): Error => new Error("asn1: structure error: it is no PKCS #10 certificate request");
-
 /** Throws an Error whose text is for the user. */
 export function parseRequest(pem: string): CertificateRequest {
-  const [, type, body] = /-----BEGIN ([A-Z0-9 ]+)-----([\s\S]*?)-----END \1-----/.exec(pem) ?? [];
-  if (type !== "CERTIFICATE REQUEST") throw new Error("PEM block type must be CERTIFICATE REQUEST");
-  const [outer, ...rest] = elements(Buffer.from(body!.replace(/\s/g, ""), "base64"));
-  if (!outer || rest.length > 0) throw malformed();
-  const [info, algorithm, signature] = inside(outer, 0x30);
-  const [version, subject, key, attributes] = inside(info, 0x30);
-  if (version?.tag !== 0x02 || key?.tag !== 0x30 || signature?.tag !== 0x03 || algorithm?.tag !== 0x30) throw malformed();
+  const [block] = pemBlocks(pem);
+  if (block?.label !== "CERTIFICATE REQUEST") throw new Error("PEM block type must be CERTIFICATE REQUEST");
+  try {
+    return read(block.bytes);
+  } catch (error) {
+    if (error instanceof DerError) throw new Error(`${error.message}: it is no PKCS #10 certificate request`, { cause: error });
+    throw error;
+  }
+}
+
+function read(bytes: Buffer): CertificateRequest {
+  const [outer, ...rest] = elements(bytes);
+  if (!outer || rest.length > 0) throw new DerError("asn1: structure error");
+  const [info, algorithm, signature] = inside(outer, tag.sequence);
+  const [version, subject, key, attributes] = inside(info, tag.sequence);
+  if (version?.tag !== tag.integer || key?.tag !== tag.sequence || signature?.tag !== tag.bits || algorithm?.tag !== tag.sequence) throw new DerError("asn1: structure error");
   let publicKey: KeyObject;
   try {
     publicKey = createPublicKey({ key: key.whole, format: "der", type: "spki" });
   } catch {
     throw new Error("x509: unknown public key algorithm");
   }
-  const fields = inside(subject, 0x30).flatMap((set) => inside(set, 0x31)).map((pair) => inside(pair, 0x30));
-  const named = (id: string): string[] => fields.filter(([type]) => type && objectId(type) === id).map(([, value]) => textOf(value));
+  const fields = inside(subject, tag.sequence).flatMap((set) => inside(set, tag.set)).map((pair) => inside(pair, tag.sequence));
+  const named = (id: string): string[] => fields.filter(([type]) => dottedId(type) === id).map(([, value]) => textOf(value));
   const alternativeNames = attributes?.tag === 0xa0 ? alternativesOf(attributes) : undefined;
-  const names = alternativeNames ? inside(elements(alternativeNames)[0], 0x30) : [];
-  const of = (tag: number): Buffer[] => names.filter((name) => name.tag === tag).map((name) => name.content);
+  const names = alternativeNames ? inside(elements(alternativeNames)[0], tag.sequence) : [];
+  const of = (type: number): Buffer[] => names.filter((name) => name.tag === type).map((name) => name.content);
+  const signedWith = dottedId(inside(algorithm, tag.sequence)[0]);
   return {
     subject: subject!.whole,
     commonName: named("2.5.4.3").at(-1) ?? "",
@@ -60,7 +62,7 @@ export function parseRequest(pem: string): CertificateRequest {
     dnsNames: of(0x82).map(String),
     uris: of(0x86).map(String),
     addresses: of(0x87).map(addressOf),
-    signatureError: () => signatureErrorOf(publicKey, objectId(inside(algorithm, 0x30)[0]!), info!.whole, signature.content.subarray(1)),
+    signatureError: () => signatureErrorOf(publicKey, signedWith, info!.whole, signature.content.subarray(1)),
   };
 }
 
@@ -69,11 +71,11 @@ const subjectAlternativeName = "2.5.29.17";
 
 function alternativesOf(attributes: Element): Buffer | undefined {
   for (const attribute of elements(attributes.content)) {
-    const [type, values] = inside(attribute, 0x30);
-    if (!type || objectId(type) !== extensionRequest) continue;
-    for (const extension of inside(inside(values, 0x31)[0], 0x30)) {
-      const parts = inside(extension, 0x30);
-      if (parts[0] && objectId(parts[0]) === subjectAlternativeName) return parts.at(-1)!.content;
+    const [type, values] = inside(attribute, tag.sequence);
+    if (dottedId(type) !== extensionRequest) continue;
+    for (const extension of inside(inside(values, tag.set)[0], tag.sequence)) {
+      const parts = inside(extension, tag.sequence);
+      if (dottedId(parts[0]) === subjectAlternativeName) return parts.at(-1)!.content;
     }
   }
   return undefined;
@@ -108,59 +110,18 @@ function signatureErrorOf(key: KeyObject, id: string, content: Buffer, signature
   }
 }
 
-/** The elements of a constructed one with this tag. */
-function inside(element: Element | undefined, tag: number): Element[] {
-  if (element?.tag !== tag) throw malformed();
-  return elements(element.content);
-}
-
-function elements(buffer: Buffer): Element[] {
-  const found: Element[] = [];
-  for (let at = 0; at < buffer.length; ) {
-    let length = buffer[at + 1];
-    let begin = at + 2;
-    if (length === undefined) throw malformed();
-    if (length >= 0x80) {
-      const bytes = length & 0x7f;
-      if (bytes === 0 || bytes > 4 || begin + bytes > buffer.length) throw malformed();
-      length = buffer.readUIntBE(begin, bytes);
-      begin += bytes;
-    }
-    const end = begin + length;
-    if (end > buffer.length) throw malformed();
-    found.push({ tag: buffer[at]!, whole: buffer.subarray(at, end), content: buffer.subarray(begin, end) });
-    at = end;
-  }
-  return found;
-}
-
-function objectId({ tag, content }: Element): string {
-  if (tag !== 0x06 || content.length === 0) throw malformed();
-  const first = Math.min(Math.floor(content[0]! / 40), 2);
-  const parts = [first, content[0]! - first * 40];
-  let value = 0;
-  for (const byte of content.subarray(1)) {
-    value = value * 128 + (byte & 0x7f);
-    if (byte < 0x80) {
-      parts.push(value);
-      value = 0;
-    }
-  }
-  return parts.join(".");
-}
-
 function textOf(element: Element | undefined): string {
   switch (element?.tag) {
-    case 0x0c: // UTF8String
-    case 0x13: // PrintableString
-    case 0x16: // IA5String
+    case tag.utf8:
+    case tag.printable:
+    case tag.ia5:
       return element.content.toString("utf8");
     case 0x14: // TeletexString
       return element.content.toString("latin1");
     case 0x1e: // BMPString
       if (element.content.length % 2 === 0) return Buffer.from(element.content).swap16().toString("utf16le");
   }
-  throw malformed();
+  throw new DerError("asn1: structure error");
 }
 
 function addressOf(bytes: Buffer): string {
