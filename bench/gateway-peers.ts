@@ -58,7 +58,18 @@ export async function inOwnNetwork(name: string, args: readonly string[]): Promi
   return false;
 }
 
-export async function startPeers({ workers, quick, routes }: { workers: number; quick: boolean; routes: number }): Promise<Peers> {
+export interface Ground extends Peers {
+  nginx: string;
+  nginxVersion: string;
+  errors: string;
+  start: Start;
+  /** The gateway has one processor, whoever loads and answers it another; several workers share both with them. */
+  forGateways: string;
+  conf(name: string, text: string): string;
+}
+
+/** A folder, the upstream, and how programs are started beside it; all of it ends with it. */
+export async function startGround(workers: number): Promise<Ground> {
   const wrk = program("wrk");
   const nginx = program("nginx");
   if (!wrk || !nginx) throw new Error("needs wrk and nginx: tools/gateway-peers.sh fetches them on Debian");
@@ -67,21 +78,28 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
   const errors = join(folder, "errors");
   const several = availableParallelism() > 1;
   const pinned = (cpus: string, command: string, args: readonly string[]): [string, string[]] => (several && program("taskset") ? ["taskset", ["-c", cpus, command, ...args]] : [command, [...args]]);
-  const start = (cpus: string, command: string, args: readonly string[], more: Record<string, string> = {}): ChildProcess => {
-    const [file, list] = pinned(cpus, command, args);
-    const child = spawn(file, list, { env: { ...env, HOME: folder, ...more }, stdio: ["ignore", openSync(join(folder, "out"), "a"), openSync(errors, "a")] });
-    children.push(child);
-    return child;
-  };
-  /** The gateway has one processor, whoever loads and answers it another; several workers share both with them. */
-  const forGateways = workers > 1 ? "0,1" : "1";
-  const result: Peers = {
+  const ground: Ground = {
     folder,
     peers: [],
     wrk,
+    nginx,
+    nginxVersion: versionOf(nginx, ["-v"], /nginx\/[\d.]+/),
+    errors,
+    forGateways: workers > 1 ? "0,1" : "1",
     upstream: { address: podIp, port: upstreamPort },
     loadCommand: (command, args) => pinned("0", command, args),
     env,
+    start(cpus, command, args, more = {}) {
+      const [file, list] = pinned(cpus, command, args);
+      const child = spawn(file, list, { env: { ...env, HOME: folder, ...more }, stdio: ["ignore", openSync(join(folder, "out"), "a"), openSync(errors, "a")] });
+      children.push(child);
+      return child;
+    },
+    conf(name, text) {
+      const file = join(folder, name);
+      writeFileSync(file, text);
+      return file;
+    },
     async [Symbol.asyncDispose]() {
       for (const child of children) child.kill("SIGTERM");
       await Promise.all(children.map((child) => (child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined)));
@@ -89,7 +107,19 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
     },
   };
   try {
-    await startUpstream(folder, nginx, start);
+    await startUpstream(folder, nginx, ground.start);
+    await untilOpen(upstreamPort, podIp, "the upstream", errors);
+    return ground;
+  } catch (error) {
+    await ground[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+export async function startPeers({ workers, quick, routes }: { workers: number; quick: boolean; routes: number }): Promise<Peers> {
+  const result = await startGround(workers);
+  const { folder, nginx, nginxVersion: version, errors, start, forGateways, conf } = result;
+  try {
     const certificate = makeCertificate(folder);
     let port = firstPort;
     const add = (name: string, begin: (port: number) => ChildProcess, pids = family): void => {
@@ -97,12 +127,6 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
       result.peers.push({ name, port, tlsPort: port + tlsOffset, pids: () => pids(child.pid!) });
       port++;
     };
-    const conf = (name: string, text: string): string => {
-      const file = join(folder, name);
-      writeFileSync(file, text);
-      return file;
-    };
-    const version = versionOf(nginx, ["-v"], /nginx\/[\d.]+/);
     const nginxWith = (name: string, log: string) => (at: number) => start(forGateways, nginx, ["-c", conf(`${name}.conf`, nginxConf({ folder, name, port: at, workers, log, certificate })), "-e", join(folder, `${name}.errors`)]);
     add(version, nginxWith("nginx", `${folder}/nginx.log`));
     const ours = join(import.meta.dirname, "gateway-process.ts");
@@ -119,7 +143,6 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
     for (const [name, found] of [["HAProxy", haproxy], ["Caddy", caddy ?? (quick ? "left out" : undefined)]] as const) if (!found) process.stdout.write(`${name} is not here and not measured\n`);
     add(`node:http ${process.versions.node}`, (at) => start(forGateways, process.execPath, [ours, "node", String(at), String(at + tlsOffset), podIp, String(upstreamPort), join(folder, "node.log"), certificate]));
     for (const peer of result.peers) for (const at of [peer.port, peer.tlsPort]) await untilOpen(at, "127.0.0.1", `${peer.name}: ${at}`, errors);
-    await untilOpen(upstreamPort, podIp, "the upstream", errors);
     return result;
   } catch (error) {
     await result[Symbol.asyncDispose]();
@@ -127,7 +150,7 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
   }
 }
 
-type Start = (cpus: string, command: string, args: readonly string[], more?: Record<string, string>) => ChildProcess;
+export type Start = (cpus: string, command: string, args: readonly string[], more?: Record<string, string>) => ChildProcess;
 
 /** nginx in a network of its own behind a veth, as a pod is. */
 async function startUpstream(folder: string, nginx: string, start: Start): Promise<void> {
@@ -146,7 +169,7 @@ async function startUpstream(folder: string, nginx: string, start: Start): Promi
   mkdirSync(join(folder, "files"));
   for (const [name, bytes] of [["100k", 100 * 1024], ["1m", 1024 * 1024]] as const) writeFileSync(join(folder, "files", name), Buffer.alloc(bytes, "x"));
   const file = join(folder, "upstream.conf");
-  writeFileSync(file, `${common(folder, "upstream", 1)} http { ${temporary(folder)} access_log off; keepalive_requests 100000000; keepalive_timeout 600; server { listen ${podIp}:${upstreamPort} backlog=4096; location / { return 200 "hello, world!\\n"; } location /files/ { root ${folder}; } } }`);
+  writeFileSync(file, `${common(folder, "upstream", 1)} http { ${temporary(folder)} access_log off; keepalive_requests 100000000; keepalive_timeout 600; server { listen ${podIp}:${upstreamPort} backlog=4096; listen ${podIp}:${upstreamPort + 1} backlog=4096; location / { return 200 "hello, world!\\n"; } location /files/ { root ${folder}; } } }`);
   start("0", "nsenter", [...inPod, nginx, "-c", file, "-e", join(folder, "upstream.errors")]);
 }
 
@@ -157,8 +180,8 @@ function makeCertificate(folder: string): string {
   return file;
 }
 
-const temporary = (folder: string): string => ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
-const common = (folder: string, name: string, workers: number): string => `${process.getuid?.() === 0 ? "user root;" : ""} daemon off; worker_processes ${workers}; pid ${folder}/${name}.pid; error_log ${folder}/${name}.errors; events { worker_connections 8192; }`;
+export const temporary = (folder: string): string => ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((name) => `${name}_temp_path ${folder}/${name};`).join(" ");
+export const common = (folder: string, name: string, workers: number): string => `${process.getuid?.() === 0 ? "user root;" : ""} daemon off; worker_processes ${workers}; pid ${folder}/${name}.pid; error_log ${folder}/${name}.errors; events { worker_connections 8192; }`;
 
 function nginxConf({ folder, name, port, workers, log, certificate }: { folder: string; name: string; port: number; workers: number; log: string; certificate: string }): string {
   const shared = workers > 1 ? " reuseport" : "";
@@ -236,12 +259,12 @@ https://:${port + tlsOffset} {
 }
 `;
 
-function versionOf(file: string, args: string[], pattern: RegExp): string {
+export function versionOf(file: string, args: string[], pattern: RegExp): string {
   const { stdout, stderr } = spawnSync(file, args, { encoding: "utf8", env });
   return pattern.exec(stdout + stderr)?.[0] ?? file;
 }
 
-async function untilOpen(port: number, address: string, who: string, errors: string): Promise<void> {
+export async function untilOpen(port: number, address: string, who: string, errors: string): Promise<void> {
   for (let i = 0; i < 1000; i++) {
     const socket = connect(port, address);
     const open = await new Promise<boolean>((resolve) => socket.once("connect", () => resolve(true)).once("error", () => resolve(false)));

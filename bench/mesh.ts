@@ -1,147 +1,203 @@
+import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
-import { silentLog } from "../src/base/log.ts";
-import { serviceListenerId } from "../src/proxy/mesh/listener-id.ts";
-import { createNetSupervisor } from "../src/proxy/supervisor.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { availableParallelism, loadavg, release } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+// @ts-expect-error a build tool without types
+import { bundlePreload } from "../tools/bundle-preload.mjs";
+import { inOwnNetwork, program } from "./gateway-peers.ts";
 import { cpuSeconds, median, print } from "./measure.ts";
+import { startWays, type Way, type Ways } from "./mesh-ways.ts";
 
 /**
- * What does it cost that a Service listener reads HTTP? CPU of `wherry-net` a request, and the client's p50 and p99, of one worker
- * with three Services before the same pods: one whose connections are passed on unread, one that says that it is HTTP, and one with
- * a route besides. Rounds alternate; ratios are medians of each round's own.
+ * What does the mesh cost a request, and what would a sidecar? The same two pods by five kinds of ways, in one network namespace
+ * made for it: by their own address, with the preload, through a Service's listener (passed on unread, read as HTTP, with a
+ * route, each request judged by an AuthorizationPolicy), and through nginx and HAProxy as a sidecar would stand there. The pods,
+ * wrk and what sends at a constant rate have one processor, the hop the other. Rounds alternate; ratios are medians of each
+ * round's own: read them, not the microseconds. Under six minutes; `--quick`: under two.
+ *
+ * BENCH_LOADS="small,short" and BENCH_WAYS="http,nginx" choose, BENCH_ROUNDS and BENCH_SECONDS of a round; BENCH_PARTS="cpu,rate,node".
+ * BENCH_BEFORE names a folder with another state of the project, measured in turn with this one.
  */
-const rounds = 7;
-const roundMs = 600;
-const request = Buffer.from("GET /users/7 HTTP/1.1\r\nHost: users.shop\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n");
-const pods = 2;
-
-/** Answers each request, told by its empty line, with as many bytes. */
-function pod(bodyBytes: number): (socket: Socket) => void {
-  const answer = Buffer.from(`HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${bodyBytes}\r\n\r\n${"x".repeat(bodyBytes)}`);
-  return (socket) => {
-    socket.setNoDelay(true).on("error", () => {}).on("data", (data: Buffer) => {
-      for (let at = data.indexOf("\r\n\r\n"); at >= 0; at = data.indexOf("\r\n\r\n", at + 4)) socket.write(answer);
-    });
-  };
+interface Load {
+  key: string;
+  name: string;
+  path: string;
+  connections: number;
+  args?: string[];
+  script?: string;
 }
-
-/** Requests by so many connections for a while; how long each took. */
-async function load(ip: string, port: number, clients: number, fresh: boolean): Promise<number[]> {
-  const end = performance.now() + roundMs;
-  const took: number[] = [];
-  await Promise.all(
-    Array.from({ length: clients }, () => {
-      return new Promise<void>((done, fail) => {
-        const open = () => {
-          const socket = connect({ port, host: ip, noDelay: true });
-          let since = performance.now();
-          let missing = -1;
-          let head = "";
-          socket.on("error", fail);
-          socket.on("data", (data: Buffer) => {
-            if (missing < 0) {
-              head += data.toString("latin1");
-              const body = head.indexOf("\r\n\r\n") + 4;
-              if (body < 4) return;
-              missing = Number(/content-length: (\d+)/i.exec(head)![1]) - (head.length - body);
-            } else {
-              missing -= data.length;
-            }
-            if (missing > 0) return;
-            took.push(performance.now() - since);
-            missing = -1;
-            head = "";
-            if (performance.now() >= end) {
-              socket.destroy();
-              done();
-            } else if (fresh) {
-              socket.destroy();
-              open();
-            } else {
-              since = performance.now();
-              socket.write(request);
-            }
-          });
-          socket.write(request);
-        };
-        open();
-      });
-    }),
-  );
-  return took;
-}
-
-const loads = [
-  { name: "small answers, 64 kept connections", bodyBytes: 14, clients: 64, fresh: false },
-  { name: "small answers, connection after connection, 32 at a time", bodyBytes: 14, clients: 32, fresh: true },
-  { name: "100 KB answers, 16 kept connections", bodyBytes: 100_000, clients: 16, fresh: false },
+const loads: Load[] = [
+  { key: "small", name: "GET 14 B, 64 kept connections", path: "/", connections: 64 },
+  { key: "post", name: "POST 1 KB, 64", path: "/", connections: 64, script: 'wrk.method = "POST"; wrk.body = string.rep("x", 1024)' },
+  { key: "100k", name: "GET 100 KB, 16", path: "/files/100k", connections: 16 },
+  { key: "short", name: "GET 14 B, Connection: close, 32", path: "/", connections: 32, args: ["-H", "Connection: close"] },
 ];
+const [listenerMark, preloadMark, preloadMarkMs] = [1.2, 1.05, 0.1];
+/** Whose log is written is compared with whom logs too. */
+const markedAgainst: Partial<Record<Way["key"], Way["key"]>> = { http: "nginx", judged: "nginx", route: "nginx-log" };
 
-export async function run(): Promise<void> {
+const parts = process.env["BENCH_PARTS"]?.split(",") ?? ["cpu", "rate", "node"];
+
+export async function run({ quick = false }: { quick?: boolean } = {}): Promise<void> {
+  if (!(await inOwnNetwork("mesh", quick ? ["--quick"] : []))) return;
+  await using started = await startWays();
+  const wanted = process.env["BENCH_WAYS"]?.split(",");
+  const ways = started.ways.filter(({ key }) => !wanted || wanted.includes(key));
+  const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 5));
+  const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.25 : 0.7));
+  process.stdout.write(`${ways.filter(({ key }) => key === "nginx" || key === "haproxy").map(({ name }) => name).join(", ")}, Node ${process.versions.node}, Linux ${release()}, ${/model name\s*: (.*)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? ""} × ${availableParallelism()}; ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds of ${seconds} s; load average ${load()}\n\n`);
+  if (parts.includes("cpu")) await costs(started, ways.filter(({ key }) => key !== "direct"), rounds, seconds, quick);
+  if (parts.includes("rate")) await latencies(started, ways, rounds, seconds);
+  if (parts.includes("node")) await ofProgram(started, rounds + 2, seconds);
+  process.stdout.write(`\nload average at the end ${load()}\n`);
+}
+
+const load = (): string => loadavg().map((value) => value.toFixed(1)).join(" ");
+const range = (values: readonly number[], digits = 2): string => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)}–${Math.max(...values).toFixed(digits)})`;
+const said = (isMet: boolean): string => (isMet ? "met" : "MISSED");
+
+interface Cost {
+  cpuUs: number;
+  perSecond: number;
+}
+
+/** Processor time of the hop a request, when clients ask as much as they can. */
+async function costs(started: Ways, ways: readonly Way[], rounds: number, seconds: number, quick: boolean): Promise<void> {
+  const wanted = process.env["BENCH_LOADS"]?.split(",");
   const rows: string[][] = [];
-  for (const { name, bodyBytes, clients, fresh } of loads) {
-    const servers = await Promise.all(
-      Array.from({ length: pods }, async () => {
-        const server = createServer(pod(bodyBytes)).listen({ port: 0, host: "127.0.0.1", backlog: 1024 });
-        await once(server, "listening");
-        return server;
-      }),
-    );
-    const net = createNetSupervisor({ network: { mode: "plain", enter: [], gatewayIP: "127.0.0.1", dnsIP: "127.96.250.10", apiServiceIP: "127.96.250.1" }, workers: 1, log: silentLog, private: true });
-    await net.start();
-    const endpoints = servers.map((server) => ({ ip: "127.0.0.1", port: (server.address() as { port: number }).port, ready: true, terminating: false }));
-    const hops = [
-      { name: "unread", ip: "127.96.250.80", appProtocol: undefined },
-      { name: "HTTP", ip: "127.96.250.81", appProtocol: "http" },
-      { name: "HTTP with a route", ip: "127.96.250.82", appProtocol: "http" },
-    ];
-    const port = 8074;
-    net.publish({
-      revision: 1,
-      services: hops.map(({ ip, appProtocol }, index) => ({ namespace: "bench", name: `hop-${index}`, type: "ClusterIP", clusterIPs: [ip], headless: false, publishNotReadyAddresses: false, affinitySeconds: 0, hostnames: [], ports: [{ name: "", protocol: "TCP", port, ...(appProtocol && { appProtocol }), endpoints }] })),
-    });
-    net.publishTraffic({
-      revision: 1,
-      remove: {},
-      put: {
-        upstreams: [{ id: `bench/hop-2/${port}`, namespace: "bench", service: "hop-2", port, protocol: "http1" }],
-        routes: [{ id: "HTTPRoute/bench/hop@services", type: "http", createdAt: 1, attachments: [{ listener: serviceListenerId("bench", "hop-2", port), hostnames: [""] }], rules: [{ name: "0", matches: [{ path: { type: "prefix", value: "/users" } }], filters: [], backends: [{ upstream: `bench/hop-2/${port}`, weight: 1 }] }] }],
-      },
-    });
-    for (const { ip } of hops) await untilAnswers(ip, port);
-    const costs = hops.map(() => [] as number[]);
-    const times = hops.map(() => [] as number[][]);
-    for (let round = -1; round < rounds; round++) {
-      for (const [index, { ip }] of hops.entries()) {
-        const before = cpuSeconds(net.pids());
-        const took = await load(ip, port, clients, fresh);
-        // The first round warms the machine code up.
-        if (round < 0) continue;
-        costs[index]!.push(((cpuSeconds(net.pids()) - before) / took.length) * 1e6);
-        times[index]!.push(took.sort((a, b) => a - b));
+  let warm = Math.ceil((quick ? 1 : 5) / seconds);
+  for (const load of loads.filter(({ key }) => !wanted || wanted.includes(key))) {
+    const all = new Map(ways.map(({ key }) => [key, [] as Cost[]]));
+    // Of the first load, until the machine code is made, which takes V8 some seconds on a busy machine.
+    for (let round = -warm; round < rounds; round++) {
+      for (let turn = 0; turn < ways.length; turn++) {
+        const way = ways[(turn + Math.max(round, 0)) % ways.length]!;
+        const cost = await costOf(started, load, way, seconds);
+        if (round >= 0) all.get(way.key)!.push(cost);
       }
     }
-    for (const [index, hop] of hops.entries()) {
-      const ratio = median(costs[index]!.map((cost, round) => cost / costs[0]![round]!));
-      const at = (share: number): string => median(times[index]!.map((took) => took[Math.floor(took.length * share)]!)).toFixed(2);
-      rows.push([index === 0 ? name : "", hop.name, median(costs[index]!).toFixed(1), ratio.toFixed(2), at(0.5), at(0.99)]);
+    warm = 1;
+    for (const [index, { key, name }] of ways.entries()) {
+      const own = all.get(key)!;
+      const ratios = (to: Way["key"]): number[] | undefined => all.get(to) && own.map((cost, round) => cost.cpuUs / all.get(to)![round]!.cpuUs);
+      const to = (other: Way["key"]): string => (other === key ? "1" : (ratios(other) ? range(ratios(other)!) : ""));
+      const against = markedAgainst[key];
+      const marked = against && ratios(against);
+      rows.push([index === 0 ? load.name : "", name, median(own.map(({ cpuUs }) => cpuUs)).toFixed(1), to("nginx"), to("nginx-log"), Math.round(median(own.map(({ perSecond }) => perSecond))).toString(), marked ? `≤ ${listenerMark}× ${against === "nginx" ? "nginx" : "nginx, logging"}: ${said(median(marked) <= listenerMark)}` : ""]);
     }
-    await net.stop(AbortSignal.timeout(2_000));
-    for (const server of servers) server.close();
   }
-  print(["load", "Service port", "µs CPU each", "ratio to unread", "p50 ms", "p99 ms"], rows);
+  process.stdout.write("Processor time of the hop a request\n");
+  print(["load", "way", "µs", "to nginx", "to nginx, logging", "req/s", "mark"], rows);
 }
 
-async function untilAnswers(ip: string, port: number): Promise<void> {
-  for (let i = 0; i < 500; i++) {
-    const socket = connect(port, ip);
-    const answered = await new Promise<boolean>((resolve) => {
-      socket.once("error", () => resolve(false)).once("data", () => resolve(true));
-      socket.write(request);
-    });
-    socket.destroy();
-    if (answered) return;
-    await new Promise((resolve) => setTimeout(resolve, 10));
+async function costOf(started: Ways, load: Load, way: Way, seconds: number): Promise<Cost> {
+  const { folder, wrk, loadCommand, env } = started.ground;
+  const script = join(folder, `${load.key}.lua`);
+  if (load.script) writeFileSync(script, load.script);
+  const pids = way.pids();
+  const before = cpuSeconds(pids);
+  // wrk knows whole seconds only: SIGINT ends it with its report.
+  const [file, list] = loadCommand(wrk, ["-t1", `-c${load.connections}`, "-d60s", ...(load.args ?? []), ...(load.script ? ["-s", script] : []), `http://${way.ip}:${way.port}${load.path}`]);
+  const running = promisify(execFile)(file, list, { env });
+  const timer = setTimeout(() => running.child.kill("SIGINT"), seconds * 1000);
+  const { stdout } = await running.finally(() => clearTimeout(timer));
+  const used = cpuSeconds(pids) - before;
+  const count = Number(/(\d+) requests in/.exec(stdout)![1]);
+  // Nobody has come to run within the round: that says something of the machine alone.
+  if (count === 0) return costOf(started, load, way, seconds * 2);
+  if (/Non-2xx|Socket errors/.test(stdout)) process.stdout.write(`${way.name}, ${load.name}: ${/.*(?:Non-2xx|Socket errors).*/.exec(stdout)![0].trim()}\n`);
+  return { cpuUs: (used / count) * 1e6, perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)![1]) };
+}
+
+interface Latency {
+  count: number;
+  errors: number;
+  p50: number;
+  p99: number;
+}
+
+/** At 70 % of what the slowest of all hops can do, the same for all. */
+async function latencies(started: Ways, ways: readonly Way[], rounds: number, seconds: number): Promise<void> {
+  const connections = 64;
+  const most: number[] = [];
+  for (const way of ways) most.push(median([(await costOf(started, loads[0]!, way, seconds)).perSecond, (await costOf(started, loads[0]!, way, seconds)).perSecond]));
+  const rate = Math.floor(0.7 * Math.min(...most));
+  const all = ways.map(() => [] as Latency[]);
+  for (let round = -1; round < rounds; round++) {
+    for (let turn = 0; turn < ways.length; turn++) {
+      const index = (turn + Math.max(round, 0)) % ways.length;
+      const way = ways[index]!;
+      const [file, args] = started.ground.loadCommand(process.execPath, [join(import.meta.dirname, "gateway-rate.ts"), way.ip, String(way.port), "/", String(rate), String(connections), String(seconds)]);
+      const { stdout } = await promisify(execFile)(file, args);
+      if (round >= 0) all[index]!.push(JSON.parse(stdout) as Latency);
+    }
   }
-  throw new Error(`nobody answers at ${ip}:${port}`);
+  const first = ways.findIndex(({ key }) => key === "nginx");
+  const rows = ways.map(({ name }, index) => {
+    const of = all[index]!;
+    const more = (field: "p50" | "p99") => (first < 0 || first === index ? "" : range(of.map((one, round) => one[field] - all[first]![round]![field])));
+    return [name, range(of.map(({ p50 }) => p50)), more("p50"), range(of.map(({ p99 }) => p99)), more("p99"), String(of.reduce((sum, { errors }) => sum + errors, 0))];
+  });
+  process.stdout.write(`\nAt a constant rate, ${rate} requests a second on ${connections} connections, GET 14 B: latency from when each request was due, ms\n`);
+  print(["way", "p50", "more than nginx", "p99", "more than nginx", "errors"], rows);
+}
+
+interface Asked {
+  clients?: number;
+  rate?: number;
+}
+
+/** What a Node program pays for its own calls, and how long it waits. The program has the hops' processor. */
+async function ofProgram(started: Ways, rounds: number, seconds: number): Promise<void> {
+  const preload = (await bundlePreload()) as string;
+  const way = (key: Way["key"]): Way => started.ways.find((one) => one.key === key)!;
+  const url = ({ ip, port }: Way): string => `http://${ip}:${port}/`;
+  const start = async (isMeshed: boolean): Promise<ChildProcess> => {
+    const command = [process.execPath, ...(isMeshed ? ["--require", preload] : []), join(import.meta.dirname, "preload-client.cjs")];
+    const taskset = availableParallelism() > 1 ? program("taskset") : undefined;
+    const [file, ...args] = taskset ? [taskset, "-c", "1", ...command] : command;
+    const child = spawn(file!, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], env: { PATH: process.env["PATH"], ...(isMeshed && { WHERRY_MESH: JSON.stringify(started.mesh) }) } });
+    await once(child, "message");
+    return child;
+  };
+  const callers = [
+    { name: "direct", child: await start(false), url: url(way("direct")) },
+    // The Service that a program without a preload would reach by its listener.
+    { name: "preload", child: await start(true), url: url(way("http")) },
+    { name: "listener, HTTP", child: await start(false), url: url(way("http")) },
+    { name: way("nginx").name, child: await start(false), url: url(way("nginx")) },
+  ];
+  const ask = async (index: number, how: Asked): Promise<{ took: number[]; cpuMicros: number }> => {
+    const { child, url } = callers[index]!;
+    child.send({ url, ms: seconds * 1000, ...how });
+    const [answer] = (await once(child, "message")) as [{ took: number[]; cpuMicros: number }];
+    return { took: answer.took.sort((a, b) => a - b), cpuMicros: answer.cpuMicros };
+  };
+  const rows: string[][] = [];
+  let slowest = Infinity;
+  for (const { name, how } of [{ name: "1 at a time", how: (): Asked => ({ clients: 1 }) }, { name: "32 at a time", how: (): Asked => ({ clients: 32 }) }, { name: "", how: (): Asked => ({ rate: Math.floor(0.7 * slowest) }) }]) {
+    const all = callers.map(() => [] as { cpu: number; p50: number; p99: number }[]);
+    // The first rounds warm the machine code up.
+    for (let round = -2; round < rounds; round++) {
+      for (let turn = 0; turn < callers.length; turn++) {
+        const index = (turn + Math.max(round, 0)) % callers.length;
+        const { took, cpuMicros } = await ask(index, how());
+        if (round < 0) continue;
+        all[index]!.push({ cpu: cpuMicros / took.length, p50: took[Math.floor(took.length * 0.5)]!, p99: took[Math.floor(took.length * 0.99)]! });
+        if (name === "32 at a time") slowest = Math.min(slowest, took.length / seconds);
+      }
+    }
+    for (const [index, caller] of callers.entries()) {
+      const of = all[index]!;
+      const ratio = of.map(({ cpu }, round) => cpu / all[0]![round]!.cpu);
+      const later = of.map(({ p99 }, round) => p99 - all[0]![round]!.p99);
+      const mark = caller.name !== "preload" ? "" : `≤ ${preloadMark}×: ${said(median(ratio) <= preloadMark)}; ≤ ${preloadMarkMs} ms: ${said(median(later) <= preloadMarkMs)}`;
+      rows.push([index > 0 ? "" : name || `${how().rate} a second`, caller.name, median(of.map(({ cpu }) => cpu)).toFixed(1), index === 0 ? "1" : range(ratio, 3), median(of.map(({ p50 }) => p50)).toFixed(3), median(of.map(({ p99 }) => p99)).toFixed(3), index === 0 ? "" : range(later, 3), mark]);
+    }
+  }
+  process.stdout.write("\nA Node program's own processor time a request, and what it waits, ms\n");
+  print(["requests", "way", "µs", "to direct", "p50", "p99", "p99 more than direct", "mark"], rows);
+  for (const { child } of callers) child.disconnect();
 }

@@ -2,11 +2,10 @@
 const http = require("node:http");
 const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
 
-process.on("message", async ({ url, clients, ms }) => {
+/** One request after another on each of so many connections. */
+function closed(url, clients, ms, took) {
   const end = performance.now() + ms;
-  const took = [];
-  const before = process.cpuUsage();
-  await Promise.all(Array.from({ length: clients }, () => new Promise((done, fail) => {
+  return Promise.all(Array.from({ length: clients }, () => new Promise((done, fail) => {
     const next = () => {
       const since = performance.now();
       if (since >= end) return done();
@@ -17,6 +16,34 @@ process.on("message", async ({ url, clients, ms }) => {
     };
     next();
   })));
+}
+
+/** So many a second, whatever the answers do; a request has waited since the millisecond that it belongs to. */
+function constant(url, rate, ms, took) {
+  const total = Math.floor((rate * ms) / 1000);
+  const began = performance.now();
+  let sent = 0;
+  let ended = 0;
+  return new Promise((done, fail) => {
+    const tick = () => {
+      const due = Math.min(total, Math.floor((Math.floor(performance.now() - began) * rate) / 1000));
+      for (; sent < due; sent++) {
+        const since = began + Math.ceil(((sent + 1) * 1000) / rate);
+        http.get(url, { agent }, (response) => response.resume().on("end", () => {
+          took.push(performance.now() - since);
+          if (++ended === total) done();
+        })).on("error", fail);
+      }
+      if (sent < total) setTimeout(tick, 1);
+    };
+    tick();
+  });
+}
+
+process.on("message", async ({ url, clients, rate, ms }) => {
+  const took = [];
+  const before = process.cpuUsage();
+  await (rate ? constant(url, rate, ms, took) : closed(url, clients, ms, took));
   const { user, system } = process.cpuUsage(before);
   process.send({ took, cpuMicros: user + system });
 });
