@@ -115,7 +115,7 @@ export class IsolatedSandbox implements Sandbox {
     const [begin, end] = [[...wanted].filter((rule) => !this.#guardRules.has(rule)), [...this.#guardRules].filter((rule) => !wanted.has(rule))];
     this.#guardRules = wanted;
     // Lines are worked off in order: a pod's link is made after what was told before it.
-    if (begin.length + end.length > 0) await this.#network?.rules(begin, end);
+    await Promise.all([begin.length + end.length > 0 && this.#network?.rules(begin, end), this.#network?.guard(new Set(pods.map(({ ip }) => ip)))]);
   }
 
   async stop(_deadline: AbortSignal): Promise<void> {
@@ -253,6 +253,7 @@ class IsolatedPod implements PodSandbox {
       // The kernel takes the link down with the namespace, many at once; asking for each would cost 30 ms apiece.
       if (this.#shared) for (const fd of Object.values(this.#shared)) closeSync(fd);
       this.#shared = undefined;
+      this.#runtime.network.disconnected(this.ip);
       await this.#memory?.then(closeSync, () => {});
       rmSync(this.#dir, { recursive: true, force: true });
       this.#onRemoved();

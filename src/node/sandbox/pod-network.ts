@@ -3,8 +3,9 @@ import { closeSync, openSync, writeFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import type { NetworkNamespace } from "../../api/network.ts";
 import { addresses } from "./addresses.ts";
+import { BatchStream } from "./batch-stream.ts";
 import { systemPath } from "./command.ts";
-import { type ProcessIdentity, identify, signalProcess } from "./processes.ts";
+import { type ProcessIdentity, identify } from "./processes.ts";
 import type { DirectConnection } from "./sandbox.ts";
 import type { Tools } from "./tools.ts";
 
@@ -18,6 +19,21 @@ export const holdRule = (ip: string, port: number): string => `pref 6 from ${add
  * What comes to the ports of the pod's own connections passes, but to those at which it is known to listen.
  */
 export const guardRules = (ip: string, ports: readonly number[]): string[] => ["1-32767", "61000-65534", ...ports.filter((port) => port > 32_767 && port < 61_000)].map((port) => `pref 7 from ${addresses.pods} to ${ip} ipproto tcp dport ${port} prohibit`);
+/**
+ * And no other pod begins a connection with it, at whatever port: routing rules know no connections, and must let in what comes
+ * to the ports of the pod's own. What only begins one (SYN without ACK) is turned to a device from where nothing leads on, and
+ * hears so at once.
+ */
+export const guardFilter = (link: string): string[] => [
+  `qdisc add dev ${link} clsact`,
+  // The data plane's and the node's own.
+  `filter add dev ${link} egress protocol ip pref 1 u32 match ip src ${addresses.gateway}/32 flowid 1:1`,
+  `filter add dev ${link} egress protocol ip pref 2 handle 1: u32 divisor 1`,
+  `filter add dev ${link} egress protocol ip pref 2 u32 match ip src ${addresses.pods} match ip protocol 6 0xff match u16 0 0x1fff at 6 offset at 0 mask 0x0f00 shift 6 link 1:`,
+  `filter add dev ${link} egress protocol ip pref 2 u32 ht 1: match u8 0x02 0x12 at nexthdr+13 action mirred ingress redirect dev refuse0`,
+];
+/** Where it is turned to; lines of `ip`. */
+export const refusingDevice = ["link add refuse0 type veth peer name refuse1", "link set refuse0 up", "link set refuse1 up", "rule add pref 4 iif refuse0 prohibit"];
 /** But those of one connection go on. */
 export const passRule = (ip: string, { from, fromPort, port }: DirectConnection): string => `pref 5 from ${from} to ${ip} ipproto tcp sport ${fromPort} dport ${port} lookup 50`;
 
@@ -25,7 +41,7 @@ export const passRule = (ip: string, { from, fromPort, port }: DirectConnection)
  * The pod network: a user namespace H with a network namespace in it, kept alive by a process that waits (the holder), and
  * behind its default route a second network namespace for egress listeners.
  *
- *   pod ── veth (/32, reverse-path filter) ── pod network: rules 5 to 7 what passes, what is held and what is refused, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
+ *   pod ── veth (/32, reverse-path filter) ── pod network: rules 4 to 7 what is refused, passes and is held, rule 10 pods, rule 100 local (Services) ── veth ── egress: everything is local
  *
  * Addresses of Services are "local" as a range, so a listener for one exact address and port is all it takes to serve it.
  */
@@ -35,7 +51,11 @@ export class PodNetworkNamespaces {
   readonly #record: (process: ProcessIdentity) => void;
   #holder: ChildProcess | undefined;
   #egress: ChildProcess | undefined;
-  #links: IpStream | undefined;
+  #links: BatchStream | undefined;
+  #filters: BatchStream | undefined;
+  /** The gateway's side of each pod's link, by the pod's address. */
+  readonly #linkOf = new Map<string, string>();
+  #guarded: ReadonlySet<string> = new Set();
   #netFd = -1;
 
   constructor(tools: Tools, env: Record<string, string>, record: (process: ProcessIdentity) => void) {
@@ -48,10 +68,12 @@ export class PodNetworkNamespaces {
     const { setpriv, unshare, nsenter, isRoot } = this.#tools;
     this.#holder = await this.#startHolder([setpriv, "--pdeathsig", "KILL", unshare, isRoot ? "-Un" : "-Urn"], isRoot ? writeMaps : undefined);
     this.#egress = await this.#startHolder([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", unshare, "-n"]);
-    await this.#setUp([...this.enterAsAdmin, "-n"], gatewaySetup(this.#egress.pid!));
+    await this.#setUp([...this.enterAsAdmin, "-n"], gatewaySetup(this.#egress.pid!, this.#tools.tc ? refusingDevice : []));
     await this.#setUp([nsenter, "-t", String(this.#egress.pid), ...this.#userFlags, "-n"], egressSetup);
     this.#netFd = openSync(`/proc/${this.#holder.pid}/ns/net`, "r");
-    this.#links = new IpStream([setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", this.#tools.ip, "-force", "-batch", "-"], this.#env, this.#record);
+    const stream = (kind: "ip" | "tc", program: string) => new BatchStream(kind, [setpriv, "--pdeathsig", "KILL", ...this.enterAsAdmin, "-n", program, "-force", "-batch", "-"], this.#env, this.#record);
+    this.#links = stream("ip", this.#tools.ip);
+    this.#filters = this.#tools.tc ? stream("tc", this.#tools.tc) : undefined;
   }
   get #userFlags(): string[] {
     return this.#tools.isRoot ? ["-U"] : ["-U", "--preserve-credentials"];
@@ -72,8 +94,23 @@ export class PodNetworkNamespaces {
   }
 
   /** Finishes the gateway's side of a pod's link, which the pod's start sequence has made. */
-  connect(link: string, ip: string): Promise<void> {
-    return this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
+  async connect(link: string, ip: string): Promise<void> {
+    // Before it is up: a pod that is guarded is never open for a moment.
+    this.#linkOf.set(ip, link);
+    if (this.#guarded.has(ip)) await this.#filters?.send(guardFilter(link));
+    await this.#links!.send([`link set ${link} up`, `addr add ${addresses.link}/32 dev ${link}`, `route add ${ip}/32 dev ${link} table 50 src ${addresses.gateway}`]);
+  }
+  /** The pod is gone, and its link with it. */
+  disconnected(ip: string): void {
+    this.#linkOf.delete(ip);
+  }
+  /** With whom no other pod may begin a connection; replaces what was told before. */
+  async guard(ips: ReadonlySet<string>): Promise<void> {
+    const [before, links] = [this.#guarded, this.#linkOf];
+    this.#guarded = ips;
+    const begin = [...ips].filter((ip) => !before.has(ip)).flatMap((ip) => (links.has(ip) ? guardFilter(links.get(ip)!) : []));
+    const end = [...before].filter((ip) => !ips.has(ip)).flatMap((ip) => (links.has(ip) ? [`qdisc del dev ${links.get(ip)} clsact`] : []));
+    if (begin.length + end.length > 0) await this.#filters?.send([...end, ...begin]);
   }
   /** Routing rules that begin and that end, each as `holdRule` and `passRule` write it. */
   rules(begin: readonly string[], end: readonly string[]): Promise<void> {
@@ -88,6 +125,7 @@ export class PodNetworkNamespaces {
   }
   stop(): void {
     this.#links?.stop();
+    this.#filters?.stop();
     if (this.#netFd >= 0) closeSync(this.#netFd);
     this.#netFd = -1;
     for (const child of [this.#egress, this.#holder]) child?.kill("SIGKILL");
@@ -164,7 +202,7 @@ const sysctl = (name: string, value: number | string) => `echo ${value} > /proc/
 
 // A pod that is refused more than once a second is to hear it each time.
 // All connections to pods come from one address: without reuse, 28,000 of them within a minute use up its ports.
-const gatewaySetup = (egressPid: number) => `set -e
+const gatewaySetup = (egressPid: number, more: readonly string[]) => `set -e
 ${noIPv6}
 ${sysctl("ip_forward", 1)}
 ${sysctl("icmp_ratelimit", 0)}
@@ -191,6 +229,7 @@ addr add 169.254.2.1/32 dev out0
 link set out0 up
 route add 169.254.2.2 dev out0 scope link
 route add default via 169.254.2.2 dev out0 src ${addresses.gateway}
+${more.join("\n")}
 END
 `;
 
@@ -213,78 +252,3 @@ route add ${addresses.pods} via 169.254.2.1 dev in0 table 50
 route add local default dev lo table local
 END
 `;
-
-/**
- * One `ip -batch` that stays in the pod network and works off lines as pods come and go: no fork, no nsenter a pod. A
- * question about a device that cannot exist marks the end of each request, because `ip` answers errors at once and in order.
- */
-class IpStream {
-  readonly #argv: string[];
-  readonly #env: Record<string, string>;
-  readonly #record: (process: ProcessIdentity) => void;
-  #child: ChildProcess | undefined;
-  #identity: ProcessIdentity | undefined;
-  #waiting: { marker: string; resolve: () => void; reject: (error: Error) => void }[] = [];
-  #text = "";
-  #count = 0;
-  #stopped = false;
-
-  constructor(argv: string[], env: Record<string, string>, record: (process: ProcessIdentity) => void) {
-    this.#argv = argv;
-    this.#env = env;
-    this.#record = record;
-  }
-  #open(): ChildProcess {
-    if (this.#child) return this.#child;
-    const child = spawn(this.#argv[0]!, this.#argv.slice(1), { env: this.#env, stdio: ["pipe", "ignore", "pipe"], detached: true });
-    this.#child = child;
-    this.#identity = child.pid === undefined ? undefined : identify(child.pid);
-    if (this.#identity) this.#record(this.#identity);
-    child.stdin!.on("error", () => {});
-    child.stderr!.on("data", (chunk: Buffer) => this.#read(chunk.toString()));
-    child.on("error", () => this.#closed(child));
-    child.on("exit", () => this.#closed(child));
-    child.unref();
-    (child.stdin as Socket).unref();
-    return child;
-  }
-  #closed(child: ChildProcess): void {
-    if (this.#child !== child) return;
-    this.#child = undefined;
-    const said = this.#text.trim();
-    this.#text = "";
-    for (const request of this.#waiting.splice(0)) request.reject(new Error(`ip ended unexpectedly: ${said}`));
-  }
-  send(lines: readonly string[]): Promise<void> {
-    if (this.#stopped) return Promise.reject(new Error("the pod network is stopped"));
-    return new Promise((resolve, reject) => {
-      const marker = `mark${this.#count++}`;
-      const child = this.#open();
-      this.#waiting.push({ marker, resolve, reject });
-      // Only an open question keeps Wherry running.
-      (child.stderr as Socket).ref();
-      child.stdin!.write(`${[...lines, `link show dev ${marker}`].join("\n")}\n`);
-    });
-  }
-  #read(text: string): void {
-    this.#text += text;
-    for (;;) {
-      const request = this.#waiting[0];
-      if (!request) return;
-      const end = this.#text.indexOf(`"${request.marker}" does not exist`);
-      if (end < 0) return;
-      const errors = this.#text.slice(0, end).split("\n").slice(0, -1).filter((line) => line !== "" && !line.startsWith("Command failed"));
-      // The marker's own "Command failed" line may come with the next request's output and is dropped there.
-      this.#text = this.#text.slice(this.#text.indexOf("\n", end) + 1 || this.#text.length);
-      this.#waiting.shift();
-      if (this.#waiting.length === 0) (this.#child?.stderr as Socket | undefined)?.unref();
-      if (errors.length > 0) request.reject(new Error(`ip: ${errors.join("; ")}`));
-      else request.resolve();
-    }
-  }
-  stop(): void {
-    this.#stopped = true;
-    this.#child?.stdin!.end();
-    if (this.#identity) signalProcess(this.#identity, "SIGKILL");
-  }
-}

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { CgroupRoot } from "./cgroups.ts";
 import { quote, run } from "./command.ts";
-import { hostUids } from "./pod-network.ts";
+import { guardFilter, hostUids, refusingDevice } from "./pod-network.ts";
 import type { Finding } from "./sandbox.ts";
 import { findTools, type Tools } from "./tools.ts";
 
@@ -57,6 +57,8 @@ export async function probeIsolation(isRoot: boolean, without: readonly string[]
     "mount -n -t tmpfs tmpfs /mnt && mkdir /mnt/.old /mnt/proc && mount -n -t proc proc /mnt/proc || { echo proc; exit 1; }",
     "ip link add probe0 type veth peer name probe1 && ip link set lo up || { echo veth; exit 1; }",
     "echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start && echo 1 > /proc/sys/net/ipv4/ip_forward || { echo sysctl; exit 1; }",
+    // Whether the kernel can tell what begins a connection: nothing that pods cannot be started without.
+    ...(tools.tc ? [`{ ${tools.ip} -batch - <<'END' && ${tools.tc} -batch - <<'FILTER'; } 2>/dev/null && echo filters >&2\n${refusingDevice.join("\n")}\nEND\n${guardFilter("probe0").join("\n")}\nFILTER`] : []),
     `exec ${tools.unshare} -U --map-user=1000 --map-group=1000 --keep-caps ${tools.sh} -c ${quote(inner)} || { echo nested; exit 1; }`,
   ];
   // Also as root inside a user namespace, as pods are: there the kernel asks more.
@@ -66,6 +68,7 @@ export async function probeIsolation(isRoot: boolean, without: readonly string[]
     if (step === "proc") return no("Pods run as plain processes: this machine hides parts of /proc (a container, most likely), so the kernel allows no new one.", "docker run --security-opt systempaths=unconfined …");
     return no(`Pods run as plain processes: ${step || "namespaces"} cannot be made here (${firstLine(chain.stderr)}).`, namespaceRemedy(chain.stderr));
   }
+  if (!/^filters$/m.test(chain.stderr)) tools.tc = undefined;
   if (isRoot && !ownsPodUids(readFileSync("/proc/self/uid_map", "latin1"))) return no("Pods run as plain processes: this machine (a container, most likely) has no user ids 100000–165535 for pods.", "Run Wherry as an ordinary user, or give the container 165536 user ids.");
   return { tools, finding: { id: "namespaces", enforced: true, message: "Every pod has its own processes, files and network.", remedy: "" } };
 }
@@ -104,6 +107,9 @@ export function isolatedFindings(tools: Tools, cgroups: CgroupRoot | undefined, 
       ? { id: "own-uid", enforced: true, message: "Each pod has a user id of its own on this machine.", remedy: "" }
       : { id: "own-uid", enforced: false, message: "Pods run with your user id on this machine, behind their namespaces; files of pods are yours.", remedy: "Run Wherry as root." },
     { id: "egress-udp", enforced: false, message: `Pods reach the Internet by TCP on ${egressPorts.length > 0 ? `port${egressPorts.length > 1 ? "s" : ""} ${egressPorts.join(", ")}` : "the egress ports"} only; UDP and ICMP do not leave the machine.`, remedy: "wherry up --egress-port PORT" },
+    tools.tc
+      ? { id: "guarded-ports", enforced: true, message: "Pods before which a policy stands can be dialled by other pods at no port.", remedy: "" }
+      : { id: "guarded-ports", enforced: false, message: "Pods before which a policy stands can be dialled by other pods at ports 32768 to 60999 that no Service names, and at 65535.", remedy: "apt-get install iproute2 (tc), and a kernel with cls_u32 and act_mirred" },
     tools.hostname
       ? { id: "hostname", enforced: true, message: "Pods see their own hostname.", remedy: "" }
       : { id: "hostname", enforced: false, message: "Pods see this machine's hostname.", remedy: "apt-get install hostname" },

@@ -18,6 +18,8 @@ export interface Tools {
   script: string | undefined;
   stty: string | undefined;
   tini: string | undefined;
+  /** Absent: guarded pods can be dialled by other pods at ports that routing rules must leave open; a finding says so. */
+  tc: string | undefined;
   bwrap: string | undefined;
 }
 
@@ -34,7 +36,7 @@ export function findTools(isRoot: boolean, without: readonly string[] = []): { t
       isRoot,
       setpriv: find("setpriv")!, unshare: find("unshare")!, nsenter: find("nsenter")!, ip: find("ip")!, mount: find("mount")!, umount: find("umount")!,
       pivotRoot: find("pivot_root")!, sh: find("sh")!, env: find("env")!, mkfifo: find("mkfifo")!,
-      hostname: find("hostname"), script: find("script"), stty: find("stty"), tini: find("tini"), bwrap: find("bwrap"),
+      hostname: find("hostname"), script: find("script"), stty: find("stty"), tini: find("tini"), tc: find("tc"), bwrap: find("bwrap"),
     },
   };
 }
