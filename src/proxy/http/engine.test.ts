@@ -417,6 +417,22 @@ test("a breaker's bounds: requests wait for a connection, and too many are refus
   assert.deepEqual([gateway.policy.connections, gateway.policy.pending, gateway.policy.running], [1, 0, 0]);
 });
 
+test("a breaker's bound: a connection that nobody uses gives way to one that is wanted, and where the bound is lowered all do", { timeout: 20_000 }, async () => {
+  await using one = await startProgram((_request, response) => response.end("one"));
+  await using other = await startProgram((_request, response) => response.end("other"));
+  await using gateway = startGateway([one.port, other.port]);
+  const { policy, engine } = gateway;
+  const client = await gateway.open();
+  const ask = async () => (client.send(get()), (await client.answer()).body);
+  policy.connectionsMax = 1;
+  for (let i = 0; i < 3; i++) assert.deepEqual([await ask(), await ask(), policy.connections, policy.pending], ["one", "other", 1, 0]);
+  policy.connectionsMax = 2;
+  assert.deepEqual([await ask(), await ask(), policy.connections], ["one", "other", 2]);
+  const { settings } = engine.pool("shop/web/80")!;
+  engine.putUpstream({ ...settings, connectionsMax: 1 }, policy);
+  assert.equal(policy.connections, 0);
+});
+
 test("a mirror gets a copy, and its answer goes nowhere", async () => {
   const copies: string[] = [];
   await using program = await startProgram((_request, response) => response.end("the answer"));

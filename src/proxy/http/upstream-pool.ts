@@ -11,6 +11,8 @@ export interface UpstreamSettings {
   http2?: boolean;
   connectMs: number;
   idleMs: number;
+  /** The policy's bound; when it becomes less, what is open beyond it must go. */
+  connectionsMax?: number | undefined;
   /** Over TLS: makes a stream of the connected handle, or says why it cannot. */
   secure?: ((handle: TcpHandle, done: (stream: Stream | undefined, reason: string) => void) => void) | undefined;
 }
@@ -72,7 +74,7 @@ export class UpstreamPool implements Pool {
 
   connect(endpoint: Endpoint, done: Connected): () => void {
     const waiting: Waiting = { endpoint, done, cancelled: false };
-    if (this.policy.connectionOpened()) {
+    if (this.#takeSlot()) {
       this.#connect(waiting);
     } else if (this.policy.pendingStarted()) {
       this.#waiting.push(waiting);
@@ -90,6 +92,18 @@ export class UpstreamPool implements Pool {
       this.#waiting.splice(at, 1);
       this.policy.pendingEnded();
     };
+  }
+
+  /** A free one, or one that an idle connection to another endpoint holds: nobody waits for a connection that nobody uses. */
+  #takeSlot(): boolean {
+    if (this.policy.connectionOpened()) return true;
+    for (const kept of [...this.#idle.values()]) {
+      for (const connection of [...kept]) {
+        connection.close();
+        if (this.policy.connectionOpened()) return true;
+      }
+    }
+    return false;
   }
 
   /** The slot is taken already. */
