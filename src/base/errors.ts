@@ -9,6 +9,7 @@ export const errorCatalogue = {
   DATA_ENCRYPTED: { exit: 3, remedy: "Give the EncryptionConfiguration that holds the key with --encryption-provider-config; nothing was changed." },
   DISK_FULL: { exit: 4, remedy: "Free some space; nothing that was acknowledged is lost, and writes are taken again as soon as there is room." },
   PORT_TAKEN: { exit: 5, remedy: "Stop the program on that port, or choose another with --port." },
+  TOO_MANY_STACKS: { exit: 5, remedy: "Stop another stack on this machine (`wherry down`, with its --data-dir)." },
   FOLDER_CLOSED: { exit: 10, remedy: "Let others pass through the folder (`chmod o+x FOLDER`), move what lies below it, or run Wherry as its owner instead of root." },
   MANIFEST_INVALID: { exit: 6, remedy: "Correct the file and try again; the object named above was not applied." },
   PROGRAM_MISSING: { exit: 7, remedy: "Install the package named above." },

@@ -12,6 +12,7 @@ import { nodeName, resources, systemNamespace } from "../api/resources.ts";
 import { StatusError } from "../api/status.ts";
 import type { ConfigMap, PersistentVolumeClaim, Pod, Secret, Service } from "../api/types.ts";
 import { Backoff } from "../base/backoff.ts";
+import { claimName } from "../base/claimed-name.ts";
 import { type Clock, delay, type Timer } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import { limits } from "../base/limits.ts";
@@ -91,7 +92,8 @@ class NodeAgent implements Agent {
     this.#claims = informer(resources.persistentVolumeClaims);
     this.#events = createEventRecorder(client, { component: "kubelet", host: nodeName, clock, random, log });
     this.#images = new MachineImages(dataDir);
-    this.#uids = new UidAllocator({ client, clock, log, dataDir });
+    const root = process.getuid?.() === 0;
+    this.#uids = new UidAllocator({ client, clock, log, dataDir }, root && process.platform === "linux" ? claimName : async () => ({ release() {} }));
     this.#ctx = {
       client,
       sandbox: options.sandbox,
@@ -107,7 +109,7 @@ class NodeAgent implements Agent {
       hostIP: hostAddress(),
       hostPathRoots: options.hostPathRoots,
       ...(options.inspect && { debuggers: new Debuggers({ mode: options.sandbox.mode, client, log, firstPort: options.inspect.firstPort }) }),
-      root: process.getuid?.() === 0,
+      root,
       event: (pod, type, reason, message, container) => this.#events.event(pod, type, reason, message, container === undefined ? {} : { fieldPath: fieldPathOf(pod, container) }),
     };
     this.#registration = new NodeRegistration(this.#ctx, options.version ?? "0.1.0");
@@ -116,6 +118,7 @@ class NodeAgent implements Agent {
 
   async start(): Promise<void> {
     mkdirSync(join(this.#options.dataDir, "pods"), { recursive: true, mode: 0o700 });
+    await this.#uids.claim();
     this.#configMaps.onChange((key, object, old) => this.#referenceChanged("configmaps", key, object, old));
     this.#secrets.onChange((key, object, old) => this.#referenceChanged("secrets", key, object, old));
     this.#claims.onChange((key, object, old) => this.#referenceChanged("persistentvolumeclaims", key, object, old));
@@ -151,6 +154,7 @@ class NodeAgent implements Agent {
     this.#ctx.debuggers?.stop();
     this.#events.stop();
     await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
+    this.#uids.releaseAll();
   }
 
   /** Tries until the API answers: without it pods would get other uids than they had, and their volumes with them. */

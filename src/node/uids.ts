@@ -4,14 +4,16 @@ import { controllerOf } from "../api/meta.ts";
 import { StatusError } from "../api/status.ts";
 import type { ConfigMap, Pod } from "../api/types.ts";
 import { Backoff } from "../base/backoff.ts";
+import type { Claim } from "../base/claimed-name.ts";
 import { delay } from "../base/clock.ts";
+import { WherryError } from "../base/errors.ts";
 import type { NodeContext, Uids } from "./context.ts";
 
 /** The uids that the pod network's user namespace maps; the first is the data plane's. */
 const range = { first: 100_100, last: 165_500 } as const;
-/** More than a stack's pods, groups and remembered places, so that two stacks in different blocks rarely meet. */
+/** More than a stack's pods, a few groups and the remembered places: hardly any stack needs a second block. */
 const blockSize = 600;
-const blocks = Math.floor((range.last - range.first + 1) / blockSize);
+const blockCount = Math.floor((range.last - range.first + 1) / blockSize);
 const configMapName = "wherry-uids";
 /** Places without a pod that are remembered: Jobs come and go under ever new names. Forgetting one costs a chown. */
 const freePlacesMax = 500;
@@ -24,24 +26,47 @@ const groupHolder = "-";
  * `wherry-uids` of `wherry-system`: place → "uid holder"; losing it costs a chown, nothing else.
  *
  * Who may signal whom goes by the uid alone where pods have no process namespace of their own (plain mode as root), and the
- * uids are one range for all stacks of a machine: each begins to give them out at one of a hundred places, by what its data
- * directory is called, so that `kill -9 -1` in one stack's pod hardly ever finds another's. Two stacks whose names fall on one
- * place still can: what is promised there is in docs/reference/modes.md, and it is isolated mode that keeps pods apart.
+ * uids are one range for all stacks of a machine: each claims a block of them, the one that its data directory's name chooses
+ * or the next that nobody has, and gives out no other. Only root gives pods uids, and only there is anything to claim.
  */
 export class UidAllocator implements Uids {
   readonly #ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">;
+  readonly #claim: (name: string) => Promise<Claim | undefined>;
   readonly #places = new Map<string, { uid: number; holder: string }>();
   /** Pods that use a group, by its place. */
   readonly #groupUsers = new Map<string, Set<string>>();
+  /** Those that are ours alone, by number. */
+  readonly #blocks = new Map<number, Claim>();
+  #isGrowing = false;
   #saving = false;
   #dirty = false;
 
-  /** Where this stack's uids begin. */
-  readonly #first: number;
-
-  constructor(ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">) {
+  constructor(ctx: Pick<NodeContext, "client" | "clock" | "log" | "dataDir">, claim: (name: string) => Promise<Claim | undefined>) {
     this.#ctx = ctx;
-    this.#first = range.first + (createHash("sha256").update(ctx.dataDir).digest().readUInt32LE(0) % blocks) * blockSize;
+    this.#claim = claim;
+  }
+
+  /** To be called before all else. */
+  async claim(): Promise<void> {
+    if (!(await this.#grow())) throw new WherryError("TOO_MANY_STACKS", `all ${blockCount} blocks of user ids for pods belong to other stacks on this machine`);
+  }
+  /** To be called when no pod is left. */
+  releaseAll(): void {
+    for (const claim of this.#blocks.values()) claim.release();
+    this.#blocks.clear();
+  }
+
+  async #grow(): Promise<boolean> {
+    const chosen = createHash("sha256").update(this.#ctx.dataDir).digest().readUInt32LE(0) % blockCount;
+    for (let n = 0; n < blockCount; n++) {
+      const block = (chosen + n) % blockCount;
+      if (this.#blocks.has(block)) continue;
+      const claim = await this.#claim(`wherry-uids-${block}`);
+      if (!claim) continue;
+      this.#blocks.set(block, claim);
+      return true;
+    }
+    return false;
   }
 
   /** Reads what was given out before; pods that are gone no longer hold their places. */
@@ -52,7 +77,8 @@ export class UidAllocator implements Uids {
     });
     for (const [place, text] of Object.entries(saved?.data ?? {})) {
       const [uid = "", holder = ""] = text.split(" ");
-      if (Number(uid) >= range.first && Number(uid) <= range.last) this.#places.set(place, { uid: Number(uid), holder: livePods.has(holder) ? holder : "" });
+      // Another stack's by now, perhaps: the next pod there gets a uid of ours, and its volume with it.
+      if (this.#blocks.has(Math.floor((Number(uid) - range.first) / blockSize))) this.#places.set(place, { uid: Number(uid), holder: livePods.has(holder) ? holder : "" });
     }
   }
 
@@ -106,10 +132,17 @@ export class UidAllocator implements Uids {
 
   #freeUid(): number {
     const taken = new Set([...this.#places.values()].map(({ uid }) => uid));
-    const count = range.last - range.first + 1;
-    for (let n = 0; n < count; n++) {
-      const uid = range.first + ((this.#first - range.first + n) % count);
-      if (!taken.has(uid)) return uid;
+    const held = [...this.#places.values()].filter(({ holder }) => holder !== "").length;
+    // In good time: pods cannot wait for a claim.
+    if (held > (this.#blocks.size * blockSize) / 2 && !this.#isGrowing) {
+      this.#isGrowing = true;
+      void this.#grow()
+        .catch((error: unknown) => this.#ctx.log.warn("no further block of uids", { error }))
+        .finally(() => (this.#isGrowing = false));
+    }
+    for (const block of this.#blocks.keys()) {
+      const first = range.first + block * blockSize;
+      for (let uid = first; uid < first + blockSize; uid++) if (!taken.has(uid)) return uid;
     }
     // Every uid was given out once: a place that nobody holds gives up its own.
     for (const [place, { uid, holder }] of this.#places) {
