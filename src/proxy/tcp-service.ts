@@ -10,9 +10,13 @@ const connectTimeoutMs = 3_000;
 const attemptsMax = 5;
 const keepAliveSeconds = 30;
 
+/** Why what had begun was ended, before what the policy says. */
+export const judgedAnew = "it was let in before the policies changed";
+
 /** Every connection this worker carries: bounded, and swept for peers that vanished. */
 export class Connections {
-  readonly #pumps = new Set<Pump>();
+  /** Each with what asks whether it would be let in now; undefined: nobody has to be asked. */
+  readonly #pumps = new Map<Pump, (() => boolean) | undefined>();
   readonly #max: number;
   readonly #sweeper: NodeJS.Timeout;
   readonly #dial: typeof dial;
@@ -45,9 +49,10 @@ export class Connections {
     const attempts = Math.min(attemptsMax, endpoints.length);
     this.#dialling++;
     let attempt = 0;
+    const isLetIn = (endpoint: Endpoint) => !this.judge || this.judge(peerAddress(client), endpoint, service, gateway);
     const next = () => {
       const endpoint = endpoints[(start + attempt) % endpoints.length]!;
-      if (this.judge && !this.judge(peerAddress(client), endpoint, service, gateway)) {
+      if (!isLetIn(endpoint)) {
         this.#dialling--;
         return resetHandle(client);
       }
@@ -55,7 +60,7 @@ export class Connections {
         if (handle) {
           this.#dialling--;
           service.remember(clientIP, endpoint, nowMs);
-          this.join(client, handle, first);
+          this.join(client, handle, first, () => isLetIn(endpoint));
         } else if (++attempt < attempts) {
           next();
         } else {
@@ -80,7 +85,12 @@ export class Connections {
     resetHandle(client);
   }
 
-  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer): void {
+  /** Policies have changed: those that would not be let in now end, and both sides hear it. */
+  judgeAnew(): void {
+    for (const [pump, isLetIn] of this.#pumps) if (isLetIn?.() === false) pump.close(true);
+  }
+
+  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer, isLetIn?: () => boolean): void {
     endpoint.setNoDelay(true);
     if (first && first.length > 0) {
       const request = new WriteWrap();
@@ -90,18 +100,18 @@ export class Connections {
       endpoint.writeBuffer(request, first);
     }
     const pump = new Pump(client, endpoint, () => this.#pumps.delete(pump));
-    this.#pumps.add(pump);
+    this.#pumps.set(pump, isLetIn);
     pump.start();
   }
 
   /** Short connections, the most of all, never pay for keep-alive probes. */
   #sweep(): void {
-    for (const pump of this.#pumps) pump.keepAlive(keepAliveSeconds);
+    for (const pump of this.#pumps.keys()) pump.keepAlive(keepAliveSeconds);
   }
 
   close(): void {
     clearInterval(this.#sweeper);
-    for (const pump of this.#pumps) pump.close(true);
+    for (const pump of this.#pumps.keys()) pump.close(true);
   }
 }
 

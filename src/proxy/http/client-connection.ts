@@ -349,7 +349,8 @@ export class ClientConnection implements StreamOwner, Client {
     composeLocal(this.#engine.output, answer.status, answer.headers, answer.body, { connection: this.#connectionOption(), isHead: exchange.isHead, edits: exchange.responseHeaders });
   }
   breakOff(): void {
-    this.#close(true);
+    if (this.#tunnel) this.#tunnel.close(true);
+    else this.#close(true);
   }
   tunnel(head: Head, upstream: Stream, bytes: Buffer, from: number, to: number): void {
     const exchange = this.#exchange!;

@@ -7,7 +7,7 @@ import type { LocalAnswer } from "../../policy/exchange.ts";
 import { systemRandom, type Random } from "../../base/random.ts";
 import type { Endpoint, Picked, UpstreamPolicy } from "../../policy/upstream.ts";
 import { dial } from "../dial.ts";
-import { peerAddress } from "../tcp-service.ts";
+import { judgedAnew, peerAddress } from "../tcp-service.ts";
 import { AccessLog } from "./access-log.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { Counters } from "./counters.ts";
@@ -71,6 +71,7 @@ export class Engine {
   readonly #pools = new Map<string, Pool>();
   readonly #clients = new Set<Connected>();
   readonly #perClient = new Map<string, number>();
+  readonly #tunnels = new Map<HttpExchange, Endpoint>();
   draining = false;
   /** What is answered instead of asking an endpoint; undefined: nobody keeps any from anybody. */
   judge: ((exchange: HttpExchange, endpoint: Endpoint) => LocalAnswer | undefined) | undefined;
@@ -165,6 +166,25 @@ export class Engine {
     picked.done({ type: "cancelled", latencyMs: 0 });
     exchange.answer(exchange, answer);
     return true;
+  }
+
+  /** It goes on as bytes that nobody reads; what is returned is to be called at its end. */
+  tunnelled(exchange: HttpExchange, endpoint: Endpoint, done: () => void): () => void {
+    this.#tunnels.set(exchange, endpoint);
+    return () => {
+      this.#tunnels.delete(exchange);
+      done();
+    };
+  }
+  /** Policies have changed: upgraded connections that they would refuse now end. */
+  judgeAnew(): void {
+    for (const [exchange, endpoint] of this.#tunnels) {
+      const answer = this.judge?.(exchange, endpoint);
+      if (!answer) continue;
+      exchange.flag = answer.flag;
+      exchange.reason = `${judgedAnew}: ${answer.reason}`;
+      exchange.client.breakOff();
+    }
   }
 
   // What connections and exchanges tell.

@@ -434,7 +434,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     (this.#tried ??= []).push(picked.endpoint.key);
     this.#connection = undefined;
     // It counts as long as it is open.
-    this.onEnd(() => picked.done({ type: "answered", status: 101, latencyMs: this.#latencyMs }));
+    this.onEnd(this.#engine.tunnelled(this, picked.endpoint, () => picked.done({ type: "answered", status: 101, latencyMs: this.#latencyMs })));
     clearTimeout(this.#requestTimer);
     this.client.tunnel(head, stream, bytes, from, to);
   }
