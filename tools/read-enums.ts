@@ -17,7 +17,7 @@ interface Property {
   items?: Property;
   additionalProperties?: Property;
 }
-await using oracle = await startOracle({ args: ["--runtime-config", "admissionregistration.k8s.io/v1beta1=true"] });
+await using oracle = await startOracle({ args: ["--runtime-config", "admissionregistration.k8s.io/v1beta1=true,certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,PodCertificateRequest=true"] });
 const read = async (path: string): Promise<unknown> => JSON.parse((await oracle.client.raw("GET", path, undefined, { accept: "application/json" })).text);
 const found = new Map<string, Record<string, unknown[]>>();
 const { paths } = (await read("/openapi/v3")) as { paths: Record<string, unknown> };

@@ -18,6 +18,7 @@ const packages: [folder: string, name: string][] = [
   ...groups.map((group): [string, string] => [`api/${group}/v1`, `io.k8s.api.${group}.v1`]),
   ["api/admissionregistration/v1beta1", "io.k8s.api.admissionregistration.v1beta1"],
   ["api/autoscaling/v2", "io.k8s.api.autoscaling.v2"],
+  ["api/certificates/v1beta1", "io.k8s.api.certificates.v1beta1"],
   ["apimachinery/pkg/apis/meta/v1", "io.k8s.apimachinery.pkg.apis.meta.v1"],
   ["apiextensions-apiserver/pkg/apis/apiextensions/v1", "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"],
   ["kube-aggregator/pkg/apis/apiregistration/v1", "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1"],

@@ -108,7 +108,7 @@ export interface Strategy {
    */
   readonly validate?: (object: KubeObject, old?: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
   readonly validateUpdate?: (object: KubeObject, old: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
-  readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject, ofMetadata?: readonly FieldError[]) => FieldError[];
+  readonly validateStatusUpdate?: (object: KubeObject, old: KubeObject, ofMetadata?: readonly FieldError[], nowMs?: number) => FieldError[];
   /** Of an update, what may not change is told before what is wrong. */
   readonly judgesChangeFirst?: boolean;
   /** Its own rules come first and its metadata is looked at only when they find nothing. */

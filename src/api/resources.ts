@@ -37,6 +37,8 @@ export const resources = {
   roles: of("rbac.authorization.k8s.io", "roles"),
   roleBindings: of("rbac.authorization.k8s.io", "rolebindings"),
   certificateSigningRequests: of("certificates.k8s.io", "certificatesigningrequests"),
+  clusterTrustBundles: of("certificates.k8s.io", "clustertrustbundles", "v1beta1"),
+  podCertificateRequests: of("certificates.k8s.io", "podcertificaterequests", "v1beta1"),
   clusterRoles: of("rbac.authorization.k8s.io", "clusterroles"),
   clusterRoleBindings: of("rbac.authorization.k8s.io", "clusterrolebindings"),
 } as const satisfies Record<string, GroupVersionResource>;

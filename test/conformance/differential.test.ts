@@ -45,7 +45,7 @@ function report({ sequence: { seed, kind }, requests, differences }: Finding): s
 
 test("discovery, table columns and OpenAPI v3 say what the real kube-apiserver says", { skip: why, timeout: 300_000 }, async (context) => {
   // Served here without being asked for.
-  await using oracle = await startOracle({ args: ["--runtime-config", "admissionregistration.k8s.io/v1beta1=true"] });
+  await using oracle = await startOracle({ args: ["--runtime-config", "admissionregistration.k8s.io/v1beta1=true,certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,ClusterTrustBundleProjection=true,PodCertificateRequest=true"] });
   await using api = await startApi();
   const { compared, differences } = await compareDocuments(api.http(), oracle.client);
   context.diagnostic(`${compared.resources} resources, ${compared.columns} columns, ${compared.fields} fields of schemas, ${compared.operations} operations`);

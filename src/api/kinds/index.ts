@@ -14,6 +14,8 @@ import { horizontalPodAutoscaler, horizontalPodAutoscalerV1 } from "./autoscalin
 import { cronJob } from "./batch/cron-job.ts";
 import { job } from "./batch/job.ts";
 import { certificateSigningRequest } from "./certificates/certificate-signing-request.ts";
+import { clusterTrustBundle } from "./certificates/cluster-trust-bundle.ts";
+import { podCertificateRequest } from "./certificates/pod-certificate-request.ts";
 import type { KindCode } from "./code.ts";
 import { lease } from "./coordination/lease.ts";
 import { componentStatus } from "./core/component-status.ts";
@@ -81,6 +83,8 @@ export const strategies: readonly KindCode[] = [
   of("batch", "cronjobs", cronJob),
   of("batch", "jobs", job),
   of("certificates.k8s.io", "certificatesigningrequests", certificateSigningRequest),
+  of("certificates.k8s.io", "clustertrustbundles", clusterTrustBundle),
+  of("certificates.k8s.io", "podcertificaterequests", podCertificateRequest),
   of("coordination.k8s.io", "leases", lease),
   of("discovery.k8s.io", "endpointslices", endpointSlice),
   of("events.k8s.io", "events", strictEvent, { storedAs: { group: "", version: "v1", resource: "events", toStored: eventToStored, fromStored: eventFromStored } }),

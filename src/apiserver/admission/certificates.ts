@@ -1,7 +1,8 @@
 import { parseRequest } from "../../api/kinds/certificates/pkcs10.ts";
 import type { KubeObject } from "../../api/meta.ts";
+import { forbidden } from "../../api/field.ts";
 import { timestamp } from "../../api/meta.ts";
-import { forbiddenError } from "../../api/status.ts";
+import { forbiddenError, invalidError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
 import type { ApiOptions } from "../api.ts";
 import { Rbac } from "../authz/rbac.ts";
@@ -45,6 +46,34 @@ export function certificateRequests({ store, clock }: Pick<ApiOptions, "store" |
       if (subresource === "status" && !isSame && !may("sign")) throw refuse(`user not permitted to sign requests with signerName ${JSON.stringify(signerName)}`);
     },
   };
+}
+
+/**
+ * Of PodCertificateRequests: who decides must be allowed to sign for that signer. Of ClusterTrustBundles: who
+ * writes one of a signer must be allowed to attest for it. Source: k8s.io/kubernetes/pkg/registry/certificates/podcertificaterequest
+ * and plugin/pkg/admission/certificates/ctbattest.
+ */
+export function podCertificates({ store }: Pick<ApiOptions, "store">): AdmissionStep {
+  const may = (user: Identity, verb: string, signer: string): boolean => user.groups.includes("system:masters") || mayUseSigner(new Rbac(store), user, verb, signer);
+  return {
+    name: "ClusterTrustBundleAttest",
+    validate({ operation, kind, object, old, user, subresource, name }) {
+      if (kind.group !== "certificates.k8s.io" || !object || operation === "DELETE") return;
+      if (kind.resource === "clustertrustbundles") {
+        const signer = (object["spec"] as { signerName?: string } | undefined)?.signerName ?? "";
+        if (signer === "" || (old && semanticEqual(withoutOwnership(object), withoutOwnership(old)))) return;
+        if (!may(user, "attest", signer)) throw forbiddenError(kind, name ?? object.metadata.name, `user not permitted to attest for signerName ${JSON.stringify(signer)}`);
+      } else if (kind.resource === "podcertificaterequests" && subresource === "status" && old) {
+        const { signerName } = old["spec"] as { signerName: string };
+        if (!semanticEqual(object["status"] ?? {}, old["status"] ?? {}) && !may(user, "sign", signerName)) throw invalidError(kind, object.metadata.name, [forbidden("spec.signerName", `User ${JSON.stringify(user.name)} is not permitted to "sign" for signer ${JSON.stringify(signerName)}`)]);
+      }
+    },
+  };
+}
+
+/** What a garbage collector changes, and what every write does, left out. */
+function withoutOwnership({ metadata: { ownerReferences: _, finalizers: __, managedFields: ___, resourceVersion: ____, ...metadata }, ...rest }: KubeObject): object {
+  return { ...rest, metadata };
 }
 
 /** By the signer's whole name, or by its domain: "example.com/*". */

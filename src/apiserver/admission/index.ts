@@ -1,5 +1,5 @@
 import type { AdmissionStep } from "../rest/context.ts";
-import { certificateRequests } from "./certificates.ts";
+import { certificateRequests, podCertificates } from "./certificates.ts";
 import { claimResize } from "./claim-resize.ts";
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
@@ -59,6 +59,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   podRefusals(),
   rbacEscalation(options),
   certificateRequests(options),
+  podCertificates(options),
   unservedKinds(),
   { name: "IstioConfiguration", validate: (request) => (istioGroups.includes(request.kind.group) ? istio().refuseWrongIstio(request) : undefined) },
   policyStatus(options),

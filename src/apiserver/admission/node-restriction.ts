@@ -1,6 +1,6 @@
 import { parseRequest } from "../../api/kinds/certificates/pkcs10.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { forbiddenError, notFoundError } from "../../api/status.ts";
+import { forbiddenError, notFoundError, StatusError } from "../../api/status.ts";
 import { semanticEqual } from "../../api/validation/checks.ts";
 import type { ApiOptions } from "../api.ts";
 import type { AdmissionRequest, AdmissionStep } from "../rest/context.ts";
@@ -23,13 +23,14 @@ export function nodeRestriction({ store }: Pick<ApiOptions, "store">): Admission
       const node = user.name.slice(nodeUser.length);
       const refuse = (why: string): Error => forbiddenError(kind, name || (object?.metadata.name ?? ""), why);
       if (node === "") throw refuse(`could not determine node from user ${JSON.stringify(user.name)}`);
+      const find = (resource: string, objectName: string): Json | undefined => store.get(`/core/${resource}/${request.namespace}/${objectName}`)?.object as Json | undefined;
       const podOf = (podName: string): Json => {
-        const entry = store.get(`/core/pods/${request.namespace}/${podName}`);
-        if (!entry) throw notFoundError({ group: "", resource: "pod" }, podName);
-        return entry.object as Json;
+        const pod = find("pods", podName);
+        if (!pod) throw notFoundError({ group: "", resource: "pod" }, podName);
+        return pod;
       };
       const check = rules[`${kind.resource}.${kind.group}`];
-      const why = check?.({ ...request, node, shown: JSON.stringify(node), podOf, nodeUid: () => (store.get(`/core/nodes/${node}`)?.object as KubeObject | undefined)?.metadata.uid, may: (audience) => new Rbac(store).authorize(user, { verb: "request-serviceaccounts-token-audience", namespace: request.namespace, group: "", resource: audience, name }).allowed, object: object as Json | undefined, old: old as Json | undefined, part: subresource ?? "" });
+      const why = check?.({ ...request, node, shown: JSON.stringify(node), podOf, find, nodeUid: () => (store.get(`/core/nodes/${node}`)?.object as KubeObject | undefined)?.metadata.uid, may: (audience) => new Rbac(store).authorize(user, { verb: "request-serviceaccounts-token-audience", namespace: request.namespace, group: "", resource: audience, name }).allowed, object: object as Json | undefined, old: old as Json | undefined, part: subresource ?? "" });
       if (why) throw refuse(why);
     },
   };
@@ -43,6 +44,8 @@ interface Question extends Omit<AdmissionRequest, "object" | "old"> {
   object: Json | undefined;
   old: Json | undefined;
   podOf(name: string): Json;
+  /** An object of the core group in the request's namespace. */
+  find(resource: string, name: string): Json | undefined;
   nodeUid(): string | undefined;
   /** Whether a role lets the node ask for tokens for this audience. */
   may(audience: string): boolean;
@@ -99,6 +102,31 @@ const rules: Readonly<Record<string, Rule>> = {
     const named = ((pod["spec"].volumes ?? []) as Json[]).flatMap((volume) => (volume["projected"]?.sources ?? []) as Json[]).some((source) => source["serviceAccountToken"] && (source["serviceAccountToken"].audience ?? "") === audience);
     return named || may(audience) ? undefined : `audience ${JSON.stringify(audience)} not found in pod spec volume, ${nodeUser}${node} is not authorized to request tokens for this audience`;
   },
+  "podcertificaterequests.certificates.k8s.io": (asked) => {
+    const { operation, part, node, shown, namespace = "", object, nodeUid, find } = asked;
+    if (operation !== "CREATE") return `unexpected operation ${operation}`;
+    if (part !== "") return `unexpected subresource ${part}`;
+    const spec = (object!["spec"] ?? {}) as Record<string, string>;
+    const quoted = (name: string | undefined): string => JSON.stringify(name ?? "");
+    const pod = quoted(`${namespace}/${spec["podName"]}`);
+    // What a watch that lags may explain is no refusal: the node asks again.
+    const unsure = (why: string): StatusError => new StatusError(500, "", why);
+    if (spec["nodeName"] !== node) return `PodCertificateRequest.Spec.NodeName=${quoted(spec["nodeName"])}, which is not the requesting node ${shown}`;
+    const uid = nodeUid();
+    if (uid === undefined) throw unsure(`while retrieving node ${shown} named in the PodCertificateRequest: node ${shown} not found`);
+    if (uid !== spec["nodeUID"]) throw unsure(`PodCertificateRequest for pod ${pod} names node UID ${quoted(spec["nodeUID"])}, inconsistent with the running node (${quoted(uid)})`);
+    const running = find("pods", spec["podName"]!);
+    if (!running) throw unsure(`while retrieving pod ${pod} named in the PodCertificateRequest: pod ${quoted(spec["podName"])} not found`);
+    if (running["metadata"].uid !== spec["podUID"]) throw unsure(`PodCertificateRequest for pod ${pod} contains pod UID (${quoted(spec["podUID"])}) which differs from running pod ${quoted(running["metadata"].uid as string)}`);
+    if (running["spec"].nodeName !== node) return `pod ${pod} is not running on node ${shown} named in the PodCertificateRequest`;
+    if (running["metadata"].annotations?.["kubernetes.io/config.mirror"] !== undefined) return `pod ${pod} is a mirror pod`;
+    const account = running["spec"].serviceAccountName as string;
+    if (spec["serviceAccountName"] !== account) return `PodCertificateRequest for pod ${pod} contains serviceAccountName (${quoted(spec["serviceAccountName"])}) that differs from running pod (${quoted(account)})`;
+    const found = find("serviceaccounts", account);
+    if (!found) throw unsure(`while retrieving service account ${quoted(`${namespace}/${account}`)} named in the PodCertificateRequest: serviceaccount ${quoted(account)} not found`);
+    if (found["metadata"].uid !== spec["serviceAccountUID"]) throw unsure(`PodCertificateRequest for pod ${pod} names service account UID ${quoted(spec["serviceAccountUID"])}, which differs from the running service account (${quoted(found["metadata"].uid as string)})`);
+    return undefined;
+  },
   "leases.coordination.k8s.io": ({ namespace, node, name, object }) => {
     if (namespace !== "kube-node-lease") return 'can only access leases in the "kube-node-lease" system namespace';
     return (name || object?.["metadata"].name) === node ? undefined : "can only access node lease with the same name as the requesting node";
@@ -141,6 +169,8 @@ function referenceIn(pod: KubeObject): string | undefined {
   if (/"(secretRef|secretKeyRef|imagePullSecrets|secretName|nodePublishSecretRef)":/.test(text) || ((spec["volumes"] ?? []) as Json[]).some((volume) => volume["projected"]?.sources?.some((source: Json) => source["secret"]))) return "secrets";
   if (/"(configMapRef|configMapKeyRef|configMap)":/.test(text)) return "configmaps";
   if (/"serviceAccountToken":/.test(text)) return "serviceaccounts";
+  if (/"clusterTrustBundle":/.test(text)) return "clustertrustbundles";
+  if (/"podCertificate":/.test(text)) return "podcertificates";
   if (/"(persistentVolumeClaim|ephemeral)":/.test(text)) return "persistentvolumeclaims";
   if (((spec["resourceClaims"] ?? []) as Json[]).length > 0) return "resourceclaims";
   return undefined;

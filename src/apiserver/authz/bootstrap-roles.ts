@@ -109,6 +109,8 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("resource.k8s.io", "resourceclaims", ["get"]),
       rule("resource.k8s.io", "resourceslices", ["deletecollection"]),
       rule("", "serviceaccounts", ["get"]),
+      rule(certificates, "clustertrustbundles", read),
+      rule(certificates, "podcertificaterequests", ["create", ...read]),
     ],
   },
   { name: "system:kubelet-api-admin", rules: [rule("", "nodes", read), rule("", "nodes", ["proxy"]), rule("", "nodes/log nodes/metrics nodes/proxy nodes/stats", ["*"]), rule("", "nodes/configz nodes/healthz nodes/pods", ["*"])] },
@@ -168,6 +170,7 @@ export const bootstrapRoles: BootstrapRole[] = [
       rule("resource.k8s.io", "resourceslices", read),
     ],
   },
+  { name: "system:cluster-trust-bundle-discovery", rules: [rule(certificates, "clustertrustbundles", read)] },
 ];
 
 interface Subject {
@@ -190,6 +193,7 @@ export const bootstrapBindings: { name: string; role: string; subjects: Subject[
   { name: "system:kube-controller-manager", role: "system:kube-controller-manager", subjects: [userSubject("system:kube-controller-manager")] },
   { name: "system:kube-scheduler", role: "system:kube-scheduler", subjects: [userSubject("system:kube-scheduler")] },
   { name: "system:node", role: "system:node", subjects: [] },
+  { name: "system:cluster-trust-bundle-discovery", role: "system:cluster-trust-bundle-discovery", subjects: [groupSubject("system:serviceaccounts")] },
   { name: "system:kube-dns", role: "system:kube-dns", subjects: [{ kind: "ServiceAccount", name: "kube-dns", namespace: "kube-system" }] },
 ];
 

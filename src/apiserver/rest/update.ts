@@ -138,7 +138,7 @@ async function changeOnce(dependencies: RestDependencies, kind: Kind, key: strin
     if (target === "status") kind.prepareForStatusUpdate?.(object, old, dependencies.clock.now());
   }
   const ofMetadata = validateObjectMetaUpdate(object.metadata, old.metadata, { standardFinalizers: hasStandardFinalizers(kind) && !(target === "status" && kind.resource === "cronjobs"), ...(target === undefined && judgedAnew.has(kind.resource) && { validateName: kind.validateName ?? nameIsDnsSubdomain }) });
-  const own = target === "status" ? kind.validateStatusUpdate?.(object, old, ofMetadata) : judgedWhole(kind, object, old, ofMetadata);
+  const own = target === "status" ? kind.validateStatusUpdate?.(object, old, ofMetadata, dependencies.clock.now()) : judgedWhole(kind, object, old, ofMetadata);
   const errors = [...ofMetadata, ...(own ?? [])];
   if (errors.length > 0) throw invalidError(judgedAs(kind), object.metadata.name, errors);
   context.warnings.push(...(target === undefined ? (kind.warnings?.(object, old) ?? []) : []));

@@ -1,10 +1,11 @@
 import { X509Certificate } from "node:crypto";
 import { humanDuration } from "../../duration.ts";
-import { duplicate, type FieldError, forbidden, invalid, notSupported, required, tooLong } from "../../field.ts";
+import { duplicate, type FieldError, forbidden, invalid, notSupported, required } from "../../field.ts";
 import type { Strategy } from "../../kind.ts";
 import type { KubeObject } from "../../meta.ts";
 import { each, semanticEqual } from "../../validation/checks.ts";
-import { type Check, dns1123Label, dns1123Subdomain, nameIsPathSegment } from "../../validation/names.ts";
+import { nameIsPathSegment } from "../../validation/names.ts";
+import { validateSignerName } from "../../validation/signer-name.ts";
 import { ageOf, name, text } from "../columns.ts";
 import { parseRequest } from "./pkcs10.ts";
 
@@ -34,7 +35,8 @@ function validate(object: KubeObject): FieldError[] {
   if (usages.length === 0) errors.push(required("spec.usages"));
   errors.push(...each("spec.usages", usages, (usage, at) => (knownUsages.includes(usage) ? [] : [notSupported(at, usage, knownUsages)])));
   errors.push(...usages.flatMap((usage, index) => (usages.indexOf(usage) < index ? [duplicate(`spec.usages[${index}]`, usage)] : [])));
-  errors.push(...validateSignerName("spec.signerName", spec?.signerName ?? ""));
+  const signer: string = spec?.signerName ?? "";
+  errors.push(...(signer === "kubernetes.io/legacy-unknown" ? [invalid("spec.signerName", signer, "the legacy signerName is not allowed via this API version")] : validateSignerName("spec.signerName", signer)));
   if (spec?.expirationSeconds < 600) errors.push(invalid("spec.expirationSeconds", spec.expirationSeconds, "may not specify a duration less than 600 seconds (10 minutes)"));
   errors.push(...validateConditions(conditionsOf(object)));
   const damage = certificateError(status?.certificate ?? "");
@@ -48,25 +50,6 @@ function requestError(request: string): string | undefined {
   } catch (error) {
     return (error as Error).message;
   }
-}
-
-function validateSignerName(path: string, signer: string): FieldError[] {
-  if (signer === "") return [required(path)];
-  if (signer === "kubernetes.io/legacy-unknown") return [invalid(path, signer, "the legacy signerName is not allowed via this API version")];
-  const segments = signer.split("/");
-  if (segments.length !== 2) return [invalid(path, signer, "must be a fully qualified domain and path of the form 'example.com/signer-name'")];
-  const [domain, last] = segments as [string, string];
-  /** Of the first label that is wrong. */
-  const wrong = (whole: string, check: Check): FieldError[] => {
-    const label = whole.split(".").find((part) => check(part).length > 0);
-    return label === undefined ? [] : check(label).map((why) => invalid(path, whole, `validating label ${JSON.stringify(label)}: ${why}`));
-  };
-  const errors = wrong(domain, dns1123Label);
-  if (!domain.includes(".")) errors.push(invalid(path, domain, "should be a domain with at least two segments separated by dots"));
-  errors.push(...wrong(last, dns1123Subdomain));
-  if (domain.length > 253) errors.push(tooLong(path, 253));
-  if (last.length > 317) errors.push(tooLong(path, 317));
-  return errors;
 }
 
 function validateConditions(conditions: Condition[]): FieldError[] {

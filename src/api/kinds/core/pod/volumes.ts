@@ -2,6 +2,8 @@ import { duplicate, type FieldError, forbidden, invalid, notSupported, required 
 import { parseQuantity } from "../../../quantity.ts";
 import { checked, each } from "../../../validation/checks.ts";
 import { configMapKey, dns1123Label, rangeError } from "../../../validation/names.ts";
+import { type LabelSelector, validateLabelSelector } from "../../../validation/selector.ts";
+import { isKubernetesSigner, signerOfTrustBundle, trustBundleNameErrors, validateSignerName, validateUserAnnotations } from "../../../validation/signer-name.ts";
 import { validateClaimSpec } from "../claim-spec.ts";
 import { validateFieldRef, validateResourceFieldRef } from "./downward.ts";
 
@@ -178,7 +180,7 @@ function validateProjections(path: string, sources: Draft[] | undefined): FieldE
     const given = Object.keys(source).filter((field) => source[field]);
     const errors: FieldError[] = given.slice(1).map((field) => forbidden(`${at}.${field}`, "may not specify more than 1 volume type"));
     if (given.length === 0) return [required(at, "must specify one of: `configMap`, `secret`, `downwardAPI`, `serviceAccountToken`, `clusterTrustBundle`")];
-    const { secret, configMap, downwardAPI, serviceAccountToken } = source;
+    const { secret, configMap, downwardAPI, serviceAccountToken, clusterTrustBundle, podCertificate } = source;
     for (const [field, projection] of [["secret", secret], ["configMap", configMap]] as const) {
       if (!projection) continue;
       if (!projection.name) errors.push(required(`${at}.${field}.name`));
@@ -194,6 +196,42 @@ function validateProjections(path: string, sources: Draft[] | undefined): FieldE
       else errors.push(...projectedPath(`${tokenPath}.path`, serviceAccountToken.path));
       errors.push(...claim(at, [serviceAccountToken]));
     }
+    if (clusterTrustBundle) errors.push(...validateTrustBundle(`${at}.clusterTrustBundle`, clusterTrustBundle), ...claim(path, [clusterTrustBundle]));
+    if (podCertificate) {
+      errors.push(...validatePodCertificate(`${at}.podCertificate`, podCertificate));
+      errors.push(...claim(path, certificateFiles.map((field) => ({ path: podCertificate[field] as string }))));
+    }
     return errors;
   });
+}
+
+function validateTrustBundle(path: string, source: Draft): FieldError[] {
+  const { name, signerName, labelSelector, path: file = "" } = source as { name?: string; signerName?: string; labelSelector?: LabelSelector; path?: string };
+  const errors: FieldError[] = [];
+  if (name !== undefined && signerName !== undefined) errors.push(invalid(path, source, "only one of name and signerName may be used"));
+  else if (name !== undefined) {
+    if (name === "") errors.push(required(`${path}.name`, "must be a valid object name"));
+    errors.push(...trustBundleNameErrors(signerOfTrustBundle(name), name, false).map((why) => invalid(`${path}.name`, name, `not a valid clustertrustbundlename: ${why}`)));
+    if (labelSelector) errors.push(invalid(`${path}.labelSelector`, labelSelector, "labelSelector must be unset if name is specified"));
+  } else if (signerName !== undefined) {
+    if (signerName === "") errors.push(required(`${path}.signerName`, "must be a valid signer name"));
+    errors.push(...validateSignerName(`${path}.signerName`, signerName), ...validateLabelSelector(labelSelector, `${path}.labelSelector`));
+  } else errors.push(required(path, "either name or signerName must be specified"));
+  if (file === "") errors.push(required(`${path}.path`));
+  return [...errors, ...projectedPath(`${path}.path`, file)];
+}
+
+const certificateFiles = ["credentialBundlePath", "keyPath", "certificateChainPath"] as const;
+const keyTypes = ["RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519"];
+
+function validatePodCertificate(path: string, source: Draft): FieldError[] {
+  const { signerName = "", keyType = "", maxExpirationSeconds: seconds, userAnnotations } = source as { signerName?: string; keyType?: string; maxExpirationSeconds?: number; userAnnotations?: Record<string, string> };
+  const errors = [...validateSignerName(`${path}.signerName`, signerName), ...validateUserAnnotations(`${path}.userAnnotations`, userAnnotations)];
+  if (!keyTypes.includes(keyType)) errors.push(notSupported(`${path}.keyType`, keyType, keyTypes));
+  const most = isKubernetesSigner(signerName) ? 86_400 : 91 * 86_400;
+  if (seconds !== undefined && seconds < 3600) errors.push(invalid(`${path}.maxExpirationSeconds`, seconds, "if provided, maxExpirationSeconds must be >= 3600"));
+  if (seconds !== undefined && seconds > most) errors.push(invalid(`${path}.maxExpirationSeconds`, seconds, `if provided, maxExpirationSeconds must be <= ${most}`));
+  const files = certificateFiles.filter((field) => source[field]);
+  errors.push(...files.flatMap((field) => projectedPath(`${path}.${field}`, source[field] as string)));
+  return files.length > 0 ? errors : [...errors, required(path, "specify at least one of credentialBundlePath, keyPath, and certificateChainPath")];
 }
