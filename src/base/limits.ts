@@ -81,6 +81,8 @@ export const limits = {
    * longer is tried once. `client-body-buffer-size` of an Ingress says another bound.
    */
   gatewayRetryBodyBytes: 64 * 1024,
+  /** Bodies that filters must see whole, and answers that they hold back, of all requests of a worker together. Beyond: 503. */
+  gatewayHeldBytesMax: 64 * 1024 * 1024,
   /** How much of a request's body waits for a mirror that is slower than its client. More: the copy is broken off, and counted. */
   gatewayMirrorBytesMax: 1024 * 1024,
   /** How long a head may take from its first byte, and a new connection until it. Longer: 408, or closed. */

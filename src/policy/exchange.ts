@@ -1,5 +1,6 @@
 import type { HttpMatch } from "../api/traffic.ts";
 import type { Random } from "../base/random.ts";
+import type { Flag } from "./flags.ts";
 
 /**
  * One request and its answer, as the policy sees it: what the gateway, the Service listeners, the preload and the chassis
@@ -38,10 +39,42 @@ export interface LocalAnswer {
   status: number;
   headers: [name: string, value: string][];
   body: string;
+  /** Instead of `body`, where it is not text. */
+  bytes?: Uint8Array;
   /** For the access log: who decided, in the short words of `policy/flags.ts`. */
   flag: string;
   reason: string;
 }
+
+/** An answer's head on its way to the client, whoever gave it. */
+export interface AnswerHead {
+  status: number;
+  /** As they came, repeated ones apart; without what frames the body. */
+  headers: [name: string, value: string][];
+  /** Of the body, or of the one that is left out (HEAD, 304); undefined: known at its end. */
+  length: number | undefined;
+}
+
+/**
+ * Where an answer goes: `begin`, any number of `content`, `end`; or `fail` at any time before the end, and nothing after. What takes
+ * part hands it to the next one, changed, later, or as something else.
+ */
+export interface AnswerSink {
+  /** It does not take more for the moment. */
+  readonly isBlocked: boolean;
+  begin(head: AnswerHead): void;
+  /** Valid during the call only. */
+  content(bytes: Uint8Array): void;
+  end(trailers?: readonly (readonly [name: string, value: string])[]): void;
+  /** It cannot be brought to its end. Told to the client as an answer as long as none has begun, else by breaking off. */
+  fail(flag: Flag, reason: string): void;
+}
+
+/**
+ * Takes part in an answer, or does not. `response` is what came from the upstream, or from a filter further in; what others make
+ * of it comes with `begin`. `drained` is to be called when the sink was blocked and is not any more.
+ */
+export type AnswerFilter = (response: ResponseView, next: AnswerSink, drained: () => void) => AnswerSink | undefined;
 
 export interface Exchange {
   readonly request: RequestView;
@@ -62,6 +95,17 @@ export interface Exchange {
   readonly match: HttpMatch | undefined;
   /** The groups of its regular expression, [0] the whole: for rewrites. */
   readonly captures: readonly string[] | undefined;
+  /**
+   * The whole of the request's body, when it is here; later or at once, and never when the client breaks off. One that is longer than
+   * `bytesMax` is answered with 413, and when the worker holds too much already, with 503. Valid until the request ends.
+   */
+  readBody(bytesMax: number, then: (body: Uint8Array) => void): void;
+  /** What goes on instead of the client's body; after {@link readBody}. */
+  replaceBody(body: Uint8Array): void;
+  /** Bytes that are held for this exchange until it ends; false: all requests together hold too many already. */
+  hold(bytes: number): boolean;
+  /** Takes part in the answer: who asks first is nearest to the client. Not of 1xx and upgrades. */
+  takeAnswer(filter: AnswerFilter): void;
   /** Called once, when the answer's head is known: its status and a way to look at and edit its headers. */
   onResponse(look: (response: ResponseView) => void): void;
   /** Called once, at the very end, whatever came of it: for what was taken and must be given back. */
@@ -70,6 +114,8 @@ export interface Exchange {
 
 export interface ResponseView {
   readonly status: number;
+  /** It was made here, and no upstream was asked or believed. */
+  readonly isLocal?: boolean;
   header(name: string): string | undefined;
 }
 
@@ -106,6 +152,8 @@ export interface FilterTools {
    * gets the {@link limiter} whose names are everybody's. Absent: each counts for itself.
    */
   shared?<T>(key: string, make: (limiter: FilterTools["limiter"]) => T): T;
+  /** Asks an upstream by itself. Absent: there is nobody to ask, as in `wherry route explain`. */
+  call?(request: SideRequest, then: (answer: SideAnswer | undefined, reason: string) => void): { cancel(): void };
   /**
    * Counts requests against a rate that several workers share; `id` is the same in all of them. Absent: this worker counts for
    * itself. See rate-leases.ts.
@@ -118,6 +166,28 @@ export interface Rate {
   periodMs: number;
   /** So many more at once than the one that is due. */
   burst: number;
+}
+
+/** A request of our own: to whoever has keys, or says who may. */
+export interface SideRequest {
+  /** Id of an upstream. */
+  upstream: string;
+  method: string;
+  /** Path and query. */
+  target: string;
+  host: string;
+  headers: readonly (readonly [name: string, value: string])[];
+  body?: Uint8Array;
+  /** For all of it. */
+  timeoutMs: number;
+  /** Of the answer's body; a longer one is no answer. */
+  bytesMax: number;
+}
+
+export interface SideAnswer {
+  status: number;
+  headers: [name: string, value: string][];
+  body: Buffer;
 }
 
 export interface Limiter {

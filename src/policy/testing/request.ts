@@ -62,6 +62,10 @@ export function handle(handler: Handler, request: RequestView, found: { match?: 
     captures: found.captures,
     onResponse: (look) => void looks.push(look),
     onEnd: (release) => void releases.push(release),
+    readBody: () => {},
+    replaceBody: () => {},
+    hold: () => true,
+    takeAnswer: () => {},
   };
   const handled: Handled = {
     exchange,

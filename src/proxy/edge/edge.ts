@@ -71,7 +71,7 @@ export class Edge {
   constructor(options: EdgeOptions, { sessionKey, ...traffic }: TrafficSnapshot) {
     const { random, lease } = options;
     this.#options = options;
-    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }) };
+    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }) };
     this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);

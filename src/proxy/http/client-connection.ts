@@ -1,11 +1,11 @@
 import type { TcpHandle } from "../../base/handles.ts";
-import type { LocalAnswer } from "../../policy/exchange.ts";
+import type { AnswerHead, LocalAnswer } from "../../policy/exchange.ts";
 import { preface } from "../../base/http2/frames.ts";
 import { peerAddress } from "../tcp-service.ts";
 import type { Trailers } from "./asker.ts";
 import { ChunkReader } from "./chunks.ts";
 import type { Client } from "./client.ts";
-import { composeLocal, composeResponse, framing, type Framing } from "./compose.ts";
+import { composeBegin, composeLocal, composeResponse, framing, type Framing } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head, incomplete } from "./head.ts";
@@ -328,6 +328,17 @@ export class ClientConnection implements StreamOwner, Client {
     });
     this.touch();
   }
+  begin({ status, headers, length }: AnswerHead): void {
+    const exchange = this.#exchange!;
+    const { output } = this.#engine;
+    const isEmpty = exchange.isHead || status === 204 || status === 304;
+    this.#chunked = !isEmpty && length === undefined && !this.#isOld;
+    if (!isEmpty && length === undefined && this.#isOld) this.#keepAlive = false;
+    this.#settleKeepAlive(exchange);
+    output.to(this.stream);
+    composeBegin(output, status, headers, { chunked: this.#chunked, length: status === 204 ? undefined : length, edits: exchange.responseHeaders, setCookie: exchange.setCookie, connection: this.#connectionOption() });
+    this.touch();
+  }
   /** What has not been read of the request cannot be told from the next one. */
   #settleKeepAlive(exchange: HttpExchange): void {
     if (!exchange.bodyComplete || this.#isLeaving) this.#keepAlive = false;
@@ -346,7 +357,7 @@ export class ClientConnection implements StreamOwner, Client {
     const exchange = this.#exchange!;
     this.#settleKeepAlive(exchange);
     this.#engine.output.to(this.stream);
-    composeLocal(this.#engine.output, answer.status, answer.headers, answer.body, { connection: this.#connectionOption(), isHead: exchange.isHead, edits: exchange.responseHeaders });
+    composeLocal(this.#engine.output, answer.status, answer.headers, answer.body, { connection: this.#connectionOption(), isHead: exchange.isHead, edits: exchange.responseHeaders, bytes: answer.bytes });
   }
   breakOff(): void {
     if (this.#tunnel) this.#tunnel.close(true);

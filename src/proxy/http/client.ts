@@ -1,4 +1,4 @@
-import type { LocalAnswer } from "../../policy/exchange.ts";
+import type { AnswerHead, LocalAnswer } from "../../policy/exchange.ts";
 import type { Trailers } from "./asker.ts";
 import type { Framing } from "./compose.ts";
 import type { Head } from "./head.ts";
@@ -22,6 +22,8 @@ export interface Client {
   /** 1xx. */
   interim(head: Head): void;
   answer(head: Head, framing: Framing, length: number): void;
+  /** The same of one that was made or changed here; content and end follow. */
+  begin(head: AnswerHead): void;
   content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void;
   end(trailers: Trailers): void;
   local(answer: LocalAnswer): void;

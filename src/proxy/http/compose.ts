@@ -225,9 +225,28 @@ export function every(text: string, table: Uint8Array): boolean {
   return true;
 }
 
+/** The head of an answer that was made or changed here. */
+export function composeBegin(out: Output, status: number, headers: readonly (readonly [name: string, value: string])[], options: { chunked: boolean; length: number | undefined; edits: HeaderEdits | undefined; setCookie: string | undefined; connection: string }): void {
+  const { edits, length } = options;
+  const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
+  out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`);
+  let hasDate = false;
+  for (const [name, value] of headers) {
+    if (gone?.has(twinless(name))) continue;
+    hasDate ||= name === "date";
+    composeField(out, name, value);
+  }
+  if (!hasDate) out.text(dateLine());
+  if (edits) for (const [name, value] of [...edits.set, ...edits.add]) composeField(out, name, value);
+  if (options.setCookie !== undefined) out.text(`Set-Cookie: ${options.setCookie}\r\n`);
+  if (options.chunked) out.text("Transfer-Encoding: chunked\r\n");
+  else if (length !== undefined) composeLength(out, length);
+  out.text(options.connection === "" ? "\r\n" : `Connection: ${options.connection}\r\n\r\n`);
+}
+
 /** An answer of ours. */
-export function composeLocal(out: Output, status: number, headers: readonly (readonly [name: string, value: string])[], body: string, options: { connection: string; isHead: boolean; edits: HeaderEdits | undefined }): void {
-  const content = Buffer.from(body, "utf8");
+export function composeLocal(out: Output, status: number, headers: readonly (readonly [name: string, value: string])[], body: string, options: { connection: string; isHead: boolean; edits: HeaderEdits | undefined; bytes?: Uint8Array | undefined }): void {
+  const content = options.bytes ? asBuffer(options.bytes) : Buffer.from(body, "utf8");
   const { edits } = options;
   const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
   out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`);
@@ -238,6 +257,8 @@ export function composeLocal(out: Output, status: number, headers: readonly (rea
   out.text(options.connection === "" ? "\r\n" : `Connection: ${options.connection}\r\n\r\n`);
   if (!options.isHead && status !== 204 && status !== 304) out.copy(content, 0, content.length);
 }
+
+export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 let dateText = "";
 let dateAt = 0;

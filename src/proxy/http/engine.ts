@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import type { TcpHandle } from "../../base/handles.ts";
 import { lazyModule } from "../../base/lazy.ts";
 import { limits } from "../../base/limits.ts";
-import type { LocalAnswer } from "../../policy/exchange.ts";
+import type { LocalAnswer, SideAnswer, SideRequest } from "../../policy/exchange.ts";
 import { systemRandom, type Random } from "../../base/random.ts";
 import type { Endpoint, Picked, UpstreamPolicy } from "../../policy/upstream.ts";
 import { dial } from "../dial.ts";
@@ -15,6 +15,7 @@ import type { HttpExchange } from "./exchange.ts";
 import { Mirror } from "./mirror.ts";
 import { Output } from "./output.ts";
 import type { Bounds, Listener } from "./routing.ts";
+import { SideCall } from "./side-call.ts";
 import type { Stream } from "./stream.ts";
 import { StreamSocket } from "./stream-socket.ts";
 import { Sweeper } from "./sweeper.ts";
@@ -151,12 +152,27 @@ export class Engine {
   leave(ip: string): void {
     for (const pool of this.#pools.values()) pool.leave((endpoint) => endpoint.ip === ip);
   }
+  /** A request of our own; `then` hears of it once, later. */
+  call(request: SideRequest, then: (answer: SideAnswer | undefined, reason: string) => void): { cancel(): void } {
+    return SideCall.start(this.output, this.#pools.get(request.upstream), request, then);
+  }
   /** Begins with a copy of the request; undefined: there is none, which is counted. */
   mirror(id: string, exchange: HttpExchange): Mirror | undefined {
     const pool = exchange.isUpgrade ? undefined : this.#pools.get(id);
     const copy = pool && Mirror.start(this.output, this.counters, pool, exchange, this.judge);
     if (!copy) this.counters.mirrorsSkipped++;
     return copy;
+  }
+
+  #heldBytes = 0;
+  /** For bodies and answers that must wait here; false: no more of them may. */
+  hold(bytes: number): boolean {
+    if (this.#heldBytes + bytes > limits.gatewayHeldBytesMax) return false;
+    this.#heldBytes += bytes;
+    return true;
+  }
+  letGo(bytes: number): void {
+    this.#heldBytes -= bytes;
   }
 
   /** Whoever guards the endpoint has answered. */

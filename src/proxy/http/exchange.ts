@@ -1,20 +1,22 @@
 import { performance } from "node:perf_hooks";
-import type { HttpMatch, HttpRule } from "../../api/traffic.ts";
-import type { Exchange, HeaderEdits, LocalAnswer, Outcome, RequestView, ResponseView } from "../../policy/exchange.ts";
+import type { HttpRule } from "../../api/traffic.ts";
+import type { Exchange, LocalAnswer, Outcome, RequestView } from "../../policy/exchange.ts";
 import { type Flag, flags } from "../../policy/flags.ts";
 import { withGrpcDeadline } from "../../policy/grpc-timeout.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
 import { decideRetry, isIdempotent, type Failure, type RetryDecision } from "../../policy/retry.ts";
 import type { Picked, TryResult } from "../../policy/upstream.ts";
+import { AnswerPath, type PathOwner } from "./answer-path.ts";
 import type { Asked, Asker, Trailers } from "./asker.ts";
 import type { Client } from "./client.ts";
-import { framing, newRequestId, type Framing, type RequestLines } from "./compose.ts";
+import { Decided, localView } from "./decided.ts";
+import { asBuffer, framing, responseFields, type Framing } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
-import { forwardsLeft, ownAnswer } from "./own-answer.ts";
+import { ownAnswer } from "./own-answer.ts";
 import { keptMax, RequestBody } from "./request-body.ts";
+import { asksForUpgrade, requestIdOf, requestLines } from "./request-lines.ts";
 import { HeadView } from "./request-view.ts";
-import type { Judged, Routed } from "./routing.ts";
 import type { Bulk } from "./stream.ts";
 import type { Pool } from "./upstream-pool.ts";
 
@@ -22,29 +24,18 @@ import type { Pool } from "./upstream-pool.ts";
 const interimsMax = 32;
 
 /** One request on its way: policy, tries, answer, and the line in the log. */
-export class HttpExchange implements Exchange, Outcome, Asker {
+export class HttpExchange extends Decided implements Exchange, Outcome, Asker, PathOwner {
   readonly client: Client;
   readonly head: Head;
   readonly request: RequestView;
   readonly isHead: boolean;
   readonly isUpgrade: boolean;
   readonly #engine: Engine;
-  // What the policy decides.
-  host: string | undefined;
-  target: string | undefined;
-  requestHeaders: HeaderEdits | undefined;
-  responseHeaders: HeaderEdits | undefined;
-  upstream: string | undefined;
-  judged: Judged | undefined;
-  mirrors: string[] | undefined;
-  bodyBytesMax: number | undefined;
-  #looks: ((response: ResponseView) => void)[] | undefined;
-  #releases: (() => void)[] | undefined;
-  #routed: Routed | undefined;
+  #path: AnswerPath | undefined;
   #timeouts: HttpRule["timeouts"];
   // The request's body.
-  readonly framing: Framing;
-  readonly length: number;
+  framing: Framing;
+  length: number;
   readonly #body: RequestBody;
   // The try that runs.
   #pool: Pool | undefined;
@@ -74,6 +65,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   readonly requestId: string;
 
   constructor(engine: Engine, client: Client, head: Head, bodyFraming: Framing) {
+    super(engine);
     this.#engine = engine;
     this.client = client;
     this.head = head;
@@ -84,21 +76,10 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.length = head.contentLength;
     const hasNoBody = bodyFraming === framing.none || (bodyFraming === framing.length && head.contentLength === 0);
     this.#body = new RequestBody(hasNoBody);
-    // "h2c" would lead past every rule (RFC 9113 dropped it); and what is a tunnel must not have a body first.
-    this.isUpgrade = head.connectionUpgrade && head.upgradeField >= 0 && head.minorVersion === 1 && hasNoBody && !/(^|,)\s*h2c?\s*(,|$)/i.test(head.valueAt(head.upgradeField));
-    const given = listener.trusted && head.requestIdField >= 0 ? head.valueAt(head.requestIdField) : "";
-    this.requestId = given !== "" && /^[\w.~:+/=@-]{1,128}$/.test(given) ? given : newRequestId();
+    this.isUpgrade = asksForUpgrade(head, hasNoBody);
+    this.requestId = requestIdOf(head, listener);
   }
 
-  get match(): HttpMatch | undefined {
-    return this.#routed?.match;
-  }
-  get captures(): readonly string[] | undefined {
-    return this.#routed?.captures;
-  }
-  get rule(): string {
-    return this.#routed?.name ?? "";
-  }
   get endpoint(): string {
     return this.#picked?.endpoint.key ?? this.#tried?.at(-1) ?? "";
   }
@@ -111,19 +92,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   get latencyMs(): number {
     return this.#latencyMs;
   }
-  onResponse(look: (response: ResponseView) => void): void {
-    (this.#looks ??= []).push(look);
-  }
-  onEnd(release: () => void): void {
-    (this.#releases ??= []).push(release);
-  }
 
   start(): void {
     const own = ownAnswer(this.request, this.head, this.client.listener);
     if (own) return this.answer(this, own);
     const routed = this.client.listener.route(this.request);
     if (routed.status !== undefined) return this.answer(this, routed);
-    this.#routed = routed;
+    this.routed = routed;
     this.#timeouts = routed.timeouts;
     // Every gRPC client says that it takes trailers, and hardly anybody else does.
     if (this.head.hasTrailers) this.#timeouts = withGrpcDeadline(routed.timeouts, this.request);
@@ -170,8 +145,27 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   get bodyComplete(): boolean {
     return this.#body.isComplete;
   }
+  readBody(bytesMax: number, then: (body: Uint8Array) => void): void {
+    if (this.#body.received > bytesMax || this.length > bytesMax) return this.#tooLarge(bytesMax);
+    if (!this.hold(this.#body.received)) return this.#local("OM", "too many bodies are held here");
+    this.#body.want(bytesMax, (body) => {
+      if (this.#over) return;
+      then(body);
+      this.#later();
+    });
+    if (!this.#body.isComplete) this.client.wantBody();
+  }
+  replaceBody(body: Uint8Array): void {
+    this.#body.replace(asBuffer(body));
+    this.framing = framing.length;
+    this.length = body.length;
+  }
   bodyContent(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
     if (this.#over) return;
+    if (this.#body.isWanted) {
+      if (this.#body.received + to - from > this.#body.wantedMax) return this.#tooLarge(this.#body.wantedMax);
+      if (!this.hold(to - from)) return this.#local("OM", "too many bodies are held here");
+    }
     const asked = this.#sent ? this.#connection : undefined;
     if (this.#body.received + to - from > this.#bodyMax && this.#pool) {
       this.#body.received += to - from;
@@ -181,7 +175,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   /** What may be sent again is worth keeping: refused by its endpoint as not begun, or by the rule's leave. */
   #keptMax(asked: Asked): number {
-    const { retry } = this.#routed ?? {};
+    const { retry } = this.routed ?? {};
     const isRepeated = retry !== undefined && retry.attempts > 0 && (retry.unsafe === true || isIdempotent(this.request.method));
     return isRepeated ? (retry.bodyBytesMax ?? keptMax) : asked.mayRefuse ? keptMax : 0;
   }
@@ -190,16 +184,16 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   /** To be looked at after each piece was flushed. */
   get upstreamBlocked(): boolean {
-    return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#body.isComplete;
+    return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#body.isComplete && !this.#body.isWanted;
   }
-  #tooLarge(): void {
+  #tooLarge(bytesMax = this.#bodyMax): void {
     this.#abandon("cancelled");
-    this.#local("BL", `the body is larger than ${this.#bodyMax} bytes`);
+    this.#local("BL", `the body is larger than ${bytesMax} bytes`);
   }
 
   // Tries.
   #try(): void {
-    const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.#routed?.persistence);
+    const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.routed?.persistence);
     if (picked.endpoint === undefined) return this.#refused(picked.flag, picked.reason, picked.status);
     this.#picked = picked;
     if (this.#engine.isDenied(this, picked)) return;
@@ -230,34 +224,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
 
   #send(connection: Asked): void {
     this.#connection = connection;
-    connection.ask(this, this.head, this.lines(this.isUpgrade));
+    connection.ask(this, this.head, requestLines(this, this.isUpgrade));
     // What cannot be asked so may have been said at once.
     if (this.#connection !== connection) return;
     this.#body.sendTo(connection, this.framing !== framing.none, this.requestHeaders);
     this.#engine.output.flush();
     this.#sent = true;
     if (!this.#body.isComplete) this.client.wantBody();
-  }
-
-  /** What the upstream's head says. */
-  lines(upgrade: boolean): RequestLines {
-    const { listener, address } = this.client;
-    return {
-      host: this.host,
-      target: this.target,
-      edits: forwardsLeft(this.request, this.requestHeaders),
-      client: address,
-      scheme: listener.scheme,
-      port: listener.port,
-      version: this.client.protocol === "HTTP/2" ? "2.0" : this.head.minorVersion === 0 ? "1.0" : "1.1",
-      trusted: listener.trusted,
-      isTransparent: listener.isTransparent,
-      isAsItCame: this.#routed?.isAsItCame && !this.judged,
-      requestId: this.requestId,
-      framing: this.framing,
-      length: this.length,
-      upgrade,
-    };
   }
 
   #endTry(result: TryResult): void {
@@ -306,12 +279,12 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     const decision = why === "protocol" ? undefined : this.#decide({ type: why === "refused" ? "connect" : why, sent: (why !== "connect" && why !== "refused") || this.#body.isStreamed });
     if (decision?.retry) return this.#tryAgain(decision.delayMs);
     const mayGo = why === "connect" || why === "refused" ? !this.#body.isStreamed : why === "reset" && replayable;
-    if (mayGo && this.#routed?.rescue?.(this, this, () => this.#goAgain())) return;
+    if (mayGo && this.routed?.rescue?.(this, this, () => this.#goAgain())) return;
     this.#local(flag, reason, status);
   }
   #decide(failure: Failure): RetryDecision {
     const timeouts = this.#timeouts;
-    const { retry } = this.#routed ?? {};
+    const { retry } = this.routed ?? {};
     return decideRetry({
       rule: { ...(timeouts && { timeouts }), ...(retry && { retry }) },
       method: this.request.method,
@@ -363,7 +336,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   #isTriedAgain(head: Head): boolean {
     // Asked for by hardly any rule, and this is every answer's way.
-    if (!this.#routed?.retry?.statuses.includes(head.status)) return false;
+    if (!this.routed?.retry?.statuses.includes(head.status)) return false;
     const decision = this.#decide({ type: "status", status: head.status, sent: true });
     if (!decision.retry || !this.#pool!.policy.mayRetry()) return false;
     this.flag = "URX";
@@ -385,7 +358,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
       const { remove, set, add } = this.responseHeaders ?? { remove: [], set: [], add: [] };
       this.responseHeaders = { remove, set: [...set, [setHeader.name, setHeader.value]], add };
     }
-    if (this.#looks) for (const look of this.#looks) look({ status: head.status, header: (name) => head.find(name) });
+    if (this.looks) this.tell({ status: head.status, header: (name) => head.find(name) });
   }
   onAnswer(head: Head, bodyFraming: Framing, length: number): void {
     if (this.#isRefused(head)) return;
@@ -393,9 +366,13 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#beginAnswer(head);
     // An upstream that answers before it has heard all will not hear the rest.
     if (!this.#body.isComplete) this.#connection!.forbidReuse();
-    this.client.answer(head, bodyFraming, length);
+    const path = this.filters && AnswerPath.of(this, this.#engine.output, this.filters, { status: head.status, header: (name) => head.find(name) });
+    if (!path) return this.client.answer(head, bodyFraming, length);
+    this.#path = path;
+    path.begin({ status: head.status, headers: responseFields(head, undefined), length: length >= 0 && (bodyFraming === framing.length || bodyFraming === framing.none) ? length : undefined });
   }
   content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined): void {
+    if (this.#path) return this.#path.content(bytes, from, to);
     this.sentBytes += to - from;
     this.client.content(bytes, from, to, bulk);
   }
@@ -405,19 +382,30 @@ export class HttpExchange implements Exchange, Outcome, Asker {
   }
   /** After a turn's output was flushed. */
   flushed(): void {
-    if (!this.client.isBlocked) return;
+    if (!(this.#path ?? this.client).isBlocked) return;
     this.#connection?.pause();
     this.client.touch();
   }
   clientDrained(): void {
-    this.#connection?.resume();
+    if (!(this.#path ?? this.client).isBlocked) this.#connection?.resume();
   }
   upstreamDrained(): void {
     if (!this.#body.isComplete) this.client.wantBody();
   }
   ended(trailers: Trailers): void {
     this.#endTry({ type: "answered", status: this.status, latencyMs: this.#latencyMs });
+    if (this.#path) return this.#path.end(trailers);
     this.client.end(trailers);
+    this.#conclude();
+  }
+
+  // PathOwner: an answer that filters take part in.
+  broken(flag: Flag, reason: string, hasBegun: boolean): void {
+    this.flag = flag;
+    this.reason = reason;
+    this.#abandon("cancelled");
+    if (hasBegun) this.client.breakOff();
+    else this.client.local(localAnswer(this.request, flag, reason));
     this.#conclude();
   }
   #isRefused(head: Head): boolean {
@@ -466,6 +454,7 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#breakOff();
   }
   #breakOff(): void {
+    if (this.#path) return this.#path.fail(this.flag as Flag, this.reason);
     this.client.breakOff();
     this.#conclude();
   }
@@ -478,7 +467,12 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     if (this.#over) return;
     this.answered = true;
     this.status = answer.status;
-    if (this.#looks) for (const look of this.#looks) look({ status: answer.status, header: (name) => answer.headers.find(([known]) => known.toLowerCase() === name)?.[1] });
+    const { filters } = this;
+    this.filters = undefined;
+    const view = this.looks || filters ? localView(answer) : undefined;
+    if (this.looks) this.tell(view!);
+    const path = filters && AnswerPath.of(this, this.#engine.output, filters, view!);
+    if (path) return (this.#path = path).give(answer);
     this.client.local(answer);
     this.#conclude();
   }
@@ -492,7 +486,8 @@ export class HttpExchange implements Exchange, Outcome, Asker {
     this.#body.over();
     clearTimeout(this.#requestTimer);
     clearTimeout(this.#tryTimer);
-    if (this.#releases) for (const release of this.#releases) release();
+    this.#path?.close();
+    this.release();
     this.#engine.ended(this);
     this.client.finished();
   }

@@ -2,11 +2,11 @@ import type { Socket } from "node:net";
 import { limits } from "../../base/limits.ts";
 import { serveHttp2, type Http2Served } from "../../base/http2/connection.ts";
 import type { Http2Request, Http2Response } from "../../base/http2/messages.ts";
-import type { LocalAnswer } from "../../policy/exchange.ts";
+import type { AnswerHead, LocalAnswer } from "../../policy/exchange.ts";
 import type { Trailers } from "./asker.ts";
 import type { Client } from "./client.ts";
 import { tokens, values } from "./bytes.ts";
-import { addField, every, framing, responseFields, type Framing } from "./compose.ts";
+import { addField, asBuffer, every, framing, responseFields, type Framing } from "./compose.ts";
 import type { Connected, Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
@@ -220,6 +220,19 @@ class Http2Client implements Client {
     if (bodyFraming !== framing.none && !(bodyFraming === framing.length && length === 0)) this.#response.flushHeaders();
     this.touch();
   }
+  begin({ status, headers, length }: AnswerHead): void {
+    const exchange = this.#exchange!;
+    const { responseHeaders: edits, setCookie } = exchange;
+    const gone = new Set(edits ? [...edits.remove, ...edits.set.map(([name]) => name)].map((name) => name.toLowerCase()) : []);
+    const fields: [string, string][] = [];
+    for (const [name, value] of headers) if (!gone.has(name.toLowerCase())) addField(fields, name, value);
+    if (edits) for (const [name, value] of [...edits.set, ...edits.add]) addField(fields, name, value);
+    if (setCookie !== undefined) fields.push(["set-cookie", setCookie]);
+    if (length !== undefined && status !== 204) fields.push(["content-length", String(length)]);
+    this.#response.writeHead(status, grouped(fields));
+    if (!exchange.isHead && status !== 204 && status !== 304 && length !== 0) this.#response.flushHeaders();
+    this.touch();
+  }
   content(bytes: Buffer, from: number, to: number, _bulk: Bulk | undefined): void {
     // Held until it is framed: what was read lies in a buffer that is used again.
     if (!this.#response.write(Buffer.from(bytes.subarray(from, to)))) this.isBlocked = true;
@@ -238,7 +251,7 @@ class Http2Client implements Client {
     for (const [name, value] of answer.headers) if (!gone.has(name.toLowerCase())) addField(fields, name, value);
     if (edits) for (const [name, value] of [...edits.set, ...edits.add]) addField(fields, name, value);
     this.#response.writeHead(answer.status, grouped(fields));
-    this.#response.end(answer.body);
+    this.#response.end(answer.bytes ? asBuffer(answer.bytes) : answer.body);
   }
   breakOff(): void {
     this.#isDone = true;

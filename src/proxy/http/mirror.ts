@@ -9,6 +9,7 @@ import type { Head } from "./head.ts";
 import { KeptBody } from "./kept-body.ts";
 import type { Output } from "./output.ts";
 import { copyRequest } from "./request-copy.ts";
+import { requestLines } from "./request-lines.ts";
 import type { Pool } from "./upstream-pool.ts";
 
 /** An answer that nobody waits for may take so long, from the request's end. */
@@ -51,7 +52,7 @@ export class Mirror implements Asker {
     if (picked.endpoint === undefined) return undefined;
     const { requestHeaders, target, judged } = exchange;
     const isDenied = judge?.(exchange, picked.endpoint) !== undefined;
-    const copy = copyRequest(exchange.head, exchange.lines(false));
+    const copy = copyRequest(exchange.head, requestLines(exchange, false));
     // What guards the copy's endpoint has no say in the request itself.
     Object.assign(exchange, { requestHeaders, target, judged });
     if (isDenied) {

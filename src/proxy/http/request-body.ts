@@ -18,6 +18,7 @@ export class RequestBody {
   #trailers: Trailers = [];
   #kept: KeptBody | undefined;
   #copies: Mirror[] | undefined;
+  #wanted: { bytesMax: number; give: (body: Buffer) => void } | undefined;
 
   constructor(isComplete: boolean) {
     this.isComplete = isComplete;
@@ -27,7 +28,7 @@ export class RequestBody {
   content(bytes: Buffer, from: number, to: number, bulk: Bulk | undefined, asked: Asked | undefined, keep: number): boolean {
     this.received += to - from;
     if (this.#copies) for (const copy of this.#copies) copy.body(bytes, from, to);
-    if (!asked) return this.#keep(bytes, from, to) < keptMax;
+    if (!asked) return this.#keep(bytes, from, to) < (this.#wanted ? Infinity : keptMax);
     if (this.isStreamed || this.received > keep) {
       this.isStreamed = true;
       this.#kept = undefined;
@@ -42,9 +43,32 @@ export class RequestBody {
     kept.add(bytes, from, to);
     return kept.length;
   }
+  /** Somebody must see all of it before it goes on; `then` is called at its end. */
+  want(bytesMax: number, then: (body: Buffer) => void): void {
+    if (this.isComplete) return then(this.#whole());
+    this.#wanted = { bytesMax, give: then };
+  }
+  get isWanted(): boolean {
+    return this.#wanted !== undefined;
+  }
+  /** What is wanted may not be longer. */
+  get wantedMax(): number {
+    return this.#wanted?.bytesMax ?? Infinity;
+  }
+  #whole(): Buffer {
+    return this.#kept ? this.#kept.bytes.subarray(0, this.#kept.length) : Buffer.alloc(0);
+  }
+  replace(bytes: Buffer): void {
+    this.#kept = new KeptBody();
+    this.#kept.bytes = bytes;
+    this.#kept.length = bytes.length;
+  }
   end(trailers: Trailers, edits: HeaderEdits | undefined, asked: Asked | undefined): void {
     this.isComplete = true;
     this.#trailers = trailers;
+    const wanted = this.#wanted;
+    this.#wanted = undefined;
+    if (wanted) return wanted.give(this.#whole());
     if (!asked && !this.#copies) return;
     const passed = trailersToPass(trailers, edits);
     if (this.#copies) for (const copy of this.#copies) copy.bodyEnd(passed);

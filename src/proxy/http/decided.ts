@@ -1,0 +1,68 @@
+import type { HttpMatch } from "../../api/traffic.ts";
+import type { AnswerFilter, HeaderEdits, LocalAnswer, ResponseView } from "../../policy/exchange.ts";
+import type { Judged, Routed } from "./routing.ts";
+
+/** Counts what all exchanges hold. */
+interface Holder {
+  hold(bytes: number): boolean;
+  letGo(bytes: number): void;
+}
+
+/** What the policy decides about one request, and what it wants to be told of. */
+export abstract class Decided {
+  host: string | undefined;
+  target: string | undefined;
+  requestHeaders: HeaderEdits | undefined;
+  responseHeaders: HeaderEdits | undefined;
+  upstream: string | undefined;
+  judged: Judged | undefined;
+  mirrors: string[] | undefined;
+  bodyBytesMax: number | undefined;
+  protected routed: Routed | undefined;
+  protected looks: ((response: ResponseView) => void)[] | undefined;
+  protected filters: AnswerFilter[] | undefined;
+  #releases: (() => void)[] | undefined;
+  readonly #holder: Holder;
+  #held = 0;
+
+  constructor(holder: Holder) {
+    this.#holder = holder;
+  }
+
+  get match(): HttpMatch | undefined {
+    return this.routed?.match;
+  }
+  get captures(): readonly string[] | undefined {
+    return this.routed?.captures;
+  }
+  get rule(): string {
+    return this.routed?.name ?? "";
+  }
+  get isAsItCame(): boolean | undefined {
+    return this.routed?.isAsItCame && !this.judged;
+  }
+  onResponse(look: (response: ResponseView) => void): void {
+    (this.looks ??= []).push(look);
+  }
+  takeAnswer(filter: AnswerFilter): void {
+    (this.filters ??= []).push(filter);
+  }
+  onEnd(release: () => void): void {
+    (this.#releases ??= []).push(release);
+  }
+  hold(bytes: number): boolean {
+    if (!this.#holder.hold(bytes)) return false;
+    this.#held += bytes;
+    return true;
+  }
+  protected tell(response: ResponseView): void {
+    for (const look of this.looks!) look(response);
+  }
+  protected release(): void {
+    if (this.#held > 0) this.#holder.letGo(this.#held);
+    if (this.#releases) for (const release of this.#releases) release();
+  }
+}
+
+/** An answer of ours as those see it who want to be told. */
+export const localView = ({ status, headers }: LocalAnswer): ResponseView => ({ status, isLocal: true, header: (name) => headers.find(([known]) => known.toLowerCase() === name)?.[1] });
