@@ -22,11 +22,13 @@ function tell(text) {
   tell.timer = setTimeout(() => $("message").classList.remove("shown"), 4000);
 }
 
-/** The JSON of an answer, whatever its status; counts whose it was. */
+/** The JSON of an answer, whatever its status, and status 0 where there was none; counts whose it was. Never rejects. */
 async function ask(method, path, body, headers = {}) {
-  const response = await fetch(path, { method, headers: { ...(body && { "content-type": "application/json" }), ...(session && { authorization: `Bearer ${session.token}` }), ...headers }, ...(body && { body: JSON.stringify(body) }), cache: "no-store" });
+  const response = await fetch(path, { method, headers: { ...(body && { "content-type": "application/json" }), ...(session && { authorization: `Bearer ${session.token}` }), ...headers }, ...(body && { body: JSON.stringify(body) }), cache: "no-store" }).catch(() => undefined);
+  if (!response) return { ok: false, status: 0, json: { detail: "The shop does not answer" } };
   for (const pod of [response.headers.get("x-gateway-instance-id"), response.headers.get("x-instance-id")]) if (pod) count(pod);
-  const json = await response.json();
+  const json = await response.json().catch(() => ({}));
+  if (!response.ok) json.detail ??= json.title ?? `The answer was ${response.status}`;
   if (response.status === 401 && session && path !== "/users/login") signOut();
   return { ok: response.ok, status: response.status, json };
 }
@@ -49,15 +51,29 @@ async function showProducts() {
   query.set("limit", pageSize);
   query.set("offset", offset);
   const { ok, json } = await ask("GET", `/products?${query}`);
-  if (!ok) return tell(json.detail);
-  $("products").replaceChildren(...json.products.map((product) => {
-    const button = make("button", { textContent: product.stock > 0 ? "Into the basket" : "Sold out", disabled: product.stock === 0, onclick: () => put(product) });
+  if (!ok) return showInstead(make("p", { role: "alert", textContent: `The catalogue cannot be read: ${json.detail}` }), make("button", { textContent: "Try again", onclick: start }));
+  if (json.products.length === 0) showInstead(make("p", { textContent: "Nothing found. Try another word, or all categories." }));
+  else $("products").replaceChildren(...json.products.map((product) => {
+    const button = make("button", { textContent: product.stock > 0 ? "Add to basket" : "Sold out", ariaLabel: product.stock > 0 ? `Add ${product.name} to the basket` : `${product.name} is sold out`, disabled: product.stock === 0, onclick: () => put(product) });
     return make("li", {}, make("strong", { textContent: product.name }), make("small", { textContent: product.description }), make("small", { textContent: `${product.stock} in stock · ${product.sku}` }), make("div", { className: "row" }, make("span", { textContent: money(product.price_cents, product.currency) }), button));
   }));
   const total = json.total ?? 0;
-  $("range").textContent = total === 0 ? "Nothing found" : `${offset + 1} to ${Math.min(offset + pageSize, total)} of ${total}`;
+  $("range").textContent = total === 0 ? "" : `${offset + 1} to ${Math.min(offset + pageSize, total)} of ${total}`;
   $("previous").disabled = offset === 0;
   $("next").disabled = offset + pageSize >= total;
+}
+
+/** In the place of products. */
+function showInstead(...what) {
+  $("products").replaceChildren(make("li", { className: "empty" }, ...what));
+  $("range").textContent = "";
+  $("previous").disabled = $("next").disabled = true;
+}
+
+async function turnTo(first) {
+  offset = Math.max(0, first);
+  await showProducts();
+  scrollTo(0, 0);
 }
 
 function put({ id, sku, name, price_cents, currency }, by = 1) {
@@ -68,21 +84,22 @@ function put({ id, sku, name, price_cents, currency }, by = 1) {
 }
 function showBasket() {
   keep("basket", [...basket.values()]);
-  $("basket").replaceChildren(...[...basket.values()].map((line) => make("li", {}, make("span", { textContent: `${line.quantity} × ${line.name}` }), make("span", {}, make("button", { textContent: "−", title: "One less", onclick: () => put(line, -1) }), " ", make("button", { textContent: "+", title: "One more", onclick: () => put(line) })))));
+  $("basket").replaceChildren(...[...basket.values()].map((line) => make("li", {}, make("span", { textContent: `${line.quantity} × ${line.name}` }), make("span", {}, make("button", { textContent: "−", title: "One less", ariaLabel: `One less ${line.name}`, onclick: () => put(line, -1) }), " ", make("button", { textContent: "+", title: "One more", ariaLabel: `One more ${line.name}`, onclick: () => put(line) })))));
   const sum = [...basket.values()].reduce((all, { price_cents, quantity }) => all + price_cents * quantity, 0);
   $("total").textContent = basket.size === 0 ? "Empty" : `Together ${money(sum)}`;
   $("order").disabled = basket.size === 0;
+  $("to-basket").textContent = `Basket: ${[...basket.values()].reduce((all, { quantity }) => all + quantity, 0)}`;
 }
 
 /** One key for one order, however often it has to be sent: what got lost on the way is asked for again and not ordered again. */
 async function order() {
-  if (!session) return $("dialog").showModal();
+  if (!session) return showLogin();
   $("order").disabled = true;
   const key = crypto.randomUUID?.() ?? String(Math.random());
   const body = { user_id: session.user.id, items: [...basket.values()].map(({ id, quantity }) => ({ product_id: id, quantity })) };
   for (let attempt = 1; ; attempt++) {
-    const answer = await ask("POST", "/orders", body, { "idempotency-key": key }).catch((error) => ({ status: 599, json: { detail: error.message } }));
-    if (answer.status >= 500 && attempt < 5) {
+    const answer = await ask("POST", "/orders", body, { "idempotency-key": key });
+    if ((answer.status === 0 || answer.status >= 500) && attempt < 5) {
       tell("One moment …");
       await new Promise((resolve) => setTimeout(resolve, 500 * attempt));
       continue;
@@ -101,9 +118,14 @@ async function showAccount() {
     if (ok) session.user = json;
   }
   const signed = session && make("span", { textContent: `${session.user.username}, ${money(session.user.balance_cents)} ` });
-  $("account").replaceChildren(...(signed ? [signed, make("button", { textContent: "Log out", onclick: signOut })] : [make("button", { className: "main", textContent: "Log in", onclick: () => $("dialog").showModal() })]));
+  $("account").replaceChildren(...(signed ? [signed, make("button", { textContent: "Log out", onclick: signOut })] : [make("button", { className: "main", textContent: "Log in", onclick: showLogin })]));
   const orders = session ? (await ask("GET", `/orders?limit=8&user_id=${session.user.id}`)).json.orders ?? [] : [];
   $("orders").replaceChildren(...(orders.length > 0 ? orders.map(({ created, status, total_cents, currency }) => make("li", {}, make("span", { textContent: new Date(created).toLocaleTimeString() }), make("span", { textContent: `${money(total_cents, currency)} ${status}` }))) : [make("li", {}, make("small", { textContent: session ? "None yet" : "Log in to see them" }))]));
+}
+
+function showLogin() {
+  $("refused").textContent = "";
+  $("dialog").showModal();
 }
 
 function signOut() {
@@ -117,13 +139,16 @@ on("login", "submit", async (event) => {
   const how = event.submitter?.value;
   if (!how) return;
   event.preventDefault();
+  // Beside the fields: what lies behind a dialog is not read.
+  const refuse = (text) => void ($("refused").textContent = text);
+  refuse("");
   const { username, password, email } = Object.fromEntries(new FormData($("login")));
   if (how === "join") {
     const joined = await ask("POST", "/users", { username, password, email });
-    if (!joined.ok) return tell(joined.json.detail);
+    if (!joined.ok) return refuse(joined.json.detail);
   }
   const { ok, json } = await ask("POST", "/users/login", { username, password });
-  if (!ok) return tell(json.detail);
+  if (!ok) return refuse(json.detail);
   session = { token: json.access_token, user: json.user };
   keep("session", session);
   $("dialog").close();
@@ -133,14 +158,17 @@ let typing;
 on("search", "submit", (event) => event.preventDefault());
 on("search", "input", () => {
   clearTimeout(typing);
-  typing = setTimeout(() => ((offset = 0), showProducts()), 200);
+  typing = setTimeout(() => turnTo(0), 200);
 });
-on("previous", "click", () => ((offset = Math.max(0, offset - pageSize)), showProducts()));
-on("next", "click", () => ((offset += pageSize), showProducts()));
+on("previous", "click", () => turnTo(offset - pageSize));
+on("next", "click", () => turnTo(offset + pageSize));
 on("order", "click", order);
 on("knock", "click", () => Promise.all(Array.from({ length: 20 }, (_, i) => ask("GET", ["/users?limit=1", "/products?limit=1", "/orders?limit=1", "/notifications?limit=1"][i % 4]))));
 
+async function start() {
+  const { json } = await ask("GET", "/products/categories");
+  for (const { name, count } of (json.categories ?? []).slice($("search").category.length - 1)) $("search").category.append(make("option", { value: name, textContent: `${name} (${count})` }));
+  await Promise.all([showProducts(), showAccount()]);
+}
 showBasket();
-const { json } = await ask("GET", "/products/categories");
-for (const { name, count } of json.categories ?? []) $("search").category.append(make("option", { value: name, textContent: `${name} (${count})` }));
-await Promise.all([showProducts(), showAccount()]);
+await start();

@@ -33,6 +33,6 @@ export function mailPage(mails: readonly KeptMail[], by: string): string {
   const safe = (text: string) => text.replace(/[&<>"']/g, (sign) => `&#${sign.charCodeAt(0)};`);
   const rows = mails.map(({ recipients, subject, text, times, received }) => `<article><h2>${safe(subject)}</h2><p class="of">to ${safe(recipients.join(", "))} · ${received.toISOString()}${times > 1 ? ` · came ${times} times` : ""}</p><pre>${safe(text)}</pre></article>`);
   return `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Mail</title>
-<style>body{font:16px/1.5 system-ui;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fafaf8}article{background:#fff;border:1px solid #ddd;border-radius:6px;padding:.2rem 1rem;margin:1rem 0}h2{font-size:1rem}.of{color:#666;font-size:.85rem}pre{white-space:pre-wrap;font:inherit}</style>
-<h1>What customers were mailed</h1><p class="of">Kept by ${safe(by)}; nothing of it left this machine.</p>${rows.join("") || "<p>Nothing yet: place an order.</p>"}</html>`;
+<style>body{font:16px/1.5 system-ui;max-width:42rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fafaf8}article{background:#fff;border:1px solid #ddd;border-radius:6px;padding:.2rem 1rem;margin:1rem 0}h2{font-size:1rem}.of{color:#666;font-size:.85rem}a{color:#1d5c4d}pre{white-space:pre-wrap;font:inherit}</style>
+<h1>What customers were mailed</h1><p class="of">Kept by ${safe(by)}; nothing of it left this machine. <a href="/">Back to the shop</a></p>${rows.join("") || "<p>Nothing yet: place an order.</p>"}</html>`;
 }
