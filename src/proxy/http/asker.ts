@@ -49,6 +49,8 @@ export interface Asked {
   resume(): void;
   /** Its connection is not kept for another request. */
   forbidReuse(): void;
+  /** Its client has said all, and may have left: the endpoint is told so where its protocol can, as by a client that is connected to it. */
+  finish(): void;
   /** The asker has given up: it is told nothing more. */
   close(): void;
   /** Gives its byte stream away, for a tunnel. */

@@ -58,6 +58,7 @@ export class ClientConnection implements StreamOwner, Client {
   #working = false;
   #isGone = false;
   #tunnel: Tunnel | undefined;
+  hasEnded = false;
   /** How much of HTTP/2's preface has come; -1: it is not what its client speaks. */
   #prefaced = 0;
 
@@ -128,8 +129,12 @@ export class ClientConnection implements StreamOwner, Client {
   }
   onEnd(): void {
     const exchange = this.#exchange;
-    // Between pods it is no sign of leaving to have said all: as it was when nobody stood between.
-    if (exchange?.bodyComplete && this.listener.isTransparent) return void (this.#keepAlive = false);
+    // Between pods it is for the program to say whether who has said all has left: as it was when nobody stood between.
+    if (exchange?.bodyComplete && this.listener.isTransparent) {
+      this.#keepAlive = false;
+      this.hasEnded = true;
+      return exchange.clientEnded();
+    }
     this.#close();
     exchange?.cancel("DC", "the client closed its connection");
   }

@@ -10,6 +10,8 @@ export interface Client {
   readonly listener: Listener;
   readonly address: string;
   readonly protocol: string;
+  /** It has said all, and may still listen. */
+  readonly hasEnded?: boolean;
   /** It does not take more of the answer for the moment; `HttpExchange.clientDrained` will follow. */
   readonly isBlocked: boolean;
   /** Something has moved, or stands still from now on: its deadline is another. */

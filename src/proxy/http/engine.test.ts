@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { request as requestHttp, type IncomingMessage } from "node:http";
+import { request as requestHttp, type IncomingMessage, type ServerResponse } from "node:http";
 import { createServer as createTcpServer, type Socket } from "node:net";
 import { test } from "node:test";
 import { text } from "node:stream/consumers";
@@ -370,6 +370,39 @@ test("a client that leaves is told to the program; a program that breaks off is 
   other.send(get("/break"));
   const received = await other.end();
   assert.ok(received.includes("event 1") && !received.endsWith("0\r\n\r\n"), "cut off, and seen to be");
+});
+
+test("between pods the program says what it means that a client has said all: it answers, or ends a request that nobody waits for", async () => {
+  const begun: ServerResponse[] = [];
+  const left = Promise.withResolvers<void>();
+  // Such as Node's, which takes it for leaving.
+  await using hung = await startProgram((_request, response) => {
+    begun.push(response);
+    response.on("close", () => left.resolve());
+  });
+  await using gateway = startGateway([hung.port], { isTransparent: true });
+  const client = await gateway.open();
+  client.send(get());
+  await until(() => begun.length === 1);
+  client.socket.end();
+  await left.promise;
+  await until(() => gateway.lines.length === 1 && gateway.engine.counters.connections === 0);
+  assert.deepEqual([begun.length, gateway.policy.connections, gateway.policy.results.map(({ type }) => type), gateway.lines.map(({ flag }) => flag)], [1, 0, ["cancelled"], ["DC"]]);
+
+  // Such as one that reads to the end, and answers then.
+  const server = createTcpServer({ allowHalfOpen: true }, (socket) => void socket.resume().on("end", () => socket.end("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate")));
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  await using patient = startGateway([(server.address() as { port: number }).port], { isTransparent: true });
+  // While it is dialled, and when it was asked.
+  for (const isAsked of [false, true]) {
+    const other = await patient.open();
+    other.send(get());
+    if (isAsked) await until(() => patient.policy.connections === 1);
+    other.socket.end();
+    assert.match(await other.end(), /^HTTP\/1\.1 200 OK[^]*late$/);
+  }
+  server.close();
 });
 
 test("drain: idle connections end, running requests finish and say close, nothing new gets in", async () => {

@@ -230,6 +230,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     this.#body.sendTo(connection, this.framing !== framing.none, this.requestHeaders);
     this.#engine.output.flush();
     this.#sent = true;
+    if (this.client.hasEnded) connection.finish();
     if (!this.#body.isComplete) this.client.wantBody();
   }
 
@@ -389,6 +390,9 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   clientDrained(): void {
     if (!(this.#path ?? this.client).isBlocked) this.#connection?.resume();
   }
+  clientEnded(): void {
+    if (this.#sent) this.#connection?.finish();
+  }
   upstreamDrained(): void {
     if (!this.#body.isComplete) this.client.wantBody();
   }
@@ -428,6 +432,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   }
   failed(reason: string, protocol: boolean, refused = false): void {
     const key = this.#picked?.endpoint.key ?? "";
+    if (!this.answered && this.client.hasEnded) return this.refuse(503, "DC", "the client closed its connection");
     if (!this.answered) return this.#tryFailed(refused ? "refused" : protocol ? "protocol" : "reset", `${key}: ${reason}`);
     this.flag = protocol ? "UPE" : "UC";
     this.reason = `${key}: ${reason}`;

@@ -92,6 +92,10 @@ export class UpstreamConnection implements StreamOwner, Asked {
   forbidReuse(): void {
     this.#reusable = false;
   }
+  finish(): void {
+    this.forbidReuse();
+    this.stream.finish();
+  }
 
   onBytes(bytes: Buffer, from: number, to: number): void {
     if (!this.asker) return this.close();

@@ -272,6 +272,7 @@ class Http2Asked implements Asked {
     this.#stream?.resume();
   }
   forbidReuse(): void {}
+  finish(): void {}
 
   #done(): void {
     const asker = this.#asker;

@@ -73,7 +73,7 @@ export interface TestGateway extends AsyncDisposable {
 }
 
 /** The engine on a port of loopback, before these ports; all requests go to them unless the test says otherwise. */
-export function startGateway(upstreams: number[], options: { bounds?: Partial<Bounds>; trusted?: boolean; engine?: EngineOptions; connectMs?: number; /** The programs speak it, without TLS. */ http2?: boolean } = {}): TestGateway {
+export function startGateway(upstreams: number[], options: { bounds?: Partial<Bounds>; trusted?: boolean; engine?: EngineOptions; connectMs?: number; /** The programs speak it, without TLS. */ http2?: boolean; /** As a Service's listener between pods. */ isTransparent?: boolean } = {}): TestGateway {
   const lines: Record<string, unknown>[] = [];
   const engine = new Engine({ accessLog: (text) => lines.push(...text.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)), ...options.engine });
   const policy = new TurnPolicy();
@@ -92,6 +92,7 @@ export function startGateway(upstreams: number[], options: { bounds?: Partial<Bo
     port: bound.port,
     scheme: "http",
     trusted: options.trusted ?? false,
+    isTransparent: options.isTransparent ?? false,
     bounds: { ...defaultBounds, ...options.bounds },
     route: () => routed.answer ?? { name: "all", handler: forward, ...routed },
   };
