@@ -66,7 +66,6 @@ interface Cost {
 /** Processor time of the hop a request, when clients ask as much as they can. */
 async function costs(started: Ways, ways: readonly Way[], rounds: number, seconds: number, quick: boolean): Promise<void> {
   const wanted = process.env["BENCH_LOADS"]?.split(",");
-  const rows: string[][] = [];
   let warm = Math.ceil((quick ? 1 : 5) / seconds);
   for (const load of loads.filter(({ key }) => !wanted || wanted.includes(key))) {
     const all = new Map(ways.map(({ key }) => [key, [] as Cost[]]));
@@ -79,17 +78,19 @@ async function costs(started: Ways, ways: readonly Way[], rounds: number, second
       }
     }
     warm = 1;
-    for (const [index, { key, name }] of ways.entries()) {
+    const rows: string[][] = [];
+    for (const { key, name } of ways) {
       const own = all.get(key)!;
       const ratios = (to: Way["key"]): number[] | undefined => all.get(to) && own.map((cost, round) => cost.cpuUs / all.get(to)![round]!.cpuUs);
       const to = (other: Way["key"]): string => (other === key ? "1" : (ratios(other) ? range(ratios(other)!) : ""));
       const against = markedAgainst[key];
       const marked = against && ratios(against);
-      rows.push([index === 0 ? load.name : "", name, median(own.map(({ cpuUs }) => cpuUs)).toFixed(1), to("nginx"), to("nginx-log"), Math.round(median(own.map(({ perSecond }) => perSecond))).toString(), marked ? `≤ ${listenerMark}× ${against === "nginx" ? "nginx" : "nginx, logging"}: ${said(median(marked) <= listenerMark)}` : ""]);
+      rows.push([name, median(own.map(({ cpuUs }) => cpuUs)).toFixed(1), to("nginx"), to("nginx-log"), Math.round(median(own.map(({ perSecond }) => perSecond))).toString(), marked ? `≤ ${listenerMark}× ${against === "nginx" ? "nginx" : "nginx, logging"}: ${said(median(marked) <= listenerMark)}` : ""]);
     }
+    process.stdout.write(`Processor time of the hop a request: ${load.name}\n`);
+    print(["way", "µs", "to nginx", "to nginx, logging", "req/s", "mark"], rows);
+    process.stdout.write("\n");
   }
-  process.stdout.write("Processor time of the hop a request\n");
-  print(["load", "way", "µs", "to nginx", "to nginx, logging", "req/s", "mark"], rows);
 }
 
 async function costOf(started: Ways, load: Load, way: Way, seconds: number): Promise<Cost> {
@@ -140,7 +141,7 @@ async function latencies(started: Ways, ways: readonly Way[], rounds: number, se
     const more = (field: "p50" | "p99") => (first < 0 || first === index ? "" : range(of.map((one, round) => one[field] - all[first]![round]![field])));
     return [name, range(of.map(({ p50 }) => p50)), more("p50"), range(of.map(({ p99 }) => p99)), more("p99"), String(of.reduce((sum, { errors }) => sum + errors, 0))];
   });
-  process.stdout.write(`\nAt a constant rate, ${rate} requests a second on ${connections} connections, GET 14 B: latency from when each request was due, ms\n`);
+  process.stdout.write(`At a constant rate, ${rate} requests a second on ${connections} connections, GET 14 B: latency from when each request was due, ms\n`);
   print(["way", "p50", "more than nginx", "p99", "more than nginx", "errors"], rows);
 }
 

@@ -2,6 +2,8 @@ import type { RequestView } from "../policy/exchange.ts";
 import type { Picked, Refused, UpstreamPolicy } from "../policy/upstream.ts";
 import type { ServicePort } from "./service-table.ts";
 
+const nothingLearnt = (): void => {};
+
 /** A Service without a policy of its own: its ready endpoints in turn, or the client's own one where it has affinity. */
 export class ServicePolicy implements UpstreamPolicy {
   readonly #service: ServicePort;
@@ -17,11 +19,13 @@ export class ServicePolicy implements UpstreamPolicy {
     const service = this.#service;
     const endpoints = service.active;
     if (endpoints.length === 0) return { status: 503, flag: "UH", reason: `${service.service.namespace}/${service.service.name} has no ready endpoint` };
-    const client = service.hasAffinity ? (request?.client ?? "") : "";
-    const nowMs = service.hasAffinity ? performance.now() : 0;
+    const { hasAffinity } = service;
+    const client = hasAffinity ? (request?.client ?? "") : "";
+    const nowMs = hasAffinity ? performance.now() : 0;
     const first = service.choose(client, nowMs);
     let endpoint = endpoints[first]!;
     for (let i = 1; i < endpoints.length && tried.includes(endpoint.key); i++) endpoint = endpoints[(first + i) % endpoints.length]!;
+    if (!hasAffinity) return { endpoint, done: nothingLearnt };
     return { endpoint, done: ({ type }) => void (type === "answered" && service.remember(client, endpoint, nowMs)) };
   }
   mayRetry(): boolean {

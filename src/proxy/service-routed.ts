@@ -22,7 +22,8 @@ export function routedToService(service: ServicePort, upstream: string, more: { 
   return {
     name: service.key,
     handler: (exchange, outcome) => {
-      if (!whenReady(exchange, outcome, () => forward(exchange, outcome))) forward(exchange, outcome);
+      // Every request comes by here, and hardly any waits.
+      if (!service.held || !whenReady(exchange, outcome, () => forward(exchange, outcome))) forward(exchange, outcome);
     },
     rescue: whenReady,
     ...more,

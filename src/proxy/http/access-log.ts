@@ -170,6 +170,7 @@ export class AccessLog {
   }
   #number(value: number): void {
     if (value >= 1e9 || value < 0) return this.#put(String(value));
+    if (value < 10) return void (this.#piece[this.#at++] = 0x30 + value);
     let divisor = 1;
     while (divisor * 10 <= value) divisor *= 10;
     for (let left = value; divisor >= 1; divisor /= 10) {

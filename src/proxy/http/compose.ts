@@ -21,6 +21,8 @@ const rebuilt = ["host", "contentLength", "expect", "forwarded", "forwardedFor",
 const requestFates = fates(...hopByHop, "proxyAuthenticate", "proxyAuthorization", ...rebuilt);
 /** Between pods, where nobody must be told who the client was: only what ends at every hop, or is written anew. */
 const transparentFates = fates(...hopByHop, "host", "contentLength", "expect");
+/** Host and Content-Length are the same when they are written anew. */
+const transparentStays = fates(...hopByHop, "expect");
 const responseFates = fates(...hopByHop, "contentLength");
 /** Trailers are announced where they may follow (RFC 9110 §6.6.2). */
 const withTrailer = (table: Uint8Array): Uint8Array => {
@@ -62,6 +64,7 @@ const printable = /^[\x21-\x7e]+$/;
 export function composeRequest(out: Output, head: Head, lines: RequestLines): void {
   const { bytes, base } = head;
   out.need(head.end + 1024);
+  if (goesAsItCame(head, lines)) return out.copy(bytes, base + head.methodStart, base + head.end);
   out.copy(bytes, base + head.methodStart, base + head.methodEnd);
   out.text(" ");
   if (lines.target !== undefined) {
@@ -91,6 +94,15 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   } else {
     out.text("\r\n");
   }
+}
+
+/** Nothing of it ends here, is written anew or added: most requests between pods. Each of its bytes has been judged by the parser. */
+function goesAsItCame(head: Head, lines: RequestLines): boolean {
+  if (!lines.isTransparent || lines.edits || lines.host !== undefined || lines.target !== undefined || lines.upgrade || lines.framing === framing.chunked) return false;
+  if (head.minorVersion !== 1 || head.absolute || (head.unusualPath && !lines.isAsItCame)) return false;
+  const { fieldIds, plain, dropped, count } = head;
+  for (let i = 0; i < count; i++) if (plain[i] === 0 || dropped[i] === 1 || transparentStays[fieldIds[i]!] !== kept) return false;
+  return true;
 }
 
 /** RFC 9110 §7.6.3: every gateway says so in each request that it forwards; those before it stay. */
