@@ -26,6 +26,7 @@ import { jobOrphanController } from "./job/orphans.ts";
 import { jobController } from "./job/plan.ts";
 import { finishedJobController } from "./job/ttl.ts";
 import { MeshIdentity } from "./mesh/identity.ts";
+import { podCertificateCleaner } from "./mesh/pod-certificates.ts";
 import { rootCertificateName } from "./mesh/root-certificate.ts";
 import { rootCaController, rootCaName, serviceAccountController } from "./namespace/defaults.ts";
 import { namespaceController } from "./namespace/namespace.ts";
@@ -108,6 +109,7 @@ function listControllers(options: ControllersOptions): Controller[] {
     clusterRoleAggregationController,
     ...(options.signCertificate ? [certificateSigner(options.signCertificate, (object) => options.client.update(resources.certificateSigningRequests, undefined, object.metadata.name, object, { subresource: "status", fieldManager: "kube-controller-manager" }))] : []),
     certificateCleaner,
+    podCertificateCleaner,
     ...unservedControllers,
   ];
 }
@@ -136,7 +138,7 @@ export function startControllers(options: ControllersOptions): Controllers {
   const autoscaler = new HorizontalAutoscaler({ client: options.client, informers, kindOf, clock, random, log: log.child("horizontal-pod-autoscaler"), ...(options.rawGet && { rawGet: options.rawGet }) });
   const vertical = new VerticalAutoscaling({ client, informers, kindOf, clock, random, log: log.child("vertical-pod-autoscaler") });
   const certificates = options.localAuthority && new Certificates({ client, informers, clock, random, log: log.child("certificates"), authority: options.localAuthority, ...(options.challengeSolver && { solver: options.challengeSolver }) });
-  const mesh = options.meshAuthority && new MeshIdentity({ informers, run, authority: options.meshAuthority });
+  const mesh = options.meshAuthority && new MeshIdentity({ client, informers, run, authority: options.meshAuthority });
   const collected = new Map<string, GroupVersionResource>();
   /** Kinds come and go with their CustomResourceDefinitions. */
   const collect = (start: boolean) => {

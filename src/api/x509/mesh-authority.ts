@@ -35,8 +35,10 @@ export interface IdentityWish {
   spiffeId: string;
   /** DER of a SubjectPublicKeyInfo, or a public key. Without it, a new P-256 pair is made. */
   publicKey?: Buffer | KeyObject;
-  /** Default and most: a day. */
+  /** From now on. Default and most: a day. */
   lifetimeSeconds?: number;
+  /** As the API calls them. Default: digital signature, server auth, client auth. */
+  usages?: readonly string[];
 }
 
 export interface IssuedIdentity {
@@ -44,7 +46,7 @@ export interface IssuedIdentity {
   chainPem: string;
   /** PKCS #8 PEM, of a pair that was made here. */
   keyPem?: string;
-  /** Five minutes ago: clocks differ. */
+  /** Two minutes ago: clocks differ. */
   notBefore: Date;
   notAfter: Date;
 }
@@ -53,6 +55,9 @@ export const trustDomain = "cluster.local";
 export const meshAuthoritySecret = "wherry-mesh-ca";
 /** What it signs lives no longer: a stolen key is of little use. */
 export const identitySecondsMost = 86_400;
+
+/** So long before it was issued a certificate begins. */
+export const backdatedSeconds = 120;
 
 export const spiffeId = (namespace: string, serviceAccount: string): string => `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
 
@@ -74,7 +79,7 @@ const lifeMs = 3650 * dayMs;
 const renewalMs = 365 * dayMs;
 /** The successor is trusted for so long before it signs. */
 const overlapMs = 2 * dayMs;
-const backdatedMs = 300_000;
+const backdatedMs = backdatedSeconds * 1000;
 const rootName = "Wherry mesh CA";
 
 /** Who signs, who will, and whom to trust: what stands in the Secret. Certificates are PEM, `signer.cert` with those that lead to a root. */
@@ -137,6 +142,7 @@ export async function openMeshAuthority(options: MeshAuthorityOptions): Promise<
 }
 
 const retryMs = 1_000;
+const identityUsages = ["digital signature", "server auth", "client auth"];
 
 class StoredAuthority implements MeshAuthority {
   readonly ready: Promise<void>;
@@ -166,7 +172,7 @@ class StoredAuthority implements MeshAuthority {
     return this.#state!.roots.join("");
   }
 
-  issue({ spiffeId: id, publicKey, lifetimeSeconds = identitySecondsMost }: IdentityWish): IssuedIdentity {
+  issue({ spiffeId: id, publicKey, lifetimeSeconds = identitySecondsMost, usages = identityUsages }: IdentityWish): IssuedIdentity {
     const nowMs = this.#options.clock.now();
     const { signer } = this.#state!;
     const chain = certificatesOf(signer.cert);
@@ -177,7 +183,7 @@ class StoredAuthority implements MeshAuthority {
     // X.509 counts whole seconds.
     const notBefore = wholeSecond(nowMs - backdatedMs);
     const notAfter = wholeSecond(Math.min(endMs, nowMs + 1000 * Math.min(lifetimeSeconds, identitySecondsMost)));
-    const cert = makeCertificate({ subject: nameOf([]), publicKey: spki, alternativeNames: generalNames({ uris: [id] }), notBefore, notAfter, isCA: false, usages: ["digital signature", "server auth", "client auth"] }, this.#key!, { cert: chain[0]! });
+    const cert = makeCertificate({ subject: nameOf([]), publicKey: spki, alternativeNames: generalNames({ uris: [id] }), notBefore, notAfter, isCA: false, usages }, this.#key!, { cert: chain[0]! });
     const chainPem = [cert, ...chain.filter((one) => !isRoot(one))].join("");
     return { chainPem, ...(own && { keyPem: own.export({ type: "pkcs8", format: "pem" }) as string }), notBefore, notAfter };
   }

@@ -72,9 +72,7 @@ export function podCertificates({ store }: Pick<ApiOptions, "store">): Admission
 }
 
 /** What a garbage collector changes, and what every write does, left out. */
-function withoutOwnership({ metadata: { ownerReferences: _, finalizers: __, managedFields: ___, resourceVersion: ____, ...metadata }, ...rest }: KubeObject): object {
-  return { ...rest, metadata };
-}
+const withoutOwnership = (object: KubeObject): object => ({ ...object, metadata: { ...object.metadata, ownerReferences: undefined, finalizers: undefined, managedFields: undefined, resourceVersion: undefined } });
 
 /** By the signer's whole name, or by its domain: "example.com/*". */
 function mayUseSigner(rbac: Rbac, user: Identity, verb: string, signer: string): boolean {
