@@ -1,0 +1,25 @@
+// A pod behind the doors: says who it is and what it was asked, and misbehaves when it is asked to.
+import { createServer } from "node:http";
+
+const { POD: pod, VERSION: version } = process.env;
+/** Requests so far, by their key. */
+const seen = new Map();
+
+createServer((request, response) => {
+  const { pathname } = new URL(request.url, "http://pod");
+  const [, what, word = ""] = pathname.split("/");
+  const key = request.headers["x-key"];
+  if (key !== undefined) seen.set(key, (seen.get(key) ?? 0) + 1);
+  const tries = seen.get(key) ?? 0;
+  const answer = (status) => {
+    response.writeHead(status, { "content-type": "application/json", "x-pod": pod });
+    response.end(JSON.stringify({ pod, version, method: request.method, path: request.url, headers: request.headers, tries: what === "seen" ? (seen.get(word) ?? 0) : tries }));
+  };
+  request.resume().on("end", () => {
+    // Fails the first times that a key is seen; fails in one pod alone; is slow.
+    if (what === "flaky") answer(tries <= Number(word) ? 503 : 200);
+    else if (what === "fails-in") answer(word === pod ? 500 : 200);
+    else if (what === "slow") setTimeout(answer, Number(word), 200);
+    else answer(200);
+  });
+}).listen(8080);
