@@ -10,22 +10,31 @@ const unanswered = new Set([ECONNREFUSED, ETIMEDOUT, EHOSTUNREACH, ENETUNREACH, 
 
 /**
  * Connections to a ClusterIP go to one of the endpoints, and to the ClusterIP if that does not answer. Done below everything that a
- * program can see: where a handle connects, after all names are addresses; no function of Node's API is another.
+ * program can see: where a handle connects, after all names are addresses; no function of Node's API is another. `noticed` is told
+ * when a program listens or calls somebody: by then it has loaded what it does that with.
  */
-export function patchDial(ways: Ways, isOfFetch: (socket: object) => boolean): void {
+export function patchDial(ways: Ways, isOfFetch: (socket: object) => boolean, noticed: () => void): void {
   // A socket that resolves its name for ever shows what its handle is, and dials nobody.
   const socket = new net.Socket();
   socket.connect({ host: "handle.invalid", port: 1, lookup: () => {} });
   const tcp = Object.getPrototypeOf((socket as Anything)._handle);
   socket.destroy();
-  const { connect, connect6 } = tcp;
+  const { connect, connect6, listen } = tcp;
   const isKept = (handle: Anything): boolean => {
     const owner = handle[Object.getOwnPropertySymbols(handle).find(({ description }) => description === "owner_symbol") ?? ""];
     return owner !== undefined && (owner._httpMessage !== undefined && owner._httpMessage !== null || isOfFetch(owner));
   };
   if (typeof connect !== "function" || typeof connect6 !== "function") return;
 
+  // Before the first request can come.
+  if (typeof listen === "function") {
+    tcp.listen = function (...args: Anything[]) {
+      noticed();
+      return listen.apply(this, args);
+    };
+  }
   tcp.connect = function (request: Anything, address: string, port: number, ...rest: Anything[]) {
+    noticed();
     const way = ways.byAddress(address, port);
     // What is read by the listener is balanced there by the request, which a connection of ours would not be. And a connection that is
     // kept for further requests must not outlive what we know: those that we send have an address of their own.

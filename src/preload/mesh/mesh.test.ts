@@ -215,12 +215,12 @@ for (const { what, node, file } of runs) {
       await t.test("a trace goes on, with a span of its own; one's own stays; it ends with its request", async () => {
         const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
         const through = (by: string, headers: http.OutgoingHttpHeaders, mine = "") => new Promise<Answer>((resolve, reject) => {
-          http.get(`http://127.0.0.1:${own}/?by=${by}&own=${mine}&to=${encodeURIComponent(`http://web:${webPort}/`)}`, { agent, headers }, (response) => {
+          http.get(`http://127.0.0.1:${own}/?by=${by}&own=${mine}&to=${encodeURIComponent(`http://web:${by === "http2" ? 7001 : webPort}/`)}`, { agent, headers }, (response) => {
             let text = "";
             response.setEncoding("utf8").on("data", (data: string) => (text += data)).on("end", () => resolve(JSON.parse(text) as Answer));
           }).on("error", reject);
         });
-        for (const by of ["http", "fetch"]) {
+        for (const by of ["http", "fetch", "http2"]) {
           const answer = await through(by, { traceparent, tracestate: "a=1,b=2" });
           assert.match(answer.traceparent ?? "", /^00-0af7651916cd43dd8448eb211c80319c-(?!b7ad6b7169203331)[0-9a-f]{16}-01$/, by);
           assert.equal(answer.tracestate, "a=1,b=2");
@@ -273,9 +273,9 @@ for (const { what, node, file } of runs) {
   });
 }
 
-test("without a data plane the program runs as ever", async () => {
+test("without a data plane the program runs as ever; who speaks no HTTP/2 does not load it", async () => {
   const { promise, resolve } = Promise.withResolvers<string>();
-  const program = `const http = require("http"); const server = http.createServer((_, response) => response.end("up")).listen(0, "127.0.0.1", () => http.get({ port: server.address().port, host: "127.0.0.1" }, (response) => { response.resume().on("end", () => { process.send("done"); server.close(); process.disconnect(); }); }));`;
+  const program = `const http = require("http"); const server = http.createServer((_, response) => response.end("up")).listen(0, "127.0.0.1", () => http.get({ port: server.address().port, host: "127.0.0.1" }, (response) => { response.resume().on("end", () => { process.send(process.moduleLoadList.includes("NativeModule http2") ? "node:http2 is loaded" : "done"); server.close(); process.disconnect(); }); }));`;
   writeFileSync(join(folder, "alone.cjs"), program);
   const child = fork(join(folder, "alone.cjs"), { execArgv: ["--require", preload], env: { PATH: process.env["PATH"], WHERRY_MESH: JSON.stringify({ feed: `${nextAddress()}:${directFeedPort}`, services: "127.96.", ip: "" }) } });
   let said = "";

@@ -3,6 +3,7 @@ import type { Settings } from "../settings.ts";
 import { patchDial } from "./dial.ts";
 import { isOfFetch, patchFetch } from "./fetch.ts";
 import { closeIdle, patchHttp } from "./http.ts";
+import { Http2Traces } from "./http2.ts";
 import { type MeshSettings, nameRulesOfFiles, type NameRules } from "./settings.ts";
 import { isTracedByAnother, isTracerThere, outsideTraces, rememberTraces, traceHttp, traceUndici } from "./trace.ts";
 import { Ways } from "./ways.ts";
@@ -18,9 +19,11 @@ export function joinMesh(mesh: MeshSettings, plain: Settings | undefined): void 
   };
   const ways = new Ways(mesh, { rules: () => (rules === undefined ? (rules = findRules() ?? null) : rules) ?? undefined, left: closeIdle, outside: outsideTraces });
   const traces = !isTracedByAnother(process.env, process.execArgv);
-  patchDial(ways, isOfFetch);
+  const http2 = traces ? new Http2Traces() : undefined;
+  const noticed = (): void => http2?.look();
+  patchDial(ways, isOfFetch, noticed);
   patchHttp(ways, (request) => void (traces && !isTracerThere() && traceHttp(request)));
   patchFetch(ways, (request) => void (traces && !isTracerThere() && traceUndici(request)));
-  if (traces) rememberTraces();
+  if (traces) rememberTraces(noticed);
   if (isMainThread) ways.hello();
 }
