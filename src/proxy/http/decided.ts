@@ -1,5 +1,8 @@
 import type { HttpMatch } from "../../api/traffic.ts";
 import type { AnswerFilter, HeaderEdits, LocalAnswer, ResponseView } from "../../policy/exchange.ts";
+import type { Client } from "./client.ts";
+import type { Head } from "./head.ts";
+import { requestIdOf } from "./request-lines.ts";
 import type { Judged, Routed } from "./routing.ts";
 
 /** Counts what all exchanges hold. */
@@ -21,6 +24,9 @@ export abstract class Decided {
   protected routed: Routed | undefined;
   protected looks: ((response: ResponseView) => void)[] | undefined;
   protected filters: AnswerFilter[] | undefined;
+  abstract readonly client: Client;
+  abstract readonly head: Head;
+  #requestId: string | undefined;
   #releases: (() => void)[] | undefined;
   readonly #holder: Holder;
   #held = 0;
@@ -29,6 +35,10 @@ export abstract class Decided {
     this.#holder = holder;
   }
 
+  /** Chosen when somebody is told: between pods that is the log alone, where there is one. */
+  get requestId(): string {
+    return (this.#requestId ??= requestIdOf(this.head, this.client.listener));
+  }
   get match(): HttpMatch | undefined {
     return this.routed?.match;
   }

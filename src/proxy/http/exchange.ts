@@ -15,7 +15,7 @@ import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
 import { ownAnswer } from "./own-answer.ts";
 import { keptMax, RequestBody } from "./request-body.ts";
-import { asksForUpgrade, requestIdOf, requestLines } from "./request-lines.ts";
+import { asksForUpgrade, requestLines } from "./request-lines.ts";
 import { HeadView } from "./request-view.ts";
 import type { Bulk } from "./stream.ts";
 import type { Pool } from "./upstream-pool.ts";
@@ -62,7 +62,6 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   setCookie: string | undefined;
   sentBytes = 0;
   readonly startedAt = performance.now();
-  readonly requestId: string;
 
   constructor(engine: Engine, client: Client, head: Head, bodyFraming: Framing) {
     super(engine);
@@ -77,7 +76,6 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     const hasNoBody = bodyFraming === framing.none || (bodyFraming === framing.length && head.contentLength === 0);
     this.#body = new RequestBody(hasNoBody);
     this.isUpgrade = asksForUpgrade(head, hasNoBody);
-    this.requestId = requestIdOf(head, listener);
   }
 
   get endpoint(): string {

@@ -20,7 +20,7 @@ export function requestLines(exchange: HttpExchange, upgrade: boolean): RequestL
     trusted: listener.trusted,
     isTransparent: listener.isTransparent,
     isAsItCame: exchange.isAsItCame,
-    requestId: exchange.requestId,
+    requestId: listener.isTransparent ? "" : exchange.requestId,
     framing: exchange.framing,
     length: exchange.length,
     upgrade,
