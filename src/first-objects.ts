@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { installDefinitions } from "./api/definitions/definitions.ts";
 import { strategies } from "./api/kinds/index.ts";
 import { timestamp } from "./api/meta.ts";
 import { createBuiltinRegistry } from "./api/registry.ts";
@@ -13,21 +14,20 @@ import { FakeClock } from "./base/clock.ts";
 import { silentLog } from "./base/log.ts";
 import { systemRandom } from "./base/random.ts";
 import { bootstrap } from "./controllers/bootstrap.ts";
-import { deepFreeze } from "./store/entry.ts";
 import { createMemoryStore } from "./store/memory-store.ts";
 import type { Store } from "./store/store.ts";
 
 /**
- * What every cluster has before anybody is answered: namespaces, roles, priority levels, definitions, a hundred objects.
+ * What every cluster has before anybody is answered: namespaces, roles, priority levels, a hundred objects, and the definitions
+ * that are shipped, which are served at once and not half a second later.
  * A stack that is new takes them from a file that was made beside its bundle (tools/bundle.mjs), each with a uid and a time
  * of its own, in one commit: made one by one, by code that runs for the first time, they are a third of its start. All that
  * makes them runs afterwards as at any start, and finds them there; without the file it makes them.
+ *
+ * Of each object the file has two lines: its key, and the JSON as it is stored, cut by NUL at its uid, at its resourceVersion and
+ * wherever a time stands; between two cuts is the name of what stands there.
  */
-interface FirstObject {
-  key: string;
-  /** The JSON as it is stored, cut at its uid, at its resourceVersion and wherever a time stands. */
-  parts: (string | "uid" | "revision" | "time")[];
-}
+type Slot = "uid" | "revision" | "time";
 
 const made = "2000-01-01T00:00:00Z";
 const slots = { uid: /("uid":")([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(")/, revision: /("resourceVersion":")(\d+)(")/ } as const;
@@ -43,9 +43,13 @@ export async function makeFirstObjects(): Promise<string> {
   const none = { ca: "", cert: "", key: "" };
   const aggregator = new Aggregator({ api, client, clock, random: systemRandom, log: silentLog, frontProxy: () => Promise.resolve(none), clientCa: "" });
   await createFirstObjects(client, aggregator);
+  await installDefinitions(client);
+  // What follows from a definition: its status, and that its group is served.
+  await aggregator.registered();
+  await store.flush();
   aggregator.close();
   api.close();
-  return JSON.stringify(store.range("").filter(({ key }) => !own.has(key)).map(({ key, bytes }) => ({ key, parts: cut(key, bytes.toString()) })));
+  return store.range("").filter(({ key }) => !own.has(key)).map(({ key, bytes }) => `${key}\n${cut(key, bytes.toString())}\n`).join("");
 }
 
 /** Creates what is missing; resolves when it is durable. */
@@ -54,39 +58,41 @@ export async function createFirstObjects(client: Parameters<typeof bootstrap>[0]
   await Promise.all([bootstrap(client).then(() => aggregator.start()), bootstrapRbac(client), bootstrapFairness(client)]);
 }
 
-function cut(key: string, text: string): FirstObject["parts"] {
+function cut(key: string, text: string): string {
   let marked = text;
   for (const [slot, pattern] of Object.entries(slots)) {
     if (marked.match(new RegExp(pattern, "g"))?.length !== 1) throw new Error(`${key} has not exactly one ${slot}: ${text}`);
     marked = marked.replace(pattern, `$1\0${slot}\0$3`);
   }
   marked = marked.replaceAll(made, "\0time\0");
-  const other = /"\d{4}-\d\d-\d\dT[^"]*"/.exec(marked);
+  // The beginning of time is a default in Gateway API's schemas.
+  const other = /"(?!1970-01-01T00:00:00Z")\d{4}-\d\d-\d\dT[^"]*"/.exec(marked);
   if (other) throw new Error(`${key} has a time of its own: ${other[0]}`);
-  return marked.split("\0");
+  return marked;
 }
 
 /** Fills a store in which nothing is; resolves when all is durable. A file that cannot be read is none. */
 export async function fillFirstObjects(store: Store, nowMs: number, file: string = firstObjectsFile): Promise<void> {
   if (store.count("") > 0) return;
-  let objects: FirstObject[];
+  let lines: string[];
   try {
-    objects = JSON.parse(readFileSync(file, "utf8")) as FirstObject[];
+    lines = readFileSync(file, "utf8").split("\n");
   } catch {
     return;
   }
   const time = timestamp(nowMs);
-  await Promise.all(
-    objects.map(({ key, parts }) =>
-      store.put(key, 0, (revision) => {
-        const values: Record<string, string> = { uid: randomUUID(), revision: String(revision), time };
-        // Texts and slots take turns.
-        const text = parts.map((part, index) => (index % 2 === 0 ? part : values[part]!)).join("");
-        return { bytes: Buffer.from(text), object: deepFreeze(JSON.parse(text) as object) };
-      }),
-    ),
-  );
+  const writes: Promise<unknown>[] = [];
+  for (let at = 0; at + 1 < lines.length; at += 2) {
+    // Texts and slots take turns.
+    const parts = lines[at + 1]!.split("\0");
+    const write = store.put(lines[at]!, 0, (revision) => {
+      const values: Record<Slot, string> = { uid: randomUUID(), revision: String(revision), time };
+      return { bytes: Buffer.from(parts.map((part, index) => (index % 2 === 0 ? part : values[part as Slot])).join("")) };
+    });
+    writes.push(write);
+  }
+  await Promise.all(writes);
 }
 
 /** Beside the bundle; beside the sources there is none. */
-const firstObjectsFile = join(import.meta.dirname, "first-objects.json");
+const firstObjectsFile = join(import.meta.dirname, "first-objects.txt");

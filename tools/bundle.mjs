@@ -65,9 +65,9 @@ async function firstObjects(target) {
   const node = isNewEnough() ? process.execPath : pinnedNode();
   const { status, stdout, stderr } = spawnSync(node, [join(root, "bin", "wherry.mjs"), "internal:first-objects"], { encoding: "utf8", maxBuffer: 1 << 26, env: { ...process.env, WHERRY_SOURCES: "1" } });
   if (status !== 0) throw new Error(`the first objects were not made: ${stderr}`);
-  const half = join(target, `first-objects.${process.pid}.json`);
+  const half = join(target, `first-objects.${process.pid}.txt`);
   writeFileSync(half, stdout);
-  renameSync(half, join(target, "first-objects.json"));
+  renameSync(half, join(target, "first-objects.txt"));
 }
 
 const stateOf = (path) => {
@@ -91,7 +91,7 @@ const placed = (from, extension, commands, seen) => ({
       const contents = readFileSync(path, "utf8")
         .replace(/lazyModule\s*(?:<[^;]*?>)?\s*\(import\.meta\.url, ("[^"]+")\)/g, "(() => require($1))")
         .replace(/new URL\("\.\/([\w-]+-worker)\.[tj]s", import\.meta\.url\)/g, (whole, name) => (name in programs ? `joinPath_(__dirname, "${name}.cjs")` : whole))
-        .replaceAll('join(import.meta.dirname, "first-objects.json")', 'joinPath_(__dirname, "first-objects.json")')
+        .replaceAll('join(import.meta.dirname, "first-objects.txt")', 'joinPath_(__dirname, "first-objects.txt")')
         .replaceAll("import.meta.url", `urlOf_(at_(${JSON.stringify(file)})).href`)
         .replaceAll("import.meta.dirname", `dirname_(at_(${JSON.stringify(file)}))`);
       return { contents, loader: file.endsWith("ts") ? "ts" : "js" };

@@ -37,7 +37,7 @@ export function createMemoryStore(options: MemoryStoreOptions = {}): Store {
 
 interface Write {
   readonly record: JournalRecord;
-  readonly object: object;
+  readonly object: object | undefined;
   resolve(entry: Entry): void;
   reject(error: Error): void;
 }
@@ -234,7 +234,7 @@ class MemoryStore implements Store {
     for (const [i, write] of batch.writes.entries()) write.resolve(events[i]!.entry);
   }
 
-  #apply(record: JournalRecord, object: object): StoreEvent {
+  #apply(record: JournalRecord, object: object | undefined): StoreEvent {
     const { type, key, revision, bytes } = record;
     if (revision <= this.#revision) throw new Error(`revision ${revision} became durable after ${this.#revision}`);
     const entry = new StoredEntry(this.#cache, key, revision, bytes, object);

@@ -53,8 +53,8 @@ export interface Store {
 export interface Encoded {
   /** The JSON, resourceVersion included. What clients get. */
   bytes: Buffer;
-  /** The parsed form, frozen and shared; kept only while cheap, otherwise parsed again on demand. */
-  object: object;
+  /** The parsed form, frozen and shared; kept only while cheap, otherwise, and where there is none, parsed on demand. */
+  object?: object;
 }
 
 export interface Entry {

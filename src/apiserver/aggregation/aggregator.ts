@@ -98,6 +98,11 @@ export class Aggregator {
     await this.#register();
   }
 
+  /** Resolves when there is an APIService for all that is served at this moment. */
+  registered(): Promise<void> {
+    return this.#register();
+  }
+
   close(): void {
     this.#closed = true;
     this.#watch?.close();
