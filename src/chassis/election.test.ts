@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Client } from "../api/client.ts";
@@ -210,4 +211,20 @@ test("three processes: the leader is killed, another follows with a greater toke
   } finally {
     for (const child of children) child.kill("SIGKILL");
   }
+});
+
+test("a program that does nothing else stays as long as it stands, and ends when it no longer does", { timeout: 60_000 }, async () => {
+  // Somebody else holds it for ever; after three looks this one has enough.
+  const program = `
+    import { startElection } from ${JSON.stringify(join(import.meta.dirname, "election.ts"))};
+    let looks = 0;
+    const held = () => ({ apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: "work" }, spec: { holderIdentity: "somebody", leaseDurationSeconds: 3_600, renewTime: String(looks) } });
+    const client = { get: async () => (++looks === 3 && setImmediate(() => election.stop().then(() => console.log("enough"))), held()) };
+    const election = startElection({ client, namespace: "default", name: "work", durationMs: 1_000, retryMs: 10 }, () => {});
+  `;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", program], { stdio: ["ignore", "pipe", "inherit"] });
+  let said = "";
+  child.stdout.on("data", (chunk: Buffer) => (said += chunk.toString()));
+  const [code] = await once(child, "close");
+  assert.deepEqual([said, code], ["enough\n", 0]);
 });

@@ -37,7 +37,9 @@ const releaseMs = 5_000;
 export function startElection(options: ElectionOptions, lead: (holding: Holding, signal: AbortSignal) => unknown): Election {
   const candidate = new LeaseCandidate(options);
   const stop = new AbortController();
-  const done = run(candidate, options, lead, stop.signal);
+  // Who stands stays: the clock's timers would let a program end that does nothing else.
+  const alive = setInterval(() => {}, 2 ** 31 - 1);
+  const done = run(candidate, options, lead, stop.signal).finally(() => clearInterval(alive));
   return {
     identity: candidate.identity,
     get holding() {
