@@ -14,8 +14,14 @@ import { readFileSync } from "node:fs";
  *   > log [within 5s]                   what the background command has printed since it began
  *   $ stop log                          ends it
  *   $$ text                             a shell script line whose output is compared as well ($ runs it without a terminal too)
+ *   $ POD=$(kubectl get pods -o name)   kept for the commands that follow, as at a person's shell; must not be empty
+ *   $ kubectl apply \                   goes on in the next line
  *
+ * Of words, <a|b> stands for one of them, <3..7> and <3..> for a whole number within these bounds.
  * Lines starting with # are comments. A failure shows the command, what was expected and what came.
+ *
+ * A Markdown page is a transcript too: its blocks fenced as ```console, one after the other; a deadline for all commands
+ * of a block stands where a reader does not see it: ```console within=10s.
  */
 export interface TranscriptOptions {
   cwd: string;
@@ -32,6 +38,8 @@ export interface TranscriptOptions {
 interface Step {
   line: number;
   command: string;
+  /** The variable that this command sets for those that follow. */
+  keeps?: string | undefined;
   expected: string[];
   exitCode: number;
   withinMs?: number | undefined;
@@ -41,8 +49,16 @@ interface Step {
 
 export function parseTranscript(text: string): Step[] {
   const steps: Step[] = [];
+  let goesOn = false;
   for (const [index, raw] of text.split("\n").entries()) {
+    const last = steps.at(-1);
+    if (goesOn && last) {
+      goesOn = raw.endsWith("\\");
+      last.command += `\n${raw}`;
+      continue;
+    }
     if (raw.startsWith("#")) continue;
+    goesOn = raw.startsWith("$ ") && raw.endsWith("\\");
     const start = /^(\$|>) (.*?)(?:\s+\[(within|background) ([^\]]+)\])?(?:\s+\[within ([^\]]+)\])?\s*$/.exec(raw);
     if (start) {
       const [, mark, command, word, value, again] = start as unknown as [string, string, string, string?, string?, string?];
@@ -58,14 +74,33 @@ export function parseTranscript(text: string): Step[] {
       });
       continue;
     }
-    const step = steps.at(-1);
-    if (!step) continue;
+    if (!last) continue;
     const exit = /^\[exit (\d+)\]$/.exec(raw.trim());
-    if (exit) step.exitCode = Number(exit[1]);
-    else step.expected.push(raw.trimEnd());
+    if (exit) last.exitCode = Number(exit[1]);
+    else last.expected.push(raw.trimEnd());
   }
-  for (const step of steps) while (step.expected.at(-1) === "") step.expected.pop();
+  for (const step of steps) {
+    while (step.expected.at(-1) === "") step.expected.pop();
+    step.keeps = /^([A-Z][A-Z0-9_]*)=(\$\([^]*\)|[^\s$]*)$/.exec(step.command)?.[1];
+  }
   return steps;
+}
+
+/** The blocks of a page that are fenced as `console`; lines keep their numbers. */
+export function parsePage(text: string): Step[] {
+  let within: number | undefined;
+  let isInside = false;
+  const deadlines: (number | undefined)[] = [];
+  const lines = text.split("\n").map((line, index) => {
+    const fence = /^```(?:console(?: within=(\S+))?)?\s*$/.exec(line);
+    if (fence) {
+      isInside = !isInside && line.startsWith("```console");
+      within = fence[1] === undefined ? undefined : Number.parseFloat(fence[1]) * 1000;
+    }
+    deadlines[index + 1] = within;
+    return fence || !isInside ? "#" : line;
+  });
+  return parseTranscript(lines.join("\n")).map((step) => ({ ...step, withinMs: step.withinMs ?? deadlines[step.line] }));
 }
 
 /** Whether the output is what the expectation says; gives the first line that is not. */
@@ -80,22 +115,29 @@ export function mismatch(expected: readonly string[], output: string): string | 
       for (let next = l; next <= lines.length; next++) if (search(p + 1, next)) return true;
       return false;
     }
-    return l < lines.length && pattern.test(lines[l]!) && search(p + 1, l + 1);
+    return l < lines.length && pattern(lines[l]!) && search(p + 1, l + 1);
   };
   if (search(0, 0)) return undefined;
   for (const [index, pattern] of patterns.entries()) {
-    if (pattern && !lines.some((line) => pattern.test(line))) return `no line matches: ${expected[index]}`;
+    if (pattern && !lines.some(pattern)) return `no line matches: ${expected[index]}`;
   }
   return "all expected lines are there, but more, or in another order";
 }
 
-function toPattern(line: string): RegExp {
-  const escaped = line.replace(/<\*>|<[a-z0-9][a-z0-9 |/-]*>|[.*+?^${}()|[\]\\]/gi, (token) => {
+function toPattern(expected: string): (line: string) => boolean {
+  const bounds: [least: number, most: number][] = [];
+  const escaped = expected.replace(/<\*>|<\d+\.\.\d*>|<[a-z0-9][a-z0-9 |/-]*>|[.*+?^${}()|[\]\\]/gi, (token) => {
     if (token === "<*>") return ".*";
+    const range = /^<(\d+)\.\.(\d*)>$/.exec(token);
+    if (range) {
+      bounds.push([Number(range[1]), range[2] === "" ? Infinity : Number(range[2])]);
+      return "(\\d+)";
+    }
     if (token.startsWith("<")) return token.includes("|") ? `(?:${token.slice(1, -1).split("|").join("|")})` : "\\S+";
     return `\\${token}`;
   });
-  return new RegExp(`^${escaped}$`);
+  const pattern = new RegExp(`^${escaped}$`);
+  return (line) => pattern.exec(line)?.slice(1).every((number, index) => Number(number) >= bounds[index]![0] && Number(number) <= bounds[index]![1]) ?? false;
 }
 
 interface Background {
@@ -103,14 +145,21 @@ interface Background {
   output: string;
 }
 
-export async function runTranscript(file: string, options: TranscriptOptions): Promise<void> {
+export async function runTranscript(file: string, given: TranscriptOptions): Promise<void> {
   const background = new Map<string, Background>();
-  const fill = (text: string) => text.replace(/\$([A-Z][A-Z_]+)\b/g, (whole, name: string) => options.variables?.[name] ?? whole);
+  const fill = (text: string) => text.replace(/\$([A-Z][A-Z_]+)\b/g, (whole, name: string) => given.variables?.[name] ?? whole);
   const fail = (step: Step, why: string, output: string) => {
     throw new Error(`${file}:${step.line}: ${step.command}\n  ${why}\n  expected:\n${step.expected.map((line) => `    ${line}`).join("\n")}\n  came:\n${output.trimEnd().split("\n").map((line) => `    ${line}`).join("\n")}`);
   };
+  const env = { ...given.env };
+  const options = { ...given, env };
+  const keep = (name: string, value: string) => {
+    env[name] = value;
+    return value === "" ? `${name} is empty` : undefined;
+  };
   try {
-    for (const step of parseTranscript(fill(readFileSync(file, "utf8")))) {
+    const text = fill(readFileSync(file, "utf8"));
+    for (const step of file.endsWith(".md") ? parsePage(text) : parseTranscript(text)) {
       const began = performance.now();
       const deadline = began + (step.withinMs ?? 0);
       if (step.background) {
@@ -126,10 +175,11 @@ export async function runTranscript(file: string, options: TranscriptOptions): P
         stop(background.get(step.command.slice(5)));
         continue;
       }
+      if (step.keeps !== undefined) step.command += `\nstatus=$?; printf %s "$${step.keeps}"; exit $status`;
       for (;;) {
         const shown = step.show === undefined ? undefined : background.get(step.show);
         const result = shown ? { output: shown.output, exitCode: step.exitCode } : await runCommand(step.command, options);
-        const why = result.exitCode === step.exitCode ? mismatch(step.expected, result.output) : `exit code ${result.exitCode} instead of ${step.exitCode}`;
+        const why = result.exitCode === step.exitCode ? (step.keeps === undefined ? mismatch(step.expected, result.output) : keep(step.keeps, result.output)) : `exit code ${result.exitCode} instead of ${step.exitCode}`;
         if (why === undefined) break;
         if (performance.now() >= deadline) fail(step, why, result.output);
         await new Promise((resolve) => setTimeout(resolve, 100));
