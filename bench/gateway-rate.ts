@@ -61,7 +61,7 @@ class Connection {
     if (this.#due > began + seconds * 100) latencies.push(now - this.#due);
     this.#due = 0;
     if (lateFrom < late.length) this.send(late[lateFrom++]!);
-    else free.push(this);
+    else if (free.push(this) === connectionCount && sent === total) report();
     return undefined;
   }
 }

@@ -66,10 +66,10 @@ interface Cost {
 /** Processor time of the hop a request, when clients ask as much as they can. */
 async function costs(started: Ways, ways: readonly Way[], rounds: number, seconds: number, quick: boolean): Promise<void> {
   const wanted = process.env["BENCH_LOADS"]?.split(",");
-  let warm = Math.ceil((quick ? 1 : 5) / seconds);
+  // Until the machine code is made: V8 takes some seconds on a busy machine, and anew for what another load needs.
+  let warm = Math.ceil((quick ? 1 : 4) / seconds);
   for (const load of loads.filter(({ key }) => !wanted || wanted.includes(key))) {
     const all = new Map(ways.map(({ key }) => [key, [] as Cost[]]));
-    // Of the first load, until the machine code is made, which takes V8 some seconds on a busy machine.
     for (let round = -warm; round < rounds; round++) {
       for (let turn = 0; turn < ways.length; turn++) {
         const way = ways[(turn + Math.max(round, 0)) % ways.length]!;
@@ -77,7 +77,7 @@ async function costs(started: Ways, ways: readonly Way[], rounds: number, second
         if (round >= 0) all.get(way.key)!.push(cost);
       }
     }
-    warm = 1;
+    warm = Math.ceil((quick ? 0.5 : 1.5) / seconds);
     const rows: string[][] = [];
     for (const { key, name } of ways) {
       const own = all.get(key)!;
