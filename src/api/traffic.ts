@@ -326,4 +326,10 @@ export interface Outlier {
 export interface StreamRoute extends RouteBase {
   type: "tls" | "tcp" | "udp";
   backends: Backend[];
+  /** Addresses of the only clients that it is for. */
+  clients?: string[];
+  /** Of those with one name on one listener the highest goes first, then the oldest; 0 unless said. */
+  priority?: number;
+  /** On a Service: whom no route fits goes to its own endpoints, instead of nowhere. */
+  passesUnmatched?: boolean;
 }

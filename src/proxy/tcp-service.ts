@@ -10,6 +10,14 @@ const connectTimeoutMs = 3_000;
 const attemptsMax = 5;
 const keepAliveSeconds = 30;
 
+/** Where a connection goes: a Service port, or what a route has made of one. */
+export interface Place extends Pick<ServicePort, "active" | "held" | "hasAffinity" | "choose" | "remember" | "wait"> {
+  readonly connectMs?: number | undefined;
+  /** One more connection, until what is returned is called; undefined: there are as many as there may be. */
+  begin?(): (() => void) | undefined;
+}
+const noBound = () => {};
+
 /** Why what had begun was ended, before what the policy says. */
 export const judgedAnew = "it was let in before the policies changed";
 
@@ -23,6 +31,9 @@ export class Connections {
   #dialling = 0;
   /** Whether who calls from that address may reach an endpoint; undefined: nobody keeps any from anybody. */
   judge: ((address: string, endpoint: Endpoint, service: ServicePort, gateway: Caller | undefined) => boolean) | undefined;
+
+  /** Where routes on a Service port lead a connection, once that is known; undefined: nowhere. False: none is for it. */
+  lead: ((client: TcpHandle, service: ServicePort, first: Buffer | undefined, go: (place: Place | undefined, first: Buffer | undefined) => void) => boolean) | undefined;
 
   /** `dialEndpoint` reaches endpoints, wherever they are; it keeps {@link dial}'s promises. */
   constructor(max: number, dialEndpoint: typeof dial = dial) {
@@ -39,13 +50,20 @@ export class Connections {
    * through which it came.
    */
   serve(client: TcpHandle, service: ServicePort, first?: Buffer, gateway?: Caller): void {
-    const endpoints = service.active;
+    const isLed = gateway === undefined && this.lead?.(client, service, first, (place, read) => (place ? this.#connect(client, service, place, read, undefined) : resetHandle(client)));
+    if (!isLed) this.#connect(client, service, service, first, gateway);
+  }
+
+  #connect(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined): void {
+    const endpoints = place.active;
     if (this.count >= this.#max) return resetHandle(client);
-    if (endpoints.length === 0) return this.#hold(client, service, first, gateway);
+    if (endpoints.length === 0) return this.#hold(client, service, place, first, gateway);
+    const release = place.begin ? place.begin() : noBound;
+    if (!release) return resetHandle(client);
     client.setNoDelay(true);
-    const clientIP = service.hasAffinity ? peerAddress(client) : "";
-    const nowMs = service.hasAffinity ? performance.now() : 0;
-    const start = service.choose(clientIP, nowMs);
+    const clientIP = place.hasAffinity ? peerAddress(client) : "";
+    const nowMs = place.hasAffinity ? performance.now() : 0;
+    const start = place.choose(clientIP, nowMs);
     const attempts = Math.min(attemptsMax, endpoints.length);
     this.#dialling++;
     let attempt = 0;
@@ -54,18 +72,20 @@ export class Connections {
       const endpoint = endpoints[(start + attempt) % endpoints.length]!;
       if (!isLetIn(endpoint)) {
         this.#dialling--;
+        release();
         return resetHandle(client);
       }
-      this.#dial(endpoint.ip, endpoint.port, connectTimeoutMs, (_status, handle) => {
+      this.#dial(endpoint.ip, endpoint.port, place.connectMs ?? connectTimeoutMs, (_status, handle) => {
         if (handle) {
           this.#dialling--;
-          service.remember(clientIP, endpoint, nowMs);
-          this.join(client, handle, first, () => isLetIn(endpoint));
+          place.remember(clientIP, endpoint, nowMs);
+          this.join(client, handle, first, () => isLetIn(endpoint), release);
         } else if (++attempt < attempts) {
           next();
         } else {
           this.#dialling--;
-          this.#hold(client, service, first, gateway);
+          release();
+          this.#hold(client, service, place, first, gateway);
         }
       });
     };
@@ -73,12 +93,12 @@ export class Connections {
   }
 
   /** Nobody is there: whether it pays to wait. Connections that wait count as being dialled. */
-  #hold(client: TcpHandle, service: ServicePort, first: Buffer | undefined, gateway: Caller | undefined): void {
+  #hold(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined): void {
     this.#dialling++;
-    const goes = service.held && service.wait(() => {
+    const goes = place.held && place.wait(() => {
       this.#dialling--;
-      if (service.held) resetHandle(client);
-      else this.serve(client, service, first, gateway);
+      if (place.held) resetHandle(client);
+      else this.#connect(client, service, place, first, gateway);
     });
     if (goes) return;
     this.#dialling--;
@@ -90,7 +110,7 @@ export class Connections {
     for (const [pump, isLetIn] of this.#pumps) if (isLetIn?.() === false) pump.close(true);
   }
 
-  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer, isLetIn?: () => boolean): void {
+  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer, isLetIn?: () => boolean, ended: () => void = noBound): void {
     endpoint.setNoDelay(true);
     if (first && first.length > 0) {
       const request = new WriteWrap();
@@ -99,7 +119,10 @@ export class Connections {
       request.buffer = first;
       endpoint.writeBuffer(request, first);
     }
-    const pump = new Pump(client, endpoint, () => this.#pumps.delete(pump));
+    const pump = new Pump(client, endpoint, () => {
+      this.#pumps.delete(pump);
+      ended();
+    });
     this.#pumps.set(pump, isLetIn);
     pump.start();
   }

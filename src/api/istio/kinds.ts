@@ -86,8 +86,20 @@ export interface HttpRoute {
   headers?: Headers;
 }
 
-interface StreamMatch {
+/** Of `tcp`, and with `sniHosts` of `tls`. */
+export interface StreamMatch {
+  sniHosts?: string[];
+  destinationSubnets?: string[];
+  sourceSubnet?: string;
+  port?: number;
+  sourceLabels?: Record<string, string>;
+  sourceNamespace?: string;
   gateways?: string[];
+}
+
+export interface StreamRoute {
+  match?: StreamMatch[];
+  route?: { destination?: Destination; weight?: number }[];
 }
 
 export interface VirtualService extends KubeObject {
@@ -95,8 +107,8 @@ export interface VirtualService extends KubeObject {
     hosts?: string[];
     gateways?: string[];
     http?: HttpRoute[];
-    tls?: { match?: StreamMatch[] }[];
-    tcp?: { match?: StreamMatch[] }[];
+    tls?: StreamRoute[];
+    tcp?: StreamRoute[];
     exportTo?: string[];
   };
   status?: IstioStatus;

@@ -19,6 +19,8 @@ import { Tunnel } from "../http/tunnel.ts";
 import { resetHandle } from "../pump.ts";
 import type { Connections } from "../tcp-service.ts";
 import { gatewayCaller } from "../mesh/caller.ts";
+import { readServiceListenerId } from "../mesh/listener-id.ts";
+import { ServiceStreams } from "../mesh/service-streams.ts";
 import { ServiceRoutes } from "../mesh/service-routes.ts";
 import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
@@ -37,6 +39,8 @@ export interface EdgeOptions {
   log: Log;
   /** Shared with Service listeners; one of its own without it. */
   engine?: Engine;
+  /** Of the pod with this address: for routes that hold for clients of one namespace. */
+  namespaceOf?: (address: string) => string | undefined;
   /** A Service port got its first route, or lost its last. */
   servicesChanged?: () => void;
   /** Where other workers serve the same routes: tokens of the rates that they share. */
@@ -53,6 +57,8 @@ export class Edge {
   readonly routes: RouteTable;
   /** Routes that are attached to Services. */
   readonly services = new ServiceRoutes();
+  /** The same for connections that nobody reads. */
+  readonly serviceStreams: ServiceStreams;
   readonly #options: EdgeOptions;
   readonly #state = new TrafficState();
   readonly #upstreams = new Map<string, UpstreamPolicy>();
@@ -75,6 +81,7 @@ export class Edge {
     this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);
+    this.serviceStreams = new ServiceStreams({ table: options.table, upstreams: this.#state.upstreams, random, namespaceOf: options.namespaceOf ?? (() => undefined) });
     this.#tools = { random, nowMs: tools.nowMs, sessions: new SessionNames(sessionKey ?? randomBytes(16).toString("hex")) };
     this.apply({ revision: traffic.revision, whole: true, put: traffic, remove: {} });
   }
@@ -90,6 +97,7 @@ export class Edge {
     for (const id of remove.routes ?? []) {
       this.routes.remove(id);
       if (this.services.remove(id)) servicesChanged = true;
+      if (this.serviceStreams.remove(id)) servicesChanged = true;
       this.#streams.remove(id);
     }
     for (const id of remove.upstreams ?? []) this.#removeUpstream(id);
@@ -160,6 +168,7 @@ export class Edge {
   #putRoute(route: Route): boolean {
     // A kind's change of type cannot be: its id names the kind.
     if (route.type !== "http") {
+      if (route.attachments.some(({ listener }) => readServiceListenerId(listener))) return this.serviceStreams.put(route);
       this.#streams.put(route);
       return false;
     }
@@ -190,6 +199,7 @@ export class Edge {
 
   #removeUpstream(id: string): void {
     this.#upstreams.delete(id);
+    this.serviceStreams.forgetUpstream(id);
     this.engine.removeUpstream(id);
     for (const [key, ids] of this.#byServicePort) if (ids.delete(id) && ids.size === 0) this.#byServicePort.delete(key);
   }

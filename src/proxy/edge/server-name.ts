@@ -5,6 +5,8 @@
  * undefined: more bytes are needed. `name` is lower case, "" when the client names none; `wrong` says why this is no TLS.
  */
 export type ServerName = { name: string; wrong?: undefined } | { name?: undefined; wrong: string };
+/** With the protocols that it offers inside, the best first: RFC 7301 §3.1. */
+export type ClientHello = { name: string; protocols: readonly string[]; wrong?: undefined } | { name?: undefined; protocols?: undefined; wrong: string };
 
 /** A hello that is longer is not one of a browser's, post-quantum keys and all. */
 export const helloBytesMax = 16 * 1024;
@@ -12,8 +14,15 @@ export const helloBytesMax = 16 * 1024;
 const handshakeRecord = 22;
 const clientHello = 1;
 const serverNameExtension = 0;
+const protocolsExtension = 16;
 
 export function serverNameOf(bytes: Uint8Array): ServerName | undefined {
+  const hello = readClientHello(bytes);
+  return hello?.name === undefined ? hello : { name: hello.name };
+}
+
+/** The same, with all that is read of it. */
+export function readClientHello(bytes: Uint8Array): ClientHello | undefined {
   const hello = handshakeIn(bytes);
   if (hello === undefined || "wrong" in hello) return hello;
   const reader = new Reader(hello.bytes);
@@ -22,20 +31,29 @@ export function serverNameOf(bytes: Uint8Array): ServerName | undefined {
     reader.skip(reader.number(1));
     reader.skip(reader.number(2));
     reader.skip(reader.number(1));
-    if (reader.left === 0) return { name: "" };
+    let name: string | undefined;
+    const protocols: string[] = [];
+    if (reader.left === 0) return { name: "", protocols };
     const extensions = reader.take(reader.number(2));
     while (extensions.left > 0) {
       const type = extensions.number(2);
       const extension = extensions.take(extensions.number(2));
-      if (type !== serverNameExtension) continue;
+      if (type === protocolsExtension) {
+        const list = extension.take(extension.number(2));
+        while (list.left > 0) protocols.push(list.take(list.number(1)).text());
+        continue;
+      }
+      if (type !== serverNameExtension || name !== undefined) continue;
       const names = extension.take(extension.number(2));
       while (names.left > 0) {
         const kind = names.number(1);
         const text = names.take(names.number(2)).text();
-        if (kind === 0) return /^[\x21-\x7e]+$/.test(text) ? { name: text.toLowerCase().replace(/\.$/, "") } : { wrong: "the server name is not one" };
+        if (kind !== 0) continue;
+        if (!/^[\x21-\x7e]+$/.test(text)) return { wrong: "the server name is not one" };
+        name ??= text.toLowerCase().replace(/\.$/, "");
       }
     }
-    return { name: "" };
+    return { name: name ?? "", protocols };
   } catch (error) {
     if (error instanceof RangeError) return { wrong: "the ClientHello's lengths do not fit" };
     throw error;

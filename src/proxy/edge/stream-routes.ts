@@ -4,8 +4,8 @@ import { SmoothWeights } from "../../policy/weighted.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
 
 /**
- * TLSRoutes, TCPRoutes and UDPRoutes by listener and server name. Of several with one name the oldest serves alone, as
- * Gateway API has it.
+ * TLSRoutes, TCPRoutes and UDPRoutes, and what Istio says of connections, by listener and server name. Of several with one name
+ * that are for a client the oldest serves alone, as Gateway API has it.
  */
 export class StreamRoutes {
   readonly #routes = new Map<string, Placed>();
@@ -48,21 +48,31 @@ export class StreamRoutes {
     }
   }
 
-  /** The route of a connection; "" for one that names no server. */
-  find(listener: string, serverName: string): StreamRoute | undefined {
-    return this.#find(listener, serverName)?.route;
+  /** The routes that are attached there, whomever they are for. */
+  at(listener: string): StreamRoute[] {
+    return [...(this.#listeners.get(listener)?.entries() ?? [])].flatMap(([, placed]) => placed.map(({ route }) => route));
   }
-  #find(listener: string, serverName: string): Placed | undefined {
-    return this.#listeners.get(listener)?.find(serverName)?.[0];
+  /** The route of a connection; "" for one that names no server. */
+  find(listener: string, serverName: string, address = ""): StreamRoute | undefined {
+    return this.#find(listener, serverName, address)?.route;
+  }
+  #find(listener: string, serverName: string, address: string): Placed | undefined {
+    return this.#listeners.get(listener)?.search(serverName, address, (all, client) => all.find(({ route: { clients } }) => !clients || clients.includes(client)));
+  }
+
+  /** Where the next connection of this client goes; undefined: no route is for it. Without an upstream its turn leads nowhere. */
+  next(listener: string, serverName: string, address: string): { upstream: Upstream | undefined } | undefined {
+    const placed = this.#find(listener, serverName, address);
+    const backend = placed?.turns && placed.route.backends[placed.turns.next()];
+    return placed && { upstream: backend?.upstream === undefined ? undefined : this.#upstreams.get(backend.upstream) };
   }
 
   /** The Service port that the next connection, or the next client, goes to; undefined when its turn leads nowhere. */
   choose(listener: string, serverName: string): ServicePort | undefined {
-    const placed = this.#find(listener, serverName);
-    const backend = placed?.turns && placed.route.backends[placed.turns.next()];
-    const upstream = backend?.upstream === undefined ? undefined : this.#upstreams.get(backend.upstream);
+    const upstream = this.next(listener, serverName, "")?.upstream;
     if (!upstream) return undefined;
-    return this.#table.ports.get(servicePortKey(upstream.namespace, upstream.service, placed!.route.type === "udp" ? "UDP" : "TCP", upstream.port));
+    const isUdp = this.#find(listener, serverName, "")!.route.type === "udp";
+    return this.#table.ports.get(servicePortKey(upstream.namespace, upstream.service, isUdp ? "UDP" : "TCP", upstream.port));
   }
 }
 
@@ -71,4 +81,4 @@ interface Placed {
   turns: SmoothWeights | undefined;
 }
 
-const byAge = ({ route: a }: Placed, { route: b }: Placed): number => a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1);
+const byAge = ({ route: a }: Placed, { route: b }: Placed): number => (b.priority ?? 0) - (a.priority ?? 0) || a.createdAt - b.createdAt || (a.id < b.id ? -1 : 1);

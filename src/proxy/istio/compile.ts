@@ -1,11 +1,11 @@
 import { keyOf } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import type { HttpRoute, HttpRule, Upstream } from "../../api/traffic.ts";
+import type { HttpRoute, HttpRule, Route, StreamRoute, Upstream } from "../../api/traffic.ts";
 import type { Service } from "../../api/types.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import { serviceListenerId } from "../mesh/listener-id.ts";
-import { declaredBy } from "../mesh/protocol.ts";
+import { declaredBy, isOwnTls } from "../mesh/protocol.ts";
 import { Catalogue, type DestinationRules, isForMesh, type SidecarScope } from "./catalogue.ts";
 import { type WrittenRoute, writtenRoutes } from "./delegates.ts";
 import { fullName, serviceHost, serviceOfHost } from "./hosts.ts";
@@ -16,6 +16,7 @@ import { isMatchAll } from "./matches.ts";
 import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
 import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
+import { compileStreams, holdsForStreams, tellOpaque } from "./streams.ts";
 import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
 import { endpointsOf, entryTarget, PodLabels, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
 import type { World } from "./world.ts";
@@ -23,16 +24,19 @@ import type { World } from "./world.ts";
 /** As Kubernetes and Istio name them. */
 const protocols: Record<string, Upstream["protocol"]> = { "kubernetes.io/h2c": "h2c", h2c: "h2c", grpc: "h2c", http2: "h2c" };
 
-interface Compiled {
-  route: HttpRoute;
+interface Compiled<T extends Route = HttpRoute> {
+  route: T;
   of: KubeObject;
 }
+
+/** Where a destination leads. */
+type Resolved = { upstream: string } | { error: { status: number; reason: string } };
 
 export type Judged = Map<string, { wrong: PolicyError | undefined }>;
 
 /** One look at everything. */
 export class Compilation {
-  readonly routes = new Map<string, HttpRoute>();
+  readonly routes = new Map<string, Route>();
   readonly upstreams = new Map<string, Upstream>();
   readonly guards = new Map<string, Guard>();
   readonly reports = new Map<KubeObject, Report>();
@@ -74,7 +78,9 @@ export class Compilation {
     const target = serviceTarget(service);
     const clients = this.#clientsOf(target.host);
     for (const port of target.ports) {
-      if (declaredBy(port.appProtocol) === "opaque") continue;
+      const declared = declaredBy(port.appProtocol);
+      if (declared !== "http") this.#streams(target, port, clients);
+      if (declared === "opaque") continue;
       const usual = this.#routeFor(target, port, undefined);
       this.#put(usual, target, port, undefined);
       for (const client of clients) {
@@ -87,7 +93,63 @@ export class Compilation {
     }
   }
 
-  #put(compiled: Compiled | undefined, { namespace, name }: Target, { port }: Port, client: string | undefined): void {
+  /** The same for connections that nobody reads. */
+  #streams(target: Target, port: Port, clients: readonly string[]): void {
+    const usual = this.#streamRoutesFor(target, port, undefined);
+    for (const compiled of usual) this.#put(compiled, target, port, undefined);
+    const said = (compiled: readonly Compiled<StreamRoute>[]) => JSON.stringify(compiled.map(({ route: { type, backends, clients: of, attachments } }) => [type, backends, of, attachments[0]!.hostnames]));
+    for (const client of clients) {
+      const sidecar = this.#catalogue.sidecarOf(client);
+      const isHidden = sidecar !== undefined && !sidecar.sees(target);
+      const own = isHidden ? this.#streamBehind(sidecar, target, port, client, usual.length > 0) : this.#streamRoutesFor(target, port, client);
+      if (said(own) !== said(usual)) for (const compiled of own) this.#put(compiled, target, port, client);
+    }
+  }
+
+  #streamRoutesFor(target: Target, port: Port, client: string | undefined): Compiled<StreamRoute>[] {
+    const winner = this.#catalogue.virtualServiceFor(target.host, client)?.winner;
+    if (winner) {
+      const report = this.reports.get(winner)!;
+      const routes = compileStreams(winner, port, {
+        port: port.port,
+        address: this.#world.service(`${target.namespace}/${target.name}`)?.spec?.clusterIP,
+        report,
+        clients: (labels, of) => this.#podsWith(labels, of),
+        resolve: (destination, at) => this.#streamUpstream(this.#resolve(destination, winner.metadata.namespace!, port.port, client, report, at)),
+      });
+      if (routes.length > 0) {
+        return routes.map(({ hostnames, suffix, ...route }) => {
+          const { id, attachments } = this.#routeId("VirtualService", keyOf(winner), target, port, client);
+          return { route: { id: `${id}#${suffix}`, createdAt: ageOf(winner), attachments: [{ ...attachments[0]!, hostnames }], passesUnmatched: true, ...route }, of: winner };
+        });
+      }
+    }
+    const rules = this.#catalogue.destinationRulesFor(target, client);
+    const [of] = rules?.objects ?? [];
+    if (!of) return [];
+    const merged = mergePolicies(policiesOf(rules!, undefined), port.port);
+    tellOpaque(merged, target, port, this.reports.get(of)!);
+    if (!holdsForStreams(merged)) return [];
+    const { id, attachments } = this.#routeId("DestinationRule", rules!.id, target, port, client);
+    return [{ route: { id: `${id}#tcp`, createdAt: ageOf(of), attachments, type: "tcp", backends: [{ ...this.#streamUpstream({ upstream: this.#upstream(target, port, undefined, rules) }), weight: 1 }], passesUnmatched: true }, of }];
+  }
+
+  /** Whoever asks for TLS, or for what is not there, gets nothing less. */
+  #streamUpstream(found: Resolved): Resolved {
+    if ("error" in found) return found;
+    const { tls, error } = this.upstreams.get(found.upstream)!;
+    if (tls || error) return { error: error ?? { status: 503, reason: "TLS is begun for HTTP alone" } };
+    return found;
+  }
+
+  #streamBehind({ object, isClosed }: SidecarScope, target: Target, port: Port, client: string, isRouted: boolean): Compiled<StreamRoute>[] {
+    if (!isClosed && !isRouted) return [];
+    const { id, attachments } = this.#routeId("Sidecar", keyOf(object), target, port, client);
+    const backends = isClosed ? [] : [{ upstream: this.#upstream(target, port, undefined, undefined), weight: 1 }];
+    return [{ route: { id: `${id}#tcp`, createdAt: ageOf(object), attachments, type: "tcp", backends }, of: object }];
+  }
+
+  #put(compiled: Compiled<Route> | undefined, { namespace, name }: Target, { port }: Port, client: string | undefined): void {
     if (!compiled) return;
     this.routes.set(compiled.route.id, compiled.route);
     if (compiled.of.kind !== "Sidecar") this.reports.get(compiled.of)!.place(`port ${port} of Service ${namespace}/${name}${client === undefined ? "" : ` for clients in ${client}`}`);
@@ -98,7 +160,8 @@ export class Compilation {
     const clients = this.#catalogue.clientsOf(host);
     for (const client of [undefined, ...clients]) {
       const found = this.#catalogue.virtualServiceFor(host, client)?.winner;
-      for (const written of found ? this.#written(found) : []) for (const destination of destinationsOf(written.route)) for (const other of this.#catalogue.clientsOf(fullName(destination.host, written.by.metadata.namespace!))) clients.add(other);
+      const destinations = !found ? [] : [...this.#written(found).flatMap(({ route, by }) => [...destinationsOf(route)].map((destination) => ({ destination, by }))), ...[...(found.spec.tcp ?? []), ...(found.spec.tls ?? [])].flatMap(({ route = [] }) => route.flatMap(({ destination }) => (destination ? { destination, by: found } : [])))];
+      for (const { destination, by } of destinations) for (const other of this.#catalogue.clientsOf(fullName(destination.host, by.metadata.namespace!))) clients.add(other);
     }
     for (const client of this.#catalogue.sidecarNamespaces()) clients.add(client);
     return [...clients].sort();
@@ -186,7 +249,7 @@ export class Compilation {
     return writtenRoutes(virtualService, (key) => this.#catalogue.virtualService(key));
   }
 
-  #resolve(destination: Destination, from: string, dialled: number, client: string | undefined, report: Report, at: string): { upstream: string } | { error: { status: number; reason: string } } {
+  #resolve(destination: Destination, from: string, dialled: number, client: string | undefined, report: Report, at: string): Resolved {
     const no = (code: "IST0101" | "IST0112", message: string) => {
       report.analysis(code, `${at}: ${message}`);
       return { error: { status: 503, reason: message } };
@@ -231,12 +294,14 @@ export class Compilation {
     const base: Upstream = { id, namespace, service: name, port: port.port, protocol: protocols[port.appProtocol ?? ""] ?? "http1", ...this.#endpoints(target, port, labels) };
     this.upstreams.set(id, base);
     if (!rules) return id;
-    const policies: PolicyAt[] = [...(rules.policy ? [{ policy: rules.policy, at: "trafficPolicy" }] : []), ...(chosen?.subset.trafficPolicy ? [{ policy: chosen.subset.trafficPolicy, at: `subsets[${chosen.index}].trafficPolicy` }] : [])];
+    const policies = policiesOf(rules, chosen);
     const of = chosen?.of ?? rules.objects[0]!;
     const report = this.reports.get(of)!;
     for (const object of rules.objects) this.reports.get(object)!.place(`port ${port.port} of ${entry ? host : `Service ${namespace}/${name}`}`);
+    const merged = mergePolicies(policies, port.port);
+    tellOpaque(merged, target, port, report);
     for (const { policy, at } of policies) for (const field of ["tunnel", "proxyProtocol"] as const) if (policy[field]) report.field(`${at}.${field}`, "endpoints are spoken to directly");
-    this.upstreams.set(id, { ...base, ...settingsOf(mergePolicies(policies, port.port), { protocol: base.protocol, host, secret: (secret) => this.#secret(`${of.metadata.namespace}/${secret}`), report }) });
+    this.upstreams.set(id, { ...base, ...settingsOf(merged, { protocol: base.protocol, host, secret: (secret) => this.#secret(`${of.metadata.namespace}/${secret}`), report }) });
     return id;
   }
 
@@ -278,8 +343,6 @@ export class Compilation {
     const { spec, metadata } = object;
     const gateways = (spec.gateways ?? []).filter((name) => name !== "mesh");
     if (gateways.length > 0) report.field("gateways", `${gateways.join(", ")}: Gateways of networking.istio.io are not served; write an HTTPRoute for a Gateway of gateway.networking.k8s.io`);
-    if (spec.tls?.length) report.field("tls", "connections that are encrypted go to the Service's own endpoints");
-    if (spec.tcp?.length) report.field("tcp", "connections that are not HTTP go to the Service's own endpoints");
     if (!isForMesh(object)) return;
     for (const host of spec.hosts ?? []) {
       const services = this.#servicesNamed(host, metadata.namespace!);
@@ -289,9 +352,16 @@ export class Compilation {
         if (service.spec?.clusterIP === "None") report.field("hosts", `${host}: Service ${key} is headless: its pods are called directly`);
         else if (service.spec?.type === "ExternalName") report.field("hosts", `${host}: Service ${key} is of type ExternalName: nothing of ours is called by its name`);
         else if (spec.http?.length && portsOf(service).every(({ appProtocol }) => declaredBy(appProtocol) === "opaque")) report.field("hosts", `${host}: no port of Service ${key} is HTTP`);
+        else if (spec.tls?.length && !portsOf(service).some(({ appProtocol }) => isOwnTls(appProtocol))) report.field("tls", `${host}: no port of Service ${key} says that it is https or tls`);
+        else if (spec.tcp?.length && portsOf(service).every(({ appProtocol }) => declaredBy(appProtocol) === "http" || isOwnTls(appProtocol))) report.field("tcp", `${host}: every port of Service ${key} says that it is HTTP or TLS`);
       }
     }
   }
+}
+
+/** Of the whole rule, then of a subset. */
+function policiesOf({ policy }: DestinationRules, chosen: DestinationRules["subsets"][number] | undefined): PolicyAt[] {
+  return [...(policy ? [{ policy, at: "trafficPolicy" }] : []), ...(chosen?.subset.trafficPolicy ? [{ policy: chosen.subset.trafficPolicy, at: `subsets[${chosen.index}].trafficPolicy` }] : [])];
 }
 
 function* destinationsOf({ route = [], mirror, mirrors = [] }: HttpRouteEntry): Generator<Destination> {

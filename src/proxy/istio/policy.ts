@@ -10,7 +10,7 @@ export interface PolicyAt {
 }
 
 /** Each part with where it was said. */
-type Merged = { [Part in keyof PortPolicy]?: { value: NonNullable<PortPolicy[Part]>; at: string } } & { retryBudget?: { value: NonNullable<TrafficPolicy["retryBudget"]>; at: string } };
+export type Merged = { [Part in keyof PortPolicy]?: { value: NonNullable<PortPolicy[Part]>; at: string } } & { retryBudget?: { value: NonNullable<TrafficPolicy["retryBudget"]>; at: string } };
 
 const parts = ["loadBalancer", "connectionPool", "outlierDetection", "tls"] as const;
 

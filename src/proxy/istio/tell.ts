@@ -22,7 +22,7 @@ export function tellSidecar({ spec, metadata }: Sidecar, report: Report, isInFor
   if (spec.inboundConnectionPool) report.field("inboundConnectionPool", "say so in a DestinationRule of the Service");
   for (const [index, egress] of (spec.egress ?? []).entries()) for (const field of ["port", "bind", "captureMode"] as const) if (egress[field] && egress[field] !== "DEFAULT") report.field(`egress[${index}].${field}`, "its hosts are seen on all ports of their own");
   if (spec.outboundTrafficPolicy?.egressProxy) report.field("outboundTrafficPolicy.egressProxy", "nothing is sent by way of another");
-  if (spec.outboundTrafficPolicy?.mode === "REGISTRY_ONLY") report.field("outboundTrafficPolicy.mode", "holds for HTTP to Services; connections that are not HTTP, and calls beyond the cluster, are not refused by it");
+  if (spec.outboundTrafficPolicy?.mode === "REGISTRY_ONLY") report.field("outboundTrafficPolicy.mode", "holds for what goes to Services; calls beyond the cluster are not refused by it");
 }
 
 export function tellTelemetry({ spec }: Telemetry, report: Report): void {

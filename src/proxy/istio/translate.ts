@@ -1,6 +1,6 @@
 import type { Guard } from "../../api/guard.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import type { HttpRoute, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
+import type { Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
 import { Published } from "../published.ts";
 import { Compilation, type Judged } from "./compile.ts";
 import type { Report } from "./report.ts";
@@ -18,7 +18,7 @@ export interface Told {
  */
 export class Translator {
   readonly #world: World;
-  readonly #routes = new Published<HttpRoute>();
+  readonly #routes = new Published<Route>();
   readonly #upstreams = new Published<Upstream>();
   readonly #guards = new Published<Guard>();
   readonly #isEnforced: boolean;
