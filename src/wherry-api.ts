@@ -6,6 +6,8 @@ import type { EdgeBinding, HostAddress, NetSnapshot } from "./api/network.ts";
 import type { NodeAccess } from "./api/node.ts";
 import { createBuiltinRegistry } from "./api/registry.ts";
 import { resources, systemNamespace } from "./api/resources.ts";
+import type { MeshAccount } from "./api/mesh-identity.ts";
+import type { MeshAuthority } from "./api/x509/mesh-authority.ts";
 import type { TrafficPatch } from "./api/traffic.ts";
 import { ChallengeRoutes } from "./proxy/challenges.ts";
 import type { Pod } from "./api/types.ts";
@@ -60,6 +62,8 @@ export async function runApi(): Promise<void> {
   let quitting = false;
   let learned: (facts: NetworkFacts) => void = () => {};
   const network = new Promise<NetworkFacts>((resolve) => (learned = resolve));
+  let openedMesh: (authority: MeshAuthority) => void = () => {};
+  const mesh = new Promise<MeshAuthority>((resolve) => (openedMesh = resolve));
   const quit = async (code: number) => {
     if (quitting) return;
     quitting = true;
@@ -74,6 +78,7 @@ export async function runApi(): Promise<void> {
   channel.on("net/edge-bindings", (list: EdgeBinding[]) => bound((edgeBindings = list)));
   channel.on("net/addresses", (list: HostAddress[]) => report((addresses = list)));
   channel.on("api/network", (facts: NetworkFacts) => learned(facts));
+  channel.on("mesh/identity", async (account: MeshAccount) => ({ body: (await import("./proxy/mesh/issue-identity.ts")).issueIdentity(await mesh, account) }));
   channel.on("api/stop", () => void quit(0));
   process.once("disconnect", () => void quit(0));
   process.on("SIGTERM", () => void quit(0));
@@ -96,11 +101,16 @@ export async function runApi(): Promise<void> {
     const encryption = access.encryption === undefined ? undefined : await import("./apiserver/encryption/encryption.ts");
     let transforming: TransformingJournal | undefined;
     const opening = openSqliteStore({ dataDir, log: log.child("store"), clock, ...(encryption && { transform: new encryption.Encryption(access.encryption!), onTransforming: (journal) => (transforming = journal) }), onFatal: (error) => (log.error("the store failed", { error }), process.exit(71)) });
-    const pki = await openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1", `${serviceNetwork}0.1`, gatewayIP] });
+    const opened = openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1", `${serviceNetwork}0.1`, gatewayIP] });
+    // At the same time, for the disk's sake.
+    const frontProxy = openFrontProxy(dataDir, clock.now());
+    frontProxy.catch(() => {}); // whoever asks for it hears of it
+    // What a new store begins with becomes durable while the keys do.
     const store = await opening;
+    const filling = fillFirstObjects(store, clock.now());
+    const [pki] = await Promise.all([opened, filling]);
     if (transforming) encryption!.reportStale(transforming, log.child("encryption"));
     const following = transforming && access.encryptionReload ? encryption!.followEncryptionFile({ file: access.encryption!, journal: transforming, clock, log: log.child("encryption") }) : undefined;
-    await fillFirstObjects(store, clock.now());
     await moveServices(store, serviceNetwork);
     const tokens = new Tokens({ store, clock, key: pki.serviceAccountKey });
     const issuers = access.authentication === undefined ? undefined : (await import("./apiserver/authn/oidc/follow.ts")).followAuthentication(tokens, { file: access.authentication, clock, log: log.child("authentication"), ownIssuers: [issuer] });
@@ -112,7 +122,7 @@ export async function runApi(): Promise<void> {
     serveMetrics(api, node.usage);
     const client = api.client(systemIdentity("controllers"), "kube-controller-manager");
 
-    const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => openFrontProxy(dataDir, clock.now()), clientCa: pki.ca });
+    const aggregator = new Aggregator({ api, client, clock, random, log: log.child("aggregator"), dialPod: node.dial, frontProxy: () => frontProxy, clientCa: pki.ca });
     const fairness = new Fairness(store, clock);
     fairness.start();
     const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry, ...(access.auditRotation && { rotation: access.auditRotation }) });
@@ -130,6 +140,11 @@ export async function runApi(): Promise<void> {
     // Loaded when somebody is answered already; while it is not there, nobody gets an identity, and the log says why.
     const meshAuthority = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => (await import("./api/x509/mesh-authority.ts")).openMeshAuthority({ client, clock, random, log: log.child("mesh-authority") }));
     meshAuthority.catch((error: unknown) => log.error("the mesh's certificate authority was not opened", { error }));
+    void meshAuthority.then((authority) => {
+      openedMesh(authority);
+      channel.notify("mesh/roots", authority.rootsPem);
+      authority.onRootsChange((roots) => channel.notify("mesh/roots", roots));
+    }, () => {});
     // The API answers; what moves things comes after.
     let stopControllers = async () => {};
     const filled = new Promise<void>((resolve) => setImmediate(resolve)).then(async () => {

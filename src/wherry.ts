@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { bundleNamed } from "../bin/bundle.mjs";
 import type { Client } from "./api/client.ts";
 import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import type { MeshIdentity } from "./api/mesh-identity.ts";
 import type { TrafficPatch } from "./api/traffic.ts";
 import { Channel, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
@@ -184,10 +185,11 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     sandbox = await createSandbox({ dataDir, isolation: options.isolation ?? "auto", log: log.child("sandbox"), clock: systemClock, egressPorts });
     settings.apiPort = port.port;
     settings.sessionKey ??= randomBytes(16).toString("hex");
-    saveSettings();
     const apiReady = api.start({ dataDir, name: options.name ?? "wherry", apiUrl, ...(options.access && { access: options.access }), ...(await sandbox.reserve()) });
     const { mode } = sandbox;
     apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock"), mode }), () => {}); // awaited below
+    // Waits for the disk, and nobody for it.
+    saveSettings();
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
     api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
@@ -203,6 +205,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       private: options.private ?? false,
       egressPorts,
       sessionKey: settings.sessionKey,
+      issue: (account) => api!.channel.request<MeshIdentity>("mesh/identity", account),
       onPorts: (ports) => {
         settings.ports = ports;
         saveSettings();
@@ -211,6 +214,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const net = network;
     api.channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
     api.channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
+    api.channel.on("mesh/roots", (roots: string) => net.trust(roots));
     api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
     await network.start();
     network.onGuarded?.((pods) => void sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error })));
@@ -374,6 +378,7 @@ class ApiProcess {
       this.#handlers.push([type, handler]);
       this.#channel?.on(type, handler as never);
     },
+    request: async <T>(type: string, body: unknown): Promise<T> => (await this.#channel!.request<T>(type, body)).body,
   };
 
   constructor(log: Log, onProgress: ((message: string) => void) | undefined) {

@@ -55,6 +55,8 @@ export interface TlsHandle {
   isSessionReused(): boolean;
   verifyError(): Error | null | undefined;
   hasPeerCertificate(): boolean;
+  /** `raw` is DER. */
+  getPeerCertificate(abbreviated: boolean): { raw?: Buffer } | undefined;
   destroySSL(): void;
 }
 export interface UdpHandle {

@@ -5,6 +5,7 @@ import { localAnswer } from "../policy/local-answer.ts";
 import { frontDoorPortOf } from "./host-listeners.ts";
 import { defaultBounds, type Engine } from "./http/engine.ts";
 import type { Listener, Routed } from "./http/routing.ts";
+import { speaksHttp2 } from "./mesh/protocol.ts";
 import { type MeshRoutes, routedOnService } from "./mesh/routed.ts";
 import { ServicePolicy } from "./service-policy.ts";
 import { routedToService } from "./service-routed.ts";
@@ -21,9 +22,6 @@ import { servicePortKey, type ServicePort, type ServiceTable } from "./service-t
 const bounds = { ...defaultBounds, answerMs: 0, tunnelIdleMs: 0, connectionsPerClient: limits.gatewayConnectionsMax };
 /** What nobody has answered yet is tried elsewhere, as far as it is safe. */
 const retry = { attempts: 2, backoffMs: 0, statuses: [], on: ["connect" as const, "reset" as const] };
-
-/** Of a Service port that is called with HTTP/2, without TLS; as the gateway reads `appProtocol`. */
-const http2Protocols = new Set(["kubernetes.io/h2c", "h2c", "http2", "grpc"]);
 
 export class FrontDoor {
   readonly #table: ServiceTable;
@@ -67,7 +65,7 @@ export class FrontDoor {
       this.#engine.removeUpstream(upstreamOf(known));
     }
     const id = upstreamOf(service);
-    this.#engine.putUpstream({ id, http2: service.port.appProtocol !== undefined && http2Protocols.has(service.port.appProtocol), connectMs: limits.gatewayConnectMs, idleMs: limits.gatewayUpstreamIdleMs }, new ServicePolicy(service));
+    this.#engine.putUpstream({ id, http2: speaksHttp2(service.port.appProtocol), connectMs: limits.gatewayConnectMs, idleMs: limits.gatewayUpstreamIdleMs }, new ServicePolicy(service));
     const routed = routedToService(service, id, { retry });
     this.#known.set(service, routed);
     return routed;

@@ -1,3 +1,4 @@
+import type { MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficSnapshot } from "../api/traffic.ts";
 import { hash } from "../policy/hash.ts";
@@ -5,8 +6,8 @@ import { hash } from "../policy/hash.ts";
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/stop
- *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/roots  net/stop
+ *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease  net/identity
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
  * `egress/…` for those that `wherry` makes and gives.
@@ -24,6 +25,10 @@ export interface WorkerInit {
   pods: [ip: string, pod: PodIdentity][];
   /** Whether guards are heeded: only where an address proves who calls. */
   judges: boolean;
+  /** See ServiceDoorOptions. */
+  silentMs?: number;
+  /** As whom its predecessor's listeners spoke TLS. */
+  identities: MeshIdentity[];
   /** The inherited descriptor that the access log is written to; net/log names another. Absent: none is written. */
   accessLog?: number;
   hostListeners: HostListener[];

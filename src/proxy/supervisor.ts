@@ -1,4 +1,5 @@
 import type { EdgeBinding, GuardedPod, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
+import { accountKey, type MeshAccount, type MeshIdentity } from "../api/mesh-identity.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
@@ -12,6 +13,7 @@ import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, firstInherited, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { guardedPods } from "./mesh/guarded-pods.ts";
 import { readGuards, writeGuards } from "./mesh/guards-file.ts";
+import { IdentityCache } from "./mesh/identity-cache.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
@@ -43,6 +45,10 @@ export interface NetSupervisorOptions {
   judges?: boolean;
   /** Where they are kept for the next start; absent: nowhere. */
   guardsFile?: string;
+  /** How long clients may be silent where nobody has said that they speak first; tests, whose machines are slow, take longer. */
+  silentMs?: number;
+  /** Signs what listeners of Services show to clients that speak TLS; absent: nobody does. */
+  issue?: (account: MeshAccount) => Promise<MeshIdentity>;
   /** The way out; another one in tests. */
   outside?: Outside;
 }
@@ -58,6 +64,8 @@ export interface NetSupervisor extends PodNetwork, Component {
   /** Likewise: what became of the addresses that Gateways listen at. */
   onEdgeBindings(listener: (bindings: EdgeBinding[]) => void): void;
   pids(): number[];
+  /** PEM of the roots that the mesh trusts from now on. */
+  trust(roots: string): void;
 }
 
 /** How long a caller waits for a worker that is being restarted. */
@@ -86,6 +94,7 @@ class Supervisor implements NetSupervisor {
   readonly #pods = new Map<string, PodIdentity>();
   /** Of rate limits: what the workers together let through. */
   readonly #rates = new RateOwner(() => performance.now());
+  readonly #identities: IdentityCache;
   #snapshot: NetSnapshot = emptySnapshot;
   #lastEdges = "[]";
   #lastAddresses = "[]";
@@ -105,6 +114,7 @@ class Supervisor implements NetSupervisor {
 
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
+    this.#identities = new IdentityCache(options.issue ?? (() => Promise.reject(new Error("nobody signs certificates here"))), Date.now);
     this.#program = workerProgram(options.network.enter, { bundle: options.workerBundle });
     this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#egressPorts = options.egressPorts ?? [80, 443];
@@ -242,6 +252,16 @@ class Supervisor implements NetSupervisor {
     return this.#options.judges ?? this.#options.network.mode === "isolated";
   }
 
+  trust(roots: string): void {
+    if (this.#identities.trust(roots)) for (const worker of this.#workers) worker.channel?.notify("net/roots");
+  }
+  /** Workers read what strangers send: none speaks for whom there is no pod. */
+  async #identityOf(account: MeshAccount): Promise<MeshIdentity> {
+    const key = accountKey(account);
+    for (const pod of this.#pods.values()) if (accountKey(pod) === key) return this.#identities.of({ namespace: pod.namespace, serviceAccount: pod.serviceAccount });
+    throw new Error(`no pod has the service account ${key}`);
+  }
+
   hostAddresses(): HostAddress[] {
     return this.#plan.addresses;
   }
@@ -327,6 +347,7 @@ class Supervisor implements NetSupervisor {
     channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#dialOutside(wish) }));
     channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
     channel.on("net/meshed", (program: { ip: string; node: string }) => this.#onMeshed(program));
+    channel.on("net/identity", async (account: MeshAccount) => ({ body: await this.#identityOf(account) }));
     channel.on("net/lease", (request: LeaseRequest) => ({ body: this.#rates.lease(request) }));
     const init: WorkerInit = {
       index: worker.index,
@@ -339,6 +360,8 @@ class Supervisor implements NetSupervisor {
       overrides: [...this.#overrides],
       pods: [...this.#pods],
       judges: this.#judges,
+      identities: this.#identities.identities(),
+      ...(this.#options.silentMs !== undefined && { silentMs: this.#options.silentMs }),
       ...(this.#accessLog && { accessLog: firstInherited + this.#accessLog.current }),
       hostListeners: this.#hostListeners(),
       kept: [...worker.kept.keys()],

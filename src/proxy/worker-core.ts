@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Guard } from "../api/guard.ts";
+import type { MeshAccount, MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import { directFeedPort } from "../base/direct-feed-port.ts";
@@ -16,11 +17,13 @@ import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import type { Judge } from "./mesh/judge.ts";
 import { serviceListenerId } from "./mesh/listener-id.ts";
 import type { DirectFeed } from "./mesh/direct-feed.ts";
-import { declaredBy } from "./mesh/protocol.ts";
-import type { ServiceDoor } from "./mesh/service-door.ts";
+import type { Identities } from "./mesh/identities.ts";
+import { declaredBy, isOwnTls } from "./mesh/protocol.ts";
+import type { ServiceDoor, ServiceTls } from "./mesh/service-door.ts";
+import type { TlsDoor } from "./mesh/tls-door.ts";
 import { type HostListener, isServedBy, type WorkerInit } from "./messages.ts";
 import { type ServicePort, ServiceTable, servicePortKey } from "./service-table.ts";
-import { Connections, localAddress, peerAddress } from "./tcp-service.ts";
+import { Connections, judgedAnew, localAddress, peerAddress } from "./tcp-service.ts";
 import { resetHandle } from "./pump.ts";
 import { TrafficState } from "./traffic-state.ts";
 import type { UdpService } from "./udp-service.ts";
@@ -32,6 +35,8 @@ export interface Outside {
   resolve(name: string, type: string): Promise<OutsideAnswer>;
   /** Of a rate that all workers share. */
   lease(request: LeaseRequest): Promise<Lease>;
+  /** As whom a Service's listeners speak for pods of that account. */
+  identity(account: MeshAccount): Promise<MeshIdentity>;
   /** Lines of the access log, where there is one. */
   log?: (lines: string) => void;
   /** A Node program of a pod dials by itself. */
@@ -73,6 +78,11 @@ export class Worker {
   readonly #guards = new Map<string, Guard>();
   #judge: Judge | undefined;
   #judgeLoading: Promise<void> | undefined;
+  /** Connections are judged that had been let in. */
+  #isAnew = false;
+  /** As whom listeners speak TLS; loaded with the first client that does. */
+  #identities: Identities | undefined;
+  #tlsDoorLoading: Promise<TlsDoor> | undefined;
   /** Tells meshed programs where endpoints are; loaded with the first that asks. */
   #feed: DirectFeed | undefined;
   #feedLoading: Promise<DirectFeed> | undefined;
@@ -128,7 +138,7 @@ export class Worker {
     if (!this.init.judges) return;
     for (const id of remove.guards ?? []) this.#guards.delete(id);
     for (const guard of put.guards ?? []) this.#guards.set(guard.id, guard);
-    if (this.#judge) this.#judge.set([...this.#guards.values()]);
+    if (this.#judge) this.#judgeAnew(this.#judge);
     else if (this.#guards.size > 0) this.#judgeLoading ??= this.#loadJudge();
   }
   async #loadJudge(): Promise<void> {
@@ -138,24 +148,34 @@ export class Worker {
       gatewayIP: this.init.gatewayIP,
       fetchKeys: clusterKeys(this.#table, this.#log.child("keys")),
       counters: engine.counters,
-      refused: (address, { service, port }, flag, reason) => engine.refused({ address, listener: { id: serviceListenerId(service.namespace, service.name, port.port) } }, 0, flag, reason),
+      refused: (address, { service, port }, flag, reason) => engine.refused({ address, listener: { id: serviceListenerId(service.namespace, service.name, port.port) } }, 0, flag, this.#isAnew ? `${judgedAnew}: ${reason}` : reason),
     });
     judge.set([...this.#guards.values()]);
     // Or those who come first would be refused for tokens that are good.
     await Promise.race([judge.keysAnswered(), new Promise<void>((resolve) => setTimeout(resolve, keysMs).unref())]);
-    // Some may have come and gone meanwhile.
-    judge.set([...this.#guards.values()]);
     engine.judge = (exchange, endpoint) => judge.http(exchange, endpoint);
     this.#connections.judge = (address, endpoint, service, gateway) => judge.tcp(address, endpoint, service, gateway);
     this.#judge = judge;
+    // Some may have come and gone meanwhile.
+    this.#judgeAnew(judge);
     this.#feed?.refresh();
+  }
+  /** What was let in before, and would not be now, ends: connections that nobody reads, and upgraded ones. */
+  #judgeAnew(judge: Judge): void {
+    judge.set([...this.#guards.values()]);
+    this.#isAnew = true;
+    this.#connections.judgeAnew();
+    void this.#engine?.then((engine) => engine.judgeAnew());
+    this.#isAnew = false;
   }
 
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
     const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine(), this.#judgeLoading]);
     const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), ...lease }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, ...lease }, this.#traffic.snapshot());
+    const { serviceStreams } = this.#edge;
+    this.#connections.lead = (client, service, first, go) => serviceStreams.lead(client, service, first, go);
     this.#want();
   }
 
@@ -166,8 +186,33 @@ export class Worker {
   #loadServiceDoor(): Promise<ServiceDoor> {
     return (this.#serviceDoorLoading ??= Promise.all([import("./mesh/service-door.ts"), this.#loadEngine()]).then(([{ ServiceDoor }, engine]) => {
       const mesh = () => this.#edge;
-      return (this.#serviceDoor = new ServiceDoor({ engine, table: this.#table, connections: this.#connections, mesh, namespaceOf: (ip) => this.#pods.get(ip)?.namespace }));
+      return (this.#serviceDoor = new ServiceDoor({ engine, table: this.#table, connections: this.#connections, mesh, namespaceOf: (ip) => this.#pods.get(ip)?.namespace, silentMs: this.init.silentMs, ...(this.init.judges && { tls: this.#tls(engine) }) }));
     }));
+  }
+
+  #tls(engine: Engine): ServiceTls {
+    const load = async (): Promise<TlsDoor> => {
+      const [{ TlsDoor }, { Identities }] = await Promise.all([import("./mesh/tls-door.ts"), import("./mesh/identities.ts")]);
+      const identities = (this.#identities = new Identities((account) => this.#outside.identity(account), Date.now));
+      identities.put(this.init.identities);
+      return new TlsDoor({
+        identities,
+        peerMode: (service) => this.#judge?.peerMode(service),
+        accountAt: (ip) => this.#pods.get(ip),
+        refused: (address, { service, port }, flag, reason) => engine.refused({ address, listener: { id: serviceListenerId(service.namespace, service.name, port.port) } }, 0, flag, reason),
+      });
+    };
+    return {
+      door: () => (this.#tlsDoorLoading ??= load()),
+      dial: this.#dial,
+      mayReach: (address, endpoint, service, proved) => this.#judge?.tcp(address, endpoint, service, undefined, proved) ?? true,
+      isStrictFor: (address, service) => !this.#pods.has(address) && this.#judge?.peerMode(service) === "STRICT",
+    };
+  }
+  /** Others are trusted now. */
+  forgetIdentities(): void {
+    this.init.identities.length = 0;
+    this.#identities?.forget();
   }
 
   /** A pod begins to have this address, before its first program runs; or it has ended. */
@@ -175,6 +220,7 @@ export class Worker {
     if (pod) this.#pods.set(ip, pod);
     else this.#pods.delete(ip);
     this.#judge?.podsChanged();
+    this.#feed?.refresh();
   }
 
   setReady(ip: string, ready: Readiness | undefined): void {
@@ -253,14 +299,18 @@ export class Worker {
 
   /** A route may lead elsewhere, or answer by itself, where the Service has no endpoint of its own. */
   #isOpen(port: ServicePort): boolean {
-    return port.isOpen || this.#hasRoutes(port);
+    return port.isOpen || this.#hasRoutes(port) || this.#hasStreamRoutes(port);
   }
-  /** It has routes or policies, or may have: nobody is told a way past us. */
-  #isGuarded(port: ServicePort): boolean {
-    return this.#hasRoutes(port) || (this.#edgeLoading !== undefined && !this.#edge) || (this.#judgeLoading !== undefined && (this.#judge?.guards(port) ?? true));
+  /** It has policies, or routes for this caller, or may have: nobody is told a way past us. Routes may be for pods of one namespace alone. */
+  #isGuarded(port: ServicePort, caller: string): boolean {
+    const hasRoutes = this.init.judges ? this.#edge?.services.listenerFor(port.key, "", this.#pods.get(caller)?.namespace) !== undefined : this.#hasRoutes(port);
+    return hasRoutes || this.#hasStreamRoutes(port) || (this.#edgeLoading !== undefined && !this.#edge) || (this.#judgeLoading !== undefined && (this.#judge?.guards(port) ?? true));
   }
   #hasRoutes(port: ServicePort): boolean {
     return this.#edge?.services.has(port.key) ?? false;
+  }
+  #hasStreamRoutes(port: ServicePort): boolean {
+    return this.#edge?.serviceStreams.has(port.key) ?? false;
   }
 
   /** Requests are balanced where the Service says that HTTP is spoken, or where a route wants it; else connections are. */
@@ -269,15 +319,23 @@ export class Worker {
     // Nobody gets past routes and guards that are about to be known.
     if (this.#edgeLoading && !this.#edge) void this.#edgeLoading.then(() => this.#accept(client, port));
     else if (this.#judgeLoading && !this.#judge) void this.#judgeLoading.then(() => this.#accept(client, port));
-    else if (declared !== "http" && !this.#hasRoutes(port) && !(declared === "unknown" && this.#judge?.reads(port))) this.#connections.serve(client, port);
-    else if (this.#serviceDoor) this.#serviceDoor.accept(client, port);
-    else void this.#loadServiceDoor().then((door) => door.accept(client, port));
+    else {
+      const readsHttp = declared === "http" || this.#hasRoutes(port) || (declared === "unknown" && this.#judge?.reads(port) === true);
+      if (!readsHttp && !this.#looksForTls(port)) this.#connections.serve(client, port);
+      else if (this.#serviceDoor) this.#serviceDoor.accept(client, port, readsHttp);
+      else void this.#loadServiceDoor().then((door) => door.accept(client, port, readsHttp));
+    }
+  }
+  /** A PeerAuthentication speaks of it, and TLS would not be the programs' own. */
+  #looksForTls(port: ServicePort): boolean {
+    const mode = this.#judge?.peerMode(port);
+    return mode !== undefined && mode !== "DISABLE" && !isOwnTls(port.port.appProtocol);
   }
 
   #loadFeed(): Promise<DirectFeed> {
     const { mode, gatewayIP } = this.init;
     const pods = mode === "isolated" ? `${gatewayIP.split(".").slice(0, 2).join(".")}.` : "127.";
-    return (this.#feedLoading ??= import("./mesh/direct-feed.ts").then(({ DirectFeed }) => (this.#feed = new DirectFeed({ table: this.#table, isGuarded: (port) => this.#isGuarded(port), isReachable: (ip) => ip.startsWith(pods), hello: ({ ip, node }) => this.#outside.meshed?.({ ip, node }) }))));
+    return (this.#feedLoading ??= import("./mesh/direct-feed.ts").then(({ DirectFeed }) => (this.#feed = new DirectFeed({ table: this.#table, isGuarded: (port, caller) => this.#isGuarded(port, caller), isReachable: (ip) => ip.startsWith(pods), hello: ({ ip, node }) => this.#outside.meshed?.({ ip, node }) }))));
   }
 
   #door(): Promise<FrontDoor> {

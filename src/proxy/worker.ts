@@ -4,6 +4,7 @@ import { Channel, type Endpoint as ChannelEndpoint, type RawHandle } from "../ba
 import { bindHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { limits } from "../base/limits.ts";
 import { createLog } from "../base/log.ts";
+import type { MeshAccount, MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, ProbeRequest, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
 import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
@@ -35,6 +36,7 @@ const outside = {
   dial: async (ip: string, port: number, podIP?: string) => (await channel.request("net/dial-outside", { ip, port, podIP })).handle as TcpHandle,
   resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
   meshed: (program: { ip: string; node: string }) => channel.notify("net/meshed", program),
+  identity: async (account: MeshAccount) => (await channel.request<MeshIdentity>("net/identity", account)).body,
   lease: async (request: LeaseRequest) => (await channel.request<Lease>("net/lease", request)).body,
 };
 
@@ -53,6 +55,7 @@ channel.on("net/init", (init: WorkerInit) => {
   ({ accessLog } = init);
   worker = new Worker(init, keeper, { ...outside, ...(accessLog !== undefined && { log: writeAccessLog }) }, log);
 });
+channel.on("net/roots", () => worker?.forgetIdentities());
 channel.on("net/log", (descriptor: number) => void (accessLog = descriptor));
 channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot; hostListeners: HostListener[] }) => worker?.apply(snapshot, hostListeners));
 channel.on("net/traffic", ({ patch, hostListeners }: { patch: TrafficPatch; hostListeners?: HostListener[] }) => worker?.applyTraffic(patch, hostListeners));

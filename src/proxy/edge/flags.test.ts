@@ -284,8 +284,8 @@ async function expired(world: World, stream: ClientHttp2Stream): Promise<void> {
 }
 /** The front door has no log, and its answers say what is wrong in their body. */
 const withoutLog = ["proxy/front-door.ts NR", "proxy/service-policy.ts UH", "proxy/service-routed.ts UH"];
-/** Whoever guards pods: each of these, in the log, in test/conformance/mesh/authorisation.txt. */
-const guarding = ["proxy/mesh/judge.ts JWT NI NI PD PD"];
+/** Whoever guards pods: each of these, in the log, in test/conformance/mesh/authorisation.txt and in mesh/mutual-tls.txt. */
+const guarding = ["proxy/mesh/judge.ts JWT NI NI PD PD", "proxy/mesh/tls-door.ts NI"];
 
 test("every place where the gateway answers by itself is known here, and every flag is somebody's", () => {
   const root = new URL("../../", import.meta.url).pathname;

@@ -1,3 +1,4 @@
+import type { Call } from "../../policy/authorise/rules.ts";
 import type { HttpMatch, HttpRule, Persistence, Retry } from "../../api/traffic.ts";
 import type { Exchange, Handler, LocalAnswer, Outcome, RequestView } from "../../policy/exchange.ts";
 
@@ -15,6 +16,9 @@ export interface Listener {
   readonly isUnlogged?: boolean;
   /** "NAMESPACE/NAME" of the Service whose listener it is. */
   readonly service?: string;
+  /** Of one connection: who has proved by a certificate who he is, and the server name that he has asked for. */
+  readonly peer?: Call["caller"];
+  readonly serverName?: string;
   readonly bounds: Bounds;
   /** Where a request goes, or why nowhere. */
   route(request: RequestView): Routed | LocalAnswer;
@@ -45,6 +49,8 @@ export interface Judged {
   note: string;
   /** It has a line there, though others of its listener have none. */
   isTold: boolean;
+  /** As whom it was judged. */
+  caller?: Call["caller"];
 }
 
 export interface Routed {

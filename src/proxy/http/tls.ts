@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { constants, X509Certificate } from "node:crypto";
 import { Socket } from "node:net";
 import { checkServerIdentity, connect, createSecureContext, type SecureContext } from "node:tls";
 import type { ListenerTls, Upstream } from "../../api/traffic.ts";
@@ -13,8 +13,11 @@ export class ListenerCertificates {
   readonly settings: ListenerTls;
   readonly #pairs: { certificate: X509Certificate; context: SecureContext }[];
 
-  /** @throws Error a certificate, key or authority that OpenSSL does not accept */
-  constructor(settings: ListenerTls) {
+  /**
+   * `resumes`: a client may take up its last session, whose certificates nobody looks at again.
+   * @throws Error a certificate, key or authority that OpenSSL does not accept
+   */
+  constructor(settings: ListenerTls, { resumes = true } = {}) {
     this.settings = settings;
     const { minVersion, maxVersion, ciphers, clientValidation } = settings;
     this.#pairs = settings.certificates.map(({ certificate, key }) => ({
@@ -27,7 +30,7 @@ export class ListenerCertificates {
         ...(ciphers && { ciphers }),
         ...(clientValidation && { ca: clientValidation.authorities }),
         // Without one, OpenSSL resumes no session whose client has shown a certificate. Each context has ticket keys of its own.
-        sessionIdContext: "wherry",
+        ...(resumes ? { sessionIdContext: "wherry" } : { secureOptions: constants.SSL_OP_NO_TICKET }),
       }),
     }));
   }
@@ -45,9 +48,14 @@ export interface Secured {
   protocol: string;
   /** Its certificate was asked for, and is one that an authority of the listener has signed. */
   authorized: boolean;
+  /** DER of the certificate that it has shown, good or not. Only within the callback. */
+  peerCertificate(): Buffer | undefined;
+  /** Why OpenSSL does not believe it: "CERT_HAS_EXPIRED". Only within the callback. */
+  refusal(): string | undefined;
 }
+const nothingSecured: Secured = { protocol: "", authorized: false, peerCertificate: () => undefined, refusal: () => undefined };
 
-const protocols = Buffer.from("\x02h2\x08http/1.1", "latin1");
+const usualProtocols = Buffer.from("\x02h2\x08http/1.1", "latin1");
 
 /**
  * A handshake, from the client's first bytes on, which have said for whom it asks. What is inside goes on as if it had come in the
@@ -63,14 +71,15 @@ export class Handshake {
   #isOver = false;
   deadline = Infinity;
 
-  constructor(tcp: TcpHandle, hello: Buffer, serverName: string, certificates: ListenerCertificates, done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void) {
+  /** `protocols`: those that may be spoken inside, in the form of {@link TlsHandle.setALPNProtocols}; undefined: nothing is said of it. */
+  constructor(tcp: TcpHandle, hello: Buffer, serverName: string, certificates: ListenerCertificates, done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void, { protocols }: { protocols: Buffer | undefined } = { protocols: usualProtocols }) {
     this.#tcp = tcp;
     this.#serverName = serverName;
     this.#done = done;
     this.#asksForCertificate = certificates.settings.clientValidation !== undefined;
     const tls = wrapTls(tcp, certificates.contextFor(serverName)!);
     this.#tls = tls;
-    tls.setALPNProtocols(protocols);
+    if (protocols) tls.setALPNProtocols(protocols);
     // Whether its certificate is good enough is for others to say.
     if (this.#asksForCertificate) tls.setVerifyMode(true, false);
     tls.onhandshakestart = () => this.#begun();
@@ -104,14 +113,14 @@ export class Handshake {
     const authorized = this.#asksForCertificate && !tls.verifyError() && tls.hasPeerCertificate();
     this.#tcp.setNoDelay(true);
     this.#stream = new TlsStream(tls, this.#tcp, protocol === "h2");
-    this.#done(this.#stream, { protocol, authorized }, "");
+    this.#done(this.#stream, { protocol, authorized, peerCertificate: () => tls.getPeerCertificate(true)?.raw, refusal: () => (tls.verifyError() as (Error & { code?: string }) | null | undefined)?.code }, "");
   }
   #failed(reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
     tlsSweeper.remove(this);
     endTls(this.#tls, this.#tcp, false);
-    this.#done(undefined, { protocol: "", authorized: false }, reason);
+    this.#done(undefined, nothingSecured, reason);
   }
   expire(): void {
     this.#failed("the handshake took too long");

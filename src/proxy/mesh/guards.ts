@@ -9,8 +9,8 @@ import { type FetchKeys, TokenReader } from "./tokens.ts";
 /** All that stands before one pod. */
 export interface PodGuard {
   authorise: Authorise | undefined;
-  /** Who calls must be known. */
-  isStrict(port: number): boolean;
+  /** What a PeerAuthentication says of this port; STRICT: who calls must be known. Undefined: none says anything. */
+  peerMode(port: number): PeerMode | undefined;
   tokens: TokenReader | undefined;
   /** It cannot judge without reading HTTP. */
   readsHttp: boolean;
@@ -21,8 +21,8 @@ export class Guards {
   readonly #pods: ReadonlyMap<string, PodIdentity>;
   readonly #keys: SharedKeys;
   #guards: readonly Guard[] = [];
-  /** By "ADDRESS SERVICE". */
-  readonly #known = new Map<string, PodGuard | undefined>();
+  /** By Service ("" without), then by address: texts that the tables have already, so that none is made for a request. */
+  readonly #known = new Map<string, Map<string, PodGuard | undefined>>();
   /** By the ids of the guards: pods of one Deployment share it. */
   readonly #made = new Map<string, PodGuard>();
 
@@ -49,12 +49,14 @@ export class Guards {
   /** Of the pod with this address, when it is called by its Service ("NAMESPACE/NAME"); undefined: there is none. */
   of(ip: string, service: string | undefined): PodGuard | undefined {
     if (this.#guards.length === 0) return undefined;
-    const key = `${ip} ${service ?? ""}`;
-    if (this.#known.has(key)) return this.#known.get(key);
+    let known = this.#known.get(service ?? "");
+    if (!known) this.#known.set(service ?? "", (known = new Map()));
+    const found = known.get(ip);
+    if (found !== undefined || known.has(ip)) return found;
     const pod = this.#pods.get(ip);
     const here = this.#guards.filter((guard) => (guard.services ? service !== undefined && guard.services.includes(service) : pod !== undefined && isFor(guard, pod)));
     const guard = here.length === 0 ? undefined : this.#make(here);
-    this.#known.set(key, guard);
+    known.set(ip, guard);
     return guard;
   }
 
@@ -65,7 +67,7 @@ export class Guards {
     const policies = guards.flatMap(({ authorisation }) => authorisation ?? []).map(orClosed);
     const rules = guards.flatMap(({ tokens }) => tokens ?? []);
     const tokens = rules.length > 0 ? new TokenReader(rules, this.#keys.read) : undefined;
-    const made = { authorise: compileAuthorisation(policies), isStrict: strictness(guards), tokens, readsHttp: tokens !== undefined || policies.some(looksAtHttp) };
+    const made = { authorise: compileAuthorisation(policies), peerMode: peerModes(guards), tokens, readsHttp: tokens !== undefined || policies.some(looksAtHttp) };
     this.#made.set(key, made);
     return made;
   }
@@ -99,11 +101,11 @@ function looksAtHttp({ rules }: AuthorisationPolicy): boolean {
 }
 
 /** The guard for the fewest pods says it, and the oldest of these; a port of its own goes first. Source: istio.io, PeerAuthentication. */
-function strictness(guards: readonly Guard[]): (port: number) => boolean {
+function peerModes(guards: readonly Guard[]): (port: number) => PeerMode | undefined {
   const oldest = (rank: number) => guards.find((guard) => guard.peer && rankOf(guard) === rank)?.peer;
   const [own, ofNamespace, ofMesh] = [oldest(2), oldest(1), oldest(0)];
   const ports = new Map(Object.entries(own?.ports ?? {}).map(([port, mode]): [number, PeerMode] => [Number(port), mode]));
   const usual = own?.mode ?? ofNamespace?.mode ?? ofMesh?.mode;
-  return (port) => (ports.get(port) ?? usual) === "STRICT";
+  return (port) => ports.get(port) ?? usual;
 }
 const rankOf = ({ namespace, labels }: Guard): number => (labels ? 2 : namespace !== undefined ? 1 : 0);

@@ -1,4 +1,4 @@
-import type { Guard } from "../../api/guard.ts";
+import type { Guard, PeerMode } from "../../api/guard.ts";
 import type { PodIdentity } from "../../api/network.ts";
 import type { Call, Verdict } from "../../policy/authorise/authorise.ts";
 import type { HeaderEdits, LocalAnswer, RequestView } from "../../policy/exchange.ts";
@@ -10,6 +10,7 @@ import type { HttpExchange } from "../http/exchange.ts";
 import type { ServicePort } from "../service-table.ts";
 import { type Caller, gatewayCaller } from "./caller.ts";
 import { Guards } from "./guards.ts";
+import { trustDomain } from "./trust-domain.ts";
 import type { FetchKeys } from "./tokens.ts";
 
 export interface JudgeOptions {
@@ -23,8 +24,8 @@ export interface JudgeOptions {
   refused(address: string, service: ServicePort, flag: Flag, reason: string): void;
 }
 
-const trustDomain = "cluster.local";
 const denied = "RBAC: access denied";
+const callers = new WeakMap<PodIdentity, Caller>();
 const noHeaders: HeaderEdits = { remove: [], set: [], add: [] };
 
 /**
@@ -63,6 +64,17 @@ export class Judge {
     return endpoints.some(({ ip }) => this.#guards.of(ip, `${namespace}/${name}`)?.readsHttp);
   }
 
+  /** What PeerAuthentications say of its pods, the strictest of them first; undefined: nothing. */
+  peerMode({ service: { namespace, name }, port: { endpoints } }: ServicePort): PeerMode | undefined {
+    let found: PeerMode | undefined;
+    for (const { ip, port } of endpoints) {
+      const mode = this.#guards.of(ip, `${namespace}/${name}`)?.peerMode(port);
+      if (mode === "STRICT") return mode;
+      if (mode === "PERMISSIVE" || found === undefined) found = mode ?? found;
+    }
+    return found;
+  }
+
   /** What is answered instead; undefined: it may go on to that endpoint. */
   http(exchange: HttpExchange, { ip, port }: Endpoint): LocalAnswer | undefined {
     const { request, client } = exchange;
@@ -70,15 +82,15 @@ export class Judge {
     const guard = this.#guards.of(ip, listener.service);
     if (!guard) return undefined;
     // Beyond the mesh addresses are anybody's: only a Gateway itself is known there.
-    const caller = listener.isTransparent ? this.#callerAt(address) : gatewayCaller(listener.id);
+    const caller = listener.isTransparent ? (listener.peer ?? this.callerAt(address)) : gatewayCaller(listener.id);
     const answer = (flag: Flag, reason: string, told: string, details: { status?: number; body: string; headers?: [string, string][] }): LocalAnswer => {
-      (exchange.judged ??= { note: "", isTold: true }).isTold = true;
+      (exchange.judged ??= { note: "", isTold: true, caller }).isTold = true;
       // The log has what the caller must not know.
       return { ...localAnswer(request, flag, reason, details), reason: told };
     };
-    if (!caller && guard.isStrict(port)) return answer("NI", "mTLS is STRICT here, and the caller has no identity", `${ip}:${port}: PeerAuthentication is STRICT, and ${address} has no identity`, { body: "mTLS is STRICT here, and the caller has no identity\n" });
+    if (!caller && guard.peerMode(port) === "STRICT") return answer("NI", "mTLS is STRICT here, and the caller has no identity", `${ip}:${port}: PeerAuthentication is STRICT, and ${address} has no identity`, { body: "mTLS is STRICT here, and the caller has no identity\n" });
     if (!guard.tokens && !guard.authorise) return undefined;
-    const judged = (exchange.judged ??= { note: "", isTold: false });
+    const judged = (exchange.judged ??= { note: "", isTold: false, caller });
     const tokens = guard.tokens?.read(request);
     if (tokens?.refusal) {
       const { status, reason } = tokens.refusal;
@@ -96,7 +108,7 @@ export class Judge {
       remoteIp: address,
       destinationIp: ip,
       destinationPort: port,
-      serverName: "",
+      serverName: listener.serverName ?? "",
       request: asItGoes(exchange),
       claims: tokens?.claims,
     });
@@ -109,30 +121,35 @@ export class Judge {
     return verdict.isAllowed ? undefined : answer("PD", denied, saying(verdict), { body: denied });
   }
 
-  /** Whether a connection that nobody reads may go on to that endpoint. `gateway`: through which it came. */
-  tcp(address: string, { ip, port }: Endpoint, service: ServicePort, gateway: Caller | undefined): boolean {
+  /** Whether a connection that nobody reads may go on to that endpoint. `gateway`: through which it came; `secured`: what TLS has proved. */
+  tcp(address: string, { ip, port }: Endpoint, service: ServicePort, gateway: Caller | undefined, secured?: { peer: Caller | undefined; serverName: string }): boolean {
     const { namespace, name } = service.service;
     const guard = this.#guards.of(ip, gateway ? undefined : `${namespace}/${name}`);
     if (!guard) return true;
-    const caller = gateway ?? this.#callerAt(address);
-    if (!caller && guard.isStrict(port)) {
+    const caller = gateway ?? secured?.peer ?? this.callerAt(address);
+    if (!caller && guard.peerMode(port) === "STRICT") {
       this.#options.refused(address, service, "NI", `${ip}:${port}: PeerAuthentication is STRICT, and the caller has no identity`);
       return false;
     }
-    const verdict = guard.authorise?.({ caller, sourceIp: gateway ? this.#options.gatewayIP : address, remoteIp: address, destinationIp: ip, destinationPort: port, serverName: "", request: undefined, claims: undefined });
+    const verdict = guard.authorise?.({ caller, sourceIp: gateway ? this.#options.gatewayIP : address, remoteIp: address, destinationIp: ip, destinationPort: port, serverName: secured?.serverName ?? "", request: undefined, claims: undefined });
     if (!verdict) return true;
     const note = this.#note(verdict);
     if (!verdict.isAllowed) this.#options.refused(address, service, "PD", `${saying(verdict)}${note === "" ? "" : `; ${note}`}`);
     return verdict.isAllowed;
   }
 
-  #callerAt(address: string): Caller | undefined {
+  /** The pod with this address: the same object for each of its calls, so that what a policy reads off it is found once. */
+  callerAt(address: string): Caller | undefined {
     const pod = this.#options.pods.get(address);
-    return pod && { trustDomain, namespace: pod.namespace, serviceAccount: pod.serviceAccount };
+    if (!pod) return undefined;
+    let caller = callers.get(pod);
+    if (!caller) callers.set(pod, (caller = { trustDomain, namespace: pod.namespace, serviceAccount: pod.serviceAccount }));
+    return caller;
   }
 
   /** Counts what was only tried, and says it. */
   #note({ dryRun, audited }: Verdict): string {
+    if (!dryRun && audited.length === 0) return "";
     const { counters } = this.#options;
     if (dryRun) counters.flagged(dryRun.isAllowed ? "PD-DRY-ALLOW" : "PD-DRY-DENY");
     if (audited.length > 0) counters.flagged("PD-AUDIT");

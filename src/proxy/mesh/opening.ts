@@ -1,19 +1,21 @@
 import type { TcpHandle } from "../../base/handles.ts";
 import type { Engine } from "../http/engine.ts";
 import type { Listener } from "../http/routing.ts";
-import { HandleStream, room, type StreamOwner } from "../http/stream.ts";
+import { HandleStream, nobody, room, type Stream, type StreamOwner } from "../http/stream.ts";
 import type { Swept } from "../http/sweeper.ts";
 import { spokenBy } from "./protocol.ts";
 
 export interface OpeningParts {
   engine: Engine;
   address: string;
-  /** Who serves requests of a client that speaks so. */
-  listenerFor(spoken: "http1" | "http2"): Listener;
+  /** Who serves requests of a client that speaks so; undefined: HTTP is not looked for. */
+  listenerFor: ((spoken: "http1" | "http2") => Listener) | undefined;
   /** What is not HTTP goes on as it is; `first` has been read from it. */
-  pass(client: TcpHandle, first: Buffer | undefined): void;
+  pass(client: Stream, first: Buffer | undefined): void;
+  /** What begins like TLS, likewise; undefined: that is passed on as well. */
+  secure: ((client: TcpHandle, first: Buffer) => void) | undefined;
   /**
-   * Nobody has said that HTTP is spoken here: a client that says nothing for so long, in milliseconds, waits for its server to
+   * Nobody has said that the client speaks first: one that says nothing for so long, in milliseconds, waits for its server to
    * speak. Undefined: it is waited for.
    */
   silentMs: number | undefined;
@@ -23,21 +25,25 @@ const noBytes = Buffer.alloc(0);
 /** Nobody waits for longer for a client's first byte. */
 const openMs = 3_600_000;
 
-/** Takes a connection to a Service, whose first bytes say who serves it. */
-export function openConnection(client: TcpHandle, parts: OpeningParts): void {
-  new Opening(client, parts).start();
+/** RFC 8446 §5.1: a record of a handshake. */
+const handshakeRecord = 22;
+
+/** Takes a connection to a Service, whose first bytes say who serves it; or what was inside of one. */
+export function openConnection(client: TcpHandle | Stream, parts: OpeningParts): void {
+  new Opening("detach" in client ? client : new HandleStream(client, nobody), parts).start();
 }
 
 class Opening implements StreamOwner, Swept {
   readonly #parts: OpeningParts;
-  readonly #stream: HandleStream;
+  readonly #stream: Stream;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly deadline: number;
   #first: Buffer = noBytes;
 
-  constructor(client: TcpHandle, parts: OpeningParts) {
+  constructor(stream: Stream, parts: OpeningParts) {
     this.#parts = parts;
-    this.#stream = new HandleStream(client, this);
+    this.#stream = stream;
+    stream.owner = this;
     this.deadline = parts.engine.sweeper.now + openMs;
     if (parts.silentMs !== undefined) this.#timer = setTimeout(() => this.#pass(), parts.silentMs).unref();
   }
@@ -53,7 +59,14 @@ class Opening implements StreamOwner, Swept {
       bytes.copy(all, room + this.#first.length, from, to);
       [bytes, to, from] = [all, room + this.#first.length + to - from, room];
     }
-    const spoken = spokenBy(bytes, from, to);
+    const { engine, address, listenerFor, secure } = this.#parts;
+    if (secure && bytes[from] === handshakeRecord) {
+      this.#over();
+      const first = Buffer.from(bytes.subarray(from, to));
+      const client = this.#stream.detach();
+      return client && secure(client, first);
+    }
+    const spoken = listenerFor ? spokenBy(bytes, from, to) : "other";
     if (spoken === undefined) {
       this.#first = Buffer.from(bytes.subarray(from, to));
       return;
@@ -63,9 +76,8 @@ class Opening implements StreamOwner, Swept {
       return this.#pass();
     }
     this.#over();
-    const { engine, address } = this.#parts;
     const stream = this.#stream;
-    engine.acceptStream(stream, this.#parts.listenerFor(spoken), address);
+    engine.acceptStream(stream, listenerFor!(spoken), address);
     // They are the new owner's, who was made by that call, unless there were too many connections already.
     if (!stream.isClosed) stream.owner.onBytes(bytes, from, to);
   }
@@ -84,8 +96,8 @@ class Opening implements StreamOwner, Swept {
 
   #pass(): void {
     this.#over();
-    const client = this.#stream.detach();
-    if (client) this.#parts.pass(client, this.#first.length > 0 ? this.#first : undefined);
+    this.#stream.pause();
+    this.#parts.pass(this.#stream, this.#first.length > 0 ? this.#first : undefined);
   }
   #over(): void {
     clearTimeout(this.#timer);

@@ -20,6 +20,14 @@ const declared: Record<string, Declared> = {
   postgres: "opaque",
 };
 
+/** Programs speak TLS to each other: it is theirs. */
+const ownTls = new Set(["https", "tls", "kubernetes.io/wss"]);
+export const isOwnTls = (appProtocol: string | undefined): boolean => ownTls.has(appProtocol ?? "");
+
+/** Without TLS, and beforehand. */
+const http2Protocols = new Set(["kubernetes.io/h2c", "h2c", "http2", "grpc"]);
+export const speaksHttp2 = (appProtocol: string | undefined): boolean => http2Protocols.has(appProtocol ?? "");
+
 export const declaredBy = (appProtocol: string | undefined): Declared => declared[appProtocol ?? ""] ?? "unknown";
 
 /** "http" of "http-web": the convention that Istio made common. */

@@ -1,16 +1,21 @@
 import type { TcpHandle } from "../../base/handles.ts";
+import type { Endpoint } from "../../policy/upstream.ts";
 import { limits } from "../../base/limits.ts";
 import type { LocalAnswer, RequestView } from "../../policy/exchange.ts";
 import { defaultBounds, type Engine } from "../http/engine.ts";
 import type { Bounds, Listener, Routed } from "../http/routing.ts";
+import type { Stream } from "../http/stream.ts";
+import type { dial } from "../dial.ts";
+import { tunnelTo } from "../tunnel-to.ts";
 import { ServicePolicy } from "../service-policy.ts";
 import { routedToService } from "../service-routed.ts";
 import type { ServicePort, ServiceTable } from "../service-table.ts";
 import { type Connections, peerAddress } from "../tcp-service.ts";
 import { serviceListenerId } from "./listener-id.ts";
 import { openConnection } from "./opening.ts";
-import { declaredBy } from "./protocol.ts";
+import { declaredBy, isOwnTls, speaksHttp2 } from "./protocol.ts";
 import { type MeshRoutes, routedOnService } from "./routed.ts";
+import type { Proved, TlsClient, TlsDoor } from "./tls-door.ts";
 
 /**
  * Clients are pods. What bounds a public port would break programs that may talk for hours, and whose own timeouts they are
@@ -33,7 +38,7 @@ const upstreamIdleMs = 4_000;
 /** What no endpoint has seen is tried elsewhere. The rest is the client's to decide, as it was without us. */
 const retry = { attempts: 4, backoffMs: 0, statuses: [], on: ["connect" as const] };
 /** So long a client may be silent on a port that nobody has called HTTP, before its server is let speak. */
-const silentMs = 100;
+const usualSilentMs = 100;
 
 export interface ServiceDoorOptions {
   engine: Engine;
@@ -43,6 +48,19 @@ export interface ServiceDoorOptions {
   mesh(): MeshRoutes | undefined;
   /** Of the pod with this address. */
   namespaceOf(address: string): string | undefined;
+  /** So long a client may be silent where nobody has said that it speaks first; 100 unless said. */
+  silentMs?: number | undefined;
+  /** Who takes what begins as TLS; undefined: that goes on unread. */
+  tls?: ServiceTls | undefined;
+}
+
+export interface ServiceTls {
+  door(): Promise<TlsDoor>;
+  dial: typeof dial;
+  /** Whether a connection that nobody reads may go on to that endpoint. */
+  mayReach(address: string, endpoint: Endpoint, service: ServicePort, proved: Proved): boolean;
+  /** Who has not proved who he is would be refused by some of its pods. */
+  isStrictFor(address: string, service: ServicePort): boolean;
 }
 
 interface Doors {
@@ -57,21 +75,78 @@ interface Doors {
 export class ServiceDoor {
   readonly #options: ServiceDoorOptions;
   readonly #known = new Map<ServicePort, Doors>();
+  #tunnels = 0;
 
   constructor(options: ServiceDoorOptions) {
     this.#options = options;
   }
 
-  accept(client: TcpHandle, service: ServicePort): void {
-    const { engine, connections } = this.#options;
+  /** `readsHttp`: requests are looked for, besides TLS. */
+  accept(client: TcpHandle, service: ServicePort, readsHttp: boolean): void {
+    const { engine, connections, tls, silentMs = usualSilentMs } = this.#options;
+    const address = peerAddress(client);
     client.setNoDelay(true);
+    const isHttp = this.#isHttp(service);
+    const pass = (handle: TcpHandle | undefined, first: Buffer | undefined) => handle && connections.serve(handle, service, first);
     openConnection(client, {
       engine,
-      address: peerAddress(client),
-      listenerFor: (spoken) => this.#doors(service)[spoken],
-      pass: (handle, first) => connections.serve(handle, service, first),
-      silentMs: declaredBy(service.port.appProtocol) === "http" || this.#options.mesh()?.services.isNamed(service.key) ? undefined : silentMs,
+      address,
+      listenerFor: readsHttp ? (spoken) => this.#doors(service)[spoken] : undefined,
+      pass: (stream, first) => pass(stream.detach(), first),
+      secure: tls && !isOwnTls(service.port.appProtocol) ? (handle, first) => void tls.door().then((door) => door.accept(handle, first, this.#tlsClient(tls, service, address, readsHttp))) : undefined,
+      // Who would be refused anyway has time to begin with TLS.
+      silentMs: isHttp ? undefined : tls?.isStrictFor(address, service) ? limits.gatewayHeadersMs : silentMs,
     });
+  }
+  #isHttp(service: ServicePort): boolean {
+    return declaredBy(service.port.appProtocol) === "http" || (this.#options.mesh()?.services.isNamed(service.key) ?? false);
+  }
+
+  #tlsClient(tls: ServiceTls, service: ServicePort, address: string, readsHttp: boolean): TlsClient {
+    const { engine, connections, silentMs = usualSilentMs } = this.#options;
+    const inside = this.#isHttp(service) ? "http" : readsHttp ? "unknown" : "opaque";
+    return {
+      address,
+      service,
+      inside,
+      prefersHttp2: speaksHttp2(service.port.appProtocol),
+      passed: (client, hello) => connections.serve(client, service, hello),
+      opened: (stream, proved) => {
+        const listenerFor = (spoken: "http1" | "http2") => securedListener(this.#doors(service)[spoken], proved);
+        const pass = (client: Stream, first: Buffer | undefined) => this.#tunnel(tls, client, first, service, address, proved);
+        if (inside === "opaque") return pass(stream, undefined);
+        if (stream.isHttp2) return engine.acceptStream(stream, listenerFor("http2"), address);
+        openConnection(stream, { engine, address, listenerFor, pass, secure: undefined, silentMs: inside === "http" ? undefined : silentMs });
+      },
+    };
+  }
+
+  /** As `Connections` has it, for what has been decrypted. */
+  #tunnel({ dial, mayReach }: ServiceTls, client: Stream, first: Buffer | undefined, service: ServicePort, address: string, proved: Proved): void {
+    if (this.#tunnels >= limits.gatewayConnectionsMax) return client.reset();
+    this.#tunnels++;
+    const reach = (done: (handle: TcpHandle | undefined) => void): void => {
+      const endpoints = service.active;
+      if (endpoints.length === 0) {
+        const waits = service.held && service.wait(() => (service.held ? done(undefined) : reach(done)));
+        return waits ? undefined : done(undefined);
+      }
+      const nowMs = performance.now();
+      const start = service.choose(address, nowMs);
+      const attempts = Math.min(retry.attempts + 1, endpoints.length);
+      const next = (attempt: number): void => {
+        if (attempt === attempts) return done(undefined);
+        const endpoint = endpoints[(start + attempt) % endpoints.length]!;
+        if (!mayReach(address, endpoint, service, proved)) return done(undefined);
+        dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
+          if (!handle) return next(attempt + 1);
+          service.remember(address, endpoint, nowMs);
+          done(handle);
+        });
+      };
+      next(0);
+    };
+    tunnelTo(this.#options.engine, client, { first, idleMs: 0, reach, ended: () => this.#tunnels-- });
   }
 
   /** Services came or went. */
@@ -82,7 +157,8 @@ export class ServiceDoor {
   #forget(service: ServicePort): void {
     const { http1, http2 } = this.#known.get(service)!;
     this.#known.delete(service);
-    this.#options.engine.retire((listener) => listener === http1 || listener === http2);
+    const isGone = (listener: Listener) => listener === http1 || listener === http2;
+    this.#options.engine.retire((listener) => isGone(listener) || isGone(Object.getPrototypeOf(listener) as Listener));
     this.#options.engine.removeUpstream(service.key);
     this.#options.engine.removeUpstream(http2Id(service));
   }
@@ -101,10 +177,6 @@ export class ServiceDoor {
     const id = serviceListenerId(namespace, name, service.port.port);
     const own = routedToService(service, upstream, { retry, isAsItCame: true });
     engine.putUpstream({ id: upstream, http2, connectMs: limits.gatewayConnectMs, idleMs: upstreamIdleMs }, policy);
-    const route = (request: RequestView): Routed | LocalAnswer => {
-      const routes = mesh();
-      return (routes?.services.has(service.key) && routedOnService(routes, service, request, namespaceOf(request.client))) || own;
-    };
     return {
       id,
       port: service.port.port,
@@ -116,9 +188,17 @@ export class ServiceDoor {
         return !mesh()?.services.has(service.key);
       },
       bounds,
-      route,
+      route(request: RequestView): Routed | LocalAnswer {
+        const routes = mesh();
+        return (routes?.services.has(service.key) && routedOnService(routes, service, request, this.peer?.namespace ?? namespaceOf(request.client))) || own;
+      },
     };
   }
+}
+
+/** The same, for one connection. */
+function securedListener(listener: Listener, proved: Proved): Listener {
+  return Object.create(listener, { peer: { value: proved.peer }, serverName: { value: proved.serverName } }) as Listener;
 }
 
 const http2Id = (service: ServicePort): string => `${service.key}/h2`;

@@ -1,0 +1,2 @@
+/** Whose identities are believed. */
+export const trustDomain = "cluster.local";
