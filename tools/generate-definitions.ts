@@ -5,7 +5,7 @@
  *
  *   node tools/generate-definitions.ts <folder with conformance/ and data/>
  *
- * Origin: kubernetes-sigs/gateway-api v1.6.1, cert-manager/cert-manager v1.21 and istio/api b8f8791, all Apache-2.0.
+ * Origin: kubernetes-sigs/gateway-api v1.6.1, cert-manager/cert-manager v1.21 istio/api b8f8791 and envoyproxy/gateway d32f282, all Apache-2.0.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -23,6 +23,8 @@ const sources: Source[] = [
   { name: "cert-manager", folder: "data/crds/cert-manager", only: /\.cert-manager\.io$/ },
   // The mesh's; not those for which a proxy beside each pod, or a gateway of another design, would be needed.
   { name: "istio", folder: "data/crds/istio", only: /^(virtualservices|destinationrules|serviceentries|sidecars)\.networking\.istio\.io$|\.security\.istio\.io$|\.telemetry\.istio\.io$/ },
+  // What a gateway does beyond routing; not how Envoy itself is run.
+  { name: "envoy-gateway", folder: "data/crds/envoy-gateway", only: /^(securitypolicies|backendtrafficpolicies|clienttrafficpolicies|httproutefilters)\.gateway\.envoyproxy\.io$/ },
 ];
 
 type Json = null | boolean | number | string | Json[] | { [field: string]: Json };

@@ -7,11 +7,11 @@ import { StatusError } from "../status.ts";
 
 /**
  * CustomResourceDefinitions that are there from the start, distilled from their projects' own by tools/generate-definitions.ts:
- * Gateway API v1.6.1 (experimental channel), cert-manager, and Istio's kinds for the mesh. Who applies the project's own over them may.
+ * Gateway API v1.6.1 (experimental channel), cert-manager, Istio's kinds for the mesh, and Envoy Gateway's policies. Who applies the project's own over them may.
  */
-export const shippedNames = ["gateway-api", "cert-manager", "istio"] as const;
+export const shippedNames = ["gateway-api", "cert-manager", "istio", "envoy-gateway"] as const;
 /** The groups of what is shipped: a stack that has just started may not serve them yet. */
-export const shippedGroups: readonly string[] = ["gateway.networking.k8s.io", "cert-manager.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io"];
+export const shippedGroups: readonly string[] = ["gateway.networking.k8s.io", "cert-manager.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.envoyproxy.io"];
 
 export const shippedDefinitions = (name: (typeof shippedNames)[number]): KubeObject[] => JSON.parse(readFileSync(join(import.meta.dirname, `${name}.json`), "utf8")) as KubeObject[];
 

@@ -8,7 +8,7 @@ import type { World } from "./world.ts";
 export interface ResolvedBackend {
   backend: Backend;
   /** The Service port it goes to, if there is one. */
-  upstream?: Pick<Upstream, "id" | "namespace" | "service" | "port">;
+  upstream?: Pick<Upstream, "id" | "namespace" | "service" | "port"> & { /** A policy's. */ settings?: Partial<Upstream> };
   unusable?: Unusable;
 }
 

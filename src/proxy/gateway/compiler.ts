@@ -50,6 +50,6 @@ function matters(kind: string, object: KubeObject, old: KubeObject): boolean {
     case "ConfigMap":
       return !same(object["data"], old["data"]);
     default:
-      return object.metadata.generation !== old.metadata.generation;
+      return object.metadata.generation !== old.metadata.generation || !same(object.metadata.labels, old.metadata.labels);
   }
 }

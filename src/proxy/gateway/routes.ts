@@ -8,11 +8,13 @@ import { parseDuration } from "./duration.ts";
 import { compileFilters } from "./filters.ts";
 import type { AnyRouteObject, BackendReference, Condition, GrpcRouteRule, HttpRouteRule, RouteFilter, RouteKind, SessionPersistence, StreamRouteRule } from "./kinds.ts";
 import type { ServiceAttachment } from "./services.ts";
+import { underPolicies } from "../policies/routes.ts";
+import type { PolicyBook } from "../policies/book.ts";
 import type { World } from "./world.ts";
 
 export interface CompiledRoute {
-  /** Undefined when it is attached nowhere. */
-  route: Route | undefined;
+  /** None when it is attached nowhere; several where policies differ between the listeners. */
+  routes: Route[];
   /** The Service ports it leads to. */
   upstreams: NonNullable<ResolvedBackend["upstream"]>[];
   resolvedRefs: Condition;
@@ -24,9 +26,11 @@ export interface CompiledRoute {
 type From = Parameters<typeof resolveBackend>[1];
 
 /** As far as it is attached to Gateways. */
-export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly Attachment[]): CompiledRoute {
-  const places = attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge).map(({ listener, hostnames }) => ({ listener: listener.id, hostnames })));
-  return compile(world, kind, object, places, { kind, namespace: object.metadata.namespace! }, "");
+export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly Attachment[], policies: PolicyBook): CompiledRoute {
+  const served = attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge));
+  const places = served.map(({ listener, hostnames }) => ({ listener: listener.id, hostnames }));
+  const compiled = compile(world, kind, object, places, { kind, namespace: object.metadata.namespace! }, "");
+  return underPolicies(compiled, kind, object, new Map(served.map(({ listener }) => [listener.id, listener])), policies);
 }
 
 /** As far as it is attached to Services. Its clients may call whom they like, so nobody must grant where a route of theirs leads. */
@@ -78,7 +82,7 @@ function compile(world: World, kind: RouteKind, object: AnyRouteObject, places: 
   const { refused, unresolved } = problems;
   const whole = refused.length > 0 && (route.type !== "http" || route.rules.length === 0 || refused.some(({ reason }) => reason === "IncompatibleFilters"));
   return {
-    route: base.attachments.length > 0 && !whole ? route : undefined,
+    routes: base.attachments.length > 0 && !whole ? [route] : [],
     upstreams: [...upstreams.values()],
     resolvedRefs: unresolved.length > 0 ? condition("ResolvedRefs", false, unresolved[0]!.reason, [...new Set(unresolved.map(({ message }) => message))].join("; ")) : condition("ResolvedRefs", true, "ResolvedRefs", "all references are resolved"),
     refused: whole ? condition("Accepted", false, refused[0]!.reason, refused.map(({ message }) => message).join("; ")) : undefined,

@@ -1,5 +1,6 @@
 import type { Client } from "../../api/client.ts";
-import { splitKey } from "../../api/informer.ts";
+import { policyResources } from "../../api/envoy/kinds.ts";
+import { keyOf, splitKey } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
@@ -57,6 +58,10 @@ export class StatusWriter {
         return { resource: gatewayResources.listenerSets, object: world.listenerSet(key) };
       case "BackendTLSPolicy":
         return { resource: gatewayResources.backendTlsPolicies, object: world.policies().find(({ metadata }) => `${metadata.namespace}/${metadata.name}` === key) };
+      case "SecurityPolicy":
+      case "BackendTrafficPolicy":
+      case "ClientTrafficPolicy":
+        return { resource: policyResources[kind], object: world.attached(kind).find((policy) => keyOf(policy) === key) };
       default:
         return { resource: routeResources[kind], object: world.route(kind, key) };
     }
@@ -77,7 +82,10 @@ function statusOf(wanted: WantedStatus, { metadata: { generation }, status: pres
     }
     case "ListenerSet":
       return { ...present, conditions: timed(wanted.conditions, present?.conditions), listeners: listeners(wanted.listeners) };
-    case "BackendTLSPolicy": {
+    case "BackendTLSPolicy":
+    case "SecurityPolicy":
+    case "BackendTrafficPolicy":
+    case "ClientTrafficPolicy": {
       type Ancestors = typeof wanted.ancestors;
       const old: Ancestors = present?.ancestors ?? [];
       const own = wanted.ancestors.map((entry) => ({ ...entry, conditions: timed(entry.conditions, old.find((other) => other.controllerName === controllerName && same(other.ancestorRef, entry.ancestorRef))?.conditions) }));

@@ -1,4 +1,8 @@
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
+import { type PolicyKind, policyKinds } from "../../api/envoy/kinds.ts";
+import { PolicyBook } from "../policies/book.ts";
+import { policyAncestors } from "../policies/ancestors.ts";
+import type { Place } from "../policies/attach.ts";
 import { Index, Published } from "../published.ts";
 import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
@@ -17,7 +21,7 @@ export type WantedStatus =
   | { kind: "Gateway"; key: string; notes: string[]; conditions: Condition[]; addresses: { type: string; value: string }[]; listeners: ReturnType<typeof listenerStatus>[]; attachedListenerSets: number }
   | { kind: "ListenerSet"; key: string; conditions: Condition[]; listeners: ReturnType<typeof listenerStatus>[] }
   | { kind: RouteKind; key: string; parents: RouteStatus["parents"] }
-  | { kind: "BackendTLSPolicy"; key: string; notes: string[]; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
+  | { kind: "BackendTLSPolicy" | PolicyKind; key: string; notes: string[]; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
 
 interface TranslatedRoute {
   kind: RouteKind;
@@ -52,6 +56,7 @@ export class Translator {
   readonly #parentServices = new Map<string, string[]>();
   readonly #listeners = new Published<EdgeListener>();
   readonly #published = new Published<Route>();
+  readonly #book: PolicyBook;
   readonly #upstreams = new Published<Upstream>();
   readonly #dirty = { classes: new Set<string>(), gateways: new Set<string>(), routes: new Set<string>(), upstreams: new Set<string>(), policies: new Set<string>(), all: false };
   /** Gateways whose counts of routes are to be told anew. */
@@ -61,11 +66,14 @@ export class Translator {
   constructor(world: World, addresses: AddressBook) {
     this.#world = world;
     this.#addresses = addresses;
+    this.#book = new PolicyBook(world);
   }
 
   /** Something is there, is otherwise, or is gone: the world already shows it. */
   changed(kind: string, key: string): void {
     const dirty = this.#dirty;
+    if (isAboutPolicies(kind)) this.#book.changed();
+    if ((policyKinds as readonly string[]).includes(kind)) return;
     if ((routeKinds as readonly string[]).includes(kind)) return void dirty.routes.add(`${kind}/${key}`);
     switch (kind) {
       case "GatewayClass":
@@ -128,12 +136,15 @@ export class Translator {
     for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
     const gateways = [...dirty.gateways];
     for (const key of gateways) this.#translateGateway(key);
+    const places = this.#book.refresh();
+    for (const place of places) for (const id of this.#routesAt(place)) dirty.routes.add(id);
     const changed = [...dirty.routes];
     for (const id of changed) this.#lookAtParents(id);
     for (const id of dirty.routes) statuses.push(...this.#translateRoute(id));
     for (const id of dirty.upstreams) this.#upstream(id);
     for (const key of new Set([...gateways, ...this.#recount])) statuses.push(...this.#gatewayStatus(key));
     for (const key of dirty.policies) statuses.push(...this.#policyStatus(key));
+    if (places.length > 0 || gateways.length > 0 || changed.length > 0) statuses.push(...this.#attachedStatuses());
     dirty.all = false;
     for (const set of [dirty.classes, dirty.gateways, dirty.routes, dirty.upstreams, dirty.policies, this.#recount]) set.clear();
     return { patch: this.#patch(), statuses };
@@ -201,8 +212,7 @@ export class Translator {
     if (!object) {
       this.#routesOfService.move(id, before?.services ?? [], []);
       this.#routes.delete(id);
-      this.#published.remove(id);
-      if (before?.onServices) this.#published.remove(`${id}@services`);
+      this.#publish(before, []);
       for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
       this.#releaseUpstreams(before, undefined);
       return [];
@@ -211,7 +221,7 @@ export class Translator {
       const compiled = gateway === undefined ? undefined : this.#gateways.get(gateway);
       return compiled ? [attach(kind, object, parent, compiled)] : [];
     });
-    const compiled = compileRoute(this.#world, kind, object, attachments);
+    const compiled = compileRoute(this.#world, kind, object, attachments, this.#book);
     const onServices = this.#onServices(kind, object);
     const services = servicesNamed(object);
     this.#routesOfService.move(id, before?.services ?? [], services);
@@ -220,13 +230,38 @@ export class Translator {
     this.#routes.set(id, next);
     // Counting means looking at every route of a Gateway: only for one that went elsewhere.
     if (placesOf(before) !== placesOf(next)) for (const gateway of [...(before?.gateways ?? []), ...gateways]) this.#recount.add(gateway);
-    if (compiled.route) this.#published.put(id, compiled.route);
-    else this.#published.remove(id);
-    if (onServices?.compiled.route) this.#published.put(onServices.compiled.route.id, onServices.compiled.route);
-    else if (before?.onServices) this.#published.remove(`${id}@services`);
+    this.#publish(before, servedOf(next));
     this.#releaseUpstreams(before, next);
     for (const { id: upstream } of upstreamsNamed(next)) this.#dirty.upstreams.add(upstream);
     return [{ kind, key, parents: [...parentStatuses(attachments, compiled), ...(onServices ? parentStatuses(onServices.attachments, onServices.compiled) : [])] }];
+  }
+
+  #publish(before: TranslatedRoute | undefined, routes: readonly Route[]): void {
+    const kept = new Set(routes.map(({ id }) => id));
+    for (const { id } of before ? servedOf(before) : []) if (!kept.has(id)) this.#published.remove(id);
+    for (const route of routes) this.#published.put(route.id, route);
+  }
+
+  /** Whose requests a place's policies are about. */
+  #routesAt(place: Place): string[] {
+    const [target, section] = place.split("#") as [string, string | undefined];
+    if (!target.startsWith("Gateway/")) return this.#routes.has(target) ? [target] : [];
+    const gateway = target.slice("Gateway/".length);
+    const routes = [...this.#routesOfGateway.get(gateway)];
+    if (section === undefined) return routes;
+    return routes.filter((id) => this.#routes.get(id)?.attachments.some((attachment) => attachment.gateway === gateway && attachment.listeners.some(({ listener }) => listener.name === section && listener.owner.kind === "Gateway")) ?? true);
+  }
+  /** Envoy Gateway's policies. Each has a Gateway for its ancestor, or those that its route is attached to. */
+  #attachedStatuses(): WantedStatus[] {
+    return policyKinds.flatMap((kind) =>
+      this.#book.policies(kind).map((attached): WantedStatus => {
+        const { policy } = attached;
+        const ancestors = policyAncestors(attached, (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway }) => ({ parentRef, gateway })) ?? [], (gateway) => this.#gateways.has(gateway));
+        const overriding = attached.places.filter((place) => place.startsWith("Gateway/")).flatMap((place) => this.#book.routePolicies(kind, this.#routesAt(place)));
+        const conditions = this.#book.conditions(kind, attached, overriding);
+        return { kind, key: `${policy.metadata.namespace}/${policy.metadata.name}`, notes: conditions.flatMap(({ type, status, message }) => (type === "Accepted" && status === "False" ? [message] : [])), ancestors: ancestors.map((ancestorRef) => ({ ancestorRef, controllerName, conditions })) };
+      }),
+    );
   }
 
   #onServices(kind: RouteKind, object: AnyRouteObject): TranslatedRoute["onServices"] {
@@ -348,9 +383,15 @@ export class Translator {
 
 /** `served`: only where the route is. */
 function upstreamsNamed({ compiled, onServices }: TranslatedRoute, served = false): NonNullable<ResolvedBackend["upstream"]>[] {
-  const all = [compiled, onServices?.compiled].flatMap((one) => (one && (one.route || !served) ? one.upstreams : []));
+  const all = [compiled, onServices?.compiled].flatMap((one) => (one && (one.routes.length > 0 || !served) ? one.upstreams : []));
   return [...new Map(all.map((upstream) => [upstream.id, upstream])).values()];
 }
+
+/** What the engine gets of it. */
+const servedOf = ({ compiled, onServices }: TranslatedRoute): Route[] => [...compiled.routes, ...(onServices?.compiled.routes ?? [])];
+
+/** Policies themselves, and what they may be attached to or be selected by. */
+const isAboutPolicies = (kind: string): boolean => (policyKinds as readonly string[]).includes(kind) || kind === "Gateway" || kind === "HTTPRoute" || kind === "GRPCRoute" || kind === "Namespace";
 
 /** "KIND/NAMESPACE/NAME". */
 function readRouteId(id: string): { kind: RouteKind; key: string } {

@@ -1,3 +1,4 @@
+import { type Policy, type PolicyKind, policyKinds, policyResources } from "../../api/envoy/kinds.ts";
 import { type Informer, keyOf } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
@@ -21,6 +22,8 @@ export interface World {
   grantsIn(namespace: string): ReferenceGrant[];
   policiesOf(service: string): BackendTlsPolicy[];
   policies(): BackendTlsPolicy[];
+  /** Envoy Gateway's. */
+  attached(kind: PolicyKind): Policy[];
 }
 
 export const routeResources: Record<RouteKind, GroupVersionResource> = {
@@ -70,6 +73,7 @@ export class ObjectWorld implements World {
   grantsIn = (namespace: string) => this.#all<ReferenceGrant>("ReferenceGrant").filter((grant) => grant.metadata.namespace === namespace);
   policies = () => this.#all<BackendTlsPolicy>("BackendTLSPolicy");
   policiesOf = (service: string) => this.policies().filter((policy) => servicesOfPolicy(policy).includes(service));
+  attached = (kind: PolicyKind) => this.#all<Policy>(kind);
 }
 
 /** "NAMESPACE/NAME" of the Gateway that a set adds listeners to. */
@@ -94,6 +98,7 @@ export class WatchedWorld implements World {
   readonly #configMaps: Informer<ConfigMap>;
   readonly #grants: Informer<ReferenceGrant>;
   readonly #policies: Informer<BackendTlsPolicy>;
+  readonly #attached: Record<PolicyKind, Informer<Policy>>;
 
   constructor(watches: Watches) {
     this.#classes = watches.of("GatewayClass", gatewayResources.gatewayClasses);
@@ -106,6 +111,7 @@ export class WatchedWorld implements World {
     this.#configMaps = watches.of("ConfigMap", resources.configMaps);
     this.#grants = watches.of("ReferenceGrant", gatewayResources.referenceGrants);
     this.#policies = watches.of<BackendTlsPolicy>("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { indexes: { service: servicesOfPolicy } });
+    this.#attached = Object.fromEntries(policyKinds.map((kind) => [kind, watches.of<Policy>(kind, policyResources[kind])])) as Record<PolicyKind, Informer<Policy>>;
   }
 
   gatewayClass = (name: string) => this.#classes.get(name);
@@ -122,4 +128,5 @@ export class WatchedWorld implements World {
   grantsIn = (namespace: string) => this.#grants.inNamespace(namespace);
   policies = () => this.#policies.list();
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
+  attached = (kind: PolicyKind) => this.#attached[kind].list();
 }

@@ -1,0 +1,134 @@
+import type { Balancer, Breaker, HashBy, HttpFilter, Outlier, Retry, Upstream } from "../../api/traffic.ts";
+import { parseDuration } from "../gateway/duration.ts";
+import type { Effect, Refusal } from "./effect.ts";
+
+interface BackendTrafficSpec {
+  timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string } };
+  retry?: { numRetries?: number; retryOn?: { triggers?: string[]; httpStatusCodes?: number[] }; perRetry?: { timeout?: string; backOff?: { baseInterval?: string; maxInterval?: string } } };
+  faultInjection?: { delay?: { fixedDelay: string; percentage?: number }; abort?: { httpStatus?: number; grpcStatus?: number; percentage?: number } };
+  circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
+  healthCheck?: { panicThreshold?: number; passive?: Passive };
+  loadBalancer?: { type: string; slowStart?: { window: string }; consistentHash?: ConsistentHash };
+}
+interface Passive {
+  consecutive5XxErrors?: number;
+  consecutiveGatewayErrors?: number;
+  consecutiveLocalOriginFailures?: number;
+  splitExternalLocalOriginErrors?: boolean;
+  interval?: string;
+  baseEjectionTime?: string;
+  maxEjectionPercent?: number;
+}
+interface ConsistentHash {
+  type: string;
+  header?: { name: string };
+  cookie?: { name: string; ttl?: string };
+  queryParams?: { name: string }[];
+}
+
+/** A BackendTrafficPolicy for the requests of one rule, and for how its backends are called. */
+export function backendTrafficEffect(spec: object): Effect {
+  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer } = spec as BackendTrafficSpec;
+  const refused: Refusal[] = [];
+  const upstream: Partial<Upstream> = {
+    ...(timeout?.tcp?.connectTimeout && { connectMs: parseDuration(timeout.tcp.connectTimeout) }),
+    ...(timeout?.http?.connectionIdleTimeout && { idleMs: parseDuration(timeout.http.connectionIdleTimeout) }),
+    ...(circuitBreaker && { breaker: breakerOf(circuitBreaker) }),
+    ...(healthCheck && { outlier: outlierOf(healthCheck) }),
+    ...(loadBalancer && balancerOf(loadBalancer, refused)),
+  };
+  return {
+    ...(faultInjection && { filters: [faultOf(faultInjection)] }),
+    rule: {
+      ...((timeout?.http?.requestTimeout || retry?.perRetry?.timeout) && { timeouts: { ...(timeout?.http?.requestTimeout && { requestMs: parseDuration(timeout.http.requestTimeout) }), ...(retry?.perRetry?.timeout && { backendMs: parseDuration(retry.perRetry.timeout) }) } }),
+      ...(retry && { retry: retryOf(retry, refused) }),
+    },
+    ...(Object.keys(upstream).length > 0 && { upstream }),
+    refused,
+  };
+}
+
+/** Percentages are of a hundred, with fractions. */
+const perMillion = (percentage = 100): number => Math.round(percentage * 10_000);
+
+function faultOf({ delay, abort }: NonNullable<BackendTrafficSpec["faultInjection"]>): HttpFilter {
+  return {
+    type: "fault",
+    ...(delay && { delay: { ms: parseDuration(delay.fixedDelay), perMillion: perMillion(delay.percentage) } }),
+    ...(abort && { abort: { status: abort.httpStatus ?? 200, ...(abort.grpcStatus !== undefined && { grpcStatus: abort.grpcStatus }), perMillion: perMillion(abort.percentage) } }),
+  };
+}
+
+/** Envoy's names for what happened. Source: envoyproxy.io, router filter, x-envoy-retry-on. */
+const triggers: Record<string, { on: NonNullable<Retry["on"]>[number]; statuses?: number[]; unsafe?: true }> = {
+  "5xx": { on: "status", statuses: range(500, 599) },
+  "gateway-error": { on: "status", statuses: [502, 503, 504] },
+  reset: { on: "reset" },
+  "reset-before-request": { on: "connect" },
+  "connect-failure": { on: "connect" },
+  "retriable-4xx": { on: "status", statuses: [409] },
+  "refused-stream": { on: "connect" },
+  "retriable-status-codes": { on: "status" },
+};
+
+function retryOf({ numRetries = 2, retryOn, perRetry }: NonNullable<BackendTrafficSpec["retry"]>, refused: Refusal[]): Retry {
+  const named = retryOn?.triggers ?? ["connect-failure", "refused-stream", "retriable-status-codes"];
+  const on = new Set<NonNullable<Retry["on"]>[number]>();
+  const statuses = new Set<number>(named.includes("retriable-status-codes") || !retryOn?.triggers ? (retryOn?.httpStatusCodes ?? (retryOn?.triggers ? [] : [503])) : []);
+  for (const [i, name] of named.entries()) {
+    const trigger = Object.hasOwn(triggers, name) ? triggers[name]! : undefined;
+    if (!trigger) {
+      refused.push({ field: `retry.retryOn.triggers[${i}]`, why: `${JSON.stringify(name)} is not honoured; supported values: ${Object.keys(triggers).join(", ")}` });
+      continue;
+    }
+    on.add(trigger.on);
+    // Envoy's 5xx is also what has no answer at all.
+    if (name === "5xx" || name === "gateway-error") for (const other of ["connect", "reset", "timeout"] as const) on.add(other);
+    for (const status of trigger.statuses ?? []) statuses.add(status);
+  }
+  const { baseInterval = "25ms", maxInterval } = perRetry?.backOff ?? {};
+  return { attempts: numRetries, backoffMs: parseDuration(baseInterval), ...(maxInterval && { backoffMaxMs: parseDuration(maxInterval) }), statuses: [...statuses].sort((a, b) => a - b), on: [...on] };
+}
+function range(from: number, to: number): number[] {
+  return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+}
+
+function breakerOf({ maxConnections, maxPendingRequests, maxParallelRequests, maxParallelRetries }: NonNullable<BackendTrafficSpec["circuitBreaker"]>): Breaker {
+  return {
+    ...(maxConnections !== undefined && { connectionsMax: maxConnections }),
+    ...(maxPendingRequests !== undefined && { pendingMax: maxPendingRequests }),
+    ...(maxParallelRequests !== undefined && { requestsMax: maxParallelRequests }),
+    ...(maxParallelRetries !== undefined && { retriesMax: maxParallelRetries }),
+  };
+}
+
+/** Defaults are the kind's own. */
+function outlierOf({ panicThreshold, passive = {} }: NonNullable<BackendTrafficSpec["healthCheck"]>): Outlier {
+  const { consecutive5XxErrors = 5, consecutiveGatewayErrors = 0, consecutiveLocalOriginFailures = 5, splitExternalLocalOriginErrors = false, interval = "3s", baseEjectionTime = "30s", maxEjectionPercent = 10 } = passive;
+  return {
+    consecutive5xx: consecutive5XxErrors,
+    consecutiveGatewayErrors,
+    ...(splitExternalLocalOriginErrors && { consecutiveLocalFailures: consecutiveLocalOriginFailures }),
+    intervalMs: parseDuration(interval),
+    baseEjectionMs: parseDuration(baseEjectionTime),
+    maxEjectionPercent,
+    panicPercent: panicThreshold ?? 50,
+  };
+}
+
+function balancerOf({ type, slowStart, consistentHash }: NonNullable<BackendTrafficSpec["loadBalancer"]>, refused: Refusal[]): Pick<Upstream, "balancer" | "slowStart"> {
+  const window = slowStart && { slowStart: { windowMs: parseDuration(slowStart.window) } };
+  const simple: Record<string, Balancer> = { RoundRobin: { type: "roundRobin" }, LeastRequest: { type: "leastRequest" }, Random: { type: "random" } };
+  if (Object.hasOwn(simple, type)) return { balancer: simple[type]!, ...window };
+  const by = type === "ConsistentHash" && consistentHash ? hashBy(consistentHash) : undefined;
+  if (by) return { balancer: { type: "maglev", by } };
+  refused.push({ field: type === "ConsistentHash" ? "loadBalancer.consistentHash" : "loadBalancer.type", why: `${JSON.stringify(consistentHash?.type ?? type)} is not honoured` });
+  return {};
+}
+function hashBy({ type, header, cookie, queryParams }: ConsistentHash): HashBy | undefined {
+  if (type === "SourceIP") return "address";
+  if (type === "Header" && header) return { header: header.name.toLowerCase() };
+  if (type === "Cookie" && cookie) return { cookie: cookie.name, ...(cookie.ttl !== undefined && { maxAgeSeconds: Math.ceil(parseDuration(cookie.ttl) / 1000) }) };
+  if (type === "QueryParams" && queryParams?.length === 1) return { query: queryParams[0]!.name };
+  return undefined;
+}

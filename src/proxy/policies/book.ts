@@ -1,0 +1,145 @@
+import { type Policy, type PolicyKind, policyKinds } from "../../api/envoy/kinds.ts";
+import type { HttpRule } from "../../api/traffic.ts";
+import { checkRule } from "../../policy/route-table.ts";
+import { condition } from "../gateway/conditions.ts";
+import type { Condition } from "../gateway/kinds.ts";
+import type { World } from "../gateway/world.ts";
+import { type AttachedPolicy, Attachments, type Place, type Position } from "./attach.ts";
+import { backendTrafficEffect } from "./backend-traffic.ts";
+import { type Effect, inOrder, type Refusal } from "./effect.ts";
+import { notHonoured } from "./fields.ts";
+import { securityEffect } from "./security.ts";
+
+/** What policies of a route's requests come to; of a ClientTrafficPolicy, listeners ask. */
+const effects: Partial<Record<PolicyKind, (spec: object) => Effect>> = { SecurityPolicy: securityEffect, BackendTrafficPolicy: backendTrafficEffect };
+
+/** All that is in force for the requests of one rule at one listener. */
+export interface RuleEffect extends Omit<Effect, "refused"> {
+  /** Names the policies as they are: what has the same is the same. */
+  key: string;
+  /** Names those that say how backends are called, in whatever version: what is known of the endpoints stays over a change. */
+  upstreamKey: string;
+  /** Why nothing that the policies are for may be served. */
+  refusal: string | undefined;
+}
+
+/**
+ * Envoy Gateway's policies, where they are in force, and what they come to. Pure but for its memory: attachments are worked out
+ * anew when a policy or something that can be a target came, went or changed its labels.
+ */
+export class PolicyBook {
+  readonly #world: World;
+  readonly #attachments = new Map<PolicyKind, Attachments>();
+  readonly #effects = new Map<string, RuleEffect>();
+  #isDue = true;
+  #places: ReadonlyMap<Place, string> = new Map();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Something is otherwise that policies are about. */
+  changed(): void {
+    this.#isDue = true;
+  }
+
+  /** Places whose policies are others now, or are otherwise. */
+  refresh(): Place[] {
+    if (!this.#isDue) return [];
+    this.#isDue = false;
+    this.#effects.clear();
+    const places = new Map<Place, string>();
+    for (const kind of policyKinds) {
+      const attachments = new Attachments(kind, this.#world.attached(kind), this.#world);
+      this.#attachments.set(kind, attachments);
+      for (const { policy, places: own } of attachments.policies) for (const place of own) places.set(place, `${places.get(place) ?? ""} ${versionOf(policy)}`);
+    }
+    const before = this.#places;
+    this.#places = places;
+    return [...new Set([...before.keys(), ...places.keys()])].filter((place) => before.get(place) !== places.get(place));
+  }
+
+  /** Undefined: no policy has anything to say there. */
+  at(position: Position): RuleEffect | undefined {
+    const found = Object.entries(effects).flatMap(([kind, effectOf]) => {
+      const effective = this.#attachments.get(kind as PolicyKind)?.at(position);
+      return effective ? [{ kind: kind as PolicyKind, effectOf, ...effective }] : [];
+    });
+    if (found.length === 0) return undefined;
+    const key = found.flatMap(({ policies }) => policies.map(versionOf)).join("+");
+    let known = this.#effects.get(key);
+    if (known) return known;
+    const made = found.map(({ kind, effectOf, spec, policies }) => {
+      const { refused, ...rest } = effectOf(spec);
+      const all = [...notHonoured(kind, spec), ...refused];
+      return { ...rest, policies, refusal: all.length === 0 ? undefined : `${policies.map(({ metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).join(" over ")}: ${all.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}` };
+    });
+    known = {
+      key,
+      filters: inOrder(made.flatMap(({ filters = [] }) => filters)),
+      rule: Object.assign({}, ...made.map(({ rule }) => rule)) as NonNullable<Effect["rule"]>,
+      upstream: Object.assign({}, ...made.map(({ upstream }) => upstream)) as NonNullable<Effect["upstream"]>,
+      upstreamKey: made.flatMap(({ upstream, policies }) => (upstream ? policies.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`) : [])).join("+"),
+      needs: made.flatMap(({ needs = [] }) => needs),
+      refusal: made.map(({ refusal }) => refusal).find((text) => text !== undefined),
+    };
+    this.#effects.set(key, known);
+    return known;
+  }
+
+  policies(kind: PolicyKind): readonly AttachedPolicy[] {
+    return this.#attachments.get(kind)?.policies ?? [];
+  }
+
+  /** Of these routes, those that have a policy of the kind for themselves, which takes the place of their Gateway's. */
+  routePolicies(kind: PolicyKind, routes: Iterable<string>): Place[] {
+    const own = new Set(this.policies(kind).flatMap(({ policy, places }) => (policy.spec.mergeType === undefined ? places.map((place) => place.split("#")[0]!) : [])));
+    return [...routes].filter((route) => own.has(route)).sort();
+  }
+
+  /** What a policy's status says, to each of its ancestors. `overriding`: routes with policies of their own. */
+  conditions(kind: PolicyKind, { policy, places, conflicts, missing, invalid }: AttachedPolicy, routes: readonly Place[]): Condition[] {
+    if (places.length === 0 && invalid.length > 0) return [condition("Accepted", false, "Invalid", invalid.join("; "))];
+    if (places.length === 0 && missing.length > 0) return [condition("Accepted", false, "TargetNotFound", missing.join("; "))];
+    if (places.length === 0 && conflicts.length > 0) return [condition("Accepted", false, "Conflicted", conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`).join("; "))];
+    const refused = refusalsOf(kind, policy);
+    if (refused.length > 0) return [condition("Accepted", false, "Invalid", `${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}; what the policy is for is answered with 500`)];
+    const notes = [...invalid, ...missing, ...conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`)];
+    const overriding = [...this.#overriding(kind, places), ...routes];
+    return [
+      condition("Accepted", true, "Accepted", ["Policy has been accepted.", ...notes].join(" ")),
+      ...(overriding.length > 0 ? [condition("Overridden", true, "Overridden", `This policy is being overridden by other policies of its kind for: ${overriding.join(", ")}`)] : []),
+    ];
+  }
+  /** More specific places that have policies of their own, and do not merge this one in. */
+  #overriding(kind: PolicyKind, places: readonly Place[]): string[] {
+    const sections = this.policies(kind).flatMap(({ policy, places: others }) => (policy.spec.mergeType === undefined ? others : []));
+    return sections.filter((other) => places.some((place) => place !== other && other.startsWith(`${place}#`))).sort();
+  }
+}
+
+function refusalsOf(kind: PolicyKind, { spec }: Policy): Refusal[] {
+  return [...notHonoured(kind, spec), ...(effects[kind]?.(spec).refused ?? [])];
+}
+
+const versionOf = ({ kind, metadata }: Policy): string => `${kind}/${metadata.namespace}/${metadata.name}@${metadata.uid}.${metadata.generation}`;
+
+/** The rule as it is served where these policies are in force; `called` gives the id under which a backend is called then. */
+export function withPolicies(rule: HttpRule, effect: RuleEffect, called: (upstream: string) => string): HttpRule {
+  if (effect.refusal !== undefined) return refusing(rule, effect.refusal);
+  const { timeouts, ...more } = effect.rule ?? {};
+  const made: HttpRule = {
+    ...more,
+    ...rule,
+    ...((timeouts || rule.timeouts) && { timeouts: { ...timeouts, ...rule.timeouts } }),
+    filters: [...(effect.filters ?? []), ...rule.filters],
+    backends: rule.backends.map((backend) => (backend.upstream === undefined ? backend : { ...backend, upstream: called(backend.upstream) })),
+  };
+  const wrong = checkRule(made);
+  return wrong ? refusing(rule, wrong.message) : made;
+}
+
+/** Never served unprotected. */
+function refusing(rule: HttpRule, reason: string): HttpRule {
+  return { name: rule.name, matches: rule.matches, filters: [], backends: [{ weight: 1, error: { status: 500, reason } }] };
+}
