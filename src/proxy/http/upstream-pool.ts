@@ -97,9 +97,10 @@ export class UpstreamPool implements Pool {
   /** A free one, or one that an idle connection to another endpoint holds: nobody waits for a connection that nobody uses. */
   #takeSlot(): boolean {
     if (this.policy.connectionOpened()) return true;
-    for (const kept of [...this.#idle.values()]) {
-      for (const connection of [...kept]) {
-        connection.close();
+    for (const kept of this.#idle.values()) {
+      // Each that is closed leaves the list.
+      while (kept.length > 0) {
+        kept[0]!.close();
         if (this.policy.connectionOpened()) return true;
       }
     }
