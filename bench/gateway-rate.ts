@@ -5,7 +5,8 @@ import { newTcpSocket, endOfFile, lastReadResult, lastWriteIsPending, TCPConnect
  *
  * Each millisecond has its share of requests. A latency counts from the millisecond that a request belongs to, not from when it
  * could be sent: one that waits for a free connection, or for this program, has waited (no "coordinated omission"). Prints one
- * line of JSON: { count, errors, p50, p99 }, milliseconds. The first tenth is not counted.
+ * line of JSON: { count, errors, p50, p99, perSecond }, milliseconds; answers a second as long as requests were due. The first tenth is
+ * not counted in the times.
  */
 const [address, portText, path, rateText, connectionsText, secondsText] = process.argv.slice(2);
 const [port, rate, connectionCount, seconds] = [Number(portText), Number(rateText), Number(connectionsText), Number(secondsText)];
@@ -14,6 +15,8 @@ const shared = Buffer.allocUnsafeSlow(64 * 1024);
 
 const latencies: number[] = [];
 let errors = 0;
+let answered = 0;
+let answeredWhenSent = 0;
 let began = 0;
 /** Of requests that no connection is free for: when each should have been sent. */
 const late: number[] = [];
@@ -58,6 +61,7 @@ class Connection {
     this.#have += length;
     if (this.#have < this.#expected) return undefined;
     const now = performance.now();
+    answered++;
     if (this.#due > began + seconds * 100) latencies.push(now - this.#due);
     this.#due = 0;
     if (lateFrom < late.length) this.send(late[lateFrom++]!);
@@ -92,6 +96,7 @@ const tick = (): void => {
     else late.push(at);
   }
   if (sent < total) return void setTimeout(tick, 1);
+  answeredWhenSent = answered;
   setTimeout(report, 500);
 };
 function report(): void {
@@ -100,7 +105,7 @@ function report(): void {
   for (let i = lateFrom; i < late.length; i++) latencies.push(now - late[i]!);
   latencies.sort((a, b) => a - b);
   const at = (part: number): number => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))] ?? NaN;
-  process.stdout.write(`${JSON.stringify({ count: latencies.length, errors, p50: at(0.5), p99: at(0.99) })}\n`);
+  process.stdout.write(`${JSON.stringify({ count: latencies.length, errors, p50: at(0.5), p99: at(0.99), perSecond: answeredWhenSent / seconds })}\n`);
   process.exit(0);
 }
 tick();
