@@ -3,7 +3,7 @@ import { generateKeyPairSync, sign } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -22,7 +22,7 @@ const net = await startSupervisor({ judges: true, accessLog });
 after(async () => {
   await net.stop(AbortSignal.timeout(5_000));
   for (const server of [web, auto]) server.close().closeAllConnections();
-  await db[Symbol.asyncDispose]();
+  await Promise.all([db, chat].map((server) => server[Symbol.asyncDispose]()));
   rmSync(folder, { recursive: true });
 });
 
@@ -40,21 +40,24 @@ async function serve(ip: string): Promise<Server> {
     asked.resume();
     answer.end(asked.url === "/keys" ? keySet : JSON.stringify({ url: asked.url, ...asked.headers }));
   }).listen(0, ip);
+  server.on("upgrade", (_, socket: Socket) => void socket.on("error", () => {}).pipe(socket).write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
   await once(server, "listening");
   return server;
 }
 const portOf = (server: Server): number => (server.address() as { port: number }).port;
-const pods = { web: nextAddress(), auto: nextAddress(), db: nextAddress() };
+const pods = { web: nextAddress(), auto: nextAddress(), db: nextAddress(), chat: nextAddress() };
 const [web, auto] = [await serve(pods.web), await serve(pods.auto)];
 const db = await listen((socket) => socket.end("hello"), pods.db);
+const chat = await listen((socket) => void socket.on("error", () => {}).pipe(socket), pods.chat);
 
-const services = { web: nextAddress(), auto: nextAddress(), db: nextAddress() };
+const services = { web: nextAddress(), auto: nextAddress(), db: nextAddress(), chat: nextAddress() };
 for (const [app, ip] of Object.entries(pods)) net.setPod!(ip, { namespace: "shop", name: app, serviceAccount: app, labels: { app } });
 const world: NetSnapshot = snapshot(
   1,
   { name: "web", namespace: "shop", clusterIPs: [services.web], ports: [port(7000, [{ ip: pods.web, port: portOf(web) }], { appProtocol: "http" })] },
   { name: "auto", namespace: "shop", clusterIPs: [services.auto], ports: [port(7000, [{ ip: pods.auto, port: portOf(auto) }])] },
   { name: "db", namespace: "shop", clusterIPs: [services.db], ports: [port(7000, [{ ip: pods.db, port: db.port }], { appProtocol: "tcp" })] },
+  { name: "chat", namespace: "shop", clusterIPs: [services.chat], ports: [port(7000, [{ ip: pods.chat, port: chat.port }], { appProtocol: "tcp" })] },
 );
 net.publish(world);
 for (const ip of Object.values(services)) {
@@ -85,10 +88,15 @@ async function publish(guards: Guard[]): Promise<void> {
 
 /** Lines that were not yet asked for. */
 let read = 0;
-function logged(): Promise<{ flag?: string; policy?: string }> {
+interface Line {
+  flag?: string;
+  policy?: string;
+  reason?: string;
+}
+function logged(): Promise<Line> {
   return eventually(() => {
     const lines = readFileSync(accessLog, "utf8").split("\n").slice(0, -1);
-    return lines.length > read ? (JSON.parse(lines[read++]!) as { flag?: string; policy?: string }) : undefined;
+    return lines.length > read ? (JSON.parse(lines[read++]!) as Line) : undefined;
   }, 30_000).then((line) => line!);
 }
 
@@ -117,13 +125,59 @@ function askTcp(ip: string, localAddress: string): Promise<string> {
   });
 }
 
+/** A connection that lasts, once it has been answered. */
+interface Kept {
+  socket: Socket;
+  /** What it answers next; "ended". */
+  says(text: string): Promise<string>;
+}
+async function keep(ip: string, localAddress: string, upgrades: boolean): Promise<Kept> {
+  const socket = connect({ port: 7000, host: ip, localAddress });
+  let answer: (heard: string) => void = () => {};
+  socket.on("data", (piece: Buffer) => answer(piece.toString())).on("error", () => {}).on("close", () => answer("ended"));
+  const says = (text: string) =>
+    new Promise<string>((resolve) => {
+      if (socket.destroyed) return resolve("ended");
+      answer = resolve;
+      socket.write(text);
+    });
+  const first = await says(upgrades ? "GET / HTTP/1.1\r\nHost: web.shop\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" : "one");
+  assert.match(first, upgrades ? /^HTTP\/1\.1 101 / : /^one$/);
+  return { socket, says };
+}
+
 for (const block of readFileSync(join(import.meta.dirname, "mesh", "authorisation.txt"), "utf8").split(/^== /m).slice(1)) {
-  const [title, ...lines] = block.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
+  const [title, ...all] = block.split("\n").filter((line) => line !== "" && !line.startsWith("#"));
   test(title!, async () => {
+    const kept = new Map<string, Kept>();
+    for (const phase of all.join("\n").split(/^-- then$/m)) await run(phase.split("\n").filter(Boolean), kept);
+    for (const { socket } of kept.values()) socket.destroy();
+  });
+
+  async function run(lines: string[], kept: Map<string, Kept>): Promise<void> {
     const calls = lines.filter((line) => line.includes(" -> "));
     await publish(lines.filter((line) => !line.includes(" -> ")).map(guardOf));
     for (const line of calls) {
       const [call, expected] = line.split(" -> ") as [string, string];
+      const [, verb, who, callee = "", caller = ""] = /^(KEEP|KEPT) ((?:TCP|WebSocket) (\w+) from (\S+))$/.exec(call) ?? [];
+      if (verb === "KEEP") {
+        const address = addressOf(caller);
+        await net.settled!();
+        kept.set(who!, await keep(services[callee as keyof typeof services], address, who!.startsWith("WebSocket")));
+        assert.equal(expected, "open", line);
+        continue;
+      }
+      if (verb === "KEPT") {
+        const became = await kept.get(who!)!.says("two");
+        if (became === "two") assert.equal("open", expected, line);
+        else {
+          // Lines before it may be of those that a block has left at its end.
+          let said = await logged();
+          while (!said.reason?.startsWith("it was let in before the policies changed: ")) said = await logged();
+          assert.equal(`${became} ${said.flag}`, expected, line);
+        }
+        continue;
+      }
       const [, method, service, path = "/", from, fields = ""] = /^(\S+) (\w+)(\/\S*)? from (\S+)(?: \[(.*)\])?$/.exec(call) ?? assert.fail(`not understood: ${line}`);
       const ip = services[service as keyof typeof services];
       const localAddress = addressOf(from!);
@@ -143,7 +197,7 @@ for (const block of readFileSync(join(import.meta.dirname, "mesh", "authorisatio
       if (name === "policy") assert.equal((await logged()).policy, value, line);
       else if (name !== undefined) assert.equal(String((JSON.parse(body) as Record<string, unknown>)[name]), value, line);
     }
-  });
+  }
 }
 
 test("keys of a Service of the cluster, whoever guards it", async () => {
