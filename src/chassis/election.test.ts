@@ -100,6 +100,87 @@ test("candidates for a Lease, by the rules of client-go, whatever their clocks s
     assert.equal(a.holding, undefined);
   });
 
+  await t.test("an answer that comes when the holding is over brings nothing back; the next holding has its own token", async () => {
+    const clock = new FakeClock();
+    let isLate = false;
+    let [written, heard] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    // What it writes is written; who wrote hears of it late.
+    const slow: Client = {
+      ...client, get: client.get.bind(client), create: client.create.bind(client),
+      async update<T>(...args: Parameters<Client["update"]>): Promise<T> {
+        const lease = await client.update<T>(...args);
+        if (!isLate) return lease;
+        written.resolve();
+        await heard.promise;
+        return lease;
+      },
+    };
+    const a = new LeaseCandidate({ ...options(slow, "late"), identity: "a", clock });
+    await a.attempt();
+    const { token } = a.holding!;
+    clock.advance(9_900);
+    isLate = true;
+    const renewal = a.attempt();
+    await written.promise;
+    clock.advance(200);
+    assert.equal(a.holding, undefined);
+    isLate = false;
+    assert.equal(await a.attempt(), true);
+    const second = a.holding!;
+    assert.ok(second.token > token);
+    heard.resolve();
+    assert.equal(await renewal, true);
+    assert.deepEqual([a.holding!.token, a.holding!.term], [second.token, second.term]);
+    // And with nobody between: over is over.
+    clock.advance(9_900);
+    [written, heard] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    isLate = true;
+    const last = a.attempt();
+    await written.promise;
+    clock.advance(200);
+    heard.resolve();
+    assert.equal(await last, false);
+    assert.equal(a.holding, undefined);
+  });
+
+  await t.test("a renewal that comes across a person's edit of the Lease is tried again, and loses nothing", async () => {
+    const clock = new FakeClock();
+    let edits = 0;
+    const busy: Client = {
+      ...client, create: client.create.bind(client), update: client.update.bind(client),
+      async get<T>(...args: Parameters<Client["get"]>): Promise<T> {
+        const found = await client.get<T>(...args);
+        if (edits-- > 0) await client.patch(leases, "default", "edited", { metadata: { annotations: { edited: String(edits) } } });
+        return found;
+      },
+    };
+    const a = new LeaseCandidate({ ...options(busy, "edited"), identity: "a", clock });
+    await a.attempt();
+    const { token } = a.holding!;
+    for (const times of [1, 2]) {
+      edits = times;
+      clock.advance(2_000);
+      assert.equal(await a.attempt(), true);
+      assert.equal(a.holding!.token, token);
+    }
+    // Deleted is deleted: somebody else may have made it already.
+    await client.delete(leases, "default", "edited");
+    assert.equal(await a.attempt(), true);
+    assert.ok(a.holding!.token > token);
+  });
+
+  await t.test("a machine that slept wakes with its monotonic time, and the holding is over all the same", async () => {
+    let [wallMs, monotonicMs] = [Date.UTC(2026, 0, 1), 1_000];
+    const clock = { now: () => wallMs, monotonicMs: () => monotonicMs, setTimer: () => ({ cancel() {} }) };
+    const a = new LeaseCandidate({ ...options(client, "asleep"), identity: "a", clock });
+    await a.attempt();
+    const { token } = a.holding!;
+    [wallMs, monotonicMs] = [wallMs + 3_600_000, monotonicMs + 50];
+    assert.equal(a.holding, undefined);
+    assert.equal(await a.attempt(), true);
+    assert.ok(a.holding!.token > token);
+  });
+
   await t.test("what cannot work is refused", () => {
     for (const [wrong, message] of [[{ durationMs: 1_500 }, /whole seconds/], [{ durationMs: 1_000, renewDeadlineMs: 1_000 }, /must be retryMs/], [{ retryMs: 20_000 }, /must be retryMs/]] as const) assert.throws(() => new LeaseCandidate({ ...options(client, "x"), ...wrong }), message);
   });

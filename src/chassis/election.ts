@@ -122,10 +122,11 @@ async function renew(candidate: LeaseCandidate, look: () => Promise<boolean>, si
   return result;
 }
 
-/** A request without an answer is given up before it can be the reason that a lease is lost. */
+/** A request without an answer is given up before it can be the reason that a lease is lost: there is time for another, by another connection. */
 async function attempt(candidate: LeaseCandidate, stop: AbortSignal): Promise<boolean> {
   const late = new AbortController();
-  const timer = candidate.clock.setTimer(candidate.renewDeadlineMs, () => late.abort(new Error(`no answer within ${candidate.renewDeadlineMs} ms`)));
+  const lateMs = candidate.renewDeadlineMs / 2;
+  const timer = candidate.clock.setTimer(lateMs, () => late.abort(new Error(`no answer within ${lateMs} ms`)));
   const abort = () => late.abort(stop.reason);
   stop.addEventListener("abort", abort, { once: true });
   try {

@@ -48,6 +48,13 @@ interface LeaseObject extends KubeObject {
 
 const resource = { group: "coordination.k8s.io", version: "v1", resource: "leases" };
 
+interface Held extends Holding {
+  /** Monotonic. */
+  goodUntilMs: number;
+  /** By the clock on the wall: a machine that was put to sleep wakes with the monotonic time at which it fell asleep. */
+  goodUntil: number;
+}
+
 export class LeaseCandidate {
   readonly identity: string;
   readonly durationMs: number;
@@ -58,7 +65,7 @@ export class LeaseCandidate {
   readonly #namespace: string;
   readonly #name: string;
   #seen: { lease: LeaseObject; text: string; atMs: number } | undefined;
-  #held: (Holding & { acquireTime: string; goodUntilMs: number }) | undefined;
+  #held: Held | undefined;
 
   constructor(options: LeaseOptions) {
     const { durationMs = 15_000, renewDeadlineMs = (durationMs * 2) / 3, retryMs = Math.max(50, (durationMs * 2) / 15) } = options;
@@ -74,9 +81,9 @@ export class LeaseCandidate {
     this.#name = options.name;
   }
 
-  /** Looks at the clock each time it is asked: right also after this process was stopped for a while. */
+  /** Looks at the clocks each time it is asked: right also after this process was stopped, or this machine asleep, for a while. */
   get holding(): Holding | undefined {
-    return this.#held && this.clock.monotonicMs() < this.#held.goodUntilMs ? this.#held : undefined;
+    return this.#held && this.clock.monotonicMs() < this.#held.goodUntilMs && this.clock.now() < this.#held.goodUntil ? this.#held : undefined;
   }
   /** Until when `holding` stays, if nothing more succeeds; monotonic. */
   get goodUntilMs(): number {
@@ -89,8 +96,15 @@ export class LeaseCandidate {
 
   /** One try to acquire or to renew. Resolves with whether it is held now; rejects when the server did not answer as it should. */
   async attempt(signal?: AbortSignal): Promise<boolean> {
+    // Twice at once where the first write was judged against what somebody else wrote meanwhile, as a person with kubectl.
+    return (await this.#attempt(signal)) ?? (await this.#attempt(signal)) ?? this.holding !== undefined;
+  }
+
+  /** Undefined: a renewal that came across somebody else's write. */
+  async #attempt(signal: AbortSignal | undefined): Promise<boolean | undefined> {
     // A holding whose time ran out is over, even if nobody else took it: its successor has a token of its own.
     if (this.#held && !this.holding) this.#held = undefined;
+    const held = this.#held;
     const options = signal ? { signal } : {};
     const lease = await this.#client.get<LeaseObject>(resource, this.#namespace, this.#name, options).catch((error: unknown) => {
       if (error instanceof StatusError && error.code === 404) return undefined;
@@ -98,11 +112,11 @@ export class LeaseCandidate {
     });
     if (lease) this.#see(lease);
     const { holderIdentity, leaseDurationSeconds, acquireTime, leaseTransitions } = lease?.spec ?? {};
-    const isOurs = this.#held !== undefined && holderIdentity === this.identity;
-    if (this.#held && !isOurs) this.#held = undefined;
+    const isOurs = held !== undefined && holderIdentity === this.identity;
+    if (held && !isOurs) this.#lose(held);
     if (!isOurs && holderIdentity && holderIdentity !== this.identity && this.clock.monotonicMs() < this.#seen!.atMs + (leaseDurationSeconds ?? 0) * 1000) return false;
-    const sentAtMs = this.clock.monotonicMs();
-    const now = microTime(this.clock.now());
+    const [sentAtMs, sentAt] = [this.clock.monotonicMs(), this.clock.now()];
+    const now = microTime(sentAt);
     const spec = {
       holderIdentity: this.identity,
       leaseDurationSeconds: this.durationMs / 1000,
@@ -115,17 +129,23 @@ export class LeaseCandidate {
         ? await this.#client.update<LeaseObject>(resource, this.#namespace, this.#name, { ...lease, spec: { ...lease.spec, ...spec } }, options)
         : await this.#client.create<LeaseObject>(resource, this.#namespace, { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: this.#name }, spec }, options);
       this.#see(written);
-      const goodUntilMs = sentAtMs + this.renewDeadlineMs;
-      this.#held = isOurs ? { ...this.#held!, goodUntilMs } : { token: tokenOf(written), term: spec.leaseTransitions, acquireTime: now, goodUntilMs };
+      const good = { goodUntilMs: sentAtMs + this.renewDeadlineMs, goodUntil: sentAt + this.renewDeadlineMs };
+      if (!isOurs) this.#held = { token: tokenOf(written), term: spec.leaseTransitions, ...good };
+      // An answer may come so late that the holding is over, and another begun: what is over does not come back.
+      else if (this.#held === held && this.holding) this.#held = { ...held, ...good };
       return this.holding !== undefined;
     } catch (error) {
-      // Somebody was faster.
-      if (error instanceof StatusError && (error.code === 409 || error.code === 404)) {
-        if (isOurs) this.#held = undefined;
-        return false;
-      }
-      throw error;
+      if (!(error instanceof StatusError) || (error.code !== 409 && error.code !== 404)) throw error;
+      // Whose write it was the next look says. Until then it is as good as before: others wait for its whole duration.
+      if (isOurs && error.code === 409) return undefined;
+      if (held) this.#lose(held);
+      return false;
     }
+  }
+
+  /** Unless it has been followed by another already. */
+  #lose(held: Held): void {
+    if (this.#held?.token === held.token) this.#held = undefined;
   }
 
   /** Gives it up, so that nobody has to wait for its end. Only when the work it was held for has ended. */

@@ -157,6 +157,27 @@ test("an outbox on Postgres", { timeout: 120_000 }, async (t) => {
     assert.equal(await inbox.forget(-60_000), 1);
   });
 
+  await t.test("two senders, and Postgres ends the connection of one in the middle: it stops, the other delivers, and the order stays", async () => {
+    const outbox = await fresh();
+    for (const payload of [1, 2]) await inTransaction(db, (client) => outbox.add(client, { topic: "t", key: "k", payload }));
+    const got: string[] = [];
+    const begun = Promise.withResolvers<void>();
+    const stopped = Promise.withResolvers<string>();
+    const first = outbox.relay(({ payload }, signal) => {
+      got.push(`first ${String(payload)}`);
+      begun.resolve();
+      return new Promise((_, reject) => signal.addEventListener("abort", () => (stopped.resolve(String(signal.reason)), reject(signal.reason as Error))));
+    }, { everyMs: 60_000, timeoutMs: 60_000 });
+    await begun.promise;
+    const second = outbox.relay(({ payload, attempt }) => void got.push(`second ${String(payload)}, attempt ${attempt}`), { everyMs: 2 });
+    assert.equal((await pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE '%outbox_${tables}%'`)).rows.length, 1);
+    assert.match(await stopped.promise, /terminat/);
+    await until(() => got.length === 3);
+    assert.deepEqual(got, ["first 1", "second 1, attempt 1", "second 2, attempt 1"]);
+    await Promise.all([first.stop(), second.stop()]);
+    assert.deepEqual([first.delivered, first.failed, second.delivered], [0, 0, 2]);
+  });
+
   await t.test("the database is restarted: the relay goes on by itself", async () => {
     const outbox = await fresh();
     const warned = Promise.withResolvers<void>();

@@ -126,6 +126,9 @@ export function createOutbox({ pool, table = "outbox" }: OutboxOptions): Outbox 
   };
 }
 
+/** Between looks for a database that is away, at most. */
+const awayMaxMs = 5_000;
+
 class TableRelay implements Relay {
   delivered = 0;
   failed = 0;
@@ -157,24 +160,27 @@ class TableRelay implements Relay {
   async #run(): Promise<void> {
     const { clock, everyMs, batchMax, log } = this.#options;
     const { signal } = this.#stop;
+    let failures = 0;
     while (!signal.aborted) {
       this.#pause = new AbortController();
       let count = 0;
       try {
         count = await this.#round();
+        failures = 0;
       } catch (error) {
-        // The database is away: what was under way is there again when it comes back.
-        log?.warn({ err: error }, "the outbox cannot be read");
+        // The database is away: what was under way is there again when it comes back. Told once, not as often as it is looked for.
+        if (failures++ === 0) log?.warn({ err: error }, "the outbox cannot be read, and is tried again");
       }
       // A full batch has more behind it, and behind what was delivered may be the next of its key.
       if (signal.aborted || count === batchMax) continue;
-      await delay(clock, count > 0 ? 0 : everyMs, this.#pause.signal).catch(() => {});
+      const pauseMs = failures > 0 ? Math.max(everyMs, Math.min(awayMaxMs, everyMs * 2 ** Math.min(failures - 1, 16))) : count > 0 ? 0 : everyMs;
+      await delay(clock, pauseMs, this.#pause.signal).catch(() => {});
     }
   }
 
   /** Delivers the first message of each key, as far as nobody else is at it. */
   #round(): Promise<number> {
-    return inTransaction(this.#pool, async (client) => {
+    return inTransaction(this.#pool, async (client, lost) => {
       const { rows } = await client.query(
         `SELECT id, topic, key, payload, traceparent, created_at, attempts FROM ${this.#name} AS message
          WHERE NOT dead AND next_at <= now() AND NOT EXISTS (SELECT FROM ${this.#name} AS earlier WHERE earlier.key = message.key AND earlier.id < message.id AND NOT earlier.dead)
@@ -182,7 +188,9 @@ class TableRelay implements Relay {
         [this.#options.batchMax],
       );
       if (rows.length === 0) return 0;
-      const outcomes = await Promise.all(rows.map((row) => this.#deliverOne(row)));
+      const outcomes = await Promise.all(rows.map((row) => this.#deliverOne(row, lost)));
+      // With the connection the locks are gone: somebody else delivers them, and counts.
+      if (lost.aborted) throw lost.reason;
       const done = outcomes.filter(({ error }) => error === undefined).map(({ id }) => id);
       if (done.length > 0) await client.query(`DELETE FROM ${this.#name} WHERE id = ANY($1::bigint[])`, [done]);
       for (const { id, attempt, error } of outcomes) {
@@ -199,7 +207,8 @@ class TableRelay implements Relay {
     });
   }
 
-  async #deliverOne(row: Record<string, unknown>): Promise<{ id: string; attempt: number; error?: unknown }> {
+  /** `lost`: somebody else may have begun to deliver it. */
+  async #deliverOne(row: Record<string, unknown>, lost: AbortSignal): Promise<{ id: string; attempt: number; error?: unknown }> {
     const { clock, timeoutMs } = this.#options;
     const id = String(row["id"]);
     const attempt = (row["attempts"] as number) + 1;
@@ -208,11 +217,13 @@ class TableRelay implements Relay {
     let tooLate: (error: Error) => void = () => {};
     const timeUp = new Promise<never>((_, reject) => (tooLate = reject));
     timeUp.catch(() => {}); // mostly nobody waits for it
-    const timer = clock.setTimer(timeoutMs, () => {
-      const error = new Error(`not delivered within ${timeoutMs} ms`);
+    const giveUp = (error: Error) => {
       late.abort(error);
       tooLate(error);
-    });
+    };
+    const timer = clock.setTimer(timeoutMs, () => giveUp(new Error(`not delivered within ${timeoutMs} ms`)));
+    const onLost = () => giveUp(lost.reason as Error);
+    lost.addEventListener("abort", onLost, { once: true });
     const parent = parseTraceparent((row["traceparent"] as string | null) ?? undefined);
     const work = async () => await this.#deliver(message, late.signal);
     try {
@@ -222,6 +233,7 @@ class TableRelay implements Relay {
       return { id, attempt, error: error ?? new Error("failed") };
     } finally {
       timer.cancel();
+      lost.removeEventListener("abort", onLost);
     }
   }
 }
@@ -260,16 +272,20 @@ export function createInbox({ pool, table = "inbox" }: OutboxOptions): Inbox {
   };
 }
 
-/** Commits what `work` did, or nothing of it. */
-export async function inTransaction<T>(pool: PgPool, work: (client: PgClient) => Promise<T>): Promise<T> {
+/** Commits what `work` did, or nothing of it. `lost` fires when the connection is lost meanwhile: then it is nothing, and what was locked is not. */
+export async function inTransaction<T>(pool: PgPool, work: (client: PgClient, lost: AbortSignal) => Promise<T>): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  const lost = new AbortController();
   // A connection that is lost while nothing is asked says so by an event, which without a listener ends the process.
-  const onError = (error: Error) => void (broken = error);
+  const onError = (error: Error) => {
+    broken = error;
+    lost.abort(error);
+  };
   client.on?.("error", onError);
   try {
     await client.query("BEGIN");
-    const result = await work(client);
+    const result = await work(client, lost.signal);
     await client.query("COMMIT");
     return result;
   } catch (error) {

@@ -2,14 +2,21 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
+import type { Client } from "../api/client.ts";
 import { FakeClock } from "../base/clock.ts";
 import type { Endpoint } from "../policy/upstream.ts";
 import { startApi } from "../../test/harness-api.ts";
-import { discover, NoInstanceError } from "./discovery.ts";
+import { discover, NoInstanceError, slices } from "./discovery.ts";
 import { createHttpClient } from "./http-client.ts";
 import { findCluster } from "./kubernetes.ts";
 import { listInstances, register } from "./registration.ts";
+import { Watched } from "./watched.ts";
 
+/** Lets one sign of life go out, and waits until the next is planned. */
+async function round(clock: FakeClock, ms = 10_000): Promise<void> {
+  clock.advance(ms);
+  while (clock.nextDueMs() === undefined) await settled();
+}
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
 test("a program outside registers, is found, is seen, and goes", async () => {
@@ -67,8 +74,7 @@ test("an instance that gives no sign of life is set aside by the others, comes b
   const advanceTo = async (is: () => Promise<boolean>, most: number) => {
     for (let step = 0; step < most; step++) {
       if (await is()) return;
-      clock.advance(10_000);
-      for (let turn = 0; turn < 50; turn++) await settled();
+      await round(clock);
     }
     assert.ok(await is(), `not within ${most} rounds: ${JSON.stringify(await listInstances(base))}`);
   };
@@ -82,6 +88,52 @@ test("an instance that gives no sign of life is set aside by the others, comes b
   assert.deepEqual(errors, []);
   await alive.deregister();
   await dead.deregister();
+});
+
+test("who was away itself for long takes nobody for dead: it has not seen that the others were silent", async () => {
+  await using api = await startApi();
+  const [service, namespace] = ["billing", "default"];
+  const [clock, other] = [new FakeClock(), new FakeClock()];
+  const base = { client: api.client, namespace, service, port: 8080 };
+  const one = await register({ ...base, instance: "one", address: "192.0.2.1", clock });
+  const two = await register({ ...base, instance: "two", address: "192.0.2.2", clock: other });
+  await round(clock);
+  // Both machines, or the API, were away for an hour; the first is back a moment before the other.
+  await round(clock, 3_600_000);
+  await round(clock);
+  assert.deepEqual((await listInstances(base)).map(({ instance, healthy }) => [instance, healthy]).toSorted(), [["one", true], ["two", true]]);
+  // But who stays silent from now on is noticed.
+  for (let i = 0; i < 4; i++) await round(clock);
+  assert.deepEqual((await listInstances(base)).map(({ instance, healthy }) => [instance, healthy]).toSorted(), [["one", true], ["two", false]]);
+  await one.deregister();
+  await two.deregister();
+});
+
+test("a watch that falls silent is begun anew, from where it was: its connection may have died while the machine slept", async () => {
+  const clock = new FakeClock();
+  const watches: (string | undefined)[] = [];
+  const again = Promise.withResolvers<void>();
+  const item = (name: string, resourceVersion: string) => ({ metadata: { name, resourceVersion } });
+  const client = {
+    list: async () => ({ items: [item("a", "1")], metadata: { resourceVersion: "1" } }),
+    async *watch(_: unknown, { resourceVersion, signal }: { resourceVersion?: string; signal: AbortSignal }) {
+      watches.push(resourceVersion);
+      if (watches.length > 1) again.resolve();
+      else yield { type: "ADDED", object: item("b", "7") };
+      await new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+    },
+  } as unknown as Client;
+  const seen: string[][] = [];
+  const errors: unknown[] = [];
+  const watched = new Watched({ client, resource: slices, namespace: "default", labelSelector: "", clock, onChange: (objects) => seen.push(objects.map(({ metadata }) => metadata.name)), onError: (error) => errors.push(error) });
+  while (seen.length < 2) await settled();
+  clock.advance(60_000);
+  await settled();
+  assert.equal(watches.length, 1);
+  clock.advance(30_000);
+  await again.promise;
+  assert.deepEqual([watches, seen, errors], [["1", "7"], [["a"], ["a", "b"]], []]);
+  await watched.stop();
 });
 
 test("a client of HTTP follows a Service whose endpoints come and go", async (t) => {

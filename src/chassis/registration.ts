@@ -80,6 +80,7 @@ class Registered implements Registration {
   readonly #expiresMs: number;
   readonly #stop = new AbortController();
   readonly #seen = new Map<string, { text: string; atMs: number }>();
+  #lookedAtMs = 0;
   #isReady = true;
   #running: Promise<void> | undefined;
 
@@ -111,7 +112,7 @@ class Registered implements Registration {
     await this.#running;
     const { client, namespace } = this.#options;
     // The slice first: nobody is sent there any more. With the Lease the rest would go by itself.
-    for (const resource of [slices, leases]) await client.delete(resource, namespace, this.#name).catch(unless(404));
+    for (const resource of [slices, leases]) await client.delete(resource, namespace, this.#name, this.#inTime()).catch(unless(404));
   }
 
   async #run(): Promise<void> {
@@ -123,7 +124,7 @@ class Registered implements Registration {
       try {
         // Somebody took it for dead, or removed it: it is there again.
         if (await this.#beat()) await this.#writeSlice();
-        const mine = await this.#options.client.get<SliceObject>(slices, this.#options.namespace, this.#name).catch(unless(404));
+        const mine = await this.#options.client.get<SliceObject>(slices, this.#options.namespace, this.#name, this.#inTime()).catch(unless(404));
         if ((mine?.endpoints?.[0]?.conditions?.ready ?? false) !== this.#isReady) await this.#writeSlice();
         await this.#lookAfterOthers();
       } catch (error) {
@@ -134,11 +135,11 @@ class Registered implements Registration {
 
   async #makeService(): Promise<void> {
     const { client, namespace, service, port, portName, servicePort = port } = this.#options;
-    const existing = await client.get<KubeObject>(services, namespace, service).catch(unless(404));
+    const existing = await client.get<KubeObject>(services, namespace, service, this.#inTime()).catch(unless(404));
     if (existing?.["spec"]?.selector && Object.keys(existing["spec"].selector as object).length > 0) throw new Error(`Service ${namespace}/${service} has a selector: its endpoints are pods, and are not to be registered`);
     if (existing) return;
     await client
-      .create(services, namespace, { apiVersion: "v1", kind: "Service", metadata: { name: service, labels: { "app.kubernetes.io/managed-by": manager } }, spec: { ports: [{ ...(portName !== undefined && { name: portName }), port: servicePort, targetPort: port, protocol: "TCP" }] } })
+      .create(services, namespace, { apiVersion: "v1", kind: "Service", metadata: { name: service, labels: { "app.kubernetes.io/managed-by": manager } }, spec: { ports: [{ ...(portName !== undefined && { name: portName }), port: servicePort, targetPort: port, protocol: "TCP" }] } }, this.#inTime())
       // Another instance was faster.
       .catch(unless(409));
   }
@@ -148,15 +149,15 @@ class Registered implements Registration {
     const { client, namespace, instance } = this.#options;
     const now = microTime(this.#clock.now());
     const spec = { holderIdentity: instance, leaseDurationSeconds: this.#expiresMs / 1000, renewTime: now };
-    const patched = await client.patch<LeaseObject>(leases, namespace, this.#name, { spec }).catch(unless(404));
+    const patched = await client.patch<LeaseObject>(leases, namespace, this.#name, { spec }, this.#inTime()).catch(unless(404));
     if (patched) return false;
-    await client.create(leases, namespace, { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: this.#name, labels: this.#labels() }, spec: { ...spec, acquireTime: now } }).catch(unless(409));
+    await client.create(leases, namespace, { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name: this.#name, labels: this.#labels() }, spec: { ...spec, acquireTime: now } }, this.#inTime()).catch(unless(409));
     return true;
   }
 
   async #writeSlice(): Promise<void> {
     const { client, namespace, address, port, portName } = this.#options;
-    const lease = await client.get<LeaseObject>(leases, namespace, this.#name);
+    const lease = await client.get<LeaseObject>(leases, namespace, this.#name, this.#inTime());
     const slice = {
       apiVersion: "discovery.k8s.io/v1",
       kind: "EndpointSlice",
@@ -165,17 +166,20 @@ class Registered implements Registration {
       endpoints: [{ addresses: [address], conditions: { ready: this.#isReady, serving: this.#isReady, terminating: false } }],
       ports: [{ name: portName ?? "", port, protocol: "TCP" }],
     };
-    const existing = await client.get<SliceObject>(slices, namespace, this.#name).catch(unless(404));
+    const existing = await client.get<SliceObject>(slices, namespace, this.#name, this.#inTime()).catch(unless(404));
     // The type of its addresses cannot be changed.
-    if (existing && existing.addressType !== slice.addressType) await client.delete(slices, namespace, this.#name).catch(unless(404));
-    if (existing && existing.addressType === slice.addressType) await client.update(slices, namespace, this.#name, slice);
-    else await client.create(slices, namespace, slice).catch(unless(409));
+    if (existing && existing.addressType !== slice.addressType) await client.delete(slices, namespace, this.#name, this.#inTime()).catch(unless(404));
+    if (existing && existing.addressType === slice.addressType) await client.update(slices, namespace, this.#name, slice, this.#inTime());
+    else await client.create(slices, namespace, slice, this.#inTime()).catch(unless(409));
   }
 
   async #lookAfterOthers(): Promise<void> {
     const { client, namespace, service } = this.#options;
-    const list = await client.list<LeaseObject>(leases, { namespace, labelSelector: `${serviceLabel}=${service},${managerLabel}=${manager}` });
+    const list = await client.list<LeaseObject>(leases, { namespace, labelSelector: `${serviceLabel}=${service},${managerLabel}=${manager}`, ...this.#inTime() });
     const now = this.#clock.monotonicMs();
+    // Who slept, or could not reach the API for so long, has not seen that the others were silent; nor could they be heard.
+    if (now - this.#lookedAtMs >= this.#expiresMs) this.#seen.clear();
+    this.#lookedAtMs = now;
     for (const { metadata, spec } of list.items) {
       if (metadata.name === this.#name) continue;
       const text = `${metadata.uid} ${spec?.renewTime}`;
@@ -187,16 +191,21 @@ class Registered implements Registration {
       const durationMs = (spec?.leaseDurationSeconds ?? 30) * 1000;
       if (now - seen.atMs < durationMs) continue;
       if (now - seen.atMs >= durationMs * removedAfter) {
-        for (const resource of [slices, leases]) await client.delete(resource, namespace, metadata.name).catch(unless(404));
+        for (const resource of [slices, leases]) await client.delete(resource, namespace, metadata.name, this.#inTime()).catch(unless(404));
         continue;
       }
-      const slice = await client.get<SliceObject>(slices, namespace, metadata.name).catch(unless(404));
+      const slice = await client.get<SliceObject>(slices, namespace, metadata.name, this.#inTime()).catch(unless(404));
       if (!slice?.endpoints?.some(({ conditions }) => conditions?.ready !== false)) continue;
       const endpoints = slice.endpoints.map((endpoint) => ({ ...endpoint, conditions: { ...endpoint.conditions, ready: false, serving: false } }));
-      await client.update(slices, namespace, metadata.name, { ...slice, endpoints }).catch(unless(404, 409));
+      await client.update(slices, namespace, metadata.name, { ...slice, endpoints }, this.#inTime()).catch(unless(404, 409));
     }
     const names = new Set(list.items.map(({ metadata }) => metadata.name));
     for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
+  }
+
+  /** A connection that died while this machine was asleep must not hold up the signs of life. */
+  #inTime(): { signal: AbortSignal } {
+    return { signal: AbortSignal.timeout(Math.max(1_000, this.#options.everyMs ?? 10_000)) };
   }
 
   #labels(): Record<string, string> {

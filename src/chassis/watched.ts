@@ -2,7 +2,7 @@ import type { Client } from "../api/client.ts";
 import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import { StatusError } from "../api/status.ts";
 import { Backoff } from "../base/backoff.ts";
-import { type Clock, delay, systemClock } from "../base/clock.ts";
+import { type Clock, delay, systemClock, type Timer } from "../base/clock.ts";
 
 /** The objects of one list, kept up to date: list, watch, watch again from where it ended, list anew where that is too old. */
 export interface WatchedOptions {
@@ -18,8 +18,10 @@ export interface WatchedOptions {
 
 const retryBaseMs = 100;
 const retryMaxMs = 30_000;
-/** As client-go asks: a connection that is dead is noticed. */
+/** As client-go asks. */
 const watchSeconds = 300;
+/** A server sends a bookmark each minute: a connection that is silent for longer may have died while this machine was asleep. */
+const silentMs = 90_000;
 
 export class Watched {
   readonly #options: WatchedOptions;
@@ -29,6 +31,8 @@ export class Watched {
   /** Resolves with the first list. */
   readonly synced: Promise<void>;
   #tellSynced = () => {};
+  /** Of what was seen last; undefined: a list is needed. */
+  #revision: string | undefined;
 
   constructor(options: WatchedOptions) {
     this.#options = options;
@@ -42,38 +46,59 @@ export class Watched {
   }
 
   async #run(): Promise<void> {
-    const { client, resource, namespace, labelSelector, clock = systemClock, onChange, onError } = this.#options;
+    const { clock = systemClock, onError } = this.#options;
     const { signal } = this.#stop;
     const backoff = new Backoff(retryBaseMs, retryMaxMs);
-    let revision: string | undefined;
     while (!signal.aborted) {
       const began = clock.monotonicMs();
+      const silence = new AbortController();
+      const stopped = () => silence.abort(signal.reason);
+      signal.addEventListener("abort", stopped, { once: true });
+      let timer: Timer | undefined;
+      const heard = () => {
+        timer?.cancel();
+        timer = clock.setTimer(silentMs, () => silence.abort(new Error(`nothing was heard for ${silentMs} ms`)));
+      };
       try {
-        if (revision === undefined) {
-          const list = await client.list(resource, { namespace, labelSelector, signal });
-          this.#objects.clear();
-          for (const object of list.items) this.#objects.set(object.metadata.name, object);
-          revision = list.metadata.resourceVersion;
-          onChange([...this.#objects.values()]);
-          this.#tellSynced();
-        }
-        for await (const { type, object } of client.watch(resource, { namespace, labelSelector, resourceVersion: revision, allowWatchBookmarks: true, timeoutSeconds: watchSeconds, signal })) {
-          revision = object.metadata.resourceVersion;
+        heard();
+        await this.#follow(silence.signal, () => {
+          heard();
           backoff.reset();
-          if (type === "BOOKMARK") continue;
-          if (type === "DELETED") this.#objects.delete(object.metadata.name);
-          else this.#objects.set(object.metadata.name, object);
-          onChange([...this.#objects.values()]);
-        }
+        });
         // One that ends at once, time and again, must not spin.
         if (clock.monotonicMs() - began > 1_000) continue;
       } catch (error) {
         if (signal.aborted) return;
+        if (silence.signal.aborted) continue;
         // 410: what happened since is no longer known.
-        if (error instanceof StatusError && error.code === 410) revision = undefined;
+        if (error instanceof StatusError && error.code === 410) this.#revision = undefined;
         else onError?.(error);
+      } finally {
+        timer?.cancel();
+        signal.removeEventListener("abort", stopped);
       }
       await delay(clock, backoff.next(), signal).catch(() => {});
+    }
+  }
+
+  /** A list, if there is need of one, and a watch to its end. */
+  async #follow(signal: AbortSignal, heard: () => void): Promise<void> {
+    const { client, resource, namespace, labelSelector, onChange } = this.#options;
+    if (this.#revision === undefined) {
+      const list = await client.list(resource, { namespace, labelSelector, signal });
+      this.#objects.clear();
+      for (const object of list.items) this.#objects.set(object.metadata.name, object);
+      this.#revision = list.metadata.resourceVersion;
+      onChange([...this.#objects.values()]);
+      this.#tellSynced();
+    }
+    for await (const { type, object } of client.watch(resource, { namespace, labelSelector, resourceVersion: this.#revision, allowWatchBookmarks: true, timeoutSeconds: watchSeconds, signal })) {
+      this.#revision = object.metadata.resourceVersion;
+      heard();
+      if (type === "BOOKMARK") continue;
+      if (type === "DELETED") this.#objects.delete(object.metadata.name);
+      else this.#objects.set(object.metadata.name, object);
+      onChange([...this.#objects.values()]);
     }
   }
 }
