@@ -24,8 +24,8 @@ export interface FeedAnswer {
 
 export interface DirectFeedOptions {
   table: ServiceTable;
-  /** Whether the port has routes or policies, which nobody may get past. */
-  isGuarded(port: ServicePort): boolean;
+  /** Whether the port has policies, or routes for this caller, which nobody may get past. */
+  isGuarded(port: ServicePort, caller: string): boolean;
   /** Whether pods reach this address without us. */
   isReachable(ip: string): boolean;
   hello?(pod: { ip: string; pid: number; node: string }): void;
@@ -38,7 +38,8 @@ const unheardBytesMax = 256 * 1024;
 
 /**
  * Tells Node programs, which asked by their preload, where the pods behind a Service are, so that they may dial them without a hop.
- * A program hears only of the Services that it names one by one, and only while nothing guards them. Nothing is sent while nothing changes.
+ * A program hears only of the Services that it names one by one, and only while nothing guards
+ * these from it. Nothing is sent while nothing changes.
  */
 export class DirectFeed {
   readonly #options: DirectFeedOptions;
@@ -54,7 +55,7 @@ export class DirectFeed {
   accept(handle: TcpHandle): void {
     if (this.#listeners.size >= limits.directFeedsMax) return handle.close();
     const ip = peerAddress(handle);
-    const listener: Listener = { socket: new Socket({ handle } as never), wants: new Map() };
+    const listener: Listener = { ip, socket: new Socket({ handle } as never), wants: new Map() };
     const { socket } = listener;
     this.#listeners.add(listener);
     let rest = "";
@@ -92,8 +93,8 @@ export class DirectFeed {
     this.#tell(listener, want, wanted);
   }
 
-  #tell({ socket, wants }: Listener, id: string, want: Want): void {
-    const text = line(this.#answer(id, this.#find(id, want.names)));
+  #tell({ ip, socket, wants }: Listener, id: string, want: Want): void {
+    const text = line(this.#answer(id, this.#find(id, want.names), ip));
     if (text === want.said || !wants.has(id)) return;
     want.said = text;
     // Who does not listen must not go on by what was true once.
@@ -101,10 +102,10 @@ export class DirectFeed {
     else socket.write(text);
   }
 
-  #answer(way: string, port: ServicePort | undefined): FeedAnswer {
+  #answer(way: string, port: ServicePort | undefined, caller: string): FeedAnswer {
     const { isGuarded, isReachable } = this.#options;
     const closed: FeedAnswer = { way, endpoints: [] };
-    if (!port || port.service.reserved || port.hasAffinity || isGuarded(port)) return closed;
+    if (!port || port.service.reserved || port.hasAffinity || isGuarded(port, caller)) return closed;
     const endpoints = port.active;
     if (endpoints.length === 0 || endpoints.length > endpointsMax || !endpoints.every(({ ip }) => isReachable(ip))) return closed;
     return { way, address: `${port.service.clusterIPs[0]}:${port.port.port}`, http: declaredBy(port.port.appProtocol) === "http", endpoints: endpoints.map(({ key }) => key) };
@@ -145,6 +146,8 @@ interface Want {
   said: string;
 }
 interface Listener {
+  /** Of its pod, where that has one of its own. */
+  ip: string;
   socket: Socket;
   wants: Map<string, Want>;
 }
