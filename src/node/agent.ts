@@ -32,6 +32,7 @@ import { type ClaimKey, StreamServer } from "./streams/server.ts";
 import { UidAllocator } from "./uids.ts";
 import { machineUsage } from "./usage.ts";
 import { removeTree } from "./volumes/remove.ts";
+import { type ClusterTrustBundle, projectsTrustBundles } from "./volumes/trust-bundle.ts";
 
 export interface AgentOptions {
   client: Client;
@@ -72,6 +73,7 @@ class NodeAgent implements Agent {
   readonly #configMaps: Informer<ConfigMap>;
   readonly #secrets: Informer<Secret>;
   readonly #claims: Informer<PersistentVolumeClaim>;
+  readonly #trustBundles: Informer<KubeObject>;
   readonly #images: MachineImages;
   readonly #uids: UidAllocator;
   readonly #registration: NodeRegistration;
@@ -90,6 +92,7 @@ class NodeAgent implements Agent {
     this.#configMaps = informer(resources.configMaps);
     this.#secrets = informer(resources.secrets);
     this.#claims = informer(resources.persistentVolumeClaims);
+    this.#trustBundles = informer(resources.clusterTrustBundles, { metadataOnly: true });
     this.#events = createEventRecorder(client, { component: "kubelet", host: nodeName, clock, random, log });
     this.#images = new MachineImages(dataDir);
     const root = process.getuid?.() === 0;
@@ -122,8 +125,11 @@ class NodeAgent implements Agent {
     this.#configMaps.onChange((key, object, old) => this.#referenceChanged("configmaps", key, object, old));
     this.#secrets.onChange((key, object, old) => this.#referenceChanged("secrets", key, object, old));
     this.#claims.onChange((key, object, old) => this.#referenceChanged("persistentvolumeclaims", key, object, old));
+    this.#trustBundles.onChange(() => {
+      for (const worker of this.#workers.values()) if (projectsTrustBundles(worker.pod)) worker.referenceChanged();
+    });
     // Pods come last: what they refer to is known by then.
-    const references = [this.#services, this.#configMaps, this.#secrets, this.#claims];
+    const references = [this.#services, this.#configMaps, this.#secrets, this.#claims, this.#trustBundles];
     for (const informer of references) informer.start();
     await Promise.all([this.#streams.start(), this.#registration.start(), ...references.map((informer) => informer.synced)]);
     this.#pods.start();
@@ -153,7 +159,7 @@ class NodeAgent implements Agent {
     await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, 250).unref())]);
     this.#ctx.debuggers?.stop();
     this.#events.stop();
-    await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims].map((informer) => informer.stop())]);
+    await Promise.all([this.#streams.stop(), ...[this.#pods, this.#services, this.#configMaps, this.#secrets, this.#claims, this.#trustBundles].map((informer) => informer.stop())]);
     this.#uids.releaseAll();
   }
 
@@ -208,6 +214,7 @@ class NodeAgent implements Agent {
       secret: (namespace, name) => read(resources.secrets, namespace, name),
       claim: (namespace, name) => read(resources.persistentVolumeClaims, namespace, name),
       volume: (name) => read(resources.persistentVolumes, undefined, name),
+      trustBundles: async () => (await client.list<ClusterTrustBundle>(resources.clusterTrustBundles)).items,
       services: (namespace) => this.#services.inNamespace(namespace),
     };
   }

@@ -8,6 +8,7 @@ import type { ImageStore } from "./images/image.ts";
 import type { Pause } from "./pause.ts";
 import type { NodeAllocations } from "./pod/allocations.ts";
 import type { Sandbox } from "./sandbox/sandbox.ts";
+import type { ClusterTrustBundle } from "./volumes/trust-bundle.ts";
 
 /** What every part of the agent works with; made once in `agent.ts`. */
 export interface NodeContext {
@@ -43,6 +44,8 @@ export interface Objects {
   secret(namespace: string, name: string): Promise<Secret | undefined>;
   claim(namespace: string, name: string): Promise<PersistentVolumeClaim | undefined>;
   volume(name: string): Promise<PersistentVolume | undefined>;
+  /** All of the cluster: they are few. */
+  trustBundles(): Promise<ClusterTrustBundle[]>;
   /** From the informer: service variables may be as old as it is. */
   services(namespace: string): Service[];
 }

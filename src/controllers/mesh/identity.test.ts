@@ -90,7 +90,7 @@ test("the roots are in every namespace and in a bundle, and come back when someb
   const before = authority.rootsPem;
   await client.delete(resources.secrets, systemNamespace, meshAuthoritySecret);
   for (const namespace of ["default", "later"]) await until<ConfigMap & KubeObject>(resources.configMaps, `${namespace}/istio-ca-root-cert`, (map) => inMap(map) && map?.data?.["root-cert.pem"] !== before);
-  await until<KubeObject>(resources.clusterTrustBundles, meshTrustBundle, (found) => inBundle(found) && (found?.spec as Json)["trustBundle"] !== before);
+  await until<KubeObject>(resources.clusterTrustBundles, meshTrustBundle, (found) => inBundle(found) && (found!.spec as Json)["trustBundle"] !== before);
 });
 
 test("a pod gets the identity of its service account, and nobody else's", async (t) => {

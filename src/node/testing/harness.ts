@@ -12,6 +12,7 @@ import type { Image } from "../images/image.ts";
 import { NodeAllocations } from "../pod/allocations.ts";
 import { PodWorker } from "../pod/worker.ts";
 import type { ContainerSpec } from "../sandbox/sandbox.ts";
+import type { ClusterTrustBundle } from "../volumes/trust-bundle.ts";
 import { FakeSandbox } from "./fake-sandbox.ts";
 import { MemoryClient } from "./memory-client.ts";
 
@@ -49,6 +50,7 @@ export class NodeHarness implements AsyncDisposable {
         secret: (namespace, name) => optional(this.client.get(resources.secrets, namespace, name)),
         claim: (namespace, name) => optional(this.client.get(resources.persistentVolumeClaims, namespace, name)),
         volume: (name) => optional(this.client.get(resources.persistentVolumes, undefined, name)),
+        trustBundles: async () => (await this.client.list<ClusterTrustBundle>(resources.clusterTrustBundles)).items,
         services: () => [],
       },
       images: { resolve: (image) => this.resolveImage(image) },

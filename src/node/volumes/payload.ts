@@ -3,13 +3,16 @@ import type { Pod, Volume } from "../../api/types.ts";
 import { ContainerError, type Objects } from "../context.ts";
 import { fieldValue, resourceValue } from "../env/fields.ts";
 import type { Payload } from "./atomic.ts";
+import type { CertificateSource } from "./certificate.ts";
 import type { TokenSource } from "./token.ts";
+import { trustAnchors } from "./trust-bundle.ts";
 
 export interface PayloadInput {
   pod: Pod;
   objects: Objects;
   hostIP: string;
   tokens: TokenSource;
+  certificates: CertificateSource;
 }
 
 type Projection = NonNullable<NonNullable<Volume["projected"]>["sources"]>[number];
@@ -23,20 +26,20 @@ export async function volumePayload(volume: Volume, input: PayloadInput): Promis
   if (configMap) return await collect([{ configMap: { name: configMap.name ?? "", ...pick(configMap) } }], configMap.defaultMode, input);
   if (secret) return await collect([{ secret: { name: secret.secretName ?? "", ...pick(secret) } }], secret.defaultMode, input);
   if (downwardAPI) return await collect([{ downwardAPI: { items: downwardAPI.items ?? [] } }], downwardAPI.defaultMode, input);
-  if (projected) return await collect(projected.sources ?? [], projected.defaultMode, input);
+  if (projected) return await collect(projected.sources ?? [], projected.defaultMode, input, volume.name);
   return undefined;
 }
 
 const pick = (source: { items?: Items; optional?: boolean }) => ({ ...(source.items && { items: source.items }), ...(source.optional !== undefined && { optional: source.optional }) });
 
-async function collect(sources: readonly Projection[], defaultMode = 0o644, { pod, objects, hostIP, tokens }: PayloadInput): Promise<Payload> {
+async function collect(sources: readonly Projection[], defaultMode = 0o644, { pod, objects, hostIP, tokens, certificates }: PayloadInput, volume = ""): Promise<Payload> {
   const namespace = pod.metadata.namespace!;
   const payload: Payload = new Map();
   const put = (path: string, data: Buffer | string, mode: number | undefined) => {
     if (!isSafePath(path)) throw refuse(`the path ${JSON.stringify(path)} is not a relative one below the volume`);
     payload.set(path, { data: typeof data === "string" ? Buffer.from(data) : data, mode: mode ?? defaultMode });
   };
-  for (const source of sources) {
+  for (const [index, source] of sources.entries()) {
     if (source.configMap) {
       const { name = "", items, optional = false } = source.configMap;
       const object = await objects.configMap(namespace, name);
@@ -64,6 +67,15 @@ async function collect(sources: readonly Projection[], defaultMode = 0o644, { po
     } else if (source.serviceAccountToken) {
       const { audience = "", expirationSeconds = 3600, path } = source.serviceAccountToken;
       put(path, await tokens.token(audience, expirationSeconds), 0o600);
+    } else if (source.clusterTrustBundle) {
+      put(source.clusterTrustBundle.path, trustAnchors(source.clusterTrustBundle, await objects.trustBundles()), undefined);
+    } else if (source.podCertificate) {
+      const { credentialBundlePath, keyPath, certificateChainPath } = source.podCertificate;
+      const { keyPem, chainPem } = await certificates.credential(`${volume}/${index}`, source.podCertificate);
+      // Keys are for the pod alone, as tokens are.
+      if (credentialBundlePath) put(credentialBundlePath, `${keyPem}${chainPem}`, 0o600);
+      if (keyPath) put(keyPath, keyPem, 0o600);
+      if (certificateChainPath) put(certificateChainPath, chainPem, undefined);
     } else throw refuse(`projected source ${Object.keys(source).join(", ") || "(empty)"} is not supported here`);
   }
   return payload;

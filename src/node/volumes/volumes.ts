@@ -10,6 +10,7 @@ import type { PodGroups } from "../pod/groups.ts";
 import type { Mount } from "../sandbox/sandbox.ts";
 import { writePayload } from "./atomic.ts";
 import { giveTree, makeFolder, openBelow, type Owner } from "./open.ts";
+import { PodCertificates } from "./certificate.ts";
 import { volumePayload } from "./payload.ts";
 import { PodTokens } from "./token.ts";
 
@@ -42,6 +43,7 @@ export class PodVolumes {
   readonly #owner: Owner | undefined;
   readonly #mounted = new Map<string, Mounted>();
   readonly #tokens: PodTokens;
+  readonly #certificates: PodCertificates;
   #pod: Pod;
   #renewal: Timer | undefined;
   #refreshing: Promise<void> = Promise.resolve();
@@ -56,6 +58,7 @@ export class PodVolumes {
     const group = groups.find(({ inside }) => inside === fsGroup);
     this.#owner = group && this.#own ? { ...this.#own, gid: group.host, shared: true } : this.#own;
     this.#tokens = new PodTokens(ctx, pod);
+    this.#certificates = new PodCertificates(ctx, pod);
   }
 
   /** The pod's labels or annotations may have changed: downward API files follow at the next refresh. */
@@ -196,7 +199,7 @@ export class PodVolumes {
   }
 
   get #payloadInput() {
-    return { pod: this.#pod, objects: this.#ctx.objects, hostIP: this.#ctx.hostIP, tokens: this.#tokens };
+    return { pod: this.#pod, objects: this.#ctx.objects, hostIP: this.#ctx.hostIP, tokens: this.#tokens, certificates: this.#certificates };
   }
 
   /** Brings generated volumes up to date; what cannot be read now keeps its last content. */
@@ -219,7 +222,7 @@ export class PodVolumes {
 
   #scheduleRenewal(): void {
     this.#renewal?.cancel();
-    const atMs = this.#tokens.renewAtMs;
+    const atMs = Math.min(this.#tokens.renewAtMs, this.#certificates.renewAtMs);
     // Never in a tight loop, whatever life the API gave the token.
     if (atMs < Infinity) this.#renewal = this.#ctx.clock.setTimer(Math.max(1000, atMs - this.#ctx.clock.now()), () => void this.refresh());
   }
@@ -227,6 +230,7 @@ export class PodVolumes {
   /** Generated volumes (tokens, secrets) leave the disk; what the pod wrote stays until its object goes. */
   async unmount(): Promise<void> {
     this.#renewal?.cancel();
+    this.#certificates.stop();
     await this.#refreshing;
     for (const [name, { generated }] of this.#mounted) if (generated) this.#mounted.delete(name);
     await rm(this.#generatedDir, { recursive: true, force: true });
