@@ -1,6 +1,7 @@
-import type { Client } from "../../api/client.ts";
+import type { Client, ListOptions } from "../../api/client.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { resources } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
 import type { TrafficSnapshot } from "../../api/traffic.ts";
 import type { EndpointSlice, Service } from "../../api/types.ts";
 import { type AddressBook } from "../gateway/gateways.ts";
@@ -41,8 +42,16 @@ export async function explainInCluster(client: Client, asked: AskedRequest): Pro
 
 /** All that decides about requests; each object says its kind. */
 export async function readObjects(client: Client): Promise<KubeObject[]> {
-  const lists = await Promise.all(Object.entries(read).map(async ([kind, resource]) => (await client.list<KubeObject>(resource)).items.map((object) => ({ ...object, kind }))));
+  const lists = await Promise.all(Object.entries(read).map(async ([kind, resource]) => (await listServed(client, resource)).map((object) => ({ ...object, kind }))));
   return lists.flat();
+}
+
+/** There is none of what is not served: its definition may be gone, or not there yet. */
+export async function listServed(client: Client, resource: GroupVersionResource, options: ListOptions = {}): Promise<KubeObject[]> {
+  const list = await client.list<KubeObject>(resource, options).catch((error: unknown) => {
+    if (!(error instanceof StatusError && error.code === 404)) throw error;
+  });
+  return list?.items ?? [];
 }
 
 /** As {@link explainInCluster}, of objects that each say their kind. */

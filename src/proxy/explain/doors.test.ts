@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadAll } from "js-yaml";
+import { startApi } from "../../../test/harness-api.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import type { EdgeBinding } from "../../api/network.ts";
+import { resources } from "../../api/resources.ts";
 import { trafficOf } from "./cluster.ts";
-import { doorsOf } from "./doors.ts";
+import { doorsOf, readDoors } from "./doors.ts";
 
 const ingress = (name: string, more: string): string => `
 apiVersion: networking.k8s.io/v1
@@ -56,4 +58,13 @@ test("where each name is reached: as its object has it, and at the port that is 
     "Ingress/shop/secure https://secure.io:10443 127.0.0.1:443 10443 EACCES",
     "ListenerSet/shop/more http://late.io:9000 127.99.0.1:9000 - - empty",
   ]);
+});
+
+test("where Gateway API is not served, yet or any more, an Ingress still has its door, and nobody is told of an error", { timeout: 30_000 }, async () => {
+  await using server = await startApi();
+  const clients = [server.client, server.http()];
+  for (const client of clients) assert.deepEqual(await readDoors(client), []);
+  await server.client.create(resources.services, "default", { metadata: { name: "shop" }, spec: { ports: [{ port: 80 }] } });
+  await server.client.create(resources.ingresses, "default", { metadata: { name: "shop" }, spec: { rules: [{ host: "shop.example", http: { paths: [{ path: "/", pathType: "Prefix", backend: { service: { name: "shop", port: { number: 80 } } } }] } }] } });
+  for (const client of clients) assert.deepEqual((await readDoors(client)).map(({ name, object }) => [name, object]), [["shop.example", "Ingress/default/shop"]]);
 });

@@ -1,11 +1,10 @@
 import type { Client } from "../../api/client.ts";
-import type { KubeObject } from "../../api/meta.ts";
 import type { EdgeBinding } from "../../api/network.ts";
 import { resources, systemNamespace } from "../../api/resources.ts";
 import type { EdgeListener, HttpRoute, Route, TrafficSnapshot } from "../../api/traffic.ts";
 import type { ConfigMap } from "../../api/types.ts";
 import { gatewayResources } from "../gateway/kinds.ts";
-import { readObjects, trafficOf } from "./cluster.ts";
+import { listServed, readObjects, trafficOf } from "./cluster.ts";
 
 /** One way in: where a name of an Ingress or a Gateway is reached on this machine. */
 export interface Door {
@@ -28,7 +27,7 @@ export interface Door {
 }
 
 export async function readDoors(client: Client): Promise<Door[]> {
-  const some = await Promise.all([resources.ingresses, gatewayResources.gateways].map(async (resource) => (await client.list<KubeObject>(resource, { limit: 1 })).items.length > 0));
+  const some = await Promise.all([resources.ingresses, gatewayResources.gateways].map(async (resource) => (await listServed(client, resource, { limit: 1 })).length > 0));
   if (!some.includes(true)) return [];
   const [objects, published] = await Promise.all([readObjects(client), client.get<ConfigMap>(resources.configMaps, systemNamespace, "wherry-addresses").catch(() => undefined)]);
   const edges = JSON.parse(published?.data?.["edges"] ?? "[]") as EdgeBinding[];
