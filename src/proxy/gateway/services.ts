@@ -1,5 +1,5 @@
 import type { Service } from "../../api/types.ts";
-import { declaredBy, protocolOfName } from "../mesh/protocol.ts";
+import { declaredBy, isOwnTls, protocolOfName } from "../mesh/protocol.ts";
 import { serviceListenerId } from "../mesh/listener-id.ts";
 import { condition } from "./conditions.ts";
 import type { AnyRouteObject, Condition, ParentReference, RouteKind } from "./kinds.ts";
@@ -17,8 +17,17 @@ export function serviceOfParent(route: AnyRouteObject, { group, kind, namespace,
   return group === "" && kind === "Service" ? `${namespace ?? route.metadata.namespace}/${name}` : undefined;
 }
 
-/** Of two kinds of routes on one port the first serves alone. */
-const precedence: readonly RouteKind[] = ["GRPCRoute", "HTTPRoute"];
+/** Of two kinds of routes on one port the first serves alone. Source: GEP-1294, "Route types". */
+const precedence: readonly RouteKind[] = ["GRPCRoute", "HTTPRoute", "TLSRoute", "TCPRoute"];
+
+/** Whether a port is one that a route of that kind means, named or not: a route for a whole Service does not mean ports that say that they are something else. */
+function isMeant(kind: RouteKind, parent: ParentReference, { appProtocol }: Port): boolean {
+  const declared = declaredBy(appProtocol);
+  if (kind === "TLSRoute") return isOwnTls(appProtocol) || (isNamed(parent) && declared !== "http");
+  if (kind === "TCPRoute") return declared !== "http" && (isNamed(parent) || !isOwnTls(appProtocol));
+  return isNamed(parent) || declared !== "opaque";
+}
+const whatItSpeaks: Partial<Record<RouteKind, string>> = { TLSRoute: "TLS", TCPRoute: "something else than HTTP and TLS" };
 
 interface Port {
   port: number;
@@ -31,7 +40,7 @@ interface Port {
 export function attachToService(world: World, kind: RouteKind, route: AnyRouteObject, parentRef: ParentReference, rivals: readonly { kind: RouteKind; object: AnyRouteObject }[]): ServiceAttachment {
   const key = serviceOfParent(route, parentRef)!;
   const no = (reason: string, message: string): ServiceAttachment => ({ parentRef, places: [], accepted: condition("Accepted", false, reason, message) });
-  if (!precedence.includes(kind)) return no("UnsupportedValue", `parentRefs: a ${kind} cannot be attached to a Service; ${precedence.join(" and ")} can`);
+  if (!precedence.includes(kind)) return no("UnsupportedValue", `parentRefs: a ${kind} cannot be attached to a Service; ${precedence.join(", ")} can`);
   const service = world.service(key);
   if (!service) return no("NoMatchingParent", `parentRefs: Service ${key} does not exist`);
   const refusal = refusalOf(service);
@@ -39,12 +48,11 @@ export function attachToService(world: World, kind: RouteKind, route: AnyRouteOb
   const all = portsOf(service);
   const meant = all.filter((port) => covers(parentRef, port));
   if (meant.length === 0) return no("NoMatchingParent", `parentRefs: Service ${key} has no TCP port${parentRef.port === undefined ? "" : ` ${parentRef.port}`}${parentRef.sectionName === undefined ? "" : ` named ${parentRef.sectionName}`}; it has ${all.map(({ port, name }) => (name === "" ? port : `${port} (${name})`)).join(", ") || "none"}`);
-  // A route for the whole Service does not mean the ports that say that they are something else.
-  const spoken = meant.filter(({ appProtocol }) => isNamed(parentRef) || declaredBy(appProtocol) !== "opaque");
-  if (spoken.length === 0) return no("NoMatchingParent", `parentRefs: no port of Service ${key} is HTTP: ${meant.map(({ port, appProtocol }) => `${port} is ${appProtocol}`).join(", ")}; name the port if it is`);
+  const spoken = meant.filter((port) => isMeant(kind, parentRef, port));
+  if (spoken.length === 0) return no("NoMatchingParent", `parentRefs: no port of Service ${key} is ${whatItSpeaks[kind] ?? "HTTP"}: ${meant.map(({ port, appProtocol = "not said to be anything" }) => `${port} is ${appProtocol}`).join(", ")}${isNamed(parentRef) ? "" : "; name the port if it is"}`);
   const before = precedence.slice(0, precedence.indexOf(kind));
   const taken = (port: Port): string | undefined => {
-    const rival = rivals.find((other) => before.includes(other.kind) && other.object.metadata.namespace === route.metadata.namespace && parentsOf(other.object, key).some((parent) => covers(parent, port) && (isNamed(parent) || declaredBy(port.appProtocol) !== "opaque")));
+    const rival = rivals.find((other) => before.includes(other.kind) && other.object.metadata.namespace === route.metadata.namespace && parentsOf(other.object, key).some((parent) => covers(parent, port) && isMeant(other.kind, parent, port)));
     return rival && `${rival.kind} ${rival.object.metadata.namespace}/${rival.object.metadata.name}`;
   };
   const free = spoken.filter((port) => taken(port) === undefined);
@@ -55,10 +63,11 @@ export function attachToService(world: World, kind: RouteKind, route: AnyRouteOb
   const lost = spoken.filter((port) => !free.includes(port)).map(({ port }) => port);
   const notes = [
     `attached to ${free.length === 1 ? "port" : "ports"} ${free.map(({ port }) => port).join(", ")}${consumer === undefined ? "" : `, for clients in ${consumer}`}`,
-    ...(lost.length > 0 ? [`not to ${lost.join(", ")}, where a ${before[0]} is`] : []),
-    ...(route.spec.hostnames?.length ? ["hostnames mean nothing on a Service: match the header Host"] : []),
+    ...(lost.length > 0 ? [`not to ${lost.join(", ")}, where a ${before.length === 1 ? before[0] : "route of another kind"} is`] : []),
+    ...(route.spec.hostnames?.length && kind !== "TLSRoute" ? ["hostnames mean nothing on a Service: match the header Host"] : []),
   ];
-  return { parentRef, places: free.map(({ port }) => ({ listener: serviceListenerId(namespace, name, port, consumer), hostnames: [""], ...(isNamed(parentRef) && { isNamed: true }) })), accepted: condition("Accepted", true, "Accepted", notes.join("; ")) };
+  const hostnames = kind === "TLSRoute" && route.spec.hostnames?.length ? route.spec.hostnames.map((host) => host.toLowerCase()) : [""];
+  return { parentRef, places: free.map(({ port }) => ({ listener: serviceListenerId(namespace, name, port, consumer), hostnames, ...(isNamed(parentRef) && { isNamed: true }) })), accepted: condition("Accepted", true, "Accepted", notes.join("; ")) };
 }
 
 const isNamed = ({ port, sectionName }: ParentReference): boolean => port !== undefined || sectionName !== undefined;

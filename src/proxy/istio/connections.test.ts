@@ -7,6 +7,9 @@ import { after, test } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { load } from "js-yaml";
 import type { KubeObject } from "../../api/meta.ts";
+import { LoopbackAddresses } from "../gateway/addresses.ts";
+import { Translator as GatewayTranslator } from "../gateway/translate.ts";
+import { ObjectWorld as GatewayWorld } from "../gateway/world.ts";
 import { eventually, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 import { Translator } from "./translate.ts";
 import { ObjectWorld } from "./world.ts";
@@ -69,6 +72,12 @@ function ask(localAddress: string, host: string, number: number, first: Buffer):
 }
 for (const { ip, ports } of Object.values(services)) for (const { port: number } of ports) await eventually(async () => (await ask("127.0.0.1", ip, number, Buffer.from("\0"))) !== "refused", 30_000);
 
+function gatewayWorld(objects: readonly KubeObject[]): GatewayWorld {
+  const made = new GatewayWorld();
+  for (const each of objects) made.put(each);
+  return made;
+}
+
 let before: { routes: string[]; upstreams: string[] } = { routes: [], upstreams: [] };
 let revision = 0;
 /** Replaces what stood before. */
@@ -77,9 +86,12 @@ async function stand(lines: readonly string[]): Promise<void> {
     const [, kind, namespace = "shop", name, spec] = /^(\w+) (?:([\w-]+)\/)?(\S+) (.*)$/.exec(line) ?? assert.fail(line);
     return object(kind!, { namespace, name: name! }, { spec: load(spec!) as object });
   });
-  const { routes, upstreams } = new Translator(new ObjectWorld([...world, ...objects])).flush().patch?.put ?? {};
-  net.publishTraffic({ revision: ++revision, put: { routes: routes ?? [], upstreams: upstreams ?? [] }, remove: before });
-  before = { routes: (routes ?? []).map(({ id }) => id), upstreams: (upstreams ?? []).map(({ id }) => id) };
+  const gateway = new GatewayTranslator(gatewayWorld([...world, ...objects]), new LoopbackAddresses());
+  for (const { kind, metadata } of [...world, ...objects]) gateway.changed(kind!, `${metadata.namespace}/${metadata.name}`);
+  const put = [new Translator(new ObjectWorld([...world, ...objects])).flush(), gateway.flush()].map(({ patch }) => patch?.put);
+  const [routes, upstreams] = [put.flatMap((of) => of?.routes ?? []), put.flatMap((of) => of?.upstreams ?? [])];
+  net.publishTraffic({ revision: ++revision, put: { routes, upstreams }, remove: before });
+  before = { routes: routes.map(({ id }) => id), upstreams: upstreams.map(({ id }) => id) };
   await net.settled!();
 }
 
