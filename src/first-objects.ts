@@ -22,7 +22,7 @@ import type { Store } from "./store/store.ts";
  * that are shipped, which are served at once and not half a second later.
  * A stack that is new takes them from a file that was made beside its bundle (tools/bundle.mjs), each with a uid and a time
  * of its own, in one commit: made one by one, by code that runs for the first time, they are a third of its start. All that
- * makes them runs afterwards as at any start, and finds them there; without the file it makes them.
+ * makes them would find them there; it runs at every other start, and without the file it makes them.
  *
  * Of each object the file has two lines: its key, and the JSON as it is stored, cut by NUL at its uid, at its resourceVersion and
  * wherever a time stands; between two cuts is the name of what stands there.
@@ -71,15 +71,24 @@ function cut(key: string, text: string): string {
   return marked;
 }
 
-/** Fills a store in which nothing is; resolves when all is durable. A file that cannot be read is none. */
-export async function fillFirstObjects(store: Store, nowMs: number, file: string = firstObjectsFile): Promise<void> {
-  if (store.count("") > 0) return;
-  let lines: string[];
-  try {
-    lines = readFileSync(file, "utf8").split("\n");
-  } catch {
-    return;
+let loaded: { file: string; lines: string[] } | undefined;
+
+/** Reads the file, for who has nothing else to do just now. A file that cannot be read is none. */
+export function loadFirstObjects(file: string = firstObjectsFile): string[] {
+  if (loaded?.file !== file) {
+    try {
+      loaded = { file, lines: readFileSync(file, "utf8").split("\n") };
+    } catch {
+      loaded = { file, lines: [] };
+    }
   }
+  return loaded.lines;
+}
+
+/** Fills a store in which nothing is, from the file if there is one; resolves when all is durable, with whether it was so. */
+export async function fillFirstObjects(store: Store, nowMs: number, file: string = firstObjectsFile): Promise<boolean> {
+  const lines = store.count("") > 0 ? [] : loadFirstObjects(file);
+  loaded = undefined;
   const time = timestamp(nowMs);
   const writes: Promise<unknown>[] = [];
   for (let at = 0; at + 1 < lines.length; at += 2) {
@@ -92,6 +101,7 @@ export async function fillFirstObjects(store: Store, nowMs: number, file: string
     writes.push(write);
   }
   await Promise.all(writes);
+  return writes.length > 0;
 }
 
 /** Beside the bundle; beside the sources there is none. */

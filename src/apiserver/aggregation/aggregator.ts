@@ -94,8 +94,7 @@ export class Aggregator {
   async start(): Promise<void> {
     this.#follow();
     this.#unsubscribe = this.#options.api.registry.onChange(() => void this.#register());
-    await this.#publishAuthentication();
-    await this.#register();
+    await Promise.all([this.#publishAuthentication(), this.#register()]);
   }
 
   /** Resolves when there is an APIService for all that is served at this moment. */

@@ -4,6 +4,8 @@ import { type Condition, withCondition } from "../../api/meta.ts";
 
 const checks = lazyModule<typeof import("../../api/kinds/apiextensions/validate.ts")>(import.meta.url, "../../api/kinds/apiextensions/validate.ts");
 
+export const loadChecks = (): void => void checks();
+
 /** Names of a group that other definitions and built-in kinds have. */
 export interface NamesTaken {
   /** Plurals, singulars and short names. */

@@ -13,10 +13,16 @@ import type { CallWebhook } from "../webhooks/call.ts";
 import type { Cleanup } from "./cleanup.ts";
 import { lazyModule } from "../../base/lazy.ts";
 import { webhookConversion } from "./convert.ts";
-import { conditionsFor, type NamesTaken, namesOf } from "./conditions.ts";
+import { conditionsFor, loadChecks, type NamesTaken, namesOf } from "./conditions.ts";
 
 const customKinds = lazyModule<typeof import("../../api/crd/kind.ts")>(import.meta.url, "../../api/crd/kind.ts");
 const cleanups = lazyModule<typeof import("./cleanup.ts")>(import.meta.url, "./cleanup.ts");
+
+/** Loads what serving a definition takes, which every stack does: for who has nothing else to do just now. */
+export function loadCustomKinds(): void {
+  customKinds();
+  loadChecks();
+}
 
 /**
  * The registry follows the CustomResourceDefinitions of the store: a definition whose names are free is served at
@@ -54,8 +60,10 @@ export class Definitions {
     const entries = this.#store.range(prefix);
     const from = this.#store.revision;
     // Who has its names already comes first: a restart changes nobody's place.
-    const established = (entry: Entry) => isCondition(asDefinition(entry.object as KubeObject), "Established");
-    for (const entry of [...entries].sort((a, b) => Number(established(b)) - Number(established(a)))) this.#take(entry.key.slice(prefix.length), entry);
+    // Parsed for this once, and not frozen: of what is read here, little is kept.
+    const read = entries.map((entry) => ({ entry, definition: asDefinition(JSON.parse(entry.bytes.toString()) as KubeObject) }));
+    const established = ({ definition }: (typeof read)[number]) => Number(isCondition(definition, "Established"));
+    for (const { entry, definition } of read.sort((a, b) => established(b) - established(a))) this.#take(entry.key.slice(prefix.length), entry, definition);
     this.#watch = this.#store.watch(prefix, from, {
       onEvents: (events) => {
         for (const { entry } of events) this.refresh(entry.key.slice(prefix.length));
@@ -81,10 +89,10 @@ export class Definitions {
     else this.#drop(name);
   }
 
-  #take(name: string, entry: Entry): void {
+  #take(name: string, entry: Entry, read?: CustomResourceDefinition): void {
     const before = this.#followed.get(name);
     if (before?.entry === entry) return;
-    const definition = asDefinition(objectOf(this.#kind, entry));
+    const definition = read ?? asDefinition(objectOf(this.#kind, entry));
     const taken = this.#namesTaken(definition);
     const status = conditionsFor(definition, taken, this.#clock.now());
     const established = isCondition({ status }, "Established");
