@@ -214,10 +214,16 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     const net = network;
     api.channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
     api.channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
+    let guarded: Promise<void> | undefined;
+    // What was told before this is done, and nobody gets past it.
+    api.channel.on("net/in-force", async () => {
+      await Promise.all([guarded, net.settled?.()]);
+      return { body: null };
+    });
     api.channel.on("mesh/roots", (roots: string) => net.trust(roots));
     api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
     await network.start();
-    network.onGuarded?.((pods) => void sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error })));
+    network.onGuarded?.((pods) => void (guarded = sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error }))));
     network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
     network.onEdgeBindings((bindings) => api!.send("net/edge-bindings", bindings));
     for (const [ip, port] of [[apiServiceIP, 443], [gatewayIP, defaultApiPort]] as const) {

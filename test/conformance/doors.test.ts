@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { dump } from "js-yaml";
+import type { KubeObject } from "../../src/api/meta.ts";
 import { resources } from "../../src/api/resources.ts";
 import type { Pod } from "../../src/api/types.ts";
 import { type Gateway, gatewayResources } from "../../src/proxy/gateway/kinds.ts";
@@ -117,7 +118,7 @@ async function judge(stage: Stage, door: Door, { name, isDirect }: Case, call: C
   const calls = Array.from({ length: call.times }, () => ({ url: `${base}${filled(call.path)}`, method: call.method, headers: { "x-key": key, ...headers, ...own } }));
   const answers = await stage.ask(door, calls, call);
   const found = difference(call.expected.map(filled), answers);
-  if (found !== undefined || door !== "preload" || call.service) return found;
+  if (found !== undefined || door !== "preload" || call.service || isDirect === undefined) return found;
   const wanted = isDirect ? podPort : servicePort;
   return answers.every(({ remotePort }) => remotePort === undefined || remotePort === wanted) ? undefined : `a meshed program went to port ${answers.map(({ remotePort }) => remotePort).join()}, not to ${wanted}`;
 }
@@ -149,4 +150,18 @@ test(`what callers meet at a Gateway, at a Service and in a meshed program: ${ca
       }
     });
   }
+  await t.test("a policy that says that it is in force holds at every door, from its first call on", { skip: !isWhole }, async () => {
+    const { client } = stage.wherry;
+    const entry = cases.find(({ isDirect, objects }) => isDirect && !objects.service)!;
+    const call = (expected: string): Call => ({ type: "call", text: `GET / -> ${expected}`, doors, isAwaited: false, method: "GET", path: "/", times: 1, atOnce: false, headers: {}, incoming: {}, expected: [expected] });
+    const policies = { group: "security.istio.io", version: "v1", resource: "authorizationpolicies" };
+    for (let round = 0; round < 10; round++) {
+      for (const door of doors) await eventually(async () => (await judge(stage, door, entry, call("200"))) === undefined, patienceMs);
+      await client.create(policies, "default", { metadata: { name: `closed-${round}` }, spec: { selector: { matchLabels: { group: "web" } }, action: "DENY", rules: [{}] } });
+      await eventually(async () => (await client.get<KubeObject>(policies, "default", `closed-${round}`)).status?.conditions?.some(({ type, status }: { type: string; status: string }) => type === "Reconciled" && status === "True"), patienceMs);
+      // At once, and by a program that had a way of its own a moment ago.
+      for (const door of [...doors].reverse()) assert.equal(await judge(stage, door, { ...entry, isDirect: false }, call("403")), undefined, `${door}, round ${round}`);
+      await client.delete(policies, "default", `closed-${round}`);
+    }
+  });
 });

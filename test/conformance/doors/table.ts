@@ -13,8 +13,8 @@ export interface Case {
   /** Name of its own Service. */
   name: string;
   objects: { service?: { select?: Record<string, string>; port?: string; refuses?: boolean; affinity?: boolean }; route?: unknown[]; gateway?: unknown[]; mesh?: unknown[]; destination?: object; policy?: object };
-  /** Whether a meshed program has a way of its own. */
-  isDirect: boolean;
+  /** Whether a meshed program has a way of its own; undefined: for some of its calls. */
+  isDirect: boolean | undefined;
   lines: Line[];
 }
 export type Line = { type: "label"; text: string; pod: string; label: string; value: string | null } | Call;
@@ -46,7 +46,7 @@ function readCase(block: string, name: string): Case {
   const [head = "", ...rest] = block.split("\n");
   const at = rest.indexOf("--");
   assert.ok(at >= 0, `${head}: no line of two dashes before the calls`);
-  const objects = (load(rest.slice(0, at).join("\n").replaceAll("$SELF", name)) ?? {}) as Case["objects"] & { direct?: boolean };
+  const objects = (load(rest.slice(0, at).join("\n").replaceAll("$SELF", name)) ?? {}) as Case["objects"] & { direct?: boolean | "partly" };
   const { direct = false, ...others } = objects;
   const [, title, sample] = /^(.*?)( \(sample\))?$/.exec(head)!;
   const lines: Line[] = [];
@@ -59,7 +59,7 @@ function readCase(block: string, name: string): Case {
     else reason = "";
     lines.push(line);
   }
-  return { title: title!, isSample: sample !== undefined, name, objects: others, isDirect: direct, lines };
+  return { title: title!, isSample: sample !== undefined, name, objects: others, isDirect: direct === "partly" ? undefined : direct, lines };
 }
 
 function readLine(text: string): Line {
