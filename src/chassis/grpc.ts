@@ -5,12 +5,13 @@ import { systemRandom } from "../base/random.ts";
 import { SessionNames } from "../policy/session-token.ts";
 import { createUpstreamPolicy } from "../policy/upstream-policy.ts";
 import { CallError } from "./call-error.ts";
-import { currentContext, runInContext } from "./context.ts";
+import { currentContext, runInContext, type WorkContext } from "./context.ts";
 import { ServingStates, type ServingStatus, healthDefinition } from "./grpc-health.ts";
 import { type Grpc, loadGrpc } from "./grpc-load.ts";
 import type { Service } from "./service.ts";
 import { formatTraceparent, newSpanId, newTraceId, parseTraceparent, type TraceContext } from "./trace-context.ts";
 import type { Metrics } from "./metrics.ts";
+import type { Attributes, Tracer } from "./tracer.ts";
 
 /**
  * gRPC, both sides, on grpc-js: deadlines and traces go with the calls, the server tells its health as `grpc.health.v1` and ends
@@ -36,7 +37,7 @@ export async function loadProto(file: string, packageName: string, includeDirs: 
 
 export interface GrpcServerOptions {
   /** Whose health it tells, and with whom it ends. */
-  service?: Pick<Service, "log" | "metrics" | "health" | "isReady" | "stopping" | "onDrain">;
+  service?: Pick<Service, "log" | "metrics" | "tracer" | "health" | "isReady" | "stopping" | "onDrain">;
   credentials?: ServerCredentials;
 }
 
@@ -98,13 +99,27 @@ export async function createGrpcServer({ service, credentials }: GrpcServerOptio
         states.set(serviceName, "SERVING");
         implementation[name] = (call: ServerUnaryCall<unknown, unknown>, callback: (error: Partial<ServiceError> | null, value?: unknown) => void) => {
           const startMs = performance.now();
-          const { context, signal } = contextOf(grpc, call);
-          const isUnary = !requestStream && !responseStream;
-          if (!isUnary) return runInContext(context, () => method(call, callback));
+          const { context, parentSpanId, signal } = contextOf(grpc, call, service?.tracer);
+          let isTold = false;
+          const ended = (error?: Partial<ServiceError> | null) => {
+            if (isTold) return;
+            isTold = true;
+            const code = error ? (error.code ?? grpc.status.UNKNOWN) : grpc.status.OK;
+            told?.ended(serviceName, methodName, grpc.status[code]!, startMs);
+            if (service) recordCall(service.tracer, { kind: "server", path, code, trace: context.trace, parentSpanId, startMs, error: ourFailures.has(code) ? (error?.details ?? "") : undefined });
+          };
           const answer = (error: Partial<ServiceError> | null, value?: unknown) => {
-            told?.ended(serviceName, methodName, grpc.status[error?.code ?? 0]!, startMs);
+            ended(error);
             callback(error, value);
           };
+          if (requestStream || responseStream) {
+            // One that answers a stream has no callback: it is over when its last message is written, or nobody reads on.
+            const over = (event: string, listener: (error?: Partial<ServiceError>) => void) => void (call as unknown as NodeJS.EventEmitter).on(event, listener);
+            over("finish", () => ended());
+            over("error", (error) => ended(error));
+            over("cancelled", () => ended({ code: grpc.status.CANCELLED, details: "the client gave up, or its deadline passed" }));
+            return runInContext(context, () => method(call, answer));
+          }
           runInContext(context, () =>
             (async () => await method(call.request, { metadata: call.metadata, signal } satisfies GrpcCall))().then(
               (value) => answer(null, value ?? {}),
@@ -129,14 +144,35 @@ export async function createGrpcServer({ service, credentials }: GrpcServerOptio
   return made;
 }
 
-function contextOf(grpc: Grpc, call: ServerUnaryCall<unknown, unknown>): { context: Parameters<typeof runInContext>[0]; signal: AbortSignal } {
+function contextOf(grpc: Grpc, call: ServerUnaryCall<unknown, unknown>, tracer: Tracer | undefined): { context: WorkContext; parentSpanId: string | undefined; signal: AbortSignal } {
   const first = (name: string) => call.metadata.get(name)[0]?.toString();
   const parent = parseTraceparent(first("traceparent"), first("tracestate"));
-  const trace: TraceContext = parent ? { ...parent, spanId: newSpanId() } : { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
+  const trace: TraceContext = tracer ? tracer.next(parent) : parent ? { ...parent, spanId: newSpanId() } : { traceId: newTraceId(), spanId: newSpanId(), sampled: true };
   const abort = new AbortController();
   call.on("cancelled", () => abort.abort(Object.assign(new Error("the client gave up, or its deadline passed"), { code: grpc.status.CANCELLED })));
   const ms = millisecondsTo(call.getDeadline());
-  return { context: { trace, deadlineMs: ms === Infinity ? undefined : performance.now() + ms, signal: abort.signal }, signal: abort.signal };
+  return { context: { trace, deadlineMs: ms === Infinity ? undefined : performance.now() + ms, signal: abort.signal }, parentSpanId: parent?.spanId, signal: abort.signal };
+}
+
+/** What says of a server that it failed, and not that it was asked for the wrong thing. Source: OpenTelemetry, Semantic Conventions for gRPC. */
+const ourFailures = new Set([2, 4, 12, 13, 14, 15]);
+
+interface Call {
+  kind: "server" | "client";
+  /** "/shop.v1.Stock/Get". */
+  path: string;
+  code: number;
+  trace: TraceContext;
+  parentSpanId: string | undefined;
+  /** Monotonic. */
+  startMs: number;
+  error: string | undefined;
+  attributes?: Attributes;
+}
+function recordCall(tracer: Tracer, { kind, path, code, trace, parentSpanId, startMs, error, attributes }: Call): void {
+  if (!tracer.isRecording || !trace.sampled) return;
+  const [, rpcService, rpcMethod] = path.split("/");
+  tracer.record({ trace, parentSpanId, name: path.slice(1), kind, startMs: performance.timeOrigin + startMs, endMs: performance.timeOrigin + performance.now(), attributes: { "rpc.system": "grpc", "rpc.service": rpcService, "rpc.method": rpcMethod, "rpc.grpc.status_code": code, ...attributes }, error });
 }
 
 /** Errors of a chassis go by their HTTP status; those of gRPC as they are. Of others a client learns nothing. */
@@ -159,11 +195,11 @@ export interface GrpcClientOptions {
   circuit?: Breaker["circuit"] | false;
   concurrentMax?: number;
   credentials?: ChannelCredentials;
-  service?: Pick<Service, "onClose">;
+  service?: Pick<Service, "onClose"> & Partial<Pick<Service, "tracer">>;
 }
 
 export interface GrpcClient {
-  /** A unary method. Rejects with gRPC's ServiceError (`code`, `details`), or a CallError when it was not sent. */
+  /** A unary method. Rejects with gRPC's ServiceError (`code`, `details`, and a `statusCode` for the caller's own answer over HTTP), or a CallError when it was not sent. */
   call<T = unknown>(method: string, request: unknown, options?: { timeoutMs?: number; signal?: AbortSignal }): Promise<T>;
   /** A method that answers a stream. */
   stream<T = unknown>(method: string, request: unknown): ClientReadableStream<T>;
@@ -172,6 +208,8 @@ export interface GrpcClient {
   close(): void;
 }
 
+/** What a handler's own answer has when it lets a failed call through, as with a CallError: CANCELLED, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNAVAILABLE; else the server answered with an error. */
+const httpStatuses: Record<number, number> = { 1: 499, 4: 504, 8: 503, 14: 503 };
 /** Failures that say something about the server, and not about the call. */
 const serverFailures = new Set([4, 8, 13, 14]);
 
@@ -192,12 +230,21 @@ export async function createGrpcClient(definition: ServiceDefinition, { address,
       ((options, next) =>
         new grpc.InterceptingCall(next({ ...options, deadline: nearer(options.deadline, currentContext()?.deadlineMs) }), {
           start(metadata, listener, go) {
-            const trace = currentContext()?.trace;
-            if (trace) {
-              metadata.set("traceparent", formatTraceparent(trace));
-              if (trace.tracestate !== undefined) metadata.set("tracestate", trace.tracestate);
-            }
-            go(metadata, listener);
+            const outer = currentContext()?.trace;
+            if (!outer) return go(metadata, listener);
+            const tracer = service?.tracer;
+            const trace = tracer ? tracer.next(outer) : outer;
+            metadata.set("traceparent", formatTraceparent(trace));
+            if (trace.tracestate !== undefined) metadata.set("tracestate", trace.tracestate);
+            if (!tracer) return go(metadata, listener);
+            const startMs = performance.now();
+            // One span a call, however often grpc-js tries: its tries are below.
+            go(metadata, {
+              onReceiveStatus(status, next) {
+                recordCall(tracer, { kind: "client", path: options.method_definition.path, code: status.code, trace, parentSpanId: outer.spanId, startMs, error: status.code === grpc.status.OK ? undefined : status.details, attributes: { "server.address": address } });
+                next(status);
+              },
+            });
           },
         })) satisfies Interceptor,
     ],
@@ -221,7 +268,7 @@ export async function createGrpcClient(definition: ServiceDefinition, { address,
           stop?.removeEventListener("abort", cancel);
           const isOurs = error && serverFailures.has(error.code);
           picked.done({ type: error?.code === grpc.status.CANCELLED ? "cancelled" : isOurs ? "local" : "answered", status: 200, latencyMs: performance.now() - began });
-          if (error) reject(error);
+          if (error) reject(Object.assign(error, { statusCode: httpStatuses[error.code] ?? 502 }));
           else resolve(value as T);
         });
         const cancel = () => call.cancel();
