@@ -255,6 +255,8 @@ export interface Upstream {
   namespace: string;
   service: string;
   port: number;
+  /** It is called by nobody: what it says holds for the upstreams of Gateways and Ingresses to this Service port, where they say nothing of their own. */
+  isPolicy?: boolean;
   /** Only those of the Service's endpoints that have one of these addresses: a subset. Absent: all. */
   addresses?: string[];
   /** Instead of a Service's: where a name beyond the cluster leads. */

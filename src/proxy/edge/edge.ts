@@ -20,6 +20,7 @@ import { resetHandle } from "../pump.ts";
 import type { Connections } from "../tcp-service.ts";
 import { gatewayCaller } from "../mesh/caller.ts";
 import { readServiceListenerId } from "../mesh/listener-id.ts";
+import { underPolicy } from "../mesh/under-policy.ts";
 import { ServiceStreams } from "../mesh/service-streams.ts";
 import { ServiceRoutes } from "../mesh/service-routes.ts";
 import { UdpService } from "../udp-service.ts";
@@ -64,6 +65,8 @@ export class Edge {
   readonly #upstreams = new Map<string, UpstreamPolicy>();
   /** Upstreams by the Service port behind them. */
   readonly #byServicePort = new Map<string, Set<string>>();
+  /** What DestinationRules say of Service ports, for whoever calls them from elsewhere than the mesh. */
+  readonly #policies = new Map<string, Upstream>();
   /** By "ADDRESS:PORT". */
   readonly #httpPorts = new Map<string, HttpPort>();
   /** By "ADDRESS:PORT": HTTPS and TLS listeners share a socket. */
@@ -184,8 +187,10 @@ export class Edge {
     }
   }
 
-  #putUpstream(upstream: Upstream): void {
-    const { id, namespace, service, port } = upstream;
+  #putUpstream(told: Upstream): void {
+    const { id, namespace, service, port } = told;
+    if (told.isPolicy) return this.#putPolicy(told);
+    const upstream = id.startsWith("istio:") ? told : underPolicy(told, this.#policies.get(servicePortKey(namespace, service, "TCP", port)));
     let policy = this.#upstreams.get(id);
     if (policy) policy.configure(upstream);
     else this.#upstreams.set(id, (policy = createUpstreamPolicy(upstream, this.#tools)));
@@ -197,7 +202,20 @@ export class Edge {
     this.#refreshUpstream(id, key);
   }
 
+  #putPolicy(policy: Upstream): void {
+    this.#policies.set(servicePortKey(policy.namespace, policy.service, "TCP", policy.port), policy);
+    this.#policiesChanged(policy);
+  }
+  #policiesChanged({ namespace, service, port }: Upstream): void {
+    for (const id of this.#byServicePort.get(servicePortKey(namespace, service, "TCP", port)) ?? []) if (!id.startsWith("istio:")) this.#putUpstream(this.#state.upstreams.get(id)!);
+  }
+
   #removeUpstream(id: string): void {
+    for (const [key, policy] of this.#policies) {
+      if (policy.id !== id) continue;
+      this.#policies.delete(key);
+      return this.#policiesChanged(policy);
+    }
     this.#upstreams.delete(id);
     this.serviceStreams.forgetUpstream(id);
     this.engine.removeUpstream(id);

@@ -24,6 +24,10 @@ import type { World } from "./world.ts";
 /** As Kubernetes and Istio name them. */
 const protocols: Record<string, Upstream["protocol"]> = { "kubernetes.io/h2c": "h2c", h2c: "h2c", grpc: "h2c", http2: "h2c" };
 
+const protocolOf = ({ appProtocol }: Port): Upstream["protocol"] => protocols[appProtocol ?? ""] ?? "http1";
+/** `id`, `namespace`, `service` and `port`: a policy has more. */
+const plainParts = 4;
+
 interface Compiled<T extends Route = HttpRoute> {
   route: T;
   of: KubeObject;
@@ -74,8 +78,10 @@ export class Compilation {
 
   #service(service: Service): void {
     const { spec } = service;
-    if (spec?.type === "ExternalName" || spec?.clusterIP === "None") return;
+    if (spec?.type === "ExternalName") return;
     const target = serviceTarget(service);
+    for (const port of target.ports) this.#policyOf(target, port);
+    if (spec?.clusterIP === "None") return;
     const clients = this.#clientsOf(target.host);
     for (const port of target.ports) {
       const declared = declaredBy(port.appProtocol);
@@ -91,6 +97,19 @@ export class Compilation {
         if (JSON.stringify(own?.route.rules) !== JSON.stringify(usual?.route.rules)) this.#put(own, target, port, client);
       }
     }
+  }
+
+  /** For Gateways and Ingresses, who have ways of their own to it: as for clients of a namespace that no rule is for. */
+  #policyOf(target: Target, port: Port): void {
+    const rules = this.#catalogue.destinationRulesFor(target, undefined);
+    if (!rules?.policy) return;
+    const id = this.#upstream(target, port, undefined, rules);
+    const { protocol, ...policy } = this.upstreams.get(id)!;
+    // Who calls it by a route has it made again.
+    this.upstreams.delete(id);
+    if (Object.keys(policy).length === plainParts && protocol === protocolOf(port)) return;
+    const own = `istio:policy/${target.namespace}/${target.name}/${port.port}`;
+    this.upstreams.set(own, { ...policy, protocol, id: own, isPolicy: true });
   }
 
   /** The same for connections that nobody reads. */
@@ -291,7 +310,7 @@ export class Compilation {
     if (this.upstreams.has(id)) return id;
     const chosen = rules?.subsets.find(({ subset }) => subset.name === subsetName);
     const labels = chosen?.subset.labels ?? {};
-    const base: Upstream = { id, namespace, service: name, port: port.port, protocol: protocols[port.appProtocol ?? ""] ?? "http1", ...this.#endpoints(target, port, labels) };
+    const base: Upstream = { id, namespace, service: name, port: port.port, protocol: protocolOf(port), ...this.#endpoints(target, port, labels) };
     this.upstreams.set(id, base);
     if (!rules) return id;
     const policies = policiesOf(rules, chosen);

@@ -4,6 +4,8 @@ import { createServer, type Server } from "node:http";
 import { test } from "node:test";
 import { load } from "js-yaml";
 import type { KubeObject } from "../../api/meta.ts";
+import type { HttpRoute, Upstream } from "../../api/traffic.ts";
+import { serviceListenerId } from "../mesh/listener-id.ts";
 import { eventually, exchange, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 import { Translator } from "./translate.ts";
 import { ObjectWorld } from "./world.ts";
@@ -118,4 +120,37 @@ test("a DestinationRule alone: its balancer and its breaker, for what goes to th
   for (const go of [...a.held, ...b.held]) go();
   assert.match(await held, /^[ab]$/);
   for (const user of users) assert.match(await get(user), /^[ab]$/);
+});
+
+test("a DestinationRule holds for routes of Gateway API, where nothing of their own is said", async () => {
+  await using net = await startSupervisor();
+  await using a = await web("a", "127.0.0.7");
+  await using b = await web("b", "127.0.0.8");
+  const ip = nextAddress();
+  net.publish(snapshot(1, { name: "web", namespace: "shop", clusterIPs: [ip], ports: [port(7000, [a.endpoint, b.endpoint], { appProtocol: "http" })] }));
+  const upstream: Upstream = { id: "shop/web/7000", namespace: "shop", service: "web", port: 7000, protocol: "http1" };
+  const route: HttpRoute = { id: "HTTPRoute/shop/web@services", type: "http", createdAt: 1, attachments: [{ listener: serviceListenerId("shop", "web", 7000), hostnames: [""] }], rules: [{ name: "0", matches: [{ path: { type: "prefix", value: "/" } }], filters: [], backends: [{ upstream: upstream.id, weight: 1 }] }] };
+  let revision = 0;
+  const publish = (upstreams: Upstream[], remove: string[] = []) => {
+    net.publishTraffic({ revision: ++revision, put: { routes: [route], upstreams }, remove: { upstreams: remove } });
+    return net.settled!();
+  };
+  const policies = new Translator(new ObjectWorld([object("{kind: Service, metadata: {name: web}, spec: {ports: [{name: http, port: 7000}]}}"), object("{kind: DestinationRule, metadata: {name: web}, spec: {host: web, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}}}")])).flush().patch!.put.upstreams!.filter(({ isPolicy }) => isPolicy);
+  assert.deepEqual(policies.map(({ id }) => id), ["istio:policy/shop/web/7000"]);
+  /** How many endpoints four requests of one user meet. */
+  const met = async (): Promise<number> => {
+    const answers = new Set<string>();
+    for (let i = 0; i < 4; i++) answers.add(await (await fetch(`http://${ip}:7000/`, { headers: { "x-user": "ann" } })).text());
+    return answers.size;
+  };
+  await publish([upstream]);
+  await eventually(async () => (await met()) === 2, 30_000);
+  await publish([upstream, ...policies]);
+  assert.equal(await met(), 1);
+  await publish([{ ...upstream, balancer: { type: "roundRobin" } }]);
+  assert.equal(await met(), 2, "what it says itself goes before");
+  await publish([upstream]);
+  assert.equal(await met(), 1);
+  await publish([], policies.map(({ id }) => id));
+  assert.equal(await met(), 2);
 });
