@@ -59,6 +59,20 @@ test("TLS 0-RTT (RFC 8470): no ticket allows data that might be a replay", { tim
   assert.deepEqual([...said.matchAll(/Max Early Data: (\d+)/g)].map(([, bytes]) => bytes).filter((bytes) => bytes !== "0"), []);
 });
 
+test("a client whose versions or ciphers are none of ours gets an alert, and the worker goes on", { timeout: 30_000 }, async () => {
+  await using gateway = startGateway([]);
+  await using tls = startTls(gateway, certificates);
+  for (const [options, code] of [
+    [{ minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" }, "ERR_SSL_TLSV1_ALERT_PROTOCOL_VERSION"],
+    [{ maxVersion: "TLSv1.2", ciphers: "ECDHE-RSA-CHACHA20-POLY1305", sigalgs: "rsa_pss_rsae_sha256" }, "ERR_SSL_SSL/TLS_ALERT_HANDSHAKE_FAILURE"],
+  ] as const) {
+    const socket = connect({ port: tls.port, host: "127.0.0.1", rejectUnauthorized: false, ...options });
+    const [error] = (await once(socket, "error").catch((caught: unknown) => [caught])) as [NodeJS.ErrnoException];
+    assert.equal(error.code, code);
+  }
+  assert.equal(tls.failures.length, 2);
+});
+
 test("a flood of handshakes that are begun and left costs nothing for long", { timeout: 30_000 }, async () => {
   await using gateway = startGateway([]);
   await using tls = startTls(gateway, certificates);

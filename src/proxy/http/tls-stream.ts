@@ -35,7 +35,8 @@ const noBytes = Buffer.alloc(0);
 export function onTlsError(tls: TlsHandle, broken: (error: Error) => void, isGone: () => boolean): void {
   let mayBeLeftover = true;
   tls.onerror = (error) => {
-    if (!mayBeLeftover || !tls.verifyError() || !("library" in error) || error.library === "SSL routines") return broken(error);
+    // Before a cipher is chosen OpenSSL must not be asked what it makes of a certificate: it crashes.
+    if (!mayBeLeftover || !("library" in error) || error.library === "SSL routines" || !tls.hasPeerCertificate() || !tls.verifyError()) return broken(error);
     mayBeLeftover = false;
     // What came with it has not been read.
     process.nextTick(() => isGone() || tls.receive(noBytes));
