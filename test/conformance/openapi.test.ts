@@ -61,7 +61,7 @@ function comparablePaths(document: Json): Record<string, unknown> {
 test("OpenAPI v3: our documents say what upstream's say", { skip }, () => {
   const openApi = createOpenApi(createBuiltinRegistry([]));
   const { paths } = JSON.parse(openApi.index().body.toString()) as { paths: Json };
-  assert.equal(Object.keys(paths).length, 23);
+  assert.equal(Object.keys(paths).length, 24);
   for (const path of Object.keys(paths)) {
     const ours = JSON.parse(openApi.document(path)!.body.toString()) as Json & { components: { schemas: Json } };
     const theirs = read(`v3/1.35/${path}.json.gz`) as Json & { components: { schemas: Json } };
