@@ -16,6 +16,7 @@ import { createApi } from "./apiserver/api.ts";
 import { issuer, Tokens } from "./apiserver/authn/tokens.ts";
 import { Rbac } from "./apiserver/authz/rbac.ts";
 import { registerReviews } from "./apiserver/authz/reviews.ts";
+import { loadCustomKinds } from "./apiserver/crd/definitions.ts";
 import { Fairness } from "./apiserver/fairness/fairness.ts";
 import { type ApiServer, createApiServer } from "./apiserver/http/server.ts";
 import { serveMetrics } from "./apiserver/metrics/metrics.ts";
@@ -32,7 +33,7 @@ import { createLog } from "./base/log.ts";
 import { collectWhenQuiet } from "./base/quiet-collector.ts";
 import { systemRandom } from "./base/random.ts";
 import { socketPath } from "./base/socket-path.ts";
-import { createFirstObjects, fillFirstObjects } from "./first-objects.ts";
+import { createFirstObjects, fillFirstObjects, loadFirstObjects } from "./first-objects.ts";
 import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore, prepareSqliteStore } from "./store/sqlite-store.ts";
 import type { TransformingJournal } from "./store/transform.ts";
@@ -50,6 +51,11 @@ export async function runApi(): Promise<void> {
   // Plain mode opens the data directory's door a crack for pods: what this process writes stays its own.
   process.umask(0o077);
   prepareSqliteStore();
+  // `wherry` still finds out what the machine can give: time to load what every start needs.
+  setImmediate(() => {
+    loadFirstObjects();
+    loadCustomKinds();
+  });
   const channel = new Channel(process as unknown as Endpoint);
   const log = createLog("wherry-api");
   const handles: RawHandle[] = [];
@@ -104,11 +110,11 @@ export async function runApi(): Promise<void> {
     const opened = openPki(dataDir, { nowMs: clock.now(), addresses: ["10.244.0.1", "127.96.0.1", "127.97.0.1", `${serviceNetwork}0.1`, gatewayIP] });
     // At the same time, for the disk's sake.
     const frontProxy = openFrontProxy(dataDir, clock.now());
-    frontProxy.catch(() => {}); // whoever asks for it hears of it
+    for (const keys of [opened, frontProxy]) keys.catch(() => {}); // whoever waits for them hears of it
     // What a new store begins with becomes durable while the keys do.
     const store = await opening;
     const filling = fillFirstObjects(store, clock.now());
-    const [pki] = await Promise.all([opened, filling]);
+    const [pki, isNew] = await Promise.all([opened, filling]);
     if (transforming) encryption!.reportStale(transforming, log.child("encryption"));
     const following = transforming && access.encryptionReload ? encryption!.followEncryptionFile({ file: access.encryption!, journal: transforming, clock, log: log.child("encryption") }) : undefined;
     await moveServices(store, serviceNetwork);
@@ -127,7 +133,8 @@ export async function runApi(): Promise<void> {
     fairness.start();
     const audit = access.auditPolicy === undefined ? undefined : (await import("./apiserver/audit/audit.ts")).openAudit(access.auditPolicy, { file: access.auditLog ?? join(dataDir, "audit.log"), clock, log: log.child("audit"), registry, ...(access.auditRotation && { rotation: access.auditRotation }) });
     // What every cluster has is there before anybody is answered.
-    await createFirstObjects(client, aggregator);
+    if (isNew) await aggregator.start();
+    else await createFirstObjects(client, aggregator);
     server = createApiServer({ api, aggregator, ...(audit && { audit: audit.audit }), fairness, pki, tokens, rbac, random, log: log.child("http"), node, address: options.apiUrl.replace("https://", "") });
     for (const handle of handles) server.listen(handle);
     await server.listenLocal(socketPath(dataDir, "api.sock"));
@@ -176,7 +183,7 @@ export async function runApi(): Promise<void> {
     const { startIngresses } = await import("./proxy/ingress/start.ts");
     const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: challenges.pass });
     const { startIstio } = await import("./proxy/istio/start.ts");
-    const istio = startIstio({ client, clock, random, log: log.child("istio"), publish: challenges.pass, definitions: gateways.definitions, isEnforced: mode === "isolated" });
+    const istio = startIstio({ client, clock, random, log: log.child("istio"), publish: challenges.pass, definitions: gateways.definitions, isEnforced: mode === "isolated", inForce: () => channel.request("net/in-force") });
     bound = (bindings) => {
       challenges.bound(bindings);
       gateways.bound(bindings);
