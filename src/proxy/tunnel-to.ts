@@ -9,7 +9,7 @@ const noBytes = Buffer.alloc(0);
  * Decrypted bytes to whomever `reach` finds, and back; undefined: nobody. What comes meanwhile waits: a client may speak with the
  * last piece of its handshake. `first` has been read already. `ended` is called once, whatever became of it.
  */
-export function tunnelTo(engine: Engine, client: Stream, { first, idleMs, reach, ended = () => {} }: { first?: Buffer | undefined; idleMs: number; reach(done: (handle: TcpHandle | undefined) => void): void; ended?(): void }): void {
+export function tunnelTo(engine: Engine, client: Stream, { first, idleMs, reach, ended = () => undefined }: { first?: Buffer | undefined; idleMs: number; reach(done: (handle: TcpHandle | undefined) => void): void; ended?(): unknown }): void {
   const waiting = new Waiting(first);
   client.owner = waiting;
   client.pause();

@@ -165,6 +165,7 @@ export class Worker {
     judge.set([...this.#guards.values()]);
     this.#isAnew = true;
     this.#connections.judgeAnew();
+    this.#serviceDoor?.judgeAnew();
     void this.#engine?.then((engine) => engine.judgeAnew());
     this.#isAnew = false;
   }

@@ -75,7 +75,8 @@ interface Doors {
 export class ServiceDoor {
   readonly #options: ServiceDoorOptions;
   readonly #known = new Map<ServicePort, Doors>();
-  #tunnels = 0;
+  /** Decrypted ones, each with what asks whether it would be let in now. */
+  readonly #tunnels = new Map<Stream, () => boolean>();
 
   constructor(options: ServiceDoorOptions) {
     this.#options = options;
@@ -85,7 +86,6 @@ export class ServiceDoor {
   accept(client: TcpHandle, service: ServicePort, readsHttp: boolean): void {
     const { engine, connections, tls, silentMs = usualSilentMs } = this.#options;
     const address = peerAddress(client);
-    client.setNoDelay(true);
     const isHttp = this.#isHttp(service);
     const pass = (handle: TcpHandle | undefined, first: Buffer | undefined) => handle && connections.serve(handle, service, first);
     openConnection(client, {
@@ -123,8 +123,8 @@ export class ServiceDoor {
 
   /** As `Connections` has it, for what has been decrypted. */
   #tunnel({ dial, mayReach }: ServiceTls, client: Stream, first: Buffer | undefined, service: ServicePort, address: string, proved: Proved): void {
-    if (this.#tunnels >= limits.gatewayConnectionsMax) return client.reset();
-    this.#tunnels++;
+    if (this.#tunnels.size >= limits.gatewayConnectionsMax) return client.reset();
+    this.#tunnels.set(client, () => true);
     const reach = (done: (handle: TcpHandle | undefined) => void): void => {
       const endpoints = service.active;
       if (endpoints.length === 0) {
@@ -137,16 +137,22 @@ export class ServiceDoor {
       const next = (attempt: number): void => {
         if (attempt === attempts) return done(undefined);
         const endpoint = endpoints[(start + attempt) % endpoints.length]!;
-        if (!mayReach(address, endpoint, service, proved)) return done(undefined);
+        const isLetIn = () => mayReach(address, endpoint, service, proved);
+        if (!isLetIn()) return done(undefined);
         dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
           if (!handle) return next(attempt + 1);
           service.remember(address, endpoint, nowMs);
+          this.#tunnels.set(client, isLetIn);
           done(handle);
         });
       };
       next(0);
     };
-    tunnelTo(this.#options.engine, client, { first, idleMs: 0, reach, ended: () => this.#tunnels-- });
+    tunnelTo(this.#options.engine, client, { first, idleMs: 0, reach, ended: () => this.#tunnels.delete(client) });
+  }
+  /** As `Connections` has it. */
+  judgeAnew(): void {
+    for (const [client, isLetIn] of this.#tunnels) if (!isLetIn()) client.owner.onBroken(0);
   }
 
   /** Services came or went. */
