@@ -204,7 +204,25 @@ export type HttpFilter =
   | { type: "concurrency"; max: number; by: "route" | "client"; /** As of rateLimit. */ share?: string; /** 503 unless said. */ status?: number; except?: string[] }
   /** Denied is denied; else, where somebody is allowed, nobody else is. 403. */
   | { type: "sourceRanges"; allow?: string[]; deny?: string[] }
-  | { type: "bodyLimit"; bytes: number };
+  | { type: "bodyLimit"; bytes: number }
+  | {
+      type: "cache";
+      /** In Cache-Status; "wherry" unless said. */
+      name?: string;
+      /** Of answers that do not say how long they are good for. 0: by HTTP's own rules alone. */
+      ttlSeconds?: number;
+      /** Of all that is kept, and of one answer; 64 MB and 1 MB unless said. */
+      bytesMax?: number;
+      entryBytesMax?: number;
+      /** What makes requests different besides host and path: these parameters (absent: the whole query), these headers. */
+      key?: { query?: string[]; headers?: string[] };
+      staleWhileRevalidateSeconds?: number;
+      staleIfErrorSeconds?: number;
+      /** A client's Cache-Control makes nobody ask the upstream. */
+      ignoresClients?: boolean;
+      /** As of rateLimit. */
+      share?: string;
+    };
 
 /**
  * Gateway API's two ways, and one with captures (`$1` or `${1}`). `regex` without a `pattern` takes the captures of the match

@@ -138,6 +138,8 @@ export interface FilterTools {
   random: Random;
   /** Monotonic milliseconds. */
   nowMs(): number;
+  /** Milliseconds since the epoch; the machine's clock unless given. */
+  dateMs?(): number;
   /** For delays; never keeps the process alive. */
   setTimer(delayMs: number, callback: () => void): { cancel(): void };
   /** {@link TrafficSnapshot.sessionKey}, for sessions that hold on to one of several weighted backends. */

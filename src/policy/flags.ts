@@ -24,6 +24,7 @@ export const flags = {
   JWT: { status: 401, meaning: "A RequestAuthentication does not believe the token; 403 when it is for another audience. Not in Envoy, which says it in %RESPONSE_CODE_DETAILS%." },
   OM: { status: 503, meaning: "Overload: too much of other requests and answers is held here already." },
   BL: { status: 413, meaning: "Body limit: the request's body is larger than allowed. Not in Envoy." },
+  CH: { status: 200, meaning: "Cache hit: what was kept of an earlier answer. Not in Envoy." },
   DR: { status: 200, meaning: "Direct response: the rule itself answers (redirect, fixed answer, CORS preflight). Not in Envoy." },
   DPE: { status: 400, meaning: "Downstream protocol error: the request was not HTTP as it must be." },
   SI: { status: 408, meaning: "Stream idle timeout: nothing came from the client for too long." },

@@ -1,6 +1,7 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { Filter } from "../exchange.ts";
 import { bodyLimit } from "./body-limit.ts";
+import { cache } from "./cache.ts";
 import { concurrency } from "./concurrency.ts";
 import { cors } from "./cors.ts";
 import { fault } from "./fault.ts";
@@ -16,6 +17,7 @@ import { sourceRanges } from "./source-ranges.ts";
 /** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
 export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
   bodyLimit,
+  cache,
   concurrency,
   cors,
   fault,

@@ -1,0 +1,376 @@
+import type { HttpFilter } from "../../api/traffic.ts";
+import { type Directives, parseDirectives } from "../cache/directives.ts";
+import { type Fields, hasValidator, initialAgeMs, isStorable, isUnchanged, lifetimeMs, rangeOf, staleMs, useOf } from "../cache/rules.ts";
+import { CacheStore, type Entry, varyOf } from "../cache/store.ts";
+import type { AnswerHead, AnswerSink, Exchange, Filter, FilterTools, Handler, LocalAnswer, Outcome, RequestView, SideAnswer } from "../exchange.ts";
+import { mergeEdits } from "../header-edits.ts";
+import { localAnswer } from "../local-answer.ts";
+import { PolicyError } from "../policy-error.ts";
+
+type Config = Extract<HttpFilter, { type: "cache" }>;
+
+/** Whoever asks for what somebody else is fetching waits for it, and no longer than this. */
+const lockMs = 5_000;
+const refreshMs = 30_000;
+const defaults = { bytesMax: 64 * 1024 * 1024, entryBytesMax: 1024 * 1024 };
+/** A 304's fields (RFC 9110 §15.4.5). */
+const unchangedNames = new Set(["cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"]);
+/** Safe methods (RFC 9110 §9.2.1): they make nothing that is kept untrue. */
+const safe = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
+
+/**
+ * A cache that clients share, as HTTP has it: RFC 9111, with RFC 5861 (stale while revalidated, stale instead of an error), RFC 9211
+ * (`Cache-Status`), single ranges, and one request to the upstream however many ask. What is kept is in the memory of this worker.
+ */
+export const cache: Filter<Config> = (config, tools) => {
+  const { name, ttlSeconds = 0, bytesMax = defaults.bytesMax, entryBytesMax = Math.min(defaults.entryBytesMax, bytesMax), share } = config;
+  if (!(ttlSeconds >= 0)) throw new PolicyError("ttlSeconds", ttlSeconds, "must not be negative");
+  if (!Number.isSafeInteger(bytesMax) || bytesMax < 1) throw new PolicyError("bytesMax", bytesMax, "must be at least 1");
+  if (!Number.isSafeInteger(entryBytesMax) || entryBytesMax < 1 || entryBytesMax > bytesMax) throw new PolicyError("entryBytesMax", entryBytesMax, "must be between 1 and bytesMax");
+  const make = (): Shelf => ({ store: new CacheStore(bytesMax), flights: new Map(), refreshing: new Set() });
+  const { keep, shared } = tools;
+  const shelf = share !== undefined && shared ? shared(`cache/${share}/${bytesMax}`, make) : keep ? keep("cache", make) : make();
+  const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: name ?? "wherry", keyOf: keyFunction(config), now: tools.dateMs ?? Date.now };
+  return (next) => (exchange, outcome) => new Asking(context, exchange, outcome, next).start();
+};
+
+/** What a route's cache has; it outlives a change of the route. */
+interface Shelf {
+  store: CacheStore;
+  /** Who waits for what is being fetched. */
+  flights: Map<string, Asking[]>;
+  refreshing: Set<string>;
+}
+interface Context {
+  config: Config;
+  tools: FilterTools;
+  shelf: Shelf;
+  ttlMs: number;
+  entryBytesMax: number;
+  name: string;
+  keyOf(request: RequestView): string;
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** Scheme, host and path; of the query, and of headers, what the configuration says. */
+function keyFunction({ key }: Config): (request: RequestView) => string {
+  const { query, headers = [] } = key ?? {};
+  const names = headers.map((header) => header.toLowerCase());
+  return (request) => {
+    let text = `${request.scheme}://${request.host}${request.path}`;
+    if (request.query !== "" && query === undefined) text += `?${request.query}`;
+    else if (query !== undefined && query.length > 0) {
+      const given = new URLSearchParams(request.query);
+      text += `?${query.flatMap((name) => given.getAll(name).map((value) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)).join("&")}`;
+    }
+    for (const header of names) text += `\n${header}:${request.header(header) ?? ""}`;
+    return text;
+  };
+}
+
+const fieldsOf = (headers: readonly (readonly [name: string, value: string])[]): Fields => ({
+  get(name) {
+    let found: string | undefined;
+    for (const [known, value] of headers) if (known === name) found = found === undefined ? value : `${found}, ${value}`;
+    return found;
+  },
+});
+
+/** One request before the cache. */
+class Asking {
+  readonly #context: Context;
+  readonly #exchange: Exchange;
+  readonly #outcome: Outcome;
+  readonly #next: Handler;
+  readonly #key: string;
+  readonly #fields: Fields;
+  readonly #directives: Directives;
+  #isGone = false;
+
+  constructor(context: Context, exchange: Exchange, outcome: Outcome, next: Handler) {
+    this.#context = context;
+    this.#exchange = exchange;
+    this.#outcome = outcome;
+    this.#next = next;
+    this.#key = context.keyOf(exchange.request);
+    this.#fields = { get: (name) => exchange.request.header(name) };
+    const { request } = exchange;
+    // RFC 9111 §5.4: what HTTP/1.0 says counts where HTTP/1.1 says nothing.
+    const told = request.header("cache-control") ?? (/\bno-cache\b/i.test(request.header("pragma") ?? "") ? "no-cache" : undefined);
+    this.#directives = parseDirectives(context.config.ignoresClients ? undefined : told);
+  }
+  get #request(): RequestView {
+    return this.#exchange.request;
+  }
+  #forward(): void {
+    this.#next(this.#exchange, this.#outcome);
+  }
+
+  start(): void {
+    const { method } = this.#request;
+    if (!safe.has(method)) return this.#invalidating();
+    if ((method !== "GET" && method !== "HEAD") || this.#request.header("upgrade") !== undefined) return this.#forward();
+    const entry = this.#context.shelf.store.find(this.#key, (name) => this.#request.header(name));
+    if (entry) return this.#kept(entry);
+    if (this.#directives.has("only-if-cached")) return this.#answer(localAnswer(this.#request, "UT", "only what is kept was asked for, and it is not", { status: 504 }));
+    if (method === "HEAD" || this.#directives.has("no-store") || this.#fields.get("range") !== undefined) return this.#forward();
+    const waiting = this.#context.shelf.flights.get(this.#key);
+    if (waiting) this.#wait(waiting);
+    else this.#fetch(undefined);
+  }
+
+  /** There is something. */
+  #kept(entry: Entry): void {
+    const ageMs = this.#ageOf(entry);
+    const { directives } = entry;
+    const use = useOf({ ageMs, lifetimeMs: entry.lifetimeMs, directives }, this.#directives);
+    if (use === "fresh") return this.#give(entry, ageMs, "hit");
+    if (use === "stale" && ageMs - entry.lifetimeMs <= staleMs(directives, "stale-while-revalidate", (this.#context.config.staleWhileRevalidateSeconds ?? 0) * 1000) && this.#refresh(entry)) return this.#give(entry, ageMs, "hit; detail=stale");
+    if (this.#directives.has("only-if-cached")) return this.#answer(localAnswer(this.#request, "UT", "what is kept is too old, and nothing newer may be asked for", { status: 504 }));
+    // What a part or the head of it would tell is too little to keep.
+    if (this.#request.method === "HEAD" || this.#fields.get("range") !== undefined) return this.#forward();
+    const waiting = this.#context.shelf.flights.get(this.#key);
+    if (waiting && !this.#directives.has("no-cache")) this.#wait(waiting);
+    else this.#fetch(entry);
+  }
+  #ageOf({ answeredAt, initialAgeMs: initial }: Entry): number {
+    return initial + Math.max(0, this.#context.now() - answeredAt);
+  }
+
+  #answer(answer: LocalAnswer): void {
+    if (!this.#isGone) this.#outcome.answer(this.#exchange, answer);
+  }
+  #give(entry: Entry, ageMs: number, status: string): void {
+    const given = this.#given(entry, ageMs, status);
+    this.#answer({ status: given.head.status, headers: given.head.headers, body: "", bytes: given.body, flag: "CH", reason: "kept" });
+  }
+  /** What this client gets of it: all, a part, or that it has it already. */
+  #given(entry: Entry, ageMs: number, status: string): { head: AnswerHead; body: Uint8Array } {
+    const more: [string, string][] = [["age", String(Math.floor(ageMs / 1000))], ["cache-status", `${this.#context.name}; ${status}`]];
+    const kept = fieldsOf(entry.headers);
+    if (isUnchanged(this.#fields, kept)) return { head: { status: 304, headers: [...entry.headers.filter(([name]) => unchangedNames.has(name)), ...more], length: undefined }, body: nothing };
+    const range = entry.status === 200 && this.#request.method === "GET" ? rangeOf(this.#fields, kept, entry.body.length) : undefined;
+    if (range === "unsatisfiable") return { head: { status: 416, headers: [["content-range", `bytes */${entry.body.length}`], ...more], length: 0 }, body: nothing };
+    if (range) {
+      const body = entry.body.subarray(range.from, range.to);
+      return { head: { status: 206, headers: [...entry.headers, ["content-range", `bytes ${range.from}-${range.to - 1}/${entry.body.length}`], ...more], length: body.length }, body };
+    }
+    return { head: { status: entry.status, headers: [...entry.headers, ...more], length: entry.body.length }, body: entry.body };
+  }
+
+  // Together.
+  #wait(waiting: Asking[]): void {
+    waiting.push(this);
+    const leave = (): void => {
+      const at = waiting.indexOf(this);
+      if (at >= 0) waiting.splice(at, 1);
+    };
+    const timer = this.#context.tools.setTimer(lockMs, () => {
+      leave();
+      if (!this.#isGone) this.#fetch(undefined, false);
+    });
+    this.#awake = () => timer.cancel();
+    this.#exchange.onEnd(() => {
+      this.#isGone = true;
+      timer.cancel();
+      leave();
+    });
+  }
+  #awake: (() => void) | undefined;
+  /** What was waited for is there, or is nothing that may be kept: then everybody asks for himself. */
+  #landed(waiting: Asking[]): void {
+    const { flights, store } = this.#context.shelf;
+    if (flights.get(this.#key) === waiting) flights.delete(this.#key);
+    for (const one of waiting.splice(0)) {
+      one.#awake?.();
+      if (one.#isGone) continue;
+      const entry = store.find(one.#key, (name) => one.#request.header(name));
+      const ageMs = entry ? one.#ageOf(entry) : 0;
+      if (entry && useOf({ ageMs, lifetimeMs: entry.lifetimeMs, directives: entry.directives }, one.#directives) === "fresh") one.#give(entry, ageMs, "hit; detail=collapsed");
+      else one.#fetch(undefined, false);
+    }
+  }
+
+  /** Asks the upstream; with a validator where there is one. */
+  #fetch(entry: Entry | undefined, leads = true): void {
+    const { flights } = this.#context.shelf;
+    const waiting: Asking[] = [];
+    if (leads && !flights.has(this.#key)) flights.set(this.#key, waiting);
+    const askedAt = this.#context.now();
+    const validators = entry ? validatorsOf(entry) : [];
+    const exchange = this.#exchange;
+    if (validators.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders ?? noEdits, { remove: ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"], set: validators, add: [] });
+    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, landed: () => this.#landed(waiting) }));
+    exchange.onEnd(() => this.#landed(waiting));
+    this.#forward();
+  }
+
+  /** In the background, while the stale one is given. False: it cannot be. */
+  #refresh(entry: Entry): boolean {
+    const { tools, shelf, entryBytesMax, now } = this.#context;
+    if (!tools.call) return false;
+    const id = `${this.#key}\n${JSON.stringify(entry.vary)}`;
+    if (shelf.refreshing.has(id)) return true;
+    shelf.refreshing.add(id);
+    const { origin } = entry;
+    const askedAt = now();
+    const headers: [string, string][] = [...entry.vary.flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, value]])), ...validatorsOf(entry)];
+    tools.call({ ...origin, method: "GET", headers, timeoutMs: refreshMs, bytesMax: entryBytesMax }, (answer) => {
+      shelf.refreshing.delete(id);
+      if (answer) this.#refreshed(entry, answer, askedAt);
+    });
+    return true;
+  }
+  #refreshed(entry: Entry, answer: SideAnswer, askedAt: number): void {
+    const { shelf, ttlMs, now } = this.#context;
+    const times = { askedAt, answeredAt: now() };
+    if (answer.status === 304) return shelf.store.put(this.#key, freshened(entry, answer.headers, times, ttlMs));
+    const fields = fieldsOf(answer.headers);
+    // An error leaves what there is, for as long as it may be given.
+    if (answer.status >= 500) return;
+    if (isStorable({ method: "GET", cacheControl: undefined, isAuthorized: false }, answer.status, fields, ttlMs)) shelf.store.put(this.#key, madeOf(answer.status, answer.headers, Buffer.from(answer.body), times, ttlMs, entry.vary, entry.origin));
+    else shelf.store.remove(this.#key);
+  }
+
+  /** A change that succeeds makes untrue what is kept of what it changed. Source: RFC 9111 §4.4. */
+  #invalidating(): void {
+    const { request } = this.#exchange;
+    this.#exchange.onResponse((response) => {
+      if (response.isLocal || response.status < 200 || response.status >= 400) return;
+      const { store } = this.#context.shelf;
+      store.remove(this.#key);
+      const base = `${request.scheme}://${request.host}`;
+      for (const name of ["location", "content-location"]) {
+        const named = response.header(name);
+        const url = named === undefined ? null : URL.parse(named, `${base}${request.path}`);
+        // Of its own origin alone: nobody may empty others' shelves.
+        if (url && url.host === new URL(base).host) store.purge((key) => key === `${base}${url.pathname}${url.search}`);
+      }
+    });
+    this.#forward();
+  }
+}
+
+const nothing = new Uint8Array();
+const noEdits = { remove: [], set: [], add: [] };
+
+function validatorsOf({ headers }: Entry): [string, string][] {
+  const fields = fieldsOf(headers);
+  const [etag, modified] = [fields.get("etag"), fields.get("last-modified")];
+  return [...(etag === undefined ? [] : [["if-none-match", etag] as [string, string]]), ...(modified === undefined ? [] : [["if-modified-since", modified] as [string, string]])];
+}
+
+function madeOf(status: number, headers: readonly [string, string][], body: Uint8Array, times: { askedAt: number; answeredAt: number }, ttlMs: number, vary: Entry["vary"], origin: Entry["origin"]): Omit<Entry, "size"> {
+  const fields = fieldsOf(headers);
+  return { status, headers: headers.filter(([name]) => name !== "age" && name !== "cache-status"), body, answeredAt: times.answeredAt, initialAgeMs: initialAgeMs(fields, times), lifetimeMs: lifetimeMs(status, fields, times.answeredAt, ttlMs), directives: parseDirectives(fields.get("cache-control")), vary, origin };
+}
+/** Fields of a 304 take the place of those that were kept. Source: RFC 9111 §3.2. */
+function freshened(entry: Entry, headers: readonly [string, string][], times: { askedAt: number; answeredAt: number }, ttlMs: number): Omit<Entry, "size"> {
+  const told = headers.filter(([name]) => !/^content-(?:encoding|type|range|length)$/.test(name));
+  const names = new Set(told.map(([name]) => name));
+  return madeOf(entry.status, [...entry.headers.filter(([name]) => !names.has(name)), ...told], entry.body, times, ttlMs, entry.vary, entry.origin);
+}
+
+interface StoringOptions {
+  next: AnswerSink;
+  askedAt: number;
+  /** What this client gets of it. */
+  given(entry: Entry, status: string): { head: AnswerHead; body: Uint8Array };
+  /** Whose validators were sent. */
+  entry: Entry | undefined;
+  /** What may be given instead of an error. */
+  stale: Entry | undefined;
+  key: string;
+  exchange: Exchange;
+  landed(): void;
+}
+
+/** An answer on its way to the client, kept on the way where it may be. */
+class Storing implements AnswerSink {
+  readonly #context: Context;
+  readonly #options: StoringOptions;
+  #made: Omit<Entry, "size" | "body"> | undefined;
+  #pieces: Buffer[] = [];
+  #bytes = 0;
+  /** Something else was given instead. */
+  #isGiven = false;
+
+  constructor(context: Context, options: StoringOptions) {
+    this.#context = context;
+    this.#options = options;
+  }
+  get isBlocked(): boolean {
+    return this.#options.next.isBlocked;
+  }
+
+  begin(head: AnswerHead): void {
+    const { next, exchange, askedAt, entry, stale, key } = this.#options;
+    const { shelf, ttlMs, entryBytesMax, name, now } = this.#context;
+    const times = { askedAt, answeredAt: now() };
+    if (entry && head.status === 304) {
+      shelf.store.put(key, freshened(entry, head.headers, times, ttlMs));
+      const kept = shelf.store.find(key, (header) => exchange.request.header(header)) ?? entry;
+      return this.#give(kept, "hit; detail=validated");
+    }
+    if (stale && head.status >= 500 && this.#mayBeStale(stale)) return this.#give(stale, "hit; detail=stale-if-error");
+    const { request } = exchange;
+    const fields = fieldsOf(head.headers);
+    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined }, head.status, fields, ttlMs);
+    const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.host };
+    if (isKept && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
+      const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), (header) => request.header(header)), origin);
+      // What is never fresh and cannot be validated is of no use.
+      if (made.lifetimeMs > made.initialAgeMs || hasValidator(fields)) this.#made = made;
+    }
+    // What is not kept is waited for by nobody; and what a newer answer replaces is not kept either.
+    if (!this.#made) {
+      if (stale && head.status < 400) shelf.store.remove(key);
+      this.#options.landed();
+    }
+    next.begin({ ...head, headers: [...head.headers, ["cache-status", `${name}; fwd=${stale ? "stale" : "uri-miss"}${this.#made ? "; stored" : ""}`]] });
+  }
+  content(bytes: Uint8Array): void {
+    if (this.#isGiven) return;
+    if (this.#made) {
+      this.#bytes += bytes.length;
+      if (this.#bytes > this.#context.entryBytesMax || !this.#options.exchange.hold(bytes.length)) {
+        this.#made = undefined;
+        this.#pieces = [];
+        this.#options.landed();
+      } else {
+        this.#pieces.push(Buffer.from(bytes));
+      }
+    }
+    this.#options.next.content(bytes);
+  }
+  end(trailers?: readonly (readonly [name: string, value: string])[]): void {
+    if (this.#isGiven) return;
+    if (this.#made) {
+      this.#context.shelf.store.put(this.#options.key, { ...this.#made, body: Buffer.concat(this.#pieces) });
+      this.#options.landed();
+    }
+    this.#options.next.end(trailers);
+  }
+  fail(flag: Parameters<AnswerSink["fail"]>[0], reason: string): void {
+    // Half of it is nothing to keep.
+    this.#made = undefined;
+    this.#options.landed();
+    if (!this.#isGiven) this.#options.next.fail(flag, reason);
+  }
+
+  #give(entry: Entry, status: string): void {
+    this.#isGiven = true;
+    const { head, body } = this.#options.given(entry, status);
+    const { next } = this.#options;
+    next.begin(head);
+    if (body.length > 0) next.content(body);
+    next.end();
+    this.#options.landed();
+  }
+  #mayBeStale({ directives, answeredAt, initialAgeMs: initial, lifetimeMs: lifetime }: Entry): boolean {
+    if (directives.has("must-revalidate") || directives.has("proxy-revalidate")) return false;
+    const ageMs = initial + Math.max(0, this.#context.now() - answeredAt);
+    return ageMs - lifetime <= staleMs(directives, "stale-if-error", (this.#context.config.staleIfErrorSeconds ?? 0) * 1000);
+  }
+}
