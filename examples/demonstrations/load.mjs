@@ -2,7 +2,7 @@
 //
 //   node load.mjs URL [--requests N] [--connections N] [--fresh] [--timeout MS] [--every MS] [--post] [--at-once] [--by pod|version|…]
 //
-// Without --requests it goes on until there is a file /tmp/enough. Each connection is kept, and has one request at a time;
+// Without --requests it goes on until there is a file /tmp/enough, and asks once more then. Each connection is kept, and has one request at a time;
 // with --fresh each request has a connection of its own, and --at-once sends all of them together over one, by HTTP/2.
 // --post sends numbered messages instead of GET. --by names the header that says who answered: x-pod unless said.
 import { existsSync } from "node:fs";
@@ -16,7 +16,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     requests: { type: "string" },
     connections: { type: "string", default: "1" },
-    timeout: { type: "string", default: "10000" },
+    timeout: { type: "string", default: "60000" },
     every: { type: "string", default: "0" },
     by: { type: "string", default: "pod" },
     fresh: { type: "boolean", default: false },
@@ -29,6 +29,7 @@ const most = Number(options.requests ?? Infinity);
 const header = `x-${options.by}`;
 const table = new Map();
 let sent = 0;
+let answered = 0;
 
 function count(answer, from, ms) {
   const key = `${answer} ${from ?? "-"}`;
@@ -36,6 +37,7 @@ function count(answer, from, ms) {
   row.count++;
   row.slowestMs = Math.max(row.slowestMs, Math.round(ms));
   table.set(key, row);
+  if (++answered === 50 && most === Infinity) console.log("running: 50 requests so far");
 }
 
 /** One request; resolves when it is answered, has failed, or took too long. */
@@ -57,7 +59,8 @@ function ask(agent, id) {
 
 async function oneAfterTheOther() {
   const agent = new Agent({ keepAlive: !options.fresh, maxSockets: 1 });
-  while (sent < most && !existsSync("/tmp/enough")) {
+  for (let isLast = false; sent < most && !isLast; ) {
+    isLast = existsSync("/tmp/enough");
     await ask(agent, ++sent);
     if (Number(options.every) > 0) await pause(Number(options.every));
   }

@@ -17,7 +17,7 @@ const demonstrations: { page: string; quick?: true }[] = [
   { page: "node-to-node", quick: true },
   { page: "consensus" },
   { page: "canary" },
-  { page: "blue-green" },
+  { page: "blue-green", quick: true },
   { page: "self-healing" },
   { page: "roll-out" },
 ];
@@ -33,6 +33,7 @@ test("the demonstrations, as printed on their pages", { timeout: 300_000 }, asyn
   const onStep = (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`);
   const play = (page: string) => runTranscript(join(pages, `${page}.md`), { cwd: root, env: { ...wherry.env, WHERRY_DATA_DIR: wherry.dataDir }, ...(process.env["STEPS"] && { onStep }) });
   await play("README");
+  await t.test("seed 004: go-app as printed", () => runTranscript(join(import.meta.dirname, "go-app.transcript"), { cwd: join(examples, "go-app"), env: wherry.env, ...(process.env["STEPS"] && { onStep }) }));
   const only = process.env["PAGES"]?.split(",");
   for (const { page, quick } of demonstrations.filter(({ page }) => only?.includes(page) ?? true)) {
     await t.test(page, { skip: quick || only || process.env["WHERRY_CONFORMANCE"] ? false : "npm run conformance runs it" }, () => play(page));

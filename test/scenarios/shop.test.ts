@@ -55,31 +55,3 @@ test("an empty stack that only knows the images: the seed's lines create everyth
   await applyFolders(wherry, [], [shop]);
   await runTranscript(join(import.meta.dirname, "shop-empty.transcript"), { cwd: shop, env: wherry.env });
 });
-
-test("seed 004: go-app as printed, and blue to green without a failed request", { timeout: 600_000 }, async (t) => {
-  if (!needs(t, "kubectl", "curl")) return;
-  const folder = join(examples, "go-app");
-  await using wherry = await startWherry({ test: t, hostPathRoots: [folder] });
-  await applyFolders(wherry, [], [folder]);
-  await runTranscript(join(import.meta.dirname, "go-app.transcript"), { cwd: folder, env: wherry.env });
-  const url = directUrl(wherry, "default", "go-app");
-  const versions = async () => {
-    const seen = new Set<string>();
-    for (let round = 0; round < 20; round++) seen.add((/v\d/.exec(await (await fetch(url, { headers: { connection: "close" } })).text()) ?? ["?"])[0]);
-    return [...seen];
-  };
-  // As printed they have no readiness probe: Ready says that a program was started, on any cluster, not that it listens.
-  const pods = (await wherry.kubectl("get", "pods", "-o", "name")).stdout.trim().split("\n").map((name) => name.replace("pod/", ""));
-  for (const pod of pods) {
-    const deadline = performance.now() + 20_000;
-    while ((await wherry.kubectl("get", "--raw", `/api/v1/namespaces/default/pods/${pod}:8080/proxy/`)).code !== 0) assert.ok(performance.now() < deadline, `${pod} does not answer`);
-  }
-  assert.deepEqual(await versions(), ["v1"]);
-  const traffic = load(url);
-  const patched = await wherry.kubectl("patch", "service", "go-app", "-p", '{"spec":{"selector":{"version":"green"}}}');
-  assert.equal(patched.stdout.trim(), "service/go-app patched");
-  const deadline = performance.now() + 5_000;
-  while ((await versions()).includes("v1")) assert.ok(performance.now() < deadline, "traffic still reaches blue after 5 s");
-  assert.deepEqual((await traffic.stop()).failures, []);
-  assert.deepEqual(await versions(), ["v2"]);
-});
