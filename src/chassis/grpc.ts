@@ -268,8 +268,10 @@ export async function createGrpcClient(definition: ServiceDefinition, { address,
           stop?.removeEventListener("abort", cancel);
           const isOurs = error && serverFailures.has(error.code);
           picked.done({ type: error?.code === grpc.status.CANCELLED ? "cancelled" : isOurs ? "local" : "answered", status: 200, latencyMs: performance.now() - began });
-          if (error) reject(Object.assign(error, { statusCode: httpStatuses[error.code] ?? 502 }));
-          else resolve(value as T);
+          if (!error) return resolve(value as T);
+          // The signal of a deadline may be heard before grpc-js looks at its own watch.
+          if (error.code === grpc.status.CANCELLED && (stop?.reason as Error | undefined)?.name === "TimeoutError") error.code = grpc.status.DEADLINE_EXCEEDED;
+          reject(Object.assign(error, { statusCode: httpStatuses[error.code] ?? 502 }));
         });
         const cancel = () => call.cancel();
         const stop = signal ?? currentContext()?.signal;

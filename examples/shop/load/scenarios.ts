@@ -22,6 +22,8 @@ const one = <T>(of: readonly T[]): T => of[Math.floor(Math.random() * of.length)
 const trouble = [0, 429, 500, 502, 503, 504];
 const also = ({ rough }: World, ...expected: number[]) => (rough ? [...expected, ...trouble] : expected);
 
+/** For how long one order is tried: all of a cluster may have to come back meanwhile. */
+const patienceMs = 120_000;
 const freshMs = 2_000;
 const shelves = new WeakMap<ShopClient, { readMs: number; products: Product[] }>();
 
@@ -52,12 +54,13 @@ const browse: Scenario = async (world, dueMs) => {
 /** Sends an order until somebody answers, each time with the same key; and keeps what was promised. */
 async function order(world: World, customer: Customer, items: object[], key: string, dueMs: number, operation = "order"): Promise<Answer> {
   const { shop } = world;
+  const giveUpMs = performance.now() + patienceMs;
   for (let attempt = 1; ; attempt++) {
     const answer = await shop.ask(operation, "POST", "/orders", { body: { user_id: customer.id, items }, token: customer.token, key, expect: also(world, 201, 202, 402, 409), dueMs });
     if (answer.status === 201 || answer.status === 202) shop.ledger.push({ user_id: customer.id, key, order_id: answer.body.id });
     if (!trouble.includes(answer.status) || !world.rough) return answer;
-    if (attempt === 30) {
-      shop.fail(`${operation}: no answer to 30 tries, the last ${answer.status} ${JSON.stringify(answer.body)}`);
+    if (performance.now() > giveUpMs) {
+      shop.fail(`${operation}: no answer to ${attempt} tries, the last ${answer.status} ${JSON.stringify(answer.body)}`);
       return answer;
     }
     await new Promise((resolve) => setTimeout(resolve, Math.min(1_000, 50 * 2 ** attempt) * (0.5 + Math.random() / 2)));

@@ -106,15 +106,16 @@ export interface Customer {
   token: string;
 }
 
-/** Joins and logs in, as often as it takes. */
-export async function join(shop: ShopClient): Promise<Customer> {
+/** Joins and logs in, as often as it takes within `patienceMs`. */
+export async function join(shop: ShopClient, patienceMs = 10_000): Promise<Customer> {
+  const giveUpMs = performance.now() + patienceMs;
   const [username, password] = [`load-${randomUUID()}`, randomUUID()];
   const patiently = async (operation: string, path: string, body: object, wanted: readonly number[]): Promise<Answer> => {
     for (let attempt = 1; ; attempt++) {
       const answer = await shop.ask(operation, "POST", path, { body, expect: [...wanted, 0, 503, 504], timeoutMs: 60_000 });
       if (wanted.includes(answer.status)) return answer;
-      if (attempt === 10) throw new Error(answer.status === 0 ? `${shop.url} cannot be reached` : `${operation}: ${answer.status} ${JSON.stringify(answer.body)}`);
-      await new Promise((resolve) => setTimeout(resolve, 200 * attempt));
+      if (performance.now() > giveUpMs) throw new Error(answer.status === 0 ? `${shop.url} cannot be reached` : `${operation}: ${answer.status} ${JSON.stringify(answer.body)}`);
+      await new Promise((resolve) => setTimeout(resolve, Math.min(2_000, 200 * attempt)));
     }
   };
   // A try that was answered by nobody may have been done.
