@@ -1,7 +1,7 @@
 // Makes one CommonJS file for each process of ours: `.cache/bundle/NAME.cjs`, and beside it what it was made of, so that
 // bin/bundle.mjs knows when it is stale. Runs before start, test and bench, and for the package; does nothing while all are fresh.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { bundleNamed } from "../bin/bundle.mjs";
@@ -53,12 +53,15 @@ export async function bundlePrograms({ from = "src", force = false } = {}) {
       rmSync(list, { force: true });
       renameSync(half, join(target, `${name}.cjs`));
       if (name === "api") await firstObjects(target);
-      const inputs = from === "src" ? Object.keys(metafile.inputs).map((file) => [file, ...(seen.get(file) ?? stateOf(join(root, file)))]) : [];
+      const inputs = from === "src" ? [...Object.keys(metafile.inputs), ...(name === "api" ? definitions() : [])].map((file) => [file, ...(seen.get(file) ?? stateOf(join(root, file)))]) : [];
       writeFileSync(`${list}.${process.pid}`, JSON.stringify(inputs));
       renameSync(`${list}.${process.pid}`, list);
     }),
   );
 }
+
+/** What the first objects are made of, besides code. */
+const definitions = () => readdirSync(join(root, "src", "api", "definitions")).filter((file) => file.endsWith(".json")).map((file) => `src/api/definitions/${file}`);
 
 /** What a new stack's API has from its first moment, made by its own code once instead of at every first start. */
 async function firstObjects(target) {
