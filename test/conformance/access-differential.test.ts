@@ -26,7 +26,7 @@ before(async () => {
   writeFileSync(join(api.folder, "client-ca.crt"), api.pki.ca);
   // Both know the same token, and the same authority of certificates.
   api.tokens.structured = { authenticate: async (token) => (token === "oracle" ? { name: "kubernetes-admin", groups: ["system:masters", "system:authenticated"] } : undefined), mayBeAnonymous: undefined };
-  oracle = await startOracle({ args: ["--client-ca-file", join(api.folder, "client-ca.crt")] });
+  oracle = await startOracle({ args: ["--client-ca-file", join(api.folder, "client-ca.crt"), "--runtime-config", "certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,PodCertificateRequest=true"] });
   sides = {
     ours: { client: api.http({ token: "oracle" }), names: new Map(), issuer: "https://kubernetes.default.svc.cluster.local" },
     theirs: { client: oracle.client, names: new Map(), issuer: "https://kubernetes.default.svc" },

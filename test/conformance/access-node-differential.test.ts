@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createPublicKey, generateKeyPairSync, sign } from "node:crypto";
 import { test } from "node:test";
 import type { HttpClient } from "../../src/api/http-client.ts";
 import { makeRequest } from "../../src/api/kinds/certificates/testing/request.ts";
@@ -15,7 +16,7 @@ const merge = "application/merge-patch+json";
 
 test("a node is held to itself", { skip: why, timeout: 120_000 }, async () => {
   await using api = await startApi({ api: { withoutAdmission: ["ServiceAccount"] } });
-  await using oracle = await startOracle({ args: ["--enable-admission-plugins", "NodeRestriction", "--disable-admission-plugins", "ServiceAccount"] });
+  await using oracle = await startOracle({ args: ["--enable-admission-plugins", "NodeRestriction", "--disable-admission-plugins", "ServiceAccount", "--runtime-config", "certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,PodCertificateRequest=true"] });
   const group = "rbac.authorization.k8s.io";
   const pod = (name: string, nodeName: string, more: Json = {}): Json => ({ metadata: { name }, spec: { nodeName, serviceAccountName: "worker", automountServiceAccountToken: false, containers: [{ name: "c", image: "a" }], volumes: [{ name: "t", projected: { sources: [{ serviceAccountToken: { path: "t", audience: "vault" } }] } }], ...more } });
   const setUp: Case[] = [
@@ -37,7 +38,23 @@ test("a node is held to itself", { skip: why, timeout: 120_000 }, async () => {
   const token = (boundObjectRef: Json | undefined, audiences: string[] = ["vault"]): Case => [`POST ${core}/serviceaccounts/worker/token`, { apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", spec: { audiences, ...(boundObjectRef && { boundObjectRef }) } }];
   const bound = (name: string, uid?: string): Json => ({ apiVersion: "v1", kind: "Pod", name, ...(uid && { uid }) });
   const mirror = (name: string, owner: Json | undefined, spec: Json = {}, node = "one"): Case => [`POST ${core}/pods`, { metadata: { name, annotations: { "kubernetes.io/config.mirror": "x" }, ...(owner && { ownerReferences: [{ apiVersion: "v1", kind: "Node", name: node, uid: "UID.one", controller: true, ...owner }] }) }, spec: { nodeName: node, containers: [{ name: "c", image: "a" }], ...spec } }];
+  const { privateKey } = generateKeyPairSync("ed25519");
+  /** Proofs are of whatever uid an API server gave the pod: made anew for each. */
+  const certificate = (name: string, spec: Json = {}): Case => [`POST /apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests`, { metadata: { name }, spec: { signerName: "example.com/mesh", podName: "mine", podUID: "UID.mine", serviceAccountName: "worker", serviceAccountUID: "UID.worker", nodeName: "one", nodeUID: "UID.one", pkixPublicKey: createPublicKey(privateKey).export({ type: "spki", format: "der" }).toString("base64"), proofOfPossession: "PROOF", ...spec } }];
   const cases: Case[] = [
+    certificate("c1"),
+    certificate("c2", { nodeName: "two", nodeUID: "UID.two" }),
+    certificate("c3", { nodeUID: "UID.two" }),
+    certificate("c4", { podName: "absent" }),
+    certificate("c5", { podUID: "UID.other" }),
+    certificate("c6", { podName: "other", podUID: "UID.other" }),
+    certificate("c7", { serviceAccountName: "else" }),
+    certificate("c8", { serviceAccountUID: "UID.one" }),
+    ["PATCH /apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests/c1", { metadata: { labels: { a: "b" } } }, merge],
+    ["PATCH /apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests/c1/status", { status: { conditions: [] } }, merge],
+    ["DELETE /apis/certificates.k8s.io/v1beta1/namespaces/default/podcertificaterequests/c1"],
+    mirror("m12", {}, { volumes: [{ name: "v", projected: { sources: [{ clusterTrustBundle: { name: "x", path: "y" } }] } }] }),
+    mirror("m13", {}, { volumes: [{ name: "v", projected: { sources: [{ podCertificate: { signerName: "example.com/mesh", keyType: "ED25519", keyPath: "y" } }] } }] }),
     ["PATCH /api/v1/nodes/two", { metadata: { labels: { a: "c" } } }, merge],
     ["DELETE /api/v1/nodes/two"],
     ["PATCH /api/v1/nodes/two/status", { status: { phase: "Running" } }, merge],
@@ -96,7 +113,7 @@ test("a node is held to itself", { skip: why, timeout: 120_000 }, async () => {
   const uids = new Map<HttpClient, Map<string, string>>();
   const ask = async (client: HttpClient, [text, body, type]: Case, user?: string): Promise<unknown> => {
     const [method, path] = text.split(" ") as [string, string];
-    const fill = (value: object): object => JSON.parse(JSON.stringify(value).replaceAll(/UID\.([\w-]+)/g, (whole, name: string) => uids.get(client)?.get(name) ?? whole)) as object;
+    const fill = (value: object): object => JSON.parse(JSON.stringify(value).replaceAll(/UID\.([\w-]+)/g, (whole, name: string) => uids.get(client)?.get(name) ?? whole).replace(/("podUID":"([^"]*)".*)PROOF/, (_, before: string, uid: string) => before + sign(null, Buffer.from(uid), privateKey).toString("base64"))) as object;
     const plain = (message: string): string => [...(uids.get(client) ?? [])].reduce((sum, [name, uid]) => sum.replaceAll(uid, `UID.${name}`), message).replace(/(status\.conditions): [^]*/, "$1");
     try {
       const { status, text: answer } = await client.raw(method, path, body && fill(body), { ...(type && { "content-type": type }), ...(user && { "impersonate-user": user, "impersonate-group": "system:nodes" }) });

@@ -21,7 +21,8 @@ for (const name of process.argv.slice(2)) {
   const folder = mkdtempSync(join(tmpdir(), "wherry-record-"));
   const pki = mkdtempSync(join(tmpdir(), "wherry-record-pki-"));
   try {
-    await using oracle = await startOracle();
+    // Kinds that are served here without being asked for.
+    await using oracle = await startOracle({ args: ["--runtime-config", "certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,PodCertificateRequest=true"] });
     await oracle.client.create(resources.serviceAccounts, "default", { metadata: { name: "default" } });
     const kubeconfig = join(pki, "kubeconfig");
     writeFileSync(kubeconfig, oracleKubeconfig(oracle));
