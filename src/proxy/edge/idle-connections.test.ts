@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { test } from "node:test";
-import { eventually, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+import { eventually, gatewayTo, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 
 /** In `npm run conformance` ten thousand; before each commit few. */
 const count = process.env["WHERRY_CONFORMANCE"] ? 10_000 : 500;
@@ -23,15 +23,7 @@ test(`${count} idle connections: what each takes of a worker, and that it is giv
   await using pod = await listen((socket) => socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")));
   const [ip, address] = [nextAddress(), nextAddress()];
   net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: pod.port }])] }));
-  net.publishTraffic({
-    revision: 1,
-    put: {
-      listeners: [{ id: "l", address, port: 8080, protocol: "HTTP" }],
-      upstreams: [{ id: "default/web/80", namespace: "default", service: "web", port: 80, protocol: "http1" }],
-      routes: [{ id: "HTTPRoute/default/web", type: "http", createdAt: 0, attachments: [{ listener: "l", hostnames: [""] }], rules: [{ name: "", matches: [{ path: { type: "prefix", value: "/" } }], filters: [], backends: [{ upstream: "default/web/80", weight: 1 }] }] }],
-    },
-    remove: {},
-  });
+  net.publishTraffic({ revision: 1, put: gatewayTo(address, 80), remove: {} });
   /** Served once, and then silent. */
   const openOne = (n: number) =>
     new Promise<Socket>((resolve, reject) => {

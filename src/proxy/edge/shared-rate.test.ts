@@ -1,22 +1,16 @@
 import assert from "node:assert/strict";
 import { get } from "node:http";
 import { test } from "node:test";
-import type { HttpFilter, TrafficPatch } from "../../api/traffic.ts";
-import { eventually, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+import type { HttpFilter } from "../../api/traffic.ts";
+import { eventually, gatewayTo, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 
 test("a rate limit is one for all workers", async () => {
   await using net = await startSupervisor({ workers: 2 });
   await using pod = await listen((socket) => socket.on("data", () => socket.end("HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")));
   const [ip, address] = [nextAddress(), nextAddress()];
   net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: pod.port }])] }));
-  const route = (filters: HttpFilter[]): TrafficPatch["put"] => ({
-    routes: [{ id: "HTTPRoute/default/web", type: "http", createdAt: 0, attachments: [{ listener: "l", hostnames: [""] }], rules: [{ name: "", matches: [{ path: { type: "prefix", value: "/" } }], filters, backends: [{ upstream: "default/web/80", weight: 1 }] }] }],
-  });
-  net.publishTraffic({
-    revision: 1,
-    put: { listeners: [{ id: "l", address, port: 8080, protocol: "HTTP" }], upstreams: [{ id: "default/web/80", namespace: "default", service: "web", port: 80, protocol: "http1" }], ...route([]) },
-    remove: {},
-  });
+  const route = (filters: HttpFilter[]) => ({ routes: gatewayTo(address, 80, filters).routes });
+  net.publishTraffic({ revision: 1, put: gatewayTo(address, 80), remove: {} });
   /** The status; 0 for an answer of the route as it was: new connections meet either worker, and one may learn of the change later. */
   let isOld = (_mark: string | undefined): boolean => false;
   const ask = () => new Promise<number>((resolve, reject) => get({ host: address, port: 8080, agent: false }, (response) => resolve(isOld(response.resume().headers["x-rate"] as string | undefined) ? 0 : response.statusCode!)).on("error", reject));

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createServer } from "node:http";
 import { type TestContext, test } from "node:test";
 import { find, needs } from "../../../test/needs.ts";
-import { eventually, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+import { eventually, gatewayTo, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
 
 /**
  * What a request costs the kernel: a figure without noise, where processor time has a quarter of it. Counted in a real worker,
@@ -104,9 +104,7 @@ async function dataPlane(t: TestContext, door: "gateway" | "service"): Promise<{
   net.publishTraffic({
     revision: 1,
     put: {
-      listeners: [{ id: "l", address: gateway, port: 8080, protocol: "HTTP" }],
-      upstreams: [{ id: "default/web/8080", namespace: "default", service: "web", port: 8080, protocol: "http1" }],
-      routes: [{ id: "HTTPRoute/default/web", type: "http", createdAt: 0, attachments: [{ listener: "l", hostnames: [""] }], rules: [{ name: "", matches: [{ path: { type: "prefix", value: "/" } }], filters: [], backends: [{ upstream: "default/web/8080", weight: 1 }] }] }],
+      ...gatewayTo(gateway, 8080),
       guards: [{ id: "g", createdAt: 1, services: ["default/web"], authorisation: { name: "default/web", action: "ALLOW", rules: [{ from: [{ principals: { any: ["cluster.local/ns/default/sa/client"] } }], to: [{ methods: { any: ["GET", "POST"] } }] }] } }],
     },
     remove: {},

@@ -1,6 +1,7 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { once } from "node:events";
 import type { NetSnapshot, NetworkNamespace, ServicePortSnapshot, ServiceSnapshot } from "../../api/network.ts";
+import type { EdgeListener, HttpFilter, Route, Upstream } from "../../api/traffic.ts";
 import { silentLog } from "../../base/log.ts";
 import { createNetSupervisor, type NetSupervisor, type NetSupervisorOptions } from "../supervisor.ts";
 
@@ -32,6 +33,16 @@ export function snapshot(revision: number, ...services: (Partial<ServiceSnapshot
 
 export function port(number: number, endpoints: { ip: string; port: number; ready?: boolean; terminating?: boolean }[], rest: Partial<ServicePortSnapshot> = {}): ServicePortSnapshot {
   return { name: "", protocol: "TCP", port: number, endpoints: endpoints.map((endpoint) => ({ ready: true, terminating: false, ...endpoint })), ...rest };
+}
+
+/** A Gateway that listens at port 8080 of `address`, and passes everything to a port of Service "default/web". */
+export function gatewayTo(address: string, servicePort: number, filters: HttpFilter[] = []): { listeners: EdgeListener[]; upstreams: Upstream[]; routes: Route[] } {
+  const upstream = `default/web/${servicePort}`;
+  return {
+    listeners: [{ id: "l", address, port: 8080, protocol: "HTTP" }],
+    upstreams: [{ id: upstream, namespace: "default", service: "web", port: servicePort, protocol: "http1" }],
+    routes: [{ id: "HTTPRoute/default/web", type: "http", createdAt: 0, attachments: [{ listener: "l", hostnames: [""] }], rules: [{ name: "", matches: [{ path: { type: "prefix", value: "/" } }], filters, backends: [{ upstream, weight: 1 }] }] }],
+  };
 }
 
 /** A TCP server on a free port; `serve` gets each connection. */
