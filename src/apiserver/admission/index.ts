@@ -3,6 +3,7 @@ import { certificateRequests, podCertificates } from "./certificates.ts";
 import { claimResize } from "./claim-resize.ts";
 import { defaultIngressClass } from "./default-ingress-class.ts";
 import { defaultTolerationSeconds } from "./default-toleration-seconds.ts";
+import { meshLabel } from "./mesh-label.ts";
 import { namespaceLifecycle } from "./namespace-lifecycle.ts";
 import { nodeTaint } from "./node-taint.ts";
 import { nodeRestriction } from "./node-restriction.ts";
@@ -46,6 +47,7 @@ export const admissionSteps = (options: AdmissionOptions): AdmissionStep[] => [
   nodeTaint(),
   podSecurity(options),
   priority(options),
+  meshLabel(options),
   defaultTolerationSeconds(),
   storageClass(options),
   storageObjectInUse(),

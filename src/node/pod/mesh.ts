@@ -25,13 +25,26 @@ export function meshRefusal(pod: Pod, mode: "isolated" | "plain"): string | unde
 
 const conditionOf = (status: Condition["status"], reason: string, message: string): Condition => ({ type: "wherry.dev/Meshed", status, reason, message });
 
-/** `node`: the version of the Node program that was the first to say that it dials by itself; undefined: none has. */
+/**
+ * What a pod is told of the mesh: that it dials by itself, as it has asked, and else whatever keeps it out. A pod without a word is meshed
+ * by the listeners of Services, as nearly all are. `node`: the version of the Node program that was the first to say that it dials by
+ * itself; undefined: none has.
+ */
 export function meshCondition(pod: Pod, mode: "isolated" | "plain", node: string | undefined): Condition | undefined {
-  if (pod.metadata.labels?.[meshLabel] === undefined || pod.metadata.labels[meshLabel] === "listener") return undefined;
+  const label = pod.metadata.labels?.[meshLabel];
   const refusal = meshRefusal(pod, mode);
   if (refusal !== undefined) return conditionOf("False", "NotHonoured", refusal);
+  if (mode === "plain") return conditionOf("False", "PlainMode", `without namespaces an address proves nobody: policies are not in force for this pod, and other pods reach it past its Services; ${node === undefined ? "what it calls by a Service is routed and balanced" : `Node ${node} dials by itself`}`);
+  if (hasNoTcp(pod)) return conditionOf("False", "NoTCP", "all ports that its containers name are UDP or SCTP: routes and policies are about TCP");
+  if (label !== "direct") return undefined;
   if (node === undefined) return conditionOf("False", "NoHello", "no Node program of the pod has loaded the preload; calls go by the Service listeners. A program that is not Node cannot load it, and one that is started without the pod's NODE_OPTIONS and WHERRY_MESH does not");
   return conditionOf("True", "Hello", `Node ${node} dials by itself`);
+}
+
+/** Ports need not be named: a pod that names none may listen at any. */
+function hasNoTcp({ spec }: Pod): boolean {
+  const ports = spec?.containers.flatMap(({ ports = [] }) => ports) ?? [];
+  return ports.length > 0 && ports.every(({ protocol = "TCP" }) => protocol !== "TCP");
 }
 
 /** What a container of the pod gets for it: the preload, and where it asks. `options`: the NODE_OPTIONS that it has besides. */

@@ -18,7 +18,7 @@ export interface StatusInput {
   failure?: { reason: string; message: string };
   /** Conditions of a resize that is under way. */
   resize?: readonly Condition[];
-  /** Of a pod that wants to be meshed. */
+  /** Of a pod that wants to dial by itself, or that is not meshed. */
   mesh?: Condition | undefined;
   /** Conditions for what this machine does not enforce. */
   unenforced?: readonly Condition[];

@@ -18,7 +18,7 @@ test("a pod runs: sandbox, container, Running and Ready, in kubelet's words", as
   assert.equal(status.podIP, "10.244.0.2");
   assert.equal(status.hostIP, "192.0.2.1");
   assert.equal(status.observedGeneration, 1);
-  assert.deepEqual(conditionsOf(status), { PodReadyToStartContainers: "True", Initialized: "True", Ready: "True", ContainersReady: "True", PodScheduled: "True" });
+  assert.deepEqual(conditionsOf(status), { PodReadyToStartContainers: "True", Initialized: "True", Ready: "True", ContainersReady: "True", PodScheduled: "True", "wherry.dev/Meshed": "False" });
   assert.ok(status.containerStatuses![0]!.state!.running!.startedAt);
   assert.match(status.containerStatuses![0]!.containerID!, /^wherry:\/\/[0-9a-f]{64}$/);
   assert.deepEqual(
