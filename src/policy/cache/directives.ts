@@ -28,6 +28,30 @@ export function parseDirectives(text: string | undefined): Directives {
   return found;
 }
 
+const member = /([a-z*][a-z0-9_.*-]*)(?:=(-?\d{1,15}|\?[01]|-?\d{1,12}\.\d{1,3}|"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*|:[A-Za-z0-9+/=]*:))?(?:;[ ]*[a-z*][a-z0-9_.*-]*(?:=[^;,"]*|="[^"]*")?)*[ \t]*(,[ \t]*(?=.)|$)/y;
+/** A structured field's dictionary (RFC 9651 §3.2): the last of a name counts; undefined when it is none, and then all of it is ignored. */
+function parseDictionary(text: string): Directives | undefined {
+  const found = new Map<string, string>();
+  for (let at = text.length - text.trimStart().length; at < text.length; at = member.lastIndex) {
+    member.lastIndex = at;
+    const match = member.exec(text);
+    if (!match) return undefined;
+    const [, name, value] = match;
+    found.delete(name!);
+    // A directive of a type that it cannot have says nothing.
+    if (value === undefined || value === "?1") found.set(name!, "");
+    else if (/^\d+$/.test(value)) found.set(name!, value);
+  }
+  return found.size > 0 ? found : undefined;
+}
+
+/** What an answer says to a gateway's cache: where `CDN-Cache-Control` is there and can be read, that alone (RFC 9213), and Expires counts no more. */
+export function controlOf(fields: { get(name: string): string | undefined }): { directives: Directives; isTargeted: boolean } {
+  const targeted = fields.get("cdn-cache-control");
+  const told = targeted === undefined ? undefined : parseDictionary(targeted);
+  return told ? { directives: told, isTargeted: true } : { directives: parseDirectives(fields.get("cache-control")), isTargeted: false };
+}
+
 const secondsMax = 2 ** 31;
 /** Delta-seconds (§1.2.2); undefined when there is none, NaN when it is none. More than can be counted is as much as can be. */
 export function seconds(directives: Directives, name: string): number | undefined {

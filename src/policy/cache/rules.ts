@@ -1,4 +1,4 @@
-import { type Directives, httpDate, parseDirectives, seconds } from "./directives.ts";
+import { controlOf, type Directives, httpDate, parseDirectives, seconds } from "./directives.ts";
 
 /** Of a response, as a shared cache sees it. Names in lower case; repeated fields joined by ", ". */
 export interface Fields {
@@ -22,7 +22,7 @@ const heuristicMaxMs = 86_400_000;
 /** May this be kept by a cache that many share? Source: RFC 9111 §3. */
 export function isStorable(request: { method: string; cacheControl: string | undefined; isAuthorized: boolean }, status: number, fields: Fields, defaultTtlMs: number): boolean {
   if (request.method !== "GET" || parseDirectives(request.cacheControl).has("no-store")) return false;
-  const directives = parseDirectives(fields.get("cache-control"));
+  const { directives, isTargeted } = controlOf(fields);
   const isUnderstood = directives.has("must-understand") && finalStatuses.has(status);
   if ((directives.has("no-store") && !isUnderstood) || directives.has("private")) return false;
   if (status < 200 || status === 206 || status === 304 || !finalStatuses.has(status)) return false;
@@ -31,19 +31,19 @@ export function isStorable(request: { method: string; cacheControl: string | und
   if ((fields.get("vary") ?? "").split(",").some((name) => name.trim() === "*")) return false;
   // What is set for one client is hardly meant for the next one.
   if (fields.get("set-cookie") !== undefined && !directives.has("public") && !directives.has("s-maxage")) return false;
-  return directives.has("public") || directives.has("max-age") || directives.has("s-maxage") || fields.get("expires") !== undefined || heuristicStatuses.has(status) && (hasValidator(fields) || defaultTtlMs > 0);
+  return directives.has("public") || directives.has("max-age") || directives.has("s-maxage") || (!isTargeted && fields.get("expires") !== undefined) || heuristicStatuses.has(status) && (hasValidator(fields) || defaultTtlMs > 0);
 }
 
 export const hasValidator = (fields: Fields): boolean => fields.get("etag") !== undefined || fields.get("last-modified") !== undefined;
 
 /** How long it is fresh, counted from its generation. Source: RFC 9111 §4.2.1, §4.2.2. */
 export function lifetimeMs(status: number, fields: Fields, answeredAt: number, defaultTtlMs: number): number {
-  const directives = parseDirectives(fields.get("cache-control"));
+  const { directives, isTargeted } = controlOf(fields);
   // What is no number says nothing that one should rely on.
   const shared = seconds(directives, "s-maxage") ?? seconds(directives, "max-age");
   if (shared !== undefined) return Number.isNaN(shared) ? 0 : shared * 1000;
   const date = httpDate(fields.get("date")) ?? answeredAt;
-  const expires = fields.get("expires");
+  const expires = isTargeted ? undefined : fields.get("expires");
   if (expires !== undefined) return Math.max(0, (httpDate(expires) ?? date) - date);
   if (defaultTtlMs > 0) return defaultTtlMs;
   if (!heuristicStatuses.has(status) && !directives.has("public")) return 0;

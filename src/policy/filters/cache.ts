@@ -1,5 +1,5 @@
 import type { HttpFilter } from "../../api/traffic.ts";
-import { type Directives, parseDirectives } from "../cache/directives.ts";
+import { controlOf, type Directives, parseDirectives } from "../cache/directives.ts";
 import { type Fields, hasValidator, initialAgeMs, isStorable, isUnchanged, lifetimeMs, rangeOf, staleMs, useOf } from "../cache/rules.ts";
 import { CacheStore, type Entry, varyOf } from "../cache/store.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter, FilterTools, Handler, LocalAnswer, Outcome, RequestView, SideAnswer } from "../exchange.ts";
@@ -263,7 +263,7 @@ function validatorsOf({ headers }: Entry): [string, string][] {
 
 function madeOf(status: number, headers: readonly [string, string][], body: Uint8Array, times: { askedAt: number; answeredAt: number }, ttlMs: number, vary: Entry["vary"], origin: Entry["origin"]): Omit<Entry, "size"> {
   const fields = fieldsOf(headers);
-  return { status, headers: headers.filter(([name]) => name !== "age" && name !== "cache-status"), body, answeredAt: times.answeredAt, initialAgeMs: initialAgeMs(fields, times), lifetimeMs: lifetimeMs(status, fields, times.answeredAt, ttlMs), directives: parseDirectives(fields.get("cache-control")), vary, origin };
+  return { status, headers: headers.filter(([name]) => name !== "age" && name !== "cache-status"), body, answeredAt: times.answeredAt, initialAgeMs: initialAgeMs(fields, times), lifetimeMs: lifetimeMs(status, fields, times.answeredAt, ttlMs), directives: controlOf(fields).directives, vary, origin };
 }
 /** Fields of a 304 take the place of those that were kept. Source: RFC 9111 §3.2. */
 function freshened(entry: Entry, headers: readonly [string, string][], times: { askedAt: number; answeredAt: number }, ttlMs: number): Omit<Entry, "size"> {

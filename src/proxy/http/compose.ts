@@ -262,7 +262,8 @@ export function composeLocal(out: Output, status: number, headers: readonly (rea
   const { edits } = options;
   const gone = edits && new Set([...edits.remove, ...edits.set.map(([name]) => name)].map(twinless));
   out.text(`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`);
-  out.text(dateLine());
+  // What was kept says when it was made.
+  if (!headers.some(([name]) => name === "date")) out.text(dateLine());
   for (const [name, value] of headers) if (!gone?.has(twinless(name))) composeField(out, name, value);
   if (edits) for (const [name, value] of [...edits.set, ...edits.add]) composeField(out, name, value);
   if (status >= 200 && status !== 204 && status !== 304) out.text(`Content-Length: ${content.length}\r\n`);
