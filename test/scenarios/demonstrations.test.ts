@@ -22,7 +22,7 @@ const demonstrations: { page: string; quick?: true }[] = [
   { page: "roll-out" },
 ];
 
-test("the demonstrations, as printed on their pages", { timeout: 300_000 }, async (t) => {
+test("the demonstrations, as printed on their pages", { timeout: 600_000 }, async (t) => {
   if (!needs(t, "kubectl")) return;
   const folders = [join(examples, "demonstrations"), join(examples, "go-app")];
   await using wherry = await startWherry({ test: t, hostPathRoots: folders });
