@@ -20,7 +20,23 @@ export interface Guard {
   peer?: PeerRule;
   /** Which tokens are believed; a request with one that is not is refused, and one without goes on. */
   tokens?: TokenRule[];
+  log?: LogRule;
 }
+
+/** Which requests have a line in the access log; of several the one for the fewest pods says it, then the oldest. */
+export interface LogRule {
+  /** Absent: all. */
+  when?: LogTest;
+  isDisabled?: boolean;
+}
+/** What has no such field, or header, is neither true nor false, and has no line. */
+export type LogTest =
+  | { field: string; is: "==" | "!=" | "<" | "<=" | ">" | ">=" | "startsWith" | "endsWith" | "contains" | "matches"; value: string | number }
+  /** A header that need only be there. */
+  | { has: string }
+  | { all: LogTest[] }
+  | { any: LogTest[] }
+  | { not: LogTest };
 
 /** `STRICT`: only callers whose identity is proved. */
 export type PeerMode = "DISABLE" | "PERMISSIVE" | "STRICT";

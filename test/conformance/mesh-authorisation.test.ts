@@ -12,6 +12,8 @@ import type { Guard } from "../../src/api/guard.ts";
 import type { KubeObject } from "../../src/api/meta.ts";
 import type { NetSnapshot } from "../../src/api/network.ts";
 import { compileGuard } from "../../src/proxy/istio/guards.ts";
+import { compileTelemetry } from "../../src/proxy/istio/telemetry.ts";
+import type { Telemetry } from "../../src/api/istio/kinds.ts";
 import { Report } from "../../src/proxy/istio/report.ts";
 import { eventually, listen, nextAddress, port, snapshot, startSupervisor } from "../../src/proxy/testing/network.ts";
 
@@ -38,6 +40,7 @@ function tokenOf(claims: object): string {
 async function serve(ip: string): Promise<Server> {
   const server = createServer((asked, answer) => {
     asked.resume();
+    answer.statusCode = Number(asked.headers["x-status"] ?? 200);
     answer.end(asked.url === "/keys" ? keySet : JSON.stringify({ url: asked.url, ...asked.headers }));
   }).listen(0, ip);
   server.on("upgrade", (_, socket: Socket) => void socket.on("error", () => {}).pipe(socket).write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"));
@@ -92,6 +95,7 @@ interface Line {
   flag?: string;
   policy?: string;
   reason?: string;
+  path?: string;
 }
 function logged(): Promise<Line> {
   return eventually(() => {
@@ -104,7 +108,7 @@ function guardOf(line: string): Guard {
   const [, kind, dryRun, namespace = "shop", name, spec] = /^(\w+)(\/dry-run)? (?:([\w-]+)\/)?(\S+) (.*)$/.exec(line) ?? assert.fail(line);
   const read = JSON.parse(JSON.stringify(load(spec!)).replaceAll('"KEYS"', JSON.stringify(keySet))) as object;
   const object = { kind, metadata: { name, namespace, creationTimestamp: "2026-01-01T00:00:00Z", ...(dryRun && { annotations: { "istio.io/dry-run": "true" } }) }, spec: read } as unknown as KubeObject;
-  return compileGuard(object, new Report(), true) ?? assert.fail(`stands before nobody: ${line}`);
+  return (kind === "Telemetry" ? compileTelemetry(object as Telemetry, new Report(), true) : compileGuard(object, new Report(), true)) ?? assert.fail(`stands before nobody: ${line}`);
 }
 
 function askHttp(method: string, ip: string, localAddress: string, path: string, headers: Record<string, string>): Promise<{ status: number | "reset"; body: string }> {
@@ -190,7 +194,9 @@ for (const block of readFileSync(join(import.meta.dirname, "mesh", "authorisatio
       const { token, ...headers } = Object.fromEntries(fields.split("; ").filter(Boolean).map((field): [string, string] => [field.slice(0, field.indexOf(":")), field.slice(field.indexOf(":") + 1).trim()])) as Record<string, string>;
       if (token !== undefined) headers["authorization"] = `Bearer ${tokenOf(load(token) as object)}`;
       const { status, body } = await askHttp(method!, ip, localAddress, path, { host: "web.shop", ...headers });
-      const [, wantedStatus, flag, name, value] = /^(\d+|reset)(?: ([A-Z]+))?(?: ([\w-]+): (.*))?$/.exec(expected) ?? assert.fail(`not understood: ${line}`);
+      // Lines come in order: one that should not be there is met by whoever looks next.
+      if (expected.endsWith(" logged")) assert.equal((await logged()).path, path, line);
+      const [, wantedStatus, flag, name, value] = /^(\d+|reset)(?: logged)?(?: ([A-Z]+))?(?: ([\w-]+): (.*))?$/.exec(expected) ?? assert.fail(`not understood: ${line}`);
       assert.equal(String(status), wantedStatus, line);
       if (flag !== undefined) assert.equal((await logged()).flag, flag, line);
       if (flag === "PD" && status !== "reset") assert.equal(body, "RBAC: access denied", line);

@@ -216,7 +216,8 @@ export class Engine {
     counters.sentBytes += exchange.sentBytes;
     if (exchange.tries > 1) counters.retries += exchange.tries - 1;
     if (exchange.flag !== "") counters.flagged(exchange.flag);
-    if (!exchange.client.listener.isUnlogged || exchange.judged?.isTold) this.#log?.add(exchange);
+    const { judged, client } = exchange;
+    if (judged?.log && !judged.isTold ? judged.log(exchange) : !client.listener.isUnlogged || judged?.isTold) this.#log?.add(exchange);
   }
   refused(client: { address: string; listener: Pick<Listener, "id"> }, status: number, flag: string, reason: string): void {
     this.counters.answers[Math.floor(status / 100)]!++;

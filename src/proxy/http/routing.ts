@@ -1,3 +1,4 @@
+import type { LoggedRequest } from "../../policy/log-test.ts";
 import type { Call } from "../../policy/authorise/rules.ts";
 import type { HttpMatch, HttpRule, Persistence, Retry } from "../../api/traffic.ts";
 import type { Exchange, Handler, LocalAnswer, Outcome, RequestView } from "../../policy/exchange.ts";
@@ -49,6 +50,8 @@ export interface Judged {
   note: string;
   /** It has a line there, though others of its listener have none. */
   isTold: boolean;
+  /** Whether it has a line there, if anybody has said so; else its listener says it. */
+  log?: ((exchange: LoggedRequest) => boolean) | undefined;
   /** As whom it was judged. */
   caller?: Call["caller"];
 }

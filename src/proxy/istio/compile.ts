@@ -17,7 +17,8 @@ import { mergePolicies, type PolicyAt, settingsOf } from "./policy.ts";
 import { Report } from "./report.ts";
 import { compileHttpRoute, type RuleContext, unserved, usualRetry } from "./rules.ts";
 import { compileStreams, holdsForStreams, tellOpaque } from "./streams.ts";
-import { tellServiceEntry, tellSidecar, tellTelemetry } from "./tell.ts";
+import { compileTelemetry } from "./telemetry.ts";
+import { tellServiceEntry, tellSidecar } from "./tell.ts";
 import { endpointsOf, entryTarget, PodLabels, type Port, portsOf, serviceTarget, type Target } from "./targets.ts";
 import type { World } from "./world.ts";
 
@@ -69,11 +70,8 @@ export class Compilation {
     }
     for (const object of world.serviceEntries()) tellServiceEntry(object, this.reports.get(object)!);
     for (const object of world.sidecars()) tellSidecar(object, this.reports.get(object)!, this.#catalogue.sidecarOf(object.metadata.namespace!)?.object === object);
-    for (const object of world.telemetries()) tellTelemetry(object, this.reports.get(object)!);
-    for (const object of world.securityPolicies()) {
-      const guard = compileGuard(object, this.reports.get(object)!, isEnforced);
-      if (guard) this.guards.set(guard.id, guard);
-    }
+    const guards = [...world.telemetries().map((object) => compileTelemetry(object, this.reports.get(object)!, isEnforced)), ...world.securityPolicies().map((object) => compileGuard(object, this.reports.get(object)!, isEnforced))];
+    for (const guard of guards) if (guard) this.guards.set(guard.id, guard);
   }
 
   #service(service: Service): void {

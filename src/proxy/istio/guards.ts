@@ -1,4 +1,4 @@
-import type { Guard, PeerMode, TokenRule } from "../../api/guard.ts";
+import type { Guard, PeerMode, PeerRule, TokenRule } from "../../api/guard.ts";
 import { rootNamespace } from "../../api/istio/kinds.ts";
 import type { AuthorizationPolicy, JwtRule, MtlsMode, PeerAuthentication, RequestAuthentication, WorkloadTarget } from "../../api/istio/security.ts";
 import type { KubeObject } from "../../api/meta.ts";
@@ -19,7 +19,7 @@ export function compileGuard(object: KubeObject, report: Report, isEnforced: boo
   if (!isEnforced) report.field(object.kind, "is NOT enforced in plain mode: anybody may have any address there, and dial pods past their Services; isolated mode enforces it");
   const says = readers[object.kind]!(object, report);
   if (!says) return undefined;
-  if (isEnforced) report.place(placeOf(aim) + ("peer" in says ? "; pods are known by their addresses, and nothing is encrypted within this machine" : ""));
+  if (isEnforced) report.place(placeOf(aim) + (says.peer ? peerPlace(says.peer) : ""));
   return { id: `istio:${object.kind}/${object.metadata.namespace}/${object.metadata.name}`, createdAt: Math.floor(Date.parse(object.metadata.creationTimestamp) / 1000), ...aim, ...says };
 }
 
@@ -48,9 +48,16 @@ const readers: Record<string, (object: KubeObject, report: Report) => Pick<Guard
   },
 };
 
+/** How who calls is known. */
+function peerPlace({ mode, ports = {} }: PeerRule): string {
+  const modes = [mode, ...Object.values(ports)];
+  if (modes.some((one) => one === "STRICT" || one === "PERMISSIVE")) return "; pods are known by their addresses, and need not encrypt within this machine; others by a certificate of the mesh";
+  return modes.includes("DISABLE") ? "; TLS is left to the programs" : "; it says nothing, and what is above it holds";
+}
+
 const isSaid = (mode: MtlsMode | undefined): mode is PeerMode => mode !== undefined && mode !== "UNSET";
 
-function aimOf({ metadata, ...object }: KubeObject, report: Report): Aim | undefined {
+export function aimOf({ metadata, ...object }: KubeObject, report: Report): Aim | undefined {
   const { selector, targetRef, targetRefs = targetRef ? [targetRef] : [] } = (object["spec"] as WorkloadTarget | undefined) ?? {};
   const namespace = metadata.namespace === rootNamespace ? {} : { namespace: metadata.namespace! };
   const { matchLabels } = selector ?? {};
@@ -61,7 +68,7 @@ function aimOf({ metadata, ...object }: KubeObject, report: Report): Aim | undef
   return services.length > 0 ? { services } : undefined;
 }
 
-function placeOf({ namespace, labels, services }: Aim): string {
+export function placeOf({ namespace, labels, services }: Aim): string {
   if (services) return services.map((name) => `Service ${name}`).join(", ");
   const whose = namespace === undefined ? "all namespaces" : `namespace ${namespace}`;
   return `pods of ${whose}${labels ? ` with ${Object.entries(labels).map(([name, value]) => `${name}=${value}`).join(",")}` : ""}`;

@@ -1,4 +1,4 @@
-import { rootNamespace, type ServiceEntry, type Sidecar, type Telemetry } from "../../api/istio/kinds.ts";
+import { rootNamespace, type ServiceEntry, type Sidecar } from "../../api/istio/kinds.ts";
 import type { Report } from "./report.ts";
 
 /** What is not honoured of them, wherever they are in force. */
@@ -23,10 +23,4 @@ export function tellSidecar({ spec, metadata }: Sidecar, report: Report, isInFor
   for (const [index, egress] of (spec.egress ?? []).entries()) for (const field of ["port", "bind", "captureMode"] as const) if (egress[field] && egress[field] !== "DEFAULT") report.field(`egress[${index}].${field}`, "its hosts are seen on all ports of their own");
   if (spec.outboundTrafficPolicy?.egressProxy) report.field("outboundTrafficPolicy.egressProxy", "nothing is sent by way of another");
   if (spec.outboundTrafficPolicy?.mode === "REGISTRY_ONLY") report.field("outboundTrafficPolicy.mode", "holds for what goes to Services; calls beyond the cluster are not refused by it");
-}
-
-export function tellTelemetry({ spec }: Telemetry, report: Report): void {
-  if (spec.metrics?.length) report.field("metrics", "those that there are cannot be chosen among");
-  if (spec.tracing?.length) report.field("tracing", "no spans are made; the fields of a trace go on as they came");
-  if (spec.accessLogging?.length) report.field("accessLogging", "each request to a Service with routes has its line, and no other has one");
 }

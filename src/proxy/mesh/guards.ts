@@ -2,6 +2,7 @@ import type { AuthorisationPolicy } from "../../api/authorisation.ts";
 import type { Guard, PeerMode } from "../../api/guard.ts";
 import type { PodIdentity } from "../../api/network.ts";
 import { type Authorise, compileAuthorisation } from "../../policy/authorise/authorise.ts";
+import { compileLogTest, type LoggedRequest } from "../../policy/log-test.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
 import { SharedKeys } from "./shared-keys.ts";
 import { type FetchKeys, TokenReader } from "./tokens.ts";
@@ -12,6 +13,8 @@ export interface PodGuard {
   /** What a PeerAuthentication says of this port; STRICT: who calls must be known. Undefined: none says anything. */
   peerMode(port: number): PeerMode | undefined;
   tokens: TokenReader | undefined;
+  /** Whether a request has a line in the access log; undefined: nobody says. */
+  log: ((of: LoggedRequest) => boolean) | undefined;
   /** It cannot judge without reading HTTP. */
   readsHttp: boolean;
 }
@@ -67,7 +70,7 @@ export class Guards {
     const policies = guards.flatMap(({ authorisation }) => authorisation ?? []).map(orClosed);
     const rules = guards.flatMap(({ tokens }) => tokens ?? []);
     const tokens = rules.length > 0 ? new TokenReader(rules, this.#keys.read) : undefined;
-    const made = { authorise: compileAuthorisation(policies), peerMode: peerModes(guards), tokens, readsHttp: tokens !== undefined || policies.some(looksAtHttp) };
+    const made = { authorise: compileAuthorisation(policies), peerMode: peerModes(guards), tokens, log: logOf(guards), readsHttp: tokens !== undefined || policies.some(looksAtHttp) };
     this.#made.set(key, made);
     return made;
   }
@@ -108,4 +111,11 @@ function peerModes(guards: readonly Guard[]): (port: number) => PeerMode | undef
   const usual = own?.mode ?? ofNamespace?.mode ?? ofMesh?.mode;
   return (port) => ports.get(port) ?? usual;
 }
-const rankOf = ({ namespace, labels }: Guard): number => (labels ? 2 : namespace !== undefined ? 1 : 0);
+
+function logOf(guards: readonly Guard[]): PodGuard["log"] {
+  const said = guards.filter(({ log }) => log).toSorted((a, b) => rankOf(b) - rankOf(a))[0]?.log;
+  if (!said) return undefined;
+  if (said.isDisabled) return () => false;
+  return said.when ? compileLogTest(said.when) : () => true;
+}
+const rankOf = ({ namespace, labels, services }: Guard): number => (labels || services ? 2 : namespace !== undefined ? 1 : 0);

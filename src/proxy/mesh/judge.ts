@@ -89,6 +89,7 @@ export class Judge {
       return { ...localAnswer(request, flag, reason, details), reason: told };
     };
     if (!caller && guard.peerMode(port) === "STRICT") return answer("NI", "mTLS is STRICT here, and the caller has no identity", `${ip}:${port}: PeerAuthentication is STRICT, and ${address} has no identity`, { body: "mTLS is STRICT here, and the caller has no identity\n" });
+    if (guard.log && listener.isTransparent) (exchange.judged ??= { note: "", isTold: false, caller }).log = guard.log;
     if (!guard.tokens && !guard.authorise) return undefined;
     const judged = (exchange.judged ??= { note: "", isTold: false, caller });
     const tokens = guard.tokens?.read(request);
