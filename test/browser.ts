@@ -127,7 +127,7 @@ export class Browser implements AsyncDisposable {
   }
 
   /** Until an expression holds; gives its value. */
-  async until<T = unknown>(expression: string, withinMs = 20_000): Promise<T> {
+  async until<T = unknown>(expression: string, withinMs = 60_000): Promise<T> {
     let last: unknown;
     for (const began = performance.now(); performance.now() - began < withinMs; ) {
       // A page that is being left has no context for a moment.

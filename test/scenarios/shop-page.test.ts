@@ -142,7 +142,7 @@ async function useTheShop( url: string, service: { stop(name: string): Promise<v
   await step("when a service is away the page says so, and goes on when it is back", async () => {
     await service.stop("product-service");
     await browser.open(url);
-    await browser.until(`document.querySelector("#products [role=alert]")?.textContent.length > 10`);
+    await browser.until(`document.querySelector("#products [role=alert]")?.textContent.length > 10`, 120_000);
     await look(browser, "8-away");
     assert.ok(browser.complaints.splice(0).every((line) => /status of 50\d/.test(line)));
   });

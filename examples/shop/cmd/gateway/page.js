@@ -166,9 +166,12 @@ on("order", "click", order);
 on("knock", "click", () => Promise.all(Array.from({ length: 20 }, (_, i) => ask("GET", ["/users?limit=1", "/products?limit=1", "/orders?limit=1", "/notifications?limit=1"][i % 4]))));
 
 async function start() {
+  showInstead(make("p", { textContent: "One moment …" }));
+  await Promise.all([showCategories(), showProducts(), showAccount()]);
+}
+async function showCategories() {
   const { json } = await ask("GET", "/products/categories");
   for (const { name, count } of (json.categories ?? []).slice($("search").category.length - 1)) $("search").category.append(make("option", { value: name, textContent: `${name} (${count})` }));
-  await Promise.all([showProducts(), showAccount()]);
 }
 showBasket();
 await start();
