@@ -15,7 +15,7 @@ test("PodCertificateRequests and ClusterTrustBundles are judged as answers.txt s
 });
 
 test("answers.txt is what the real kube-apiserver says", { skip: why, timeout: 120_000 }, async () => {
-  await using oracle = await startOracle({ args: ["--runtime-config", "certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,PodCertificateRequest=true"] });
+  await using oracle = await startOracle({ args: ["--runtime-config", "certificates.k8s.io/v1beta1=true", "--feature-gates", "ClusterTrustBundle=true,ClusterTrustBundleProjection=true,PodCertificateRequest=true"] });
   const said = await answers(oracle.client);
   if (process.env["RECORD"]) writeFileSync(file, said);
   assert.equal(said, readFileSync(file, "utf8"));

@@ -200,6 +200,39 @@ export async function answers(client: HttpClient): Promise<string> {
   await ask("ann removes", "DELETE", `${bundles}/example.com:mesh:ben`, undefined, { "impersonate-user": "ann" });
   await ask("as a table", "GET", `${bundles}?fieldSelector=spec.signerName%3Dexample.com%2Fmesh,metadata.name%3Dexample.com:mesh:roots`, undefined, table);
   await ask("as a table, of nobody", "GET", `${bundles}/plain`, undefined, table);
+
+  lines.push("# volumes of pods");
+  await client.raw("POST", "/api/v1/namespaces/default/serviceaccounts", { metadata: { name: "projects" } });
+  const project = (label: string, ...sources: Json[]) =>
+    ask(label, "POST", "/api/v1/namespaces/default/pods?dryRun=All", { metadata: { name: "projects" }, spec: { serviceAccountName: "projects", automountServiceAccountToken: false, containers: [{ name: "c", image: "a" }], volumes: [{ name: "v", projected: { sources } }] } });
+  const asks = (more: Json = {}): Json => ({ podCertificate: { signerName: "example.com/mesh", keyType: "ECDSAP256", credentialBundlePath: "credentials.pem", ...more } });
+  const trusts = (more: Json = {}): Json => ({ clusterTrustBundle: { name: "roots", path: "roots.pem", ...more } });
+  await project("both", asks(), trusts());
+  for (const keyType of ["RSA2048", "RSA3072", "RSA4096", "ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "", "MLDSA65"]) await project(`key type ${keyType}`, asks({ keyType }));
+  for (const maxExpirationSeconds of [3599, 3600, 7_862_400, 7_862_401]) await project(`for ${maxExpirationSeconds} seconds`, asks({ maxExpirationSeconds }));
+  await project("for two days by Kubernetes", asks({ signerName: "kubernetes.io/x", maxExpirationSeconds: 172_800 }));
+  await project("no signer", asks({ signerName: "" }));
+  await project("a signer that is none", asks({ signerName: "mesh" }));
+  await project("annotations without domain", asks({ userAnnotations: { a: "b" } }));
+  await project("no file", asks({ credentialBundlePath: "" }));
+  await project("files apart", asks({ credentialBundlePath: "", keyPath: "key.pem", certificateChainPath: "chain.pem" }));
+  await project("one file for both", asks({ keyPath: "same", certificateChainPath: "same" }));
+  await project("one file twice", asks(), asks());
+  await project("files outside", asks({ credentialBundlePath: "../a", keyPath: "/b", certificateChainPath: "..c" }));
+  await project("a bundle and a certificate in one file", asks({ credentialBundlePath: "roots.pem" }), trusts());
+  await project("a bundle by nothing", trusts({ name: null }));
+  await project("a bundle by both", trusts({ signerName: "example.com/mesh" }));
+  await project("a bundle by an empty name", trusts({ name: "" }));
+  await project("a bundle by an odd name", trusts({ name: "Roots" }));
+  await project("a signer's bundle", trusts({ name: "example.com:mesh:roots" }));
+  await project("a signer's bundle, odd", trusts({ name: "example.com:mesh:Roots" }));
+  await project("a bundle by name and selector", trusts({ labelSelector: {} }));
+  await project("by signer", trusts({ name: null, signerName: "example.com/mesh", labelSelector: {}, optional: true }));
+  await project("by a signer that is none", trusts({ name: null, signerName: "mesh" }));
+  await project("by an empty signer", trusts({ name: null, signerName: "" }));
+  await project("by signer and an odd selector", trusts({ name: null, signerName: "example.com/mesh", labelSelector: { matchLabels: { "a b": "c" } } }));
+  await project("a bundle without path", trusts({ path: "" }));
+  await project("a bundle outside", trusts({ path: "../roots" }));
   return `${lines.join("\n")}\n`;
 }
 
@@ -209,7 +242,7 @@ const plain = (text: string): string =>
     .replaceAll(/"-----BEGIN CERTIFICATE(?:[^"\\]|\\.)*"/g, '"CHAIN"')
     .replaceAll(/"[A-Za-z0-9+/=]{40,}"/g, '"BYTES"')
     .replaceAll(/"\d{4}-\d\d-\d\dT[\d:.]+Z"/g, '"TIME"')
-    .replace(/Invalid value: \{.*\}: field is immutable/, "Invalid value: {…}: field is immutable")
+    .replaceAll(/Invalid value: \{.*?\}: /g, "Invalid value: {…}: ")
     .replaceAll(/(example\.com:mesh:|roots-)[a-z0-9]{5}(?=["\s])/g, "$1GENERATED");
 
 function brief({ kind, metadata = {}, spec = {}, status }: Json): string {
