@@ -56,6 +56,8 @@ interface Line {
   status: number;
   ms?: number;
   client: string;
+  /** Who has proved to be whom. */
+  peer?: string;
   rule?: string;
   endpoint?: string;
   flag?: string;
@@ -103,7 +105,7 @@ async function printLog(file: string, { lines = "20", failed = false, json = fal
   }
 }
 
-function shown({ time, method, host, path, status, ms, client, rule, endpoint, flag, reason }: Line): string {
+function shown({ time, method, host, path, status, ms, client, peer, rule, endpoint, flag, reason }: Line): string {
   const request = method === undefined ? `refused from ${client}` : `${method} ${host}${path}`;
-  return [time, String(status), request, ...(ms === undefined ? [] : [`${ms} ms`]), ...(rule === undefined ? [] : [rule]), ...(endpoint === undefined ? [] : [`→ ${endpoint}`]), ...(flag === undefined ? [] : [`${flag}: ${reason}`])].join("  ");
+  return [time, String(status), request, ...(ms === undefined ? [] : [`${ms} ms`]), ...(peer === undefined ? [] : [`from ${peer.replace(/^spiffe:\/\//, "")}`]), ...(rule === undefined ? [] : [rule]), ...(endpoint === undefined ? [] : [`→ ${endpoint}`]), ...(flag === undefined ? [] : [`${flag}: ${reason}`])].join("  ");
 }

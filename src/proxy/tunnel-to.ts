@@ -16,7 +16,8 @@ export function tunnelTo(engine: Engine, client: Stream, { first, idleMs, reach,
   reach((handle) => {
     if (!handle || client.isClosed) {
       handle?.close();
-      client.reset();
+      // It may be OpenSSL that calls, from within the handshake.
+      process.nextTick(() => client.reset());
       return ended();
     }
     const upstream = new HandleStream(handle, nobody);

@@ -1,4 +1,5 @@
 import { performance } from "node:perf_hooks";
+import { writeSpiffeId } from "../../base/spiffe.ts";
 import type { Counters } from "./counters.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { withoutSecrets } from "./secrets.ts";
@@ -68,6 +69,12 @@ export class AccessLog {
       this.#milliseconds(exchange.latencyMs);
       this.#put(',"tries":');
       this.#number(exchange.tries);
+    }
+    const caller = client.listener.peer ?? exchange.judged?.caller;
+    if (caller) {
+      this.#put(',"peer":"');
+      this.#escape(writeSpiffeId(caller));
+      this.#put('"');
     }
     if (exchange.judged && exchange.judged.note !== "") {
       this.#put(',"policy":"');

@@ -104,7 +104,7 @@ test("other roots hold from the moment that they are told", async (t) => {
   t.after(async () => {
     world.issue = async (account) => authority.identity(account);
     world.net.trust(authority.root.cert);
-    await world.net.settled!();
+    await world.settled();
   });
   await world.guard(strict);
   const other = new TestAuthority("the next mesh");
@@ -113,7 +113,7 @@ test("other roots hold from the moment that they are told", async (t) => {
   await once(lasting, "secureConnect");
   world.issue = async (account) => other.identity(account);
   world.net.trust(other.root.cert);
-  await world.net.settled!();
+  await world.settled();
   const late = open("db");
   await closed(late);
   const fitting = other.of("shop/front");
@@ -238,7 +238,8 @@ raw = socket.create_connection((${JSON.stringify(services.db)}, ${number}), 60, 
 try:
     connection = context.wrap_socket(raw, server_hostname="db.shop")
     connection.sendall(b"hello")
-    print(connection.recv(5).decode() or "ended", dict(connection.getpeercert()["subjectAltName"])["URI"])
+    heard = connection.recv(5).decode()
+    print(heard + " " + dict(connection.getpeercert()["subjectAltName"])["URI"] if heard else "refused")
 except (ConnectionError, ssl.SSLError) as error:
     print("refused")
 `;
@@ -253,6 +254,19 @@ test("openssl s_client: the chain verifies", async (t) => {
   const told = await run("openssl", [...usual, "-alpn", "istio-http/1.1,istio", "-verify_return_error", "-ign_eof"], "GET / HTTP/1.1\r\nHost: web.shop\r\nConnection: close\r\n\r\n");
   assert.match(told.out, /Verification: OK/);
   assert.match(told.out, /HTTP\/1\.1 200/);
+});
+
+test("the log says who has proved to be whom", async () => {
+  await world.guard(strict, "AuthorizationPolicy nobody {selector: {matchLabels: {app: web}}}");
+  for (const [path, options] of [["/front", {}], ["/none", nothing]] as const) {
+    const socket = open("web", options);
+    await once(socket, "secureConnect");
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: web.shop\r\n\r\n`);
+    assert.match(String((await once(socket, "data"))[0]), /^HTTP\/1\.1 403/);
+    socket.destroy();
+  }
+  const [front, none] = [await world.loggedOf("/front"), await world.loggedOf("/none")];
+  assert.deepEqual([front.flag, front.peer, none.flag, none.peer], ["PD", "spiffe://cluster.local/ns/shop/sa/front", "NI", undefined]);
 });
 
 test("TLS 1.1 is refused", async () => {

@@ -49,7 +49,7 @@ async function call(line: string): Promise<string> {
   const protocols = offered?.split(",");
   const tls = subject === "plain" ? undefined : { ...versions[subject!], servername: "door.example", ...pair, ...(protocols && { ALPNProtocols: protocols }) };
   const at = { host: world.services[service as "web"], port: number, localAddress: world.addressOf(from!) };
-  await world.net.settled!();
+  await world.settled();
   const { unread } = world;
   const isRaw = service === "db";
   const http2 = service === "grpc" && tls ? await askHttp2({ ...at, path, tls }) : undefined;

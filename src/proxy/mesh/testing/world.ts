@@ -98,7 +98,15 @@ export class MeshWorld implements AsyncDisposable {
     const guards = lines.map((line) => this.#guardOf(line));
     this.net.publishTraffic({ revision: ++this.#revision, put: { guards }, remove: { guards: this.#before.filter((id) => !guards.some((guard) => guard.id === id)) } });
     this.#before = guards.map(({ id }) => id);
-    await this.net.settled!();
+    await this.settled();
+  }
+  /** The worker has done what it was told. A busy one is not waited for for longer than half a second: then it is asked again. */
+  async settled(): Promise<void> {
+    for (;;) {
+      const from = performance.now();
+      await this.net.settled!();
+      if (performance.now() - from < 400) return;
+    }
   }
   #guardOf(line: string): Guard {
     const [, kind, namespace = "shop", name, spec] = /^(\w+) (?:([\w-]+)\/)?(\S+) (.*)$/.exec(line) ?? [];
@@ -107,6 +115,13 @@ export class MeshWorld implements AsyncDisposable {
     return compileGuard(object, new Report(), true)!;
   }
 
+  /** The line about the request with that path. */
+  loggedOf(path: string): Promise<{ flag?: string; reason?: string; peer?: string }> {
+    return eventually(() => {
+      const found = readFileSync(this.logFile, "utf8").split("\n").slice(0, -1).find((line) => line.includes(`"path":"${path}"`));
+      return found === undefined ? undefined : (JSON.parse(found) as { flag?: string });
+    }, patienceMs).then((line) => line!);
+  }
   /** The next line that was not yet asked for. */
   logged(): Promise<{ flag?: string; reason?: string; peer?: string }> {
     return eventually(() => {
