@@ -56,5 +56,13 @@ for (const isolation of ["auto", "plain"] as const) {
     await run("certificate", "approve", "batch");
     const signed = await eventually(async () => (await run("get", "csr", "batch", "-o", "jsonpath={.status.certificate}")) || undefined, 60_000);
     assert.equal(verdict(Buffer.from(signed!, "base64").toString(), bundle), "OK");
+
+    // Another authority: what pods trust changes under them.
+    await run("delete", "secret", "wherry-mesh-ca", "-n", "wherry-system");
+    const renewed = await eventually(async () => {
+      const now = await run("get", "clustertrustbundle", "wherry.dev:mesh:roots", "-o", "jsonpath={.spec.trustBundle}");
+      return now !== bundle && now;
+    }, 60_000);
+    assert.ok(await eventually(async () => (await read("roots.pem")) === renewed, 60_000));
   });
 }
