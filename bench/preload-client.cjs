@@ -1,49 +1,27 @@
-// A Node program of a pod: kept connections, each with a request at a time. Asked by messages; says how long each took and what CPU it cost.
+// A Node program of a pod: as many callers as it is told, each with a call at a time. Asked by messages; says how long each took and what CPU it cost.
 const http = require("node:http");
+const net = require("node:net");
 const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
+const calls = {
+  http: (url) => new Promise((done, fail) => http.get(url, { agent }, (response) => response.resume().on("end", done)).on("error", fail)),
+  fetch: async (url) => (await fetch(url)).text(),
+  // A connection each.
+  net: (url) => new Promise((done, fail) => {
+    const { hostname, port } = new URL(url);
+    net.connect(Number(port), hostname).on("error", fail).on("close", done).resume().end("GET / HTTP/1.0\r\n\r\n");
+  }),
+};
 
-/** One request after another on each of so many connections. */
-function closed(url, clients, ms, took) {
+process.on("message", async ({ url, clients, ms, by }) => {
   const end = performance.now() + ms;
-  return Promise.all(Array.from({ length: clients }, () => new Promise((done, fail) => {
-    const next = () => {
-      const since = performance.now();
-      if (since >= end) return done();
-      http.get(url, { agent }, (response) => response.resume().on("end", () => {
-        took.push(performance.now() - since);
-        next();
-      })).on("error", fail);
-    };
-    next();
-  })));
-}
-
-/** So many a second, whatever the answers do; a request has waited since the millisecond that it belongs to. */
-function constant(url, rate, ms, took) {
-  const total = Math.floor((rate * ms) / 1000);
-  const began = performance.now();
-  let sent = 0;
-  let ended = 0;
-  return new Promise((done, fail) => {
-    const tick = () => {
-      const due = Math.min(total, Math.floor((Math.floor(performance.now() - began) * rate) / 1000));
-      for (; sent < due; sent++) {
-        const since = began + Math.ceil(((sent + 1) * 1000) / rate);
-        http.get(url, { agent }, (response) => response.resume().on("end", () => {
-          took.push(performance.now() - since);
-          if (++ended === total) done();
-        })).on("error", fail);
-      }
-      if (sent < total) setTimeout(tick, 1);
-    };
-    tick();
-  });
-}
-
-process.on("message", async ({ url, clients, rate, ms }) => {
   const took = [];
   const before = process.cpuUsage();
-  await (rate ? constant(url, rate, ms, took) : closed(url, clients, ms, took));
+  await Promise.all(Array.from({ length: clients }, async () => {
+    for (let since = performance.now(); since < end; since = performance.now()) {
+      await calls[by](url);
+      took.push(performance.now() - since);
+    }
+  }));
   const { user, system } = process.cpuUsage(before);
   process.send({ took, cpuMicros: user + system });
 });

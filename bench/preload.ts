@@ -11,12 +11,14 @@ import { bundlePreload } from "../tools/bundle-preload.mjs";
 import { median, print } from "./measure.ts";
 
 /**
- * What does the preload of Node pods cost, and what does it spare? One program with node:http and kept connections, to a Service of one
+ * What does the preload of Node pods cost, and what does it spare? One program with node:http, fetch or sockets, to a Service of one
  * pod: by the pod's own address without a preload, by the ClusterIP with it, and by the ClusterIP without it. CPU of the program alone,
  * and what it waits. Rounds alternate; ratios are medians of each round's own.
  */
-const rounds = 9;
-const roundMs = 800;
+const rounds = 25;
+const roundMs = 300;
+/** Kept connections, but of `net`, which makes one each. */
+const loads = [{ by: "http", clients: 1 }, { by: "http", clients: 32 }, { by: "fetch", clients: 1 }, { by: "fetch", clients: 32 }, { by: "net", clients: 1 }];
 const address = "127.96.251.80";
 const port = 8074;
 
@@ -41,14 +43,14 @@ export async function run(): Promise<void> {
     { name: "Service listener", child: await start(false), url: `http://${address}:${port}/` },
   ];
   const rows: string[][] = [];
-  for (const clients of [1, 32]) {
+  for (const { by, clients } of loads) {
     const costs = ways.map(() => [] as number[]);
     const p50 = ways.map(() => [] as number[]);
     const p99 = ways.map(() => [] as number[]);
     // The first two rounds warm the machine code up.
     for (let round = -2; round < rounds; round++) {
       for (const [index, { child, url }] of ways.entries()) {
-        child.send({ url, clients, ms: roundMs });
+        child.send({ url, clients, ms: roundMs, by });
         const [{ took, cpuMicros }] = (await once(child, "message")) as [{ took: number[]; cpuMicros: number }];
         if (round < 0) continue;
         took.sort((a, b) => a - b);
@@ -60,7 +62,7 @@ export async function run(): Promise<void> {
     for (const [index, { name }] of ways.entries()) {
       const ratio = median(costs[index]!.map((cost, round) => cost / costs[0]![round]!));
       const later = median(p99[index]!.map((time, round) => time - p99[0]![round]!));
-      rows.push([index === 0 ? `${clients} at a time` : "", name, median(costs[index]!).toFixed(1), ratio.toFixed(3), median(p50[index]!).toFixed(3), median(p99[index]!).toFixed(3), later.toFixed(3)]);
+      rows.push([index === 0 ? `${by}, ${clients} at a time` : "", name, median(costs[index]!).toFixed(1), ratio.toFixed(3), median(p50[index]!).toFixed(3), median(p99[index]!).toFixed(3), later.toFixed(3)]);
     }
   }
   print(["requests", "way", "µs CPU of the client each", "ratio", "p50 ms", "p99 ms", "p99 more"], rows);

@@ -17,11 +17,13 @@ export function patchDial(ways: Ways, isOfFetch: (socket: object) => boolean, no
   // A socket that resolves its name for ever shows what its handle is, and dials nobody.
   const socket = new net.Socket();
   socket.connect({ host: "handle.invalid", port: 1, lookup: () => {} });
-  const tcp = Object.getPrototypeOf((socket as Anything)._handle);
+  const handle = (socket as Anything)._handle;
+  const tcp = Object.getPrototypeOf(handle);
+  const ownerOf = Object.getOwnPropertySymbols(handle).find(({ description }) => description === "owner_symbol") ?? "";
   socket.destroy();
   const { connect, connect6, listen } = tcp;
   const isKept = (handle: Anything): boolean => {
-    const owner = handle[Object.getOwnPropertySymbols(handle).find(({ description }) => description === "owner_symbol") ?? ""];
+    const owner = handle[ownerOf];
     return owner !== undefined && (owner._httpMessage !== undefined && owner._httpMessage !== null || isOfFetch(owner));
   };
   if (typeof connect !== "function" || typeof connect6 !== "function") return;

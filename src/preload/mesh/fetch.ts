@@ -62,14 +62,24 @@ function wrap(dispatcher: Anything, ways: Ways): void {
 
 function direct(options: Anything, ways: Ways): Anything {
   if (!options || typeof options !== "object" || !options.origin) return undefined;
-  const origin = new URL(String(options.origin));
+  const place = placeOf(String(options.origin));
+  const way = place && ways.byHost(place.hostname, place.port);
+  const headers = way && withHost(options.headers, place.host);
+  return headers && { ...options, origin: ways.next(way).origin, headers };
+}
+
+/** Origins that were read; null: not ours. */
+const known = new Map<string, { host: string; hostname: string; port: number } | null>();
+const knownMax = 256;
+function placeOf(origin: string): { host: string; hostname: string; port: number } | null {
+  let place = known.get(origin);
+  if (place !== undefined) return place;
+  const { protocol, host, hostname, port } = new URL(origin);
   // The names in certificates are checked against what is dialled.
-  if (origin.protocol !== "http:") return undefined;
-  const headers = withHost(options.headers, origin.host);
-  const way = headers && ways.byHost(origin.hostname, Number(origin.port || 80));
-  if (!way) return undefined;
-  const { pin, port } = ways.next(way);
-  return { ...options, origin: `http://[${pin}]:${port}`, headers };
+  place = protocol === "http:" ? { host, hostname, port: Number(port || 80) } : null;
+  if (known.size >= knownMax) known.clear();
+  known.set(origin, place);
+  return place;
 }
 
 /** Headers as undici takes them, with the host that was asked for; undefined: in a form that is not ours to copy. */
@@ -81,5 +91,6 @@ function withHost(headers: Anything, host: string): Anything {
     return [...headers, "host", host];
   }
   if (typeof headers !== "object" || typeof headers[Symbol.iterator] === "function") return undefined;
-  return Object.keys(headers).some((name) => name.toLowerCase() === "host") ? headers : { ...headers, host };
+  for (const name in headers) if (name.length === 4 && name.toLowerCase() === "host") return headers;
+  return { ...headers, host };
 }

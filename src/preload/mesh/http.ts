@@ -29,8 +29,12 @@ export function patchHttp(ways: Ways, look: (request: http.ClientRequest) => voi
     } catch {
       // What we do not understand is none of our business.
     }
-    const sent = endpoint ? { ...options, host: endpoint.pin, port: endpoint.port } : options;
-    return original.call(this, request, sent, port, localAddress);
+    if (endpoint) {
+      // They are this request's own: node:http has made them of what it was given, and reads them no more.
+      options.host = endpoint.pin;
+      options.port = endpoint.port;
+    }
+    return original.call(this, request, options, port, localAddress);
   };
 }
 

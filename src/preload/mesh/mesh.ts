@@ -5,7 +5,7 @@ import { isOfFetch, patchFetch } from "./fetch.ts";
 import { closeIdle, patchHttp } from "./http.ts";
 import { Http2Traces } from "./http2.ts";
 import { type MeshSettings, nameRulesOfFiles, type NameRules } from "./settings.ts";
-import { isTracedByAnother, isTracerThere, outsideTraces, rememberTraces, traceHttp, traceUndici } from "./trace.ts";
+import { isTracedByAnother, outsideTraces, rememberTraces, traceHttp, traceUndici } from "./trace.ts";
 import { Ways } from "./ways.ts";
 
 /** Calls of this program go to the pods behind a Service, and take the trace along of the request that they are made for. */
@@ -22,8 +22,8 @@ export function joinMesh(mesh: MeshSettings, plain: Settings | undefined): void 
   const http2 = traces ? new Http2Traces() : undefined;
   const noticed = (): void => http2?.look();
   patchDial(ways, isOfFetch, noticed);
-  patchHttp(ways, (request) => void (traces && !isTracerThere() && traceHttp(request)));
-  patchFetch(ways, (request) => void (traces && !isTracerThere() && traceUndici(request)));
+  patchHttp(ways, traces ? traceHttp : () => {});
+  patchFetch(ways, traces ? traceUndici : () => {});
   if (traces) rememberTraces(noticed);
   if (isMainThread) ways.hello();
 }

@@ -71,14 +71,14 @@ function spanId(): string {
 /** A request of node:http that is about to be sent. */
 export function traceHttp(request: http.ClientRequest): void {
   const trace = storage.getStore();
-  if (!trace || request.headersSent || (request as { _header?: string | null })._header || request.hasHeader("traceparent")) return;
+  if (!trace || isTracerThere() || request.headersSent || (request as { _header?: string | null })._header || request.hasHeader("traceparent")) return;
   for (const [name, value] of traceHeaders(trace)) if (!request.hasHeader(name)) request.setHeader(name, value);
 }
 
 /** A request of undici. */
 export function traceUndici(request: UndiciRequest): void {
   const trace = storage.getStore();
-  if (!trace) return;
+  if (!trace || isTracerThere()) return;
   const { headers } = request;
   const has = (name: string): boolean =>
     typeof headers === "string" ? new RegExp(`^${name}:`, "im").test(headers) : (headers ?? []).some((text, index) => index % 2 === 0 && String(text).toLowerCase() === name);

@@ -9,6 +9,8 @@ export interface Endpoint {
   port: number;
   /** The same address as nobody else spells it: a connection to it is one that we have sent there. */
   pin: string;
+  /** As undici names it. */
+  origin: string;
 }
 
 /** Where a Service port leads without a hop, as long as the data plane says so. */
@@ -55,15 +57,16 @@ export class Ways {
 
   /** Of what is dialled by address. */
   byAddress(ip: string, port: number): Way | undefined {
-    if (!ip.startsWith(this.#settings.services) || `${ip}:${port}` === this.#settings.feed) return undefined;
-    return this.#find(`${ip}:${port}`);
+    if (!ip.startsWith(this.#settings.services)) return undefined;
+    const id = `${ip}:${port}`;
+    return id === this.#settings.feed ? undefined : this.#find(id);
   }
   /** Of what a request is sent to; an address or a name. */
   byHost(host: string, port: number): Way | undefined {
-    if (isIP(host)) return this.byAddress(host, port);
     const id = `${host}:${port}`;
     const known = this.#ways.get(id);
     if (known !== undefined) return known ?? undefined;
+    if (isIP(host)) return this.byAddress(host, port);
     if (this.#foreign.has(host)) return undefined;
     const name = host.toLowerCase();
     const rules = this.#rules();
@@ -166,5 +169,6 @@ function endpointOf(key: string): Endpoint {
   const [ip = "", port] = key.split(":");
   const [a, b, c, d] = ip.split(".").map(Number) as [number, number, number, number];
   // As URLs write it, so that it is the same wherever it comes by.
-  return { ip, port: Number(port), pin: `::ffff:${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}` };
+  const pin = `::ffff:${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`;
+  return { ip, port: Number(port), pin, origin: `http://[${pin}]:${port}` };
 }
