@@ -21,6 +21,8 @@ export class AcmeTestServer implements AsyncDisposable {
   readonly ca: string;
   /** Where names lead to. */
   httpPort = 0;
+  /** Asks to be asked again at once, whatever it is. */
+  isHasty = false;
   readonly #server: Server;
   readonly #key: KeyObject;
   readonly #nowMs: () => number;
@@ -43,10 +45,10 @@ export class AcmeTestServer implements AsyncDisposable {
         this.#nonces.add(nonce);
         response.setHeader("replay-nonce", nonce);
         void this.#answer(request.url!, text).then(
-          ({ status = 200, body, headers = {} }) => response.writeHead(status, headers).end(typeof body === "string" ? body : JSON.stringify(body ?? {})),
+          ({ status = 200, body, headers = {} }) => response.writeHead(status, { ...headers, ...(this.isHasty && { "retry-after": "0" }) }).end(typeof body === "string" ? body : JSON.stringify(body ?? {})),
           (error: unknown) => {
             const { status = 500, type = "serverInternal", message, retryAfter } = error as Refusal;
-            response.writeHead(status, { "content-type": "application/problem+json", ...(retryAfter && { "retry-after": retryAfter }) }).end(JSON.stringify({ type: `urn:ietf:params:acme:error:${type}`, detail: message }));
+            response.writeHead(status, { "content-type": "application/problem+json", ...(retryAfter && { "retry-after": this.isHasty ? "0" : retryAfter }) }).end(JSON.stringify({ type: `urn:ietf:params:acme:error:${type}`, detail: message }));
           },
         );
       });

@@ -83,6 +83,18 @@ test("a limit of the server is said, and waited for as long as it asks", async (
   await stack.issued("web");
 });
 
+test("a server that asks to be asked again at once is not: it would be asked as fast as it answers", async (t) => {
+  const { stack, server, issuer, certificate } = await start(t);
+  server.isHasty = true;
+  Object.assign(server.trouble, { rateLimited: 2, pendingAuthorization: 2, processing: 3 });
+  const beganMs = stack.clock.now();
+  await stack.apply(`${issuer}\n---\n${certificate("web", "a.test")}`);
+  await stack.issued("web");
+  const seconds = (stack.clock.now() - beganMs) / 1000;
+  assert.ok(seconds >= 2 * 5 + 2 + 3, `${seconds} s for two refusals and five looks`);
+  assert.equal(server.requests.filter((line) => line === "POST /orders").length, 3);
+});
+
 test("an order that the server refuses fails the request, in the server's words", async (t) => {
   const { stack, server, issuer, certificate, says } = await start(t);
   server.trouble.invalidOrder = 1;

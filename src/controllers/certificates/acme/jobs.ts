@@ -55,7 +55,8 @@ export class Jobs<T> {
       },
       (error: Error) => {
         job.error = error;
-        job.retryAtMs = this.#clock.now() + (restMsOf(error) ?? job.backoff.next());
+        const asked = restMsOf(error);
+        job.retryAtMs = this.#clock.now() + (asked === undefined ? job.backoff.next() : Math.max(asked, restMs.least));
       },
     );
     void job.running.then(() => {

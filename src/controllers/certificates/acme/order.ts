@@ -38,6 +38,8 @@ export interface OrderWish {
 const pollMs = 1_000;
 const patienceMs = 10 * 60_000;
 const selfCheckMs = 2 * 60_000;
+/** A server that says "at once", or names a time that is over, would be asked as fast as it answers. */
+const restMs = ({ retryAfterMs = 0 }: Pick<Order, "retryAfterMs">): number => Math.max(retryAfterMs, pollMs);
 
 /** From names to a chain, PEM. Throws {@link OrderFailed}, AcmeProblem, or what the network says. */
 export async function obtain(wish: OrderWish): Promise<string> {
@@ -74,7 +76,7 @@ async function settled({ client, clock, signal }: OrderWish, order: Order, isOve
   let now = order;
   while (!isOver(now.status)) {
     if (clock.now() > endMs) throw new Error(`the ACME order stays "${now.status}"`);
-    await delay(clock, now.retryAfterMs ?? pollMs, signal);
+    await delay(clock, restMs(now), signal);
     now = await client.getOrder(order.url);
   }
   if (now.status === "invalid") throw new OrderFailed(`the ACME order is "invalid": ${problemText(now.error)}`);
@@ -97,7 +99,7 @@ async function authorize(wish: OrderWish, url: string): Promise<void> {
     const endMs = clock.now() + patienceMs;
     while (authorization.status === "pending") {
       if (clock.now() > endMs) throw new Error(`the authorization of ${host} stays pending`);
-      await delay(clock, authorization.retryAfterMs ?? pollMs, signal);
+      await delay(clock, restMs(authorization), signal);
       authorization = await client.authorization(url);
     }
     if (authorization.status !== "valid") throw new OrderFailed(`${host} was not authorized: ${whyNot(authorization)}`);
