@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { common, type Ground, program, startGround, temporary, untilOpen, versionOf } from "./gateway-peers.ts";
 import { directFeedPort } from "../src/base/direct-feed-port.ts";
@@ -40,6 +41,8 @@ export async function startWays(): Promise<Ways> {
     const { folder, conf, start, forGateways, nginx, nginxVersion, upstream, errors } = ground;
     const pods = [0, 1].map((more) => ({ ip: upstream.address, port: upstream.port + more }));
     const clientIP = upstream.address.replace(/\d+$/, "1");
+    // Connection after connection would have no port left after some rounds.
+    writeFileSync("/proc/sys/net/ipv4/ip_local_port_range", "1024 65535");
     execFileSync(program("ip")!, ["route", "add", "local", serviceNet, "dev", "lo", "src", clientIP]);
     const ways: Way[] = [{ key: "direct", name: "direct", ip: upstream.address, port: upstream.port, pids: () => [] }];
     const clusterOf = (dns: string, from: string, services: (Pick<Way, "key" | "name"> & Omit<MeshService, "name" | "ip" | "port">)[]): void => {

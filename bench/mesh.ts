@@ -49,11 +49,11 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
   const wanted = process.env["BENCH_WAYS"]?.split(",");
   const ways = started.ways.filter(({ key }) => !wanted || wanted.includes(key));
   const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 5));
-  const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.25 : 0.7));
+  const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.25 : 0.6));
   process.stdout.write(`${ways.filter(({ key }) => key === "nginx" || key === "haproxy").map(({ name }) => name).join(", ")}, Node ${process.versions.node}, Linux ${release()}, ${/model name\s*: (.*)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? ""} × ${availableParallelism()}; ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds of ${seconds} s; load average ${load()}\n\n`);
   if (parts.includes("cpu")) await costs(started, ways.filter(({ key }) => key !== "direct"), rounds, seconds, quick);
   if (parts.includes("rate")) await latencies(started, ways, rounds, seconds);
-  if (parts.includes("node")) await ofProgram(started, rounds + 2, seconds);
+  if (parts.includes("node")) await ofProgram(started, rounds + 1, seconds);
   process.stdout.write(`\nload average at the end ${load()}\n`);
 }
 
@@ -163,7 +163,7 @@ async function ofProgram(started: Ways, rounds: number, seconds: number): Promis
   const way = (key: Way["key"]): Way => started.ways.find((one) => one.key === key)!;
   const url = ({ ip, port }: Way): string => `http://${ip}:${port}/`;
   const start = async (isMeshed: boolean): Promise<ChildProcess> => {
-    const command = [process.execPath, ...(isMeshed ? ["--require", preload] : []), join(import.meta.dirname, "preload-client.cjs")];
+    const command = [process.execPath, ...(isMeshed ? ["--require", preload] : []), join(import.meta.dirname, "mesh-client.cjs")];
     const taskset = availableParallelism() > 1 ? program("taskset") : undefined;
     const [file, ...args] = taskset ? [taskset, "-c", "1", ...command] : command;
     const child = spawn(file!, args, { stdio: ["ignore", "inherit", "inherit", "ipc"], env: { PATH: process.env["PATH"], ...(isMeshed && { WHERRY_MESH: JSON.stringify(started.mesh) }) } });
