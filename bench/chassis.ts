@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { cpuSeconds, print, spread } from "./measure.ts";
+import { cpuSeconds, median, print, spread } from "./measure.ts";
 
 /**
  * What does a request cost on the chassis, with metrics, logs and traces on? Beside Fastify with pino, prom-client and OpenTelemetry,
@@ -57,9 +57,13 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
     };
     process.stdout.write(`Node ${process.versions.node}; load average ${loadavg().map((value) => value.toFixed(1)).join(" ")}\n`);
     const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 9));
-    await starts(start, rounds);
+    const startRatio = await starts(start, rounds);
     for (const peer of peers) started.push({ peer, ...(await start(peer)) });
-    await costs(started, rounds, quick ? 1 : 2);
+    const { needs, answers } = await costs(started, rounds, quick ? 1 : 2);
+    const mark = (what: string, value: number, isMet: boolean) => process.stdout.write(`${isMet ? "met   " : "MISSED"}  ${what}: ${value.toFixed(2)}\n`);
+    mark("requests/s of the chassis ÷ those of Fastify + pino + prom-client + OpenTelemetry, ≥ 1.5", answers, answers >= 1.5);
+    mark("CPU a request of the same ÷ that of the chassis, ≥ 1.5", 1 / needs, 1 / needs >= 1.5);
+    mark("start on the chassis ÷ start of bare Fastify, ≤ 1.5", startRatio, startRatio <= 1.5);
     process.stdout.write(`spans received: ${spans}; load average at the end ${loadavg().map((value) => value.toFixed(1)).join(" ")}\n`);
   } finally {
     for (const { child } of started) child.kill("SIGKILL");
@@ -69,8 +73,8 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
   }
 }
 
-/** From the spawn of the process until it listens, and its first answer. */
-async function starts(start: (peer: Peer) => Promise<{ child: ChildProcess; port: number; startMs: number }>, rounds: number): Promise<void> {
+/** From the spawn of the process until it listens; then one answer. Gives the chassis' median as a multiple of bare Fastify's. */
+async function starts(start: (peer: Peer) => Promise<{ child: ChildProcess; port: number; startMs: number }>, rounds: number): Promise<number> {
   const compared = peers.filter(({ key }) => ["chassis", "observed-routes", "fastify", "node"].includes(key));
   const times = new Map<string, number[]>(compared.map(({ key }) => [key, []]));
   for (let round = -1; round < rounds; round++) {
@@ -83,10 +87,13 @@ async function starts(start: (peer: Peer) => Promise<{ child: ChildProcess; port
     }
   }
   const bare = times.get("fastify")!;
-  print(["start → listens", "ms", "× bare Fastify"], compared.map(({ key, name }) => [name, spread(times.get(key)!), spread(times.get(key)!.map((value, round) => value / bare[round]!), 2)]));
+  const ratios = (key: string) => times.get(key)!.map((value, round) => value / bare[round]!);
+  print(["start → listens", "ms", "× bare Fastify"], compared.map(({ key, name }) => [name, spread(times.get(key)!), spread(ratios(key), 2)]));
+  return median(ratios("chassis"));
 }
 
-async function costs(started: readonly { peer: Peer; child: ChildProcess; port: number }[], rounds: number, seconds: number): Promise<void> {
+
+async function costs(started: readonly { peer: Peer; child: ChildProcess; port: number }[], rounds: number, seconds: number): Promise<{ needs: number; answers: number }> {
   const cpu = new Map<string, number[]>(started.map(({ peer }) => [peer.key, []]));
   const rate = new Map<string, number[]>(started.map(({ peer }) => [peer.key, []]));
   // The first rounds are for the compilers.
@@ -106,6 +113,8 @@ async function costs(started: readonly { peer: Peer; child: ChildProcess; port: 
     ["GET /users/:id, 64 connections", "CPU µs a request", "chassis needs × of it", "requests/s", "chassis answers × as many"],
     started.map(({ peer: { key, name } }) => [name, spread(cpu.get(key)!, 1), spread(ours.map((value, round) => value / cpu.get(key)![round]!), 2), spread(rate.get(key)!), spread(ourRate.map((value, round) => value / rate.get(key)![round]!), 2)]),
   );
+  const beside = (of: Map<string, number[]>) => median(of.get("chassis")!.map((value, round) => value / of.get("observed")![round]!));
+  return { needs: beside(cpu), answers: beside(rate) };
 }
 
 /** As the package has it: JavaScript, file by file. */
