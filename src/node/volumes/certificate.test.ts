@@ -148,6 +148,18 @@ for (const [type, verb, words] of [["Denied", "was denied", "permanently denied"
   });
 }
 
+test("a request that somebody deleted is made again", async () => {
+  await using world = await new World().prepare();
+  const volumes = world.volumes(projected());
+  const said = assert.rejects(volumes.mount(), { message: 'MountVolume.SetUp failed for volume "id" : credential bundle is not issued yet' });
+  const request = await world.soon("a request", () => world.requests[0]);
+  await world.client.delete(resources.podCertificateRequests, "default", request.metadata.name);
+  await said;
+  const mounting = volumes.mount();
+  await world.issue(await world.soon("another request", () => world.requests.find(({ metadata }) => metadata.name !== request.metadata.name)));
+  await mounting;
+});
+
 test("a key type that cannot be made is refused", async () => {
   await using world = await new World().prepare();
   await assert.rejects(world.volumes(projected({ keyType: "MLDSA65" })).mount(), /while generating keypair: unknown key type "MLDSA65"$/);

@@ -27,8 +27,6 @@ const patienceMs = 2_000;
 /** How soon a renewal that was not decided is looked at again. */
 const renewalRetryMs = 60_000;
 const overdueMs = 600_000;
-/** Not there and not seen for so long: somebody deleted the request, and another is made. */
-const abandonedMs = 600_000;
 
 const generate = promisify(generateKeyPair) as unknown as (type: string, options: object) => Promise<{ privateKey: KeyObject }>;
 /** What Node can make, of all that the API lets through. */
@@ -44,7 +42,6 @@ const keyTypes: Record<string, [type: string, options: object]> = {
 interface Asked {
   name: string;
   keyPem: string;
-  sinceMs: number;
 }
 interface State {
   issued?: Credential & { refreshAtMs: number; notAfterMs: number };
@@ -63,7 +60,6 @@ export class PodCertificates implements CertificateSource {
   readonly #ctx: Context;
   readonly #pod: Pod;
   readonly #states = new Map<string, State>();
-  #node: KubeObject | undefined;
   #waiting: AbortController | undefined;
   #stopped = false;
 
@@ -103,11 +99,11 @@ export class PodCertificates implements CertificateSource {
   }
 
   async #proceed(state: State, projection: CertificateProjection): Promise<void> {
-    const { clock } = this.#ctx;
     state.asked ??= await this.#ask(projection);
     const request = await this.#decision(state.asked);
     if (request === "gone") {
-      if (clock.now() - state.asked.sinceMs >= abandonedMs) state.asked = undefined;
+      // Somebody deleted it, or it was never decided: the next attempt makes another.
+      state.asked = undefined;
       return;
     }
     const [condition] = request?.status?.conditions ?? [];
@@ -143,7 +139,7 @@ export class PodCertificates implements CertificateSource {
 
   /** Makes a key, and asks for a certificate for it. */
   async #ask({ signerName, keyType, maxExpirationSeconds, userAnnotations }: CertificateProjection): Promise<Asked> {
-    const { client, clock } = this.#ctx;
+    const { client } = this.#ctx;
     const { name: podName, namespace, uid: podUID } = this.#pod.metadata;
     const how = keyTypes[keyType];
     if (!how) throw new Error(`while generating keypair: unknown key type ${JSON.stringify(keyType)}`);
@@ -151,7 +147,7 @@ export class PodCertificates implements CertificateSource {
     const account = await client.get<KubeObject>(resources.serviceAccounts, namespace, serviceAccountName).catch((error: unknown) => {
       throw new Error(`while fetching service account: ${(error as Error).message}`, { cause: error });
     });
-    this.#node ??= await client.get<KubeObject>(resources.nodes, undefined, this.#pod.spec!.nodeName ?? nodeName);
+    const node = await client.get<KubeObject>(resources.nodes, undefined, this.#pod.spec!.nodeName ?? nodeName);
     const { privateKey } = await generate(...how);
     const request = {
       apiVersion: "certificates.k8s.io/v1beta1",
@@ -163,8 +159,8 @@ export class PodCertificates implements CertificateSource {
         podUID,
         serviceAccountName,
         serviceAccountUID: account.metadata.uid,
-        nodeName: this.#node.metadata.name,
-        nodeUID: this.#node.metadata.uid,
+        nodeName: node.metadata.name,
+        nodeUID: node.metadata.uid,
         pkixPublicKey: createPublicKey(privateKey).export({ type: "spki", format: "der" }).toString("base64"),
         proofOfPossession: prove(privateKey, podUID).toString("base64"),
         ...(maxExpirationSeconds !== undefined && { maxExpirationSeconds }),
@@ -174,7 +170,7 @@ export class PodCertificates implements CertificateSource {
     const made = await client.create<KubeObject>(resources.podCertificateRequests, namespace, request).catch((error: unknown) => {
       throw new Error(`while creating PodCertificateRequest: ${(error as Error).message}`, { cause: error });
     });
-    return { name: made.metadata.name, keyPem: privateKey.export({ type: "pkcs8", format: "pem" }) as string, sinceMs: clock.now() };
+    return { name: made.metadata.name, keyPem: privateKey.export({ type: "pkcs8", format: "pem" }) as string };
   }
 
   /** The request once it is decided, or as it is when patience ends; "gone" when there is none. */
