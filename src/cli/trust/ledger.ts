@@ -1,4 +1,6 @@
+import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { WherryError } from "../../base/errors.ts";
 import { readJsonFile, writeFileAtomic } from "../../base/files.ts";
 import { asOwnerOf } from "../root.ts";
 
@@ -15,7 +17,13 @@ export interface Entry {
 
 export const ledgerName = "trusted.json";
 
-export const readLedger = (dataDir: string): Entry[] => readJsonFile<Entry[]>(join(dataDir, ledgerName)) ?? [];
+/** Throws MACHINE_UNCHANGED when others could have written it: what it names is run, and by root. */
+export function readLedger(dataDir: string): Entry[] {
+  const file = join(dataDir, ledgerName);
+  if (!existsSync(file)) return [];
+  for (const path of [file, dataDir]) if (statSync(path).mode & 0o022) throw new WherryError("MACHINE_UNCHANGED", `${path} can be written by others than its owner: who knows what ${ledgerName} would have this machine run`);
+  return readJsonFile<Entry[]>(file) ?? [];
+}
 
 /** Written before something is done: what was begun can be undone as well. */
 export function writeLedger(dataDir: string, entries: readonly Entry[]): void {
