@@ -87,7 +87,7 @@ async function assertNothingLost(t: TestContext, buyers: Buyers, address: pg.Cli
   }
 }
 
-test("everything of the shop, and Wherry's own parts, are killed while people buy: no order is lost, none is there twice", { timeout: 420_000, skip }, async (t) => {
+test("everything of the shop, and Wherry's own parts, are killed while people buy: no order is lost, none is there twice", { timeout: 580_000, skip }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using wherry = await startWherry({ test: t, hostPathRoots: [shop] });
   await applyFolders(wherry, [shop]);
@@ -153,7 +153,7 @@ test("everything of the shop, and Wherry's own parts, are killed while people bu
   await assertNothingLost(t, buyers, address);
 });
 
-test("all of Wherry is killed while people buy, twice: it comes back with every order", { timeout: 420_000, skip }, async (t) => {
+test("all of Wherry is killed while people buy, twice: it comes back with every order", { timeout: 580_000, skip }, async (t) => {
   if (!needs(t, "kubectl")) return;
   await using desk = new CommandLine(t);
   const [dataDir, port] = [desk.path("data"), await freePort()];

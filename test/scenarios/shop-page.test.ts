@@ -18,7 +18,7 @@ async function look(browser: Browser, name: string): Promise<void> {
   await browser.screenshot(join(folder, `${name}.png`));
 }
 const text = (selector: string) => `document.querySelector(${JSON.stringify(selector)})?.textContent`;
-const shown = (words: string) => `document.body.innerText.includes(${JSON.stringify(words)}) && ${JSON.stringify(words)}`;
+const shown = (words: string) => `document.body?.innerText.includes(${JSON.stringify(words)}) && ${JSON.stringify(words)}`;
 
 /** Puts words into a field as a person does: a click, then keys. */
 async function fill(browser: Browser, selector: string, words: string): Promise<void> {

@@ -33,7 +33,7 @@ const tickMs = 5;
 export async function runLoad({ url, scenario, rate, durationMs, customers, rough = false }: LoadOptions): Promise<LoadReport> {
   const { run, shape = () => 1 } = scenarios[scenario]!;
   const shop = new ShopClient(url);
-  const world: World = { shop, customers: scenario === "browse" ? [] : await Promise.all(Array.from({ length: customers }, () => join(shop, rough ? 120_000 : 10_000))), rough };
+  const world: World = { shop, customers: scenario === "browse" ? [] : await Promise.all(Array.from({ length: customers }, () => join(shop, rough ? 300_000 : 10_000))), rough };
   const began = performance.now();
   const underWay = new Set<Promise<void>>();
   // Compared as it is: (began + duration) - began may be less than the duration, by a rounding.

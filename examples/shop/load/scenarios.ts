@@ -23,7 +23,7 @@ const trouble = [0, 429, 500, 502, 503, 504];
 const also = ({ rough }: World, ...expected: number[]) => (rough ? [...expected, ...trouble] : expected);
 
 /** For how long one order is tried: all of a cluster may have to come back meanwhile. */
-const patienceMs = 120_000;
+const patienceMs = 300_000;
 const freshMs = 2_000;
 const shelves = new WeakMap<ShopClient, { readMs: number; products: Product[] }>();
 
