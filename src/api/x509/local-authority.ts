@@ -51,9 +51,10 @@ export function localAuthority(dataDir: string, nowMs: number): LocalAuthority {
   };
 }
 
-/** Addresses, DNS names with or without a wildcard. */
+/** Addresses, DNS names with or without a wildcard; nothing else is: what constraints do not name, they let pass. */
 export function isPermitted(name: string, { dnsDomains = [], ipRanges = [] }: NonNullable<NameConstraints["permitted"]>): boolean {
   if (isIP(name)) return ipRanges.some((range) => isWithin(name, range));
+  if (/[@:/]/.test(name)) return false;
   const lower = name.replace(/^\*\./, "").toLowerCase();
   return dnsDomains.some((domain) => lower === domain || lower.endsWith(`.${domain}`));
 }

@@ -66,9 +66,10 @@ export function signByAuthority(request: CertificateRequest, chain: readonly str
 export function signLocally(request: CertificateRequest, authority: LocalAuthority, nowMs: number): Signed & { trustable: boolean } {
   if (request.spec.isCA) throw new SigningError("LocalCA", "the local CA signs no further authorities: a public one would not either; use an Issuer with selfSigned or ca");
   const template = templateOf(request, nowMs);
-  const { commonName, dnsNames, addresses } = parseRequest(Buffer.from(request.spec.request, "base64").toString("latin1"));
+  const { commonName, dnsNames, addresses, emails, uris } = parseRequest(Buffer.from(request.spec.request, "base64").toString("latin1"));
   // Where there is no other name, some verifiers still take the common one for a host's.
-  const names = dnsNames.length + addresses.length > 0 ? [...dnsNames, ...addresses] : [commonName];
+  const hosts = dnsNames.length + addresses.length > 0 ? [...dnsNames, ...addresses] : [commonName];
+  const names = [...hosts, ...emails, ...uris];
   const { pair, key, trustable } = authority.signerOf({ names, usages: template.usages });
   return { certificate: makeCertificate(template, key, pair), ca: pair.cert, trustable };
 }
