@@ -5,9 +5,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { bundleNamed } from "../bin/bundle.mjs";
 import type { Client } from "./api/client.ts";
-import type { HostAddress, NetSnapshot } from "./api/network.ts";
+import type { HostAddress } from "./api/network.ts";
 import type { MeshIdentity } from "./api/mesh-identity.ts";
-import type { TrafficPatch } from "./api/traffic.ts";
 import { Channel, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { type ErrorCode, WherryError } from "./base/errors.ts";
@@ -193,7 +192,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
     api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
-    const { createNetSupervisor } = await import("./proxy/supervisor.ts");
+    const [{ createNetSupervisor }, { serveApiRequests }] = await Promise.all([import("./proxy/supervisor.ts"), import("./proxy/api-requests.ts")]);
     network = createNetSupervisor({
       network: sandbox.network,
       workers: options.netWorkers ?? limits.netWorkers,
@@ -212,18 +211,9 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       },
     });
     const net = network;
-    api.channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
-    api.channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
-    let guarded: Promise<void> | undefined;
-    // What was told before this is done, and nobody gets past it.
-    api.channel.on("net/in-force", async () => {
-      await Promise.all([guarded, net.settled?.()]);
-      return { body: null };
-    });
-    api.channel.on("mesh/roots", (roots: string) => net.trust(roots));
-    api.channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
+    serveApiRequests(api.channel, net);
     await network.start();
-    network.onGuarded?.((pods) => void (guarded = sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error }))));
+    network.onGuarded?.((pods) => sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error })));
     network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
     network.onEdgeBindings((bindings) => api!.send("net/edge-bindings", bindings));
     for (const [ip, port] of [[apiServiceIP, 443], [gatewayIP, defaultApiPort]] as const) {

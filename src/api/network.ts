@@ -121,7 +121,7 @@ export interface PodNetwork {
   /** Which pod has an address: told before its first program runs. Undefined: it has ended. */
   setPod?(ip: string, pod: PodIdentity | undefined): void;
   /** Told at once and at each change: whom only the data plane may reach, since it asks who calls. Where it asks at all. */
-  onGuarded?(listener: (pods: GuardedPod[]) => void): void;
+  onGuarded?(listener: (pods: GuardedPod[]) => unknown): void;
   publish(snapshot: NetSnapshot): void;
   /** Changes what Gateways serve; see api/traffic.ts. */
   publishTraffic(patch: TrafficPatch): void;

@@ -104,7 +104,9 @@ class Supervisor implements NetSupervisor {
   readonly #refusals: EgressRefusals;
   #onMeshed: (program: { ip: string; node: string }) => void = () => {};
   #onEgressRefused: (refusal: EgressRefusal) => void = () => {};
-  #onGuarded: ((pods: GuardedPod[]) => void) | undefined;
+  #onGuarded: ((pods: GuardedPod[]) => unknown) | undefined;
+  /** Whoever was told of guarded pods last has done it. */
+  #guarded: unknown;
   #lastGuarded = "[]";
   readonly #program: WorkerProgram;
   readonly #accessLog: AccessLogFiles | undefined;
@@ -222,7 +224,7 @@ class Supervisor implements NetSupervisor {
 
   /** Whoever has answered has done what it was told before; whoever ends meanwhile dials nobody. */
   async settled(): Promise<void> {
-    const answers = this.#workers.map((worker) => worker.channel?.request("net/settled").catch(() => {}));
+    const answers = [this.#guarded, ...this.#workers.map((worker) => worker.channel?.request("net/settled").catch(() => {}))];
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, settleMs);
     await Promise.race([Promise.all(answers), late]);
@@ -236,7 +238,7 @@ class Supervisor implements NetSupervisor {
     this.#tellGuarded();
   }
 
-  onGuarded(listener: (pods: GuardedPod[]) => void): void {
+  onGuarded(listener: (pods: GuardedPod[]) => unknown): void {
     this.#onGuarded = listener;
     this.#tellGuarded();
   }
@@ -246,7 +248,7 @@ class Supervisor implements NetSupervisor {
     const text = JSON.stringify(pods);
     if (text === this.#lastGuarded) return;
     this.#lastGuarded = text;
-    this.#onGuarded(pods);
+    this.#guarded = this.#onGuarded(pods);
   }
   get #judges(): boolean {
     return this.#options.judges ?? this.#options.network.mode === "isolated";

@@ -1,0 +1,17 @@
+import type { NetSnapshot } from "../api/network.ts";
+import type { TrafficPatch } from "../api/traffic.ts";
+import type { Channel } from "../base/channel.ts";
+import type { NetSupervisor } from "./supervisor.ts";
+
+/** What `wherry-api` tells the data plane, and asks of it. */
+export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSupervisor): void {
+  channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
+  channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
+  // What was told before this is done, and nobody gets past it.
+  channel.on("net/in-force", async () => {
+    await net.settled?.();
+    return { body: null };
+  });
+  channel.on("mesh/roots", (roots: string) => net.trust(roots));
+  channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
+}
