@@ -3,6 +3,7 @@ import { pemBlocks } from "../../base/der.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import { type Log, silentLog } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
+import { writeSpiffeId } from "../../base/spiffe.ts";
 import type { Client } from "../client.ts";
 import { Informer } from "../informer.ts";
 import { resources, systemNamespace } from "../resources.ts";
@@ -59,19 +60,9 @@ export const identitySecondsMost = 86_400;
 /** So long before it was issued a certificate begins. */
 export const backdatedSeconds = 120;
 
-export const spiffeId = (namespace: string, serviceAccount: string): string => `spiffe://${trustDomain}/ns/${namespace}/sa/${serviceAccount}`;
+export const spiffeId = (namespace: string, serviceAccount: string): string => writeSpiffeId({ trustDomain, namespace, serviceAccount });
 
-export interface SpiffeId {
-  trustDomain: string;
-  namespace: string;
-  serviceAccount: string;
-}
-
-/** Undefined unless it is of the form that {@link spiffeId} writes, of whatever trust domain. */
-export function parseSpiffeId(id: string): SpiffeId | undefined {
-  const found = /^spiffe:\/\/([a-z0-9._-]{1,255})\/ns\/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\/sa\/([a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?)$/.exec(id);
-  return found ? { trustDomain: found[1]!, namespace: found[2]!, serviceAccount: found[3]! } : undefined;
-}
+export { parseSpiffeId, type SpiffeId } from "../../base/spiffe.ts";
 
 const dayMs = 86_400_000;
 const lifeMs = 3650 * dayMs;
