@@ -136,6 +136,7 @@ export class Translator {
     for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
     const gateways = [...dirty.gateways];
     for (const key of gateways) this.#translateGateway(key);
+    const isPolicyDue = this.#book.isDue;
     const places = this.#book.refresh();
     for (const place of places) for (const id of this.#routesAt(place)) dirty.routes.add(id);
     const changed = [...dirty.routes];
@@ -144,7 +145,7 @@ export class Translator {
     for (const id of dirty.upstreams) this.#upstream(id);
     for (const key of new Set([...gateways, ...this.#recount])) statuses.push(...this.#gatewayStatus(key));
     for (const key of dirty.policies) statuses.push(...this.#policyStatus(key));
-    if (places.length > 0 || gateways.length > 0 || changed.length > 0) statuses.push(...this.#attachedStatuses());
+    if (isPolicyDue || gateways.length > 0 || changed.length > 0) statuses.push(...this.#attachedStatuses());
     dirty.all = false;
     for (const set of [dirty.classes, dirty.gateways, dirty.routes, dirty.upstreams, dirty.policies, this.#recount]) set.clear();
     return { patch: this.#patch(), statuses };

@@ -43,7 +43,11 @@ export class PolicyBook {
     this.#isDue = true;
   }
 
-  /** Places whose policies are others now, or are otherwise. */
+  /** Whether policies, or what they may be attached to, came, went or changed since they were looked at last. */
+  get isDue(): boolean {
+    return this.#isDue;
+  }
+  /** Looks at them anew. Places whose policies are others now, or are otherwise. */
   refresh(): Place[] {
     if (!this.#isDue) return [];
     this.#isDue = false;
