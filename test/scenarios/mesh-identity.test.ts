@@ -11,7 +11,7 @@ import { startWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
 
 for (const isolation of ["auto", "plain"] as const) {
-  test(`${isolation}: a pod reads who it is, and OpenSSL believes it by the trust bundle`, { timeout: 150_000 }, async (t) => {
+  test(`${isolation}: a pod reads who it is, and OpenSSL believes it by the trust bundle`, { timeout: 300_000 }, async (t) => {
     if (isolation === "plain" && !process.env["WHERRY_CONFORMANCE"]) return t.skip("the same in plain mode: npm run conformance");
     if (!needs(t, "kubectl", "openssl")) return;
     await using wherry = await startWherry({ test: t, isolation });
@@ -28,7 +28,7 @@ for (const isolation of ["auto", "plain"] as const) {
       return execFileSync("openssl", ["verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", join(folder, "roots.pem"), join(folder, "chain.pem")], { encoding: "utf8", stdio: "pipe" }).trim().split(": ").at(-1)!;
     };
     await run("apply", "-f", join(import.meta.dirname, "mesh-identity.yaml"));
-    await run("wait", "--for=condition=Ready", "pod/web", "--timeout=60s");
+    await run("wait", "--for=condition=Ready", "pod/web", "--timeout=100s");
     const read = (file: string) => run("exec", "web", "--", "sh", "-c", `cat "$IDENTITY/${file}"`);
     const [credentials, key, chain, roots] = await Promise.all(["credentials.pem", "tls/key.pem", "tls/chain.pem", "roots.pem"].map(read));
     const bundle = await run("get", "clustertrustbundle", "wherry.dev:mesh:roots", "-o", "jsonpath={.spec.trustBundle}");
