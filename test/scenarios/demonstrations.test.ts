@@ -14,7 +14,7 @@ const pages = join(root, "docs", "tour", "demonstrations");
 const demonstrations: { page: string; quick?: true }[] = [
   { page: "breaker", quick: true },
   { page: "slow-dependency" },
-  { page: "node-to-node", quick: true },
+  { page: "node-to-node" },
   { page: "consensus" },
   { page: "canary" },
   { page: "blue-green", quick: true },
