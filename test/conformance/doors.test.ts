@@ -75,12 +75,15 @@ async function raise(t: TestContext): Promise<Stage> {
   const wherry = await startWherry({ test: t, netWorkers: 1 });
   const { client } = wherry;
   const manifest = join(dirname(wherry.dataDir), "doors.yaml");
-  const applied = async (text: string): Promise<void> => {
-    writeFileSync(manifest, text);
-    const { code, stderr } = await wherry.kubectl("apply", "-f", manifest);
-    assert.equal(code, 0, stderr);
+  // Few at a time: kubectl has a deadline, and the machine may be slow.
+  const applied = async (documents: readonly string[]): Promise<void> => {
+    for (let i = 0; i < documents.length; i += 25) {
+      writeFileSync(manifest, documents.slice(i, i + 25).join("\n---\n"));
+      const { code, stderr } = await wherry.kubectl("apply", "-f", manifest);
+      assert.equal(code, 0, stderr);
+    }
   };
-  await applied([readFileSync(join(folder, "stack.yaml"), "utf8"), ...[...pods, ...versions, ...cases.flatMap(objectsOf)].map((object) => dump(object, { noRefs: true }))].join("\n---\n"));
+  await applied([readFileSync(join(folder, "stack.yaml"), "utf8"), ...[...pods, ...versions, ...cases.flatMap(objectsOf)].map((object) => dump(object, { noRefs: true }))]);
   const outside = fork(join(folder, "caller.mjs"), ["0", "127.0.0.1"], { execArgv: [] });
   t.after(() => outside.disconnect());
   const [{ port }] = (await once(outside, "message")) as [{ port: number }];
@@ -93,7 +96,7 @@ async function raise(t: TestContext): Promise<Stage> {
     const endpoints = [{ ip: await addressOf("a"), port: podPort }, { ip: await addressOf("b"), port: podPort + 1 }];
     const slices = cases.filter(({ objects }) => objects.service?.refuses).flatMap(({ name }) =>
       endpoints.map(({ ip, port }) => ({ apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", metadata: { name: `${name}-${port}`, labels: { "kubernetes.io/service-name": name } }, addressType: "IPv4", ports: [{ name: "http", port, protocol: "TCP" }], endpoints: [{ addresses: [ip], conditions: { ready: true } }] })));
-    await applied(slices.map((slice) => dump(slice)).join("\n---\n"));
+    await applied(slices.map((slice) => dump(slice)));
   }
   return {
     wherry,
