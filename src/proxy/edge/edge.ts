@@ -13,9 +13,8 @@ import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-
 import type { UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import { Engine } from "../http/engine.ts";
-import { HandleStream, type Stream, type StreamOwner } from "../http/stream.ts";
+import type { Stream } from "../http/stream.ts";
 import { secureUpstream } from "../http/tls.ts";
-import { Tunnel } from "../http/tunnel.ts";
 import { resetHandle } from "../pump.ts";
 import type { Connections } from "../tcp-service.ts";
 import { gatewayCaller } from "../mesh/caller.ts";
@@ -23,6 +22,7 @@ import { readServiceListenerId } from "../mesh/listener-id.ts";
 import { underPolicy } from "../mesh/under-policy.ts";
 import { ServiceStreams } from "../mesh/service-streams.ts";
 import { ServiceRoutes } from "../mesh/service-routes.ts";
+import { tunnelTo } from "../tunnel-to.ts";
 import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
 import { TrafficState } from "../traffic-state.ts";
@@ -149,13 +149,7 @@ export class Edge {
     const { active } = service;
     const endpoint = active.length === 0 ? undefined : active[service.choose(address, performance.now())]!;
     if (!endpoint || this.#options.connections.judge?.(address, endpoint, service, gatewayCaller(listener)) === false) return client.reset();
-    const { output, sweeper } = this.engine;
-    this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => {
-      if (!handle) return client.reset();
-      if (client.isClosed) return handle.close();
-      const upstream = new HandleStream(handle, nobody);
-      new Tunnel({ output, sweeper, client, upstream, idleMs: limits.gatewayTunnelIdleMs }, () => {}).start(undefined, noBytes, 0, 0);
-    });
+    tunnelTo(this.engine, client, { idleMs: limits.gatewayTunnelIdleMs, reach: (done) => this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => done(handle)) });
   }
 
   /** Starts to receive datagrams there; returns how to stop. */
@@ -272,8 +266,6 @@ export class Edge {
   }
 }
 
-const noBytes = Buffer.alloc(0);
-const nobody: StreamOwner = { onBytes() {}, onEnd() {}, onBroken() {}, onDrain() {} };
 
 function setTimer(delayMs: number, callback: () => void): { cancel(): void } {
   const timer = setTimeout(callback, delayMs).unref();
