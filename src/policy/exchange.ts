@@ -161,6 +161,37 @@ export interface FilterTools {
    * itself. See rate-leases.ts.
    */
   limiter?(id: string, rate: Rate): Limiter;
+  /**
+   * Counts against a limit of a calendar window, one by one, exactly over all workers and over restarts. `id` is everybody's, whatever
+   * the route: who makes one begins it with a name of its own ("plan/…"), and what has the same id and unit counts together, also
+   * after the limit was changed. Absent: this process counts for itself, and forgets when it ends.
+   */
+  quota?(id: string, limit: QuotaLimit): Quota;
+}
+
+/** Windows begin at unit boundaries in UTC: weeks on Monday, months on the first. */
+export type QuotaUnit = "second" | "minute" | "hour" | "day" | "week" | "month" | "year";
+
+export interface QuotaLimit {
+  limit: number;
+  unit: QuotaUnit;
+}
+
+export interface Quota {
+  /** Calls `then` once, mostly later: `cost` is counted when all of it has room, and else nothing is. 0 asks whether there is room for 1. */
+  take(key: string, cost: number, then: (result: QuotaResult) => void): void;
+  /** Counts what has been spent already, whether there is room or not: those that come next feel it. */
+  charge(key: string, cost: number): void;
+}
+
+export interface QuotaResult {
+  allowed: boolean;
+  /** After this one; 0 when it was refused for want of room. */
+  remaining: number;
+  /** Until the next window. */
+  resetMs: number;
+  /** Whoever counts did not answer: not allowed, since nobody knows. */
+  isUnknown?: true;
 }
 
 export interface Rate {
