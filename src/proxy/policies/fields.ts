@@ -5,11 +5,12 @@ import type { Refusal } from "./effect.ts";
  * The fields of `spec` that are honoured, lists as "[]"; one that ends in ".*" means all below it. Whatever else is set is refused:
  * so a field that a later version of the kind brings is never passed over. docs/reference/policy-fields.md says the same in words.
  */
-const targets = ["targetRef.*", "targetRefs[].*", "targetSelectors[].*", "mergeType"];
+const targets = ["targetRef.*", "targetRefs[].*", "targetSelectors[].*"];
+const mergeable = [...targets, "mergeType"];
 export const honoured: Record<PolicyKind, readonly string[]> = {
-  SecurityPolicy: [...targets, "cors.*"],
+  SecurityPolicy: [...mergeable, "cors.*"],
   BackendTrafficPolicy: [
-    ...targets,
+    ...mergeable,
     "timeout.tcp.connectTimeout",
     "timeout.http.requestTimeout",
     "timeout.http.connectionIdleTimeout",
