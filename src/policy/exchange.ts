@@ -1,5 +1,6 @@
 import type { HttpMatch } from "../api/traffic.ts";
 import type { Random } from "../base/random.ts";
+import type { Caller } from "./caller.ts";
 import type { Flag } from "./flags.ts";
 
 /**
@@ -82,6 +83,8 @@ export interface Exchange {
   host: string | undefined;
   /** With its query. */
   target: string | undefined;
+  /** What is left of the query for whoever is behind, also for a rewrite that comes later; undefined: as it came. */
+  query: string | undefined;
   requestHeaders: HeaderEdits | undefined;
   /** Of whatever the client gets, also of an answer that is made here: a refusal that a browser may not read tells nobody why. */
   responseHeaders: HeaderEdits | undefined;
@@ -91,6 +94,8 @@ export interface Exchange {
   mirrors: string[] | undefined;
   /** The most that this request's body may have; undefined: what the listener allows. */
   bodyBytesMax: number | undefined;
+  /** What filters have found out about who asks; each adds what it has proved. */
+  caller: Caller | undefined;
   /** What chose the rule, as {@link RouteTable.find} found it; undefined where no route was asked. */
   readonly match: HttpMatch | undefined;
   /** The groups of its regular expression, [0] the whole: for rewrites. */

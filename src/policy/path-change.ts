@@ -15,15 +15,16 @@ export function compilePathChange(change: PathChange): PathChanger {
     case "full": {
       const value = checked(change.value === "" ? "/" : change.value, "value");
       if (!value.startsWith("/")) throw new PolicyError("value", value, "must begin with '/'");
-      return ({ request }) => withQuery(value, request.query);
+      return (exchange) => withQuery(value, queryOf(exchange));
     }
     case "prefix": {
       const value = checked(change.value, "value").replace(/\/$/, "");
       if (value !== "" && !value.startsWith("/")) throw new PolicyError("value", change.value, "must begin with '/'");
-      return ({ request, match }) => {
+      return (exchange) => {
+        const { request, match } = exchange;
         const rest = request.path.slice(match ? prefixLength(match.path) : 0);
         // With the slash taken off the prefix, what follows it begins with one, if anything follows.
-        return withQuery(value + rest || "/", request.query);
+        return withQuery(value + rest || "/", queryOf(exchange));
       };
     }
     case "regex":
@@ -32,6 +33,8 @@ export function compilePathChange(change: PathChange): PathChanger {
       throw new PolicyError("type", (change as PathChange).type, "supported values: full, prefix, regex");
   }
 }
+
+const queryOf = ({ query, request }: Exchange): string => query ?? request.query;
 
 function prefixLength({ type, value }: { type: string; value: string }): number {
   if (type === "regex") return 0;
@@ -54,8 +57,9 @@ function compileRegexChange({ pattern: source, substitution, ignoreCase, each }:
   const pattern = source === undefined ? undefined : compilePattern(source, { whole: false, ignoreCase }, "pattern");
   // nginx: a "?" at the end means that the request's own arguments are left out.
   const dropsQuery = substitution.endsWith("?");
-  return ({ request, captures }) => {
-    const { path, query } = request;
+  return (exchange) => {
+    const { request: { path }, captures } = exchange;
+    const query = queryOf(exchange);
     const old = query === "" ? path : `${path}?${query}`;
     if (each) return withQuery(rooted(replaceEach(pattern!, path, parts)), query);
     const groups = pattern ? pattern.groups(path) : captures;

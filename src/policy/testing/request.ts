@@ -53,6 +53,8 @@ export function handle(handler: Handler, request: RequestView, found: { match?: 
     request,
     host: undefined,
     target: undefined,
+    query: undefined,
+    caller: undefined,
     requestHeaders: undefined,
     responseHeaders: undefined,
     upstream: undefined,

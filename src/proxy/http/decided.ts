@@ -1,5 +1,6 @@
 import type { HttpMatch } from "../../api/traffic.ts";
 import type { AnswerFilter, HeaderEdits, LocalAnswer, ResponseView } from "../../policy/exchange.ts";
+import type { Caller } from "../../policy/caller.ts";
 import type { Client } from "./client.ts";
 import type { Head } from "./head.ts";
 import { requestIdOf } from "./request-lines.ts";
@@ -15,12 +16,14 @@ interface Holder {
 export abstract class Decided {
   host: string | undefined;
   target: string | undefined;
+  query: string | undefined;
   requestHeaders: HeaderEdits | undefined;
   responseHeaders: HeaderEdits | undefined;
   upstream: string | undefined;
   judged: Judged | undefined;
   mirrors: string[] | undefined;
   bodyBytesMax: number | undefined;
+  caller: Caller | undefined;
   protected routed: Routed | undefined;
   protected looks: ((response: ResponseView) => void)[] | undefined;
   protected filters: AnswerFilter[] | undefined;

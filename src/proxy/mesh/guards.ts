@@ -5,7 +5,7 @@ import { type Authorise, compileAuthorisation } from "../../policy/authorise/aut
 import { compileLogTest, type LoggedRequest } from "../../policy/log-test.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
 import { SharedKeys } from "./shared-keys.ts";
-import { type FetchKeys, TokenReader } from "./tokens.ts";
+import { type FetchKeys, TokenReader } from "../../policy/tokens/reader.ts";
 
 /** All that stands before one pod. */
 export interface PodGuard {

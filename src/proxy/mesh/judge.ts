@@ -11,7 +11,7 @@ import type { ServicePort } from "../service-table.ts";
 import { type Caller, gatewayCaller } from "./caller.ts";
 import { Guards } from "./guards.ts";
 import { trustDomain } from "./trust-domain.ts";
-import type { FetchKeys } from "./tokens.ts";
+import type { FetchKeys } from "../../policy/tokens/reader.ts";
 
 export interface JudgeOptions {
   /** By their addresses. */

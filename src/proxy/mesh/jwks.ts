@@ -1,6 +1,6 @@
 import type { Log } from "../../base/log.ts";
 import type { ServiceTable } from "../service-table.ts";
-import type { FetchKeys } from "./tokens.ts";
+import type { FetchKeys } from "../../policy/tokens/reader.ts";
 
 /** As istiod does it. */
 const refreshMs = 20 * 60_000;

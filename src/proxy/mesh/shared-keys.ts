@@ -1,4 +1,4 @@
-import type { FetchKeys } from "./tokens.ts";
+import type { FetchKeys } from "../../policy/tokens/reader.ts";
 
 interface KeySet {
   text: string | undefined;

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { constants, createHmac, generateKeyPairSync, type KeyObject, sign } from "node:crypto";
 import { test } from "node:test";
 import type { TokenRule } from "../../api/guard.ts";
-import { requestView } from "../../policy/testing/request.ts";
-import { TokenReader } from "./tokens.ts";
+import { requestView } from "../testing/request.ts";
+import { TokenReader } from "./reader.ts";
 
 const nowMs = Date.parse("2026-01-01T00:00:00Z");
 const now = nowMs / 1000;

@@ -1,0 +1,11 @@
+import type { Claims } from "./tokens/verify.ts";
+
+/** What filters have found out about who asks, for those behind them: each is proved, and what nobody has proved is absent. */
+export interface Caller {
+  /** Claims of the tokens that are believed, by the name of the provider that vouches for them. */
+  jwt?: ReadonlyMap<string, Claims>;
+  /** Whose API key it is, and under which usage plan, where there are plans. */
+  apiKey?: { client: string; plan?: string };
+  /** Who has given the right password. */
+  basic?: string;
+}
