@@ -72,7 +72,8 @@ export class Translator {
   /** Something is there, is otherwise, or is gone: the world already shows it. */
   changed(kind: string, key: string): void {
     const dirty = this.#dirty;
-    if (isAboutPolicies(kind)) this.#book.changed();
+    if (isAboutPolicies(kind) || kind === "ReferenceGrant") this.#book.changed();
+    else this.#book.namedChanged(kind, key);
     if ((policyKinds as readonly string[]).includes(kind)) return;
     if ((routeKinds as readonly string[]).includes(kind)) return void dirty.routes.add(`${kind}/${key}`);
     switch (kind) {

@@ -24,6 +24,8 @@ export interface World {
   policies(): BackendTlsPolicy[];
   /** Envoy Gateway's. */
   attached(kind: PolicyKind): Policy[];
+  /** Of a name beyond the cluster; undefined: none is known, or not yet. */
+  addressesOf?(name: string): readonly string[] | undefined;
 }
 
 export const routeResources: Record<RouteKind, GroupVersionResource> = {

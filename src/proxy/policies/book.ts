@@ -8,10 +8,11 @@ import { type AttachedPolicy, Attachments, type Place, type Position } from "./a
 import { backendTrafficEffect } from "./backend-traffic.ts";
 import { type Effect, inOrder, type Refusal } from "./effect.ts";
 import { notHonoured } from "./fields.ts";
+import { References } from "./references.ts";
 import { securityEffect } from "./security.ts";
 
 /** What policies of a route's requests come to; of a ClientTrafficPolicy, listeners ask. */
-const effects: Partial<Record<PolicyKind, (spec: object) => Effect>> = { SecurityPolicy: securityEffect, BackendTrafficPolicy: backendTrafficEffect };
+const effects: Partial<Record<PolicyKind, (spec: object, references: References) => Effect>> = { SecurityPolicy: securityEffect, BackendTrafficPolicy: backendTrafficEffect };
 
 /** All that is in force for the requests of one rule at one listener. */
 export interface RuleEffect extends Omit<Effect, "refused"> {
@@ -31,6 +32,9 @@ export class PolicyBook {
   readonly #world: World;
   readonly #attachments = new Map<PolicyKind, Attachments>();
   readonly #effects = new Map<string, RuleEffect>();
+  /** Policies by what they name, "KIND/NAMESPACE/NAME"; and how often that was otherwise. */
+  readonly #naming = new Map<string, Set<string>>();
+  readonly #turns = new Map<string, number>();
   #isDue = true;
   #places: ReadonlyMap<Place, string> = new Map();
 
@@ -41,6 +45,26 @@ export class PolicyBook {
   /** Something is otherwise that policies are about. */
   changed(): void {
     this.#isDue = true;
+  }
+
+  /** So is something that policies may name: a Secret, a Service, "Name" and a host name. */
+  namedChanged(kind: string, key: string): void {
+    for (const policy of this.#naming.get(`${kind}/${key}`) ?? []) {
+      this.#turns.set(policy, (this.#turns.get(policy) ?? 0) + 1);
+      this.#isDue = true;
+    }
+  }
+  /** What a policy's fields name, which is to be heard of from now on. */
+  #references(kind: PolicyKind, policies: readonly Policy[]): References {
+    return new References(this.#world, kind, policies[0]!.metadata.namespace!, (what) => {
+      const naming = this.#naming.get(what) ?? new Set();
+      this.#naming.set(what, naming);
+      for (const policy of policies) naming.add(idOf(policy));
+    });
+  }
+  #version(policy: Policy): string {
+    const turns = this.#turns.get(idOf(policy));
+    return `${idOf(policy)}@${policy.metadata.uid}.${policy.metadata.generation}${turns === undefined ? "" : `.${turns}`}`;
   }
 
   /** Whether policies, or what they may be attached to, came, went or changed since they were looked at last. */
@@ -56,7 +80,7 @@ export class PolicyBook {
     for (const kind of policyKinds) {
       const attachments = new Attachments(kind, this.#world.attached(kind), this.#world);
       this.#attachments.set(kind, attachments);
-      for (const { policy, places: own } of attachments.policies) for (const place of own) places.set(place, `${places.get(place) ?? ""} ${versionOf(policy)}`);
+      for (const { policy, places: own } of attachments.policies) for (const place of own) places.set(place, `${places.get(place) ?? ""} ${this.#version(policy)}`);
     }
     const before = this.#places;
     this.#places = places;
@@ -70,11 +94,11 @@ export class PolicyBook {
       return effective ? [{ kind: kind as PolicyKind, effectOf, ...effective }] : [];
     });
     if (found.length === 0) return undefined;
-    const key = found.flatMap(({ policies }) => policies.map(versionOf)).join("+");
+    const key = found.flatMap(({ policies }) => policies.map((policy) => this.#version(policy))).join("+");
     let known = this.#effects.get(key);
     if (known) return known;
     const made = found.map(({ kind, effectOf, spec, policies }) => {
-      const { refused, ...rest } = effectOf(spec);
+      const { refused, ...rest } = effectOf(spec, this.#references(kind, policies));
       const all = [...notHonoured(kind, spec), ...refused];
       return { ...rest, policies, refusal: all.length === 0 ? undefined : `${policies.map(({ metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).join(" over ")}: ${all.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}` };
     });
@@ -106,7 +130,7 @@ export class PolicyBook {
     if (places.length === 0 && invalid.length > 0) return [condition("Accepted", false, "Invalid", invalid.join("; "))];
     if (places.length === 0 && missing.length > 0) return [condition("Accepted", false, "TargetNotFound", missing.join("; "))];
     if (places.length === 0 && conflicts.length > 0) return [condition("Accepted", false, "Conflicted", conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`).join("; "))];
-    const refused = refusalsOf(kind, policy);
+    const refused = this.#refusals(kind, policy);
     if (refused.length > 0) return [condition("Accepted", false, "Invalid", `${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}; what the policy is for is answered with 500`)];
     const notes = [...invalid, ...missing, ...conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`)];
     const overriding = [...this.#overriding(kind, places), ...routes];
@@ -115,6 +139,9 @@ export class PolicyBook {
       ...(overriding.length > 0 ? [condition("Overridden", true, "Overridden", `This policy is being overridden by other policies of its kind for: ${overriding.join(", ")}`)] : []),
     ];
   }
+  #refusals(kind: PolicyKind, policy: Policy): Refusal[] {
+    return [...notHonoured(kind, policy.spec), ...(effects[kind]?.(policy.spec, this.#references(kind, [policy])).refused ?? [])];
+  }
   /** More specific places that have policies of their own, and do not merge this one in. */
   #overriding(kind: PolicyKind, places: readonly Place[]): string[] {
     const sections = this.policies(kind).flatMap(({ policy, places: others }) => (policy.spec.mergeType === undefined ? others : []));
@@ -122,11 +149,7 @@ export class PolicyBook {
   }
 }
 
-function refusalsOf(kind: PolicyKind, { spec }: Policy): Refusal[] {
-  return [...notHonoured(kind, spec), ...(effects[kind]?.(spec).refused ?? [])];
-}
-
-const versionOf = ({ kind, metadata }: Policy): string => `${kind}/${metadata.namespace}/${metadata.name}@${metadata.uid}.${metadata.generation}`;
+const idOf = ({ kind, metadata }: Policy): string => `${kind}/${metadata.namespace}/${metadata.name}`;
 
 /** The rule as it is served where these policies are in force; `called` gives the id under which a backend is called then. */
 export function withPolicies(rule: HttpRule, effect: RuleEffect, called: (upstream: string) => string): HttpRule {
