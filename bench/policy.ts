@@ -30,7 +30,7 @@ const requestTo = (path: string): RequestView => ({ method: "GET", scheme: "http
 const answered: TryResult = { type: "answered", status: 200, latencyMs: 1 };
 const outcome: Outcome = { forward() {}, answer: () => undefined };
 const exchangeOf = (request: RequestView, match: HttpRoute["rules"][number]["matches"][number]): Exchange => ({
-  request, host: undefined, target: undefined, requestHeaders: undefined, responseHeaders: undefined, upstream: undefined, mirrors: undefined, bodyBytesMax: undefined, match, captures: undefined, onResponse() {}, onEnd() {}, readBody() {}, replaceBody() {}, hold: () => true, takeAnswer() {},
+  request, host: undefined, target: undefined, query: undefined, caller: undefined, requestHeaders: undefined, responseHeaders: undefined, upstream: undefined, mirrors: undefined, bodyBytesMax: undefined, match, captures: undefined, onResponse() {}, onEnd() {}, readBody() {}, replaceBody() {}, hold: () => true, takeAnswer() {},
 });
 
 /** Nanoseconds of processor time a call, the middle of several rounds: other work on the machine counts for little. */
