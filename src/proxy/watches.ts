@@ -22,9 +22,9 @@ export class Watches {
     this.#changed = changed;
   }
 
-  of<T extends KubeObject>(kind: string, resource: GroupVersionResource, { indexes, fieldSelector, hold }: { indexes?: Record<string, (object: T) => string[]>; fieldSelector?: string; hold?: (object: T) => T } = {}): Informer<T> {
+  of<T extends KubeObject>(kind: string, resource: GroupVersionResource, { indexes, fieldSelector, labelSelector, hold }: { indexes?: Record<string, (object: T) => string[]>; fieldSelector?: string; labelSelector?: string; hold?: (object: T) => T } = {}): Informer<T> {
     const { client, clock, log, random } = this.#options;
-    const informer = new Informer<T>({ client, resource, clock, log, ...(random && { random }), ...(indexes && { indexes }), ...(fieldSelector && { fieldSelector }), ...(hold && { hold }) });
+    const informer = new Informer<T>({ client, resource, clock, log, ...(random && { random }), ...(indexes && { indexes }), ...(fieldSelector && { fieldSelector }), ...(labelSelector && { labelSelector }), ...(hold && { hold }) });
     informer.onChange((key, object, old) => this.#changed(kind, key, object, old));
     this.#informers.push(informer as unknown as Informer<never>);
     return informer;

@@ -2,16 +2,17 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "../client.ts";
 import type { KubeObject } from "../meta.ts";
+import { productDefinition } from "../product/definition.ts";
 import { resources } from "../resources.ts";
 import { StatusError } from "../status.ts";
 
 /**
  * CustomResourceDefinitions that are there from the start, distilled from their projects' own by tools/generate-definitions.ts:
- * Gateway API v1.6.1 (experimental channel), cert-manager, Istio's kinds for the mesh, and Envoy Gateway's policies. Who applies the project's own over them may.
+ * Gateway API v1.6.1 (experimental channel), cert-manager, Istio's kinds for the mesh, and Envoy Gateway's policies; and our own one, of APIs as products. Who applies the project's own over them may.
  */
 export const shippedNames = ["gateway-api", "cert-manager", "istio", "envoy-gateway"] as const;
 /** The groups of what is shipped: a stack that has just started may not serve them yet. */
-export const shippedGroups: readonly string[] = ["gateway.networking.k8s.io", "cert-manager.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.envoyproxy.io"];
+export const shippedGroups: readonly string[] = ["gateway.networking.k8s.io", "cert-manager.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.envoyproxy.io", "api.wherry.dev"];
 
 export const shippedDefinitions = (name: (typeof shippedNames)[number]): KubeObject[] => JSON.parse(readFileSync(join(import.meta.dirname, `${name}.json`), "utf8")) as KubeObject[];
 
@@ -23,8 +24,8 @@ const classes: readonly { resource: { group: string; version: string; resource: 
 /** Creates what is missing; what is there is the user's to change. */
 export async function installDefinitions(client: Client): Promise<void> {
   const missing = async (object: KubeObject): Promise<boolean> => !(await client.get(resources.customResourceDefinitions, undefined, object.metadata.name).catch(notFound));
-  for (const name of shippedNames) {
-    for (const object of shippedDefinitions(name)) if (await missing(object)) await client.create(resources.customResourceDefinitions, undefined, object, { fieldManager: "kube-apiserver" }).catch(exists);
+  for (const object of [...shippedNames.flatMap(shippedDefinitions), productDefinition]) {
+    if (await missing(object)) await client.create(resources.customResourceDefinitions, undefined, object, { fieldManager: "kube-apiserver" }).catch(exists);
   }
   for (const { resource, object } of classes) await client.create(resource, undefined, object, { fieldManager: "kube-apiserver" }).catch(exists);
 }

@@ -10,6 +10,8 @@ import type { AnyRouteObject, BackendReference, Condition, GrpcRouteRule, HttpRo
 import type { ServiceAttachment } from "./services.ts";
 import { underPolicies } from "../policies/routes.ts";
 import type { PolicyBook } from "../policies/book.ts";
+import { operationsChecked } from "../product/checked.ts";
+import { operation, type OperationRule } from "../product/stage-route.ts";
 import type { World } from "./world.ts";
 
 export interface CompiledRoute {
@@ -30,7 +32,7 @@ export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObje
   const served = attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge));
   const places = served.map(({ listener, hostnames }) => ({ listener: listener.id, hostnames }));
   const compiled = compile(world, kind, object, places, { kind, namespace: object.metadata.namespace! }, "");
-  return underPolicies(compiled, kind, object, new Map(served.map(({ listener }) => [listener.id, listener])), policies);
+  return operationsChecked(underPolicies(compiled, kind, object, new Map(served.map(({ listener }) => [listener.id, listener])), policies), object);
 }
 
 /** As far as it is attached to Services. Its clients may call whom they like, so nobody must grant where a route of theirs leads. */
@@ -97,7 +99,8 @@ function httpRule(world: World, from: From, rule: HttpRouteRule, index: number, 
     const own = reference.filters?.length ? filtersOf(world, from, reference.filters, use, problems) : undefined;
     return { ...backend, ...(own?.error && { upstream: undefined, error: own.error }), ...(own && { filters: own.filters }) };
   });
-  const { timeouts, retry, sessionPersistence } = rule;
+  const { timeouts, retry, sessionPersistence, [operation]: made } = rule as OperationRule;
+  if (made) filters.filters.push(...made.filters);
   return {
     name: rule.name ?? String(index),
     matches,
@@ -125,7 +128,8 @@ const valueMatch = ({ type, name, value }: { type?: string; name: string; value:
 const firstOfName = (matches: ValueMatch[]): ValueMatch[] => matches.filter((match, index) => matches.findIndex(({ name }) => name === match.name) === index);
 const headerMatches = (matches: readonly { type?: string; name: string; value: string }[]): ValueMatch[] => firstOfName(matches.map((match) => valueMatch({ ...match, name: match.name.toLowerCase() })));
 
-function httpMatches({ matches }: HttpRouteRule): { matches: HttpMatch[]; invalid?: Unusable } {
+function httpMatches({ matches, [operation]: made }: OperationRule): { matches: HttpMatch[]; invalid?: Unusable } {
+  if (made) return { matches: made.matches };
   const all = matches?.length ? matches : [{}];
   const types = { Exact: "exact", PathPrefix: "prefix", RegularExpression: "regex" } as const;
   return {

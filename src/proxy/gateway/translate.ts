@@ -3,6 +3,7 @@ import { type PolicyKind, policyKinds } from "../../api/envoy/kinds.ts";
 import { PolicyBook } from "../policies/book.ts";
 import { policyAncestors } from "../policies/ancestors.ts";
 import type { Place } from "../policies/attach.ts";
+import { apiOfName as apiOf, stageOf } from "../product/stage-route.ts";
 import { Index, Published } from "../published.ts";
 import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
@@ -108,6 +109,10 @@ export class Translator {
           dirty.policies.add(`${policy.metadata.namespace}/${policy.metadata.name}`);
           for (const { id } of this.#upstreams.values()) dirty.upstreams.add(id);
         }
+        return;
+      case "API":
+      case "ControllerRevision":
+        for (const route of this.#world.routes("HTTPRoute")) if (stageOf(route)?.api === (kind === "API" ? key : apiOf(key))) dirty.routes.add(`HTTPRoute/${route.metadata.namespace}/${route.metadata.name}`);
         return;
       // Sockets were bound, or could not be.
       case "Binding":
@@ -393,7 +398,7 @@ function upstreamsNamed({ compiled, onServices }: TranslatedRoute, served = fals
 const servedOf = ({ compiled, onServices }: TranslatedRoute): Route[] => [...compiled.routes, ...(onServices?.compiled.routes ?? [])];
 
 /** Policies themselves, and what they may be attached to or be selected by. */
-const isAboutPolicies = (kind: string): boolean => (policyKinds as readonly string[]).includes(kind) || kind === "Gateway" || kind === "HTTPRoute" || kind === "GRPCRoute" || kind === "Namespace";
+const isAboutPolicies = (kind: string): boolean => (policyKinds as readonly string[]).includes(kind) || kind === "Gateway" || kind === "HTTPRoute" || kind === "GRPCRoute" || kind === "Namespace" || kind === "API" || kind === "ControllerRevision";
 
 /** "KIND/NAMESPACE/NAME". */
 function readRouteId(id: string): { kind: RouteKind; key: string } {

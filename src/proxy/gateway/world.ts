@@ -1,10 +1,12 @@
 import { type Policy, type PolicyKind, policyKinds, policyResources } from "../../api/envoy/kinds.ts";
 import { type Informer, keyOf } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { type ApiObject, apiLabel, apiResource, type Deployment } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import type { ConfigMap, Namespace, Secret, Service } from "../../api/types.ts";
+import { apiOfDeployment, StageRoutes } from "../product/stage-route.ts";
 import type { Watches } from "../watches.ts";
-import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
+import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type HttpRouteObject, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
 
 /** What the translation reads. Keys are "NAMESPACE/NAME", or "NAME" of what has no namespace. */
 export interface World {
@@ -13,6 +15,7 @@ export interface World {
   gateways(): Gateway[];
   listenerSet(key: string): ListenerSet | undefined;
   listenerSetsOf(gateway: string): ListenerSet[];
+  /** Those that stand for a stage of an API have a rule for each of its operations. */
   routes(kind: RouteKind): AnyRouteObject[];
   route(kind: RouteKind, key: string): AnyRouteObject | undefined;
   namespace(name: string): Namespace | undefined;
@@ -66,8 +69,18 @@ export class ObjectWorld implements World {
   gateways = () => this.#all<Gateway>("Gateway");
   listenerSet = (key: string) => this.#get<ListenerSet>("ListenerSet", key);
   listenerSetsOf = (gateway: string) => this.#all<ListenerSet>("ListenerSet").filter((set) => gatewayOfSet(set) === gateway);
-  routes = (kind: RouteKind) => this.#all<AnyRouteObject>(kind);
-  route = (kind: RouteKind, key: string) => this.#get<AnyRouteObject>(kind, key);
+  routes = (kind: RouteKind) => this.#all<AnyRouteObject>(kind).map((route) => this.#withOperations(kind, route));
+  route = (kind: RouteKind, key: string) => {
+    const route = this.#get<AnyRouteObject>(kind, key);
+    return route && this.#withOperations(kind, route);
+  };
+  readonly #stages = new StageRoutes(this);
+  #withOperations(kind: RouteKind, route: AnyRouteObject): AnyRouteObject {
+    return kind === "HTTPRoute" ? this.#stages.of(route as HttpRouteObject) : route;
+  }
+  apis = () => this.#all<ApiObject>("API");
+  api = (key: string) => this.#get<ApiObject>("API", key);
+  deployments = (api: string) => this.#all<Deployment>("ControllerRevision").filter((revision) => apiOfDeployment(revision) === api);
   namespace = (name: string) => this.#get<Namespace>("Namespace", name);
   service = (key: string) => this.#get<Service>("Service", key);
   secret = (key: string) => this.#get<Secret>("Secret", key);
@@ -101,6 +114,9 @@ export class WatchedWorld implements World {
   readonly #grants: Informer<ReferenceGrant>;
   readonly #policies: Informer<BackendTlsPolicy>;
   readonly #attached: Record<PolicyKind, Informer<Policy>>;
+  readonly #apis: Informer<ApiObject>;
+  readonly #deployments: Informer<Deployment>;
+  readonly #stages = new StageRoutes(this);
 
   constructor(watches: Watches) {
     this.#classes = watches.of("GatewayClass", gatewayResources.gatewayClasses);
@@ -114,6 +130,9 @@ export class WatchedWorld implements World {
     this.#grants = watches.of("ReferenceGrant", gatewayResources.referenceGrants);
     this.#policies = watches.of<BackendTlsPolicy>("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { indexes: { service: servicesOfPolicy } });
     this.#attached = Object.fromEntries(policyKinds.map((kind) => [kind, watches.of<Policy>(kind, policyResources[kind])])) as Record<PolicyKind, Informer<Policy>>;
+    this.#apis = watches.of("API", apiResource);
+    // Those of StatefulSets and DaemonSets are others' affair.
+    this.#deployments = watches.of<Deployment>("ControllerRevision", resources.controllerRevisions, { labelSelector: apiLabel, indexes: { api: (revision) => [apiOfDeployment(revision) ?? ""] } });
   }
 
   gatewayClass = (name: string) => this.#classes.get(name);
@@ -121,8 +140,14 @@ export class WatchedWorld implements World {
   gateways = () => this.#gateways.list();
   listenerSet = (key: string) => this.#sets.get(key);
   listenerSetsOf = (gateway: string) => this.#sets.byIndex("gateway", gateway);
-  routes = (kind: RouteKind) => this.#routes[kind].list();
-  route = (kind: RouteKind, key: string) => this.#routes[kind].get(key);
+  routes = (kind: RouteKind) => (kind === "HTTPRoute" ? this.#routes[kind].list().map((route) => this.#stages.of(route as HttpRouteObject)) : this.#routes[kind].list());
+  route = (kind: RouteKind, key: string) => {
+    const route = this.#routes[kind].get(key);
+    return route && kind === "HTTPRoute" ? this.#stages.of(route as HttpRouteObject) : route;
+  };
+  apis = () => this.#apis.list();
+  api = (key: string) => this.#apis.get(key);
+  deployments = (api: string) => this.#deployments.byIndex("api", api);
   namespace = (name: string) => this.#namespaces.get(name);
   service = (key: string) => this.#services.get(key);
   secret = (key: string) => this.#secrets.get(key);

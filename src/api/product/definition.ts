@@ -1,0 +1,83 @@
+import type { KubeObject } from "../meta.ts";
+import { productGroup } from "./kinds.ts";
+
+const text = (more: object = {}) => ({ type: "string", minLength: 1, maxLength: 253, ...more });
+const label = text({ maxLength: 63, pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" });
+const subdomain = text({ pattern: "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" });
+const whole = (minimum: number, maximum: number) => ({ type: "integer", format: "int64", minimum, maximum });
+const object = (properties: object, more: object = {}) => ({ type: "object", properties, ...more });
+const listOf = (items: object, more: object = {}) => ({ type: "array", items, ...more });
+
+const secondsMax = 31_536_000;
+const throttle = object({ requestsPerSecond: whole(1, 1_000_000), burst: whole(1, 1_000_000) }, { required: ["requestsPerSecond"] });
+const cache = object({
+  enabled: { type: "boolean" },
+  ttlSeconds: whole(0, secondsMax),
+  staleWhileRevalidateSeconds: whole(0, secondsMax),
+  keyHeaders: listOf(text({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }), { maxItems: 16 }),
+  keyQuery: listOf(text(), { maxItems: 64 }),
+});
+
+const stage = object(
+  {
+    name: label,
+    deployment: whole(1, Number.MAX_SAFE_INTEGER),
+    parentRefs: listOf(object({ group: { type: "string", maxLength: 253 }, kind: text({ maxLength: 63 }), namespace: label, name: text(), sectionName: subdomain, port: whole(1, 65_535) }, { required: ["name"] }), { minItems: 1, maxItems: 32 }),
+    hostnames: listOf(text({ pattern: "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" }), { maxItems: 16 }),
+    path: text({ maxLength: 1024, pattern: "^(/[A-Za-z0-9._~!&'()*+,;=:@-]+)+$" }),
+    variables: { type: "object", maxProperties: 64, additionalProperties: { type: "string", maxLength: 1024 } },
+    backendRef: object({ namespace: label, name: subdomain, port: whole(1, 65_535) }, { required: ["name", "port"] }),
+    security: { type: "string", enum: ["Gateway", "Backend"], default: "Gateway" },
+    throttle,
+    cache,
+    operations: listOf(object({ operation: text(), throttle, cache }, { required: ["operation"] }), { maxItems: 1024, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"] }),
+  },
+  { required: ["name", "parentRefs"] },
+);
+
+const spec = object(
+  {
+    document: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+    documentFrom: object({ configMapKeyRef: object({ name: subdomain, key: text({ pattern: "^[-._a-zA-Z0-9]+$" }) }, { required: ["name", "key"] }) }, { required: ["configMapKeyRef"] }),
+    revisionHistoryLimit: { ...whole(0, 1000), default: 10 },
+    stages: listOf(stage, { maxItems: 32, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+  },
+  { "x-kubernetes-validations": [{ rule: "has(self.document) != has(self.documentFrom)", message: "exactly one of document and documentFrom must be set" }] },
+);
+
+const condition = object(
+  { type: text({ maxLength: 316 }), status: { type: "string", enum: ["True", "False", "Unknown"] }, reason: text({ maxLength: 1024 }), message: { type: "string", maxLength: 32_768 }, observedGeneration: whole(0, Number.MAX_SAFE_INTEGER), lastTransitionTime: { type: "string", format: "date-time" } },
+  { required: ["lastTransitionTime", "message", "reason", "status", "type"] },
+);
+const status = object({
+  conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
+  deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
+  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" } })),
+});
+
+/** What `kubectl get apis` reads; see `kinds.ts`. */
+export const productDefinition: KubeObject = {
+  apiVersion: "apiextensions.k8s.io/v1",
+  kind: "CustomResourceDefinition",
+  metadata: { name: `apis.${productGroup}`, annotations: {} },
+  spec: {
+    group: productGroup,
+    names: { kind: "API", listKind: "APIList", plural: "apis", singular: "api" },
+    scope: "Namespaced",
+    versions: [
+      {
+        name: "v1alpha1",
+        served: true,
+        storage: true,
+        subresources: { status: {} },
+        additionalPrinterColumns: [
+          { name: "Accepted", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
+          { name: "Deployment", type: "integer", jsonPath: ".status.deployments[0].revision" },
+          { name: "Stages", type: "string", jsonPath: ".status.stages[*].name" },
+          { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
+        ],
+        schema: { openAPIV3Schema: { type: "object", required: ["spec"], properties: { apiVersion: { type: "string" }, kind: { type: "string" }, metadata: { type: "object" }, spec, status } } },
+      },
+    ],
+  },
+} as unknown as KubeObject;

@@ -1,0 +1,73 @@
+import type { GroupVersionResource, KubeObject } from "../meta.ts";
+
+/** An API as a product: the one kind of the gateway that is ours (docs/decisions/018). What each field means: docs/reference/api-product.md. */
+export const productGroup = "api.wherry.dev";
+export const productVersion = `${productGroup}/v1alpha1`;
+export const apiResource: GroupVersionResource = { group: productGroup, version: "v1alpha1", resource: "apis" };
+/** Of an HTTPRoute that stands for a stage, and says which. */
+export const stageLabel = "api.wherry.dev/stage";
+/** Of a ControllerRevision that is a deployment, and says of which API. */
+export const apiLabel = "api.wherry.dev/api";
+
+export interface ApiStage {
+  name: string;
+  /** The number of the deployment that is live; absent: the newest. */
+  deployment?: number;
+  parentRefs: { group?: string; kind?: string; namespace?: string; name: string; sectionName?: string; port?: number }[];
+  hostnames?: string[];
+  /** Before all paths, and taken off again before a backend sees them. */
+  path?: string;
+  /** For `${stageVariables.NAME}` in integrations, and for the variables of the document's servers. */
+  variables?: Record<string, string>;
+  /** Where operations go that have no integration of their own. */
+  backendRef?: { namespace?: string; name: string; port: number };
+  /** Who checks what the document's `security` asks for. */
+  security?: "Gateway" | "Backend";
+  /** All requests of the stage together. */
+  throttle?: ApiThrottle;
+  /** Answers to GET. */
+  cache?: ApiCache;
+  /** By operation; an operation without `operationId` is called "METHOD /path". */
+  operations?: { operation: string; throttle?: ApiThrottle; cache?: ApiCache }[];
+}
+
+export interface ApiThrottle {
+  requestsPerSecond: number;
+  /** So many at once; `requestsPerSecond` unless said. */
+  burst?: number;
+}
+
+export interface ApiCache {
+  /** False: not cached, where the stage is. */
+  enabled?: boolean;
+  ttlSeconds?: number;
+  staleWhileRevalidateSeconds?: number;
+  keyHeaders?: string[];
+  keyQuery?: string[];
+}
+
+export interface ApiObject extends KubeObject {
+  spec: {
+    document?: Record<string, unknown>;
+    documentFrom?: { configMapKeyRef: { name: string; key: string } };
+    revisionHistoryLimit?: number;
+    stages?: ApiStage[];
+  };
+  status?: ApiStatus;
+}
+
+export interface ApiStatus {
+  conditions?: { type: string; status: "True" | "False"; reason: string; message: string; observedGeneration?: number; lastTransitionTime?: string }[];
+  /** Newest first. */
+  deployments?: { revision: number; created: string; title: string; version: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
+  stages?: { name: string; deployment?: number; url?: string; operations: number; ready: boolean; message?: string }[];
+}
+
+/** The document as one deployment has it: a ControllerRevision's `data`, which nobody can change. */
+export interface Deployment extends KubeObject {
+  data?: { document?: Record<string, unknown> };
+  revision: number;
+}
+
+export const routeNameOf = (api: string, stage: string): string => `${api}.${stage}`;
+export const deploymentNameOf = (api: string, revision: number): string => `${api}.${revision}`;

@@ -1,0 +1,204 @@
+import type { ApiCache, ApiStage, ApiThrottle } from "../../api/product/kinds.ts";
+import type { HttpFilter, HttpMatch } from "../../api/traffic.ts";
+import type { BackendReference } from "../gateway/kinds.ts";
+import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve } from "./document.ts";
+import { type Integrated, NotHonoured, readIntegration } from "./integration.ts";
+import { type PathTemplate, readTemplate, substitution } from "./template.ts";
+
+/** An operation as a rule of the stage's route. */
+export interface Operation {
+  /** Of the rule: policies name it (`sectionName`), and so does the access log. */
+  name: string;
+  /** As the document has it: "listPets", or "GET /pets". */
+  id: string;
+  matches: HttpMatch[];
+  filters: HttpFilter[];
+  backendRef?: BackendReference;
+  timeoutMs?: number;
+  /** Who must have been checked: any of these lists, whole. Absent: nobody. */
+  security?: Checked[][];
+  /** Why it is answered with 500 instead. */
+  refusal?: string;
+}
+
+/** What a scheme of the document's asks for. */
+export type Checked = "jwt" | "apiKey" | "basic" | "authorizer";
+
+export interface Place {
+  namespace: string;
+  /** "NAMESPACE/API.STAGE": what counts together and is cached together. */
+  id: string;
+  stage: ApiStage;
+}
+
+/** Extensions that say nothing of how a request is served. */
+const descriptive = new Set(["x-amazon-apigateway-documentation", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-tag-value", "x-amazon-apigateway-integrations", "x-amazon-apigateway-endpoint-configuration", "x-amazon-apigateway-api-key-source", "x-amazon-apigateway-request-validators", "x-amazon-apigateway-binary-media-types"]);
+const prefix = "x-amazon-apigateway-";
+
+/**
+ * A stage of a document → rules. Paths without parameters go first, then by their elements from the left; a path's other methods are
+ * answered with 405. What cannot be done as it is written is refused by name, and answered with 500.
+ * @throws DocumentError nothing can be served
+ */
+export function compileOperations(document: OpenApi, place: Place): Operation[] {
+  const { stage } = place;
+  refuseExtensions(document.root, [], "");
+  const server = serverPath(document, stage);
+  const base = `${stage.path ?? ""}${server}`;
+  const shapes = new Map<string, string>();
+  const paths = Object.entries(document.paths).map(([path, item]) => {
+    let template: PathTemplate;
+    try {
+      template = readTemplate(base, path);
+    } catch (error) {
+      throw new DocumentError(`paths.${path}: ${(error as Error).message}`);
+    }
+    const twin = shapes.get(template.shape);
+    if (twin !== undefined) throw new DocumentError(`paths.${path}: is the same path as ${twin}`);
+    shapes.set(template.shape, path);
+    return { path, item, template };
+  });
+  // Only where a parameter could take what is another path's: other routes of the host keep their turn.
+  const ranks = [...new Set(paths.flatMap(({ template: { rank, match } }) => (match[0]!.path.type === "regex" ? [rank] : [])))].sort();
+  const priorityOf = ({ rank, match }: PathTemplate): number => (match[0]!.path.type === "regex" ? ranks.indexOf(rank) + 1 : match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : 0);
+  const taken = new Set<string>();
+  const operations = paths.flatMap(({ path, item, template }) => {
+    const priority = priorityOf(template);
+    const matches = (method: string | undefined): HttpMatch[] => template.match.map((match) => ({ ...match, ...(method !== undefined && { method }), ...(priority > 0 && { priority }) }));
+    const own = [...methods, anyMethod].flatMap((method) => {
+      const given = item[method];
+      if (given === undefined) return [];
+      const verb = method === anyMethod ? "ANY" : method.toUpperCase();
+      const id = isObject(given) && typeof given["operationId"] === "string" ? given["operationId"] : `${verb} ${path}`;
+      const name = unique(nameOf(id), taken);
+      const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
+      try {
+        return [{ ...common, ...operationOf(document, item, given, { verb, id, path, server, template }, place) }];
+      } catch (error) {
+        if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
+        return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
+      }
+    });
+    if (own.length === 0 || item[anyMethod] !== undefined) return own;
+    const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
+    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, matches: matches(undefined), filters: [{ type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
+    return [...own, others];
+  });
+  const known = new Set(operations.map(({ id }) => id));
+  for (const { operation } of stage.operations ?? []) if (!known.has(operation)) throw new DocumentError(`stages.${stage.name}.operations: the document has no operation ${operation}`);
+  return operations;
+}
+
+function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template }: { verb: string; id: string; path: string; server: string; template: PathTemplate }, { stage, id: share }: Place): Omit<Operation, "name" | "id" | "matches"> {
+  if (!isObject(given)) throw new DocumentError("must be an object");
+  refuseExtensions(item, [anyMethod], "");
+  refuseExtensions(given, ["x-amazon-apigateway-integration"], "");
+  if (given["servers"] !== undefined || item["servers"] !== undefined) throw new NotHonoured("servers", "of an operation is not honoured; the document's is");
+  const { variables = {}, backendRef, throttle, cache, operations = [] } = stage;
+  const own = operations.find(({ operation }) => operation === id);
+  const integration = resolve(document.root, given["x-amazon-apigateway-integration"], "x-amazon-apigateway-integration");
+  const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables }) : passed(backendRef, `${server}${path}`, stage, template);
+  const caching = own?.cache ?? cache;
+  const security = securityOf(document, given, stage);
+  return {
+    filters: [
+      ...(throttle ? [limit(throttle, share)] : []),
+      ...(own?.throttle ? [limit(own.throttle)] : []),
+      ...(caching && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY") ? [cached(caching, share)] : []),
+      ...integrated.filters,
+    ],
+    ...(integrated.backendRef && { backendRef: integrated.backendRef }),
+    ...(integrated.timeoutMs !== undefined && { timeoutMs: integrated.timeoutMs }),
+    ...(security && { security }),
+  };
+}
+
+/** To the stage's own backend, which sees the path as the document has it. */
+function passed(backendRef: ApiStage["backendRef"], path: string, stage: ApiStage, template: PathTemplate): Integrated {
+  if (!backendRef) throw new NotHonoured("x-amazon-apigateway-integration", `is missing, and stage ${stage.name} has no backendRef`);
+  if (stage.path === undefined) return { filters: [], backendRef };
+  if (template.names.length === 0) return { filters: [{ type: "rewrite", path: { type: "full", value: path } }], backendRef };
+  try {
+    const value = substitution(path, (name) => template.names.indexOf(name) + 1);
+    return { filters: [{ type: "rewrite", path: { type: "regex", ...(template.pattern !== undefined && { pattern: template.pattern }), substitution: value } }], backendRef };
+  } catch (error) {
+    throw new NotHonoured("path", (error as Error).message);
+  }
+}
+
+function limit({ requestsPerSecond, burst = requestsPerSecond }: ApiThrottle, share?: string): HttpFilter {
+  return { type: "rateLimit", requests: requestsPerSecond, periodMs: 1000, burst: burst - 1, by: "route", ...(share !== undefined && { share: `api/${share}` }) };
+}
+
+function cached({ ttlSeconds, staleWhileRevalidateSeconds, keyHeaders, keyQuery }: ApiCache, share: string): HttpFilter {
+  return {
+    type: "cache",
+    ...(ttlSeconds !== undefined && { ttlSeconds }),
+    ...(staleWhileRevalidateSeconds !== undefined && { staleWhileRevalidateSeconds }),
+    ...((keyHeaders || keyQuery) && { key: { ...(keyQuery && { query: keyQuery }), ...(keyHeaders && { headers: keyHeaders }) } }),
+    share: `api/${share}`,
+  };
+}
+
+/** What the document asks for; undefined: nothing, or nothing that the gateway has to see to. */
+function securityOf(document: OpenApi, operation: Record<string, Json>, { security: who = "Gateway" }: ApiStage): Checked[][] | undefined {
+  const asked = operation["security"] ?? document.security;
+  if (asked === undefined || who === "Backend") return undefined;
+  if (!Array.isArray(asked)) throw new DocumentError("security: must be a list");
+  // An empty alternative means that nobody need be known.
+  if (asked.length === 0 || asked.some((alternative) => isObject(alternative) && Object.keys(alternative).length === 0)) return undefined;
+  const components = document.root["components"];
+  const schemes = isObject(components) ? components["securitySchemes"] : undefined;
+  return asked.map((alternative) => {
+    if (!isObject(alternative)) throw new DocumentError("security: must be a list of objects");
+    return Object.keys(alternative).map((name) => checkedBy(name, isObject(schemes) && Object.hasOwn(schemes, name) ? resolve(document.root, schemes[name], `securitySchemes.${name}`) : undefined));
+  });
+}
+
+function checkedBy(name: string, scheme: Json | undefined): Checked {
+  if (!isObject(scheme)) throw new NotHonoured(`security.${name}`, "is not one of the document's securitySchemes");
+  const { type, scheme: http } = scheme;
+  if (scheme[`${prefix}authtype`] !== undefined || scheme[`${prefix}authorizer`] !== undefined) {
+    const authorizer = scheme[`${prefix}authorizer`];
+    return isObject(authorizer) && (authorizer["type"] === "jwt" || authorizer["type"] === "cognito_user_pools") ? "jwt" : "authorizer";
+  }
+  if (type === "oauth2" || type === "openIdConnect") return "jwt";
+  if (type === "apiKey") return "apiKey";
+  if (type === "http" && typeof http === "string") {
+    if (http.toLowerCase() === "bearer") return "jwt";
+    if (http.toLowerCase() === "basic") return "basic";
+  }
+  throw new NotHonoured(`security.${name}`, `is of type ${String(type)}${typeof http === "string" ? ` ${http}` : ""}, which is not honoured`);
+}
+
+function refuseExtensions(given: Record<string, Json>, known: readonly string[], at: string): void {
+  for (const field of Object.keys(given)) if (field.startsWith(prefix) && !known.includes(field) && !descriptive.has(field)) throw new NotHonoured(`${at}${field}`, "is not honoured");
+}
+
+/** The path of the first server, its variables filled by the stage's or by their defaults. */
+function serverPath({ servers }: OpenApi, { variables = {} }: ApiStage): string {
+  const [server] = servers;
+  if (server === undefined) return "";
+  if (!isObject(server) || typeof server["url"] !== "string") throw new DocumentError("servers[0].url: must be given");
+  const declared = server["variables"];
+  const url = server["url"].replace(/\{([^{}]*)\}/g, (_, name: string) => {
+    const variable = isObject(declared) && Object.hasOwn(declared, name) ? declared[name] : undefined;
+    const value = Object.hasOwn(variables, name) ? variables[name] : isObject(variable) && typeof variable["default"] === "string" ? variable["default"] : undefined;
+    if (value === undefined) throw new DocumentError(`servers[0].url: {${name}} is neither a variable of the stage nor has it a default`);
+    return value;
+  });
+  const path = /^(?:[a-z][a-z0-9+.-]*:)?(?:\/\/[^/?#]*)?(\/[^?#]*)?$/i.exec(url)?.[1] ?? "";
+  return path.replace(/\/+$/, "");
+}
+
+/** As rules may be called: "listPets" → "list-pets", "GET /pets/{id}" → "get-pets-id". */
+function nameOf(id: string): string {
+  const name = id.replace(/([a-z0-9])([A-Z])/g, "$1-$2").toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "");
+  return name.slice(0, 200).replace(/-+$/, "") || "operation";
+}
+function unique(name: string, taken: Set<string>): string {
+  let free = name;
+  for (let i = 2; taken.has(free); i++) free = `${name}-${i}`;
+  taken.add(free);
+  return free;
+}
