@@ -1,4 +1,4 @@
-import type { Guard } from "./guard.ts";
+import type { Guard, TokenRule } from "./guard.ts";
 
 /**
  * What the traffic engine is told: listeners, routes and upstreams, compiled from Gateway API, Ingress and (later)
@@ -54,6 +54,14 @@ export interface EdgeListener {
   tls?: ListenerTls;
   /** Bounds that differ from the defaults of `base/limits.ts`. */
   limits?: ListenerLimits;
+  /** How requests are looked at before any route is; absent: as everywhere. */
+  manners?: ListenerManners;
+  /** HAProxy's PROXY protocol, which says who is behind the connection: it must come first, or may. Of HTTP and decrypted HTTPS. */
+  proxyProtocol?: "required" | "optional";
+  /** TCP's keepalive, after so long a silence. */
+  keepAliveSeconds?: number;
+  /** Why nothing may be served here: HTTP is answered with 500, other connections are reset. */
+  refusal?: string;
 }
 
 export interface ListenerTls {
@@ -61,18 +69,87 @@ export interface ListenerTls {
   mode: "terminate" | "passthrough";
   /** PEM. The first that fits the server name is shown, else the first. */
   certificates: { certificate: string; key: string }[];
-  /** PEM of the authorities of client certificates. `optional`: connections without a valid one are let in. */
-  clientValidation?: { authorities: string; optional: boolean };
+  clientValidation?: ClientValidation;
   minVersion?: "TLSv1.2" | "TLSv1.3";
   maxVersion?: "TLSv1.2" | "TLSv1.3";
   ciphers?: string;
 }
 
+export interface ClientValidation {
+  /** PEM of the authorities of client certificates; "" where nobody looks who has signed them. */
+  authorities: string;
+  /** Connections without a valid one are let in. */
+  optional: boolean;
+  /** Of those that are not `optional`: one without a certificate is let in, or one with any. */
+  mode?: "ifGiven" | "any";
+  /** One of these must be in a certificate that is shown. */
+  names?: (TextMatch & { of: "DNS" | "URI" | "email" | "IP Address" })[];
+  /** SHA-256 of the certificate, in lower-case hexadecimal, or of its public key, in base64: one of them all must fit. */
+  certificateHashes?: string[];
+  keyHashes?: string[];
+}
+
+/** `regex` (RE2) must match the whole. */
+export interface TextMatch {
+  type: "exact" | "prefix" | "suffix" | "regex";
+  value: string;
+}
+
+/** Of times 0 is none. */
 export interface ListenerLimits {
   headerBytesMax?: number;
   bodyBytesMax?: number;
   headersMs?: number;
   idleMs?: number;
+  /** The whole request, from its head's end to its body's. */
+  receiveMs?: number;
+  /** A request with its answer. */
+  exchangeMs?: number;
+  /** Without a byte in either direction of a request. */
+  silenceMs?: number;
+  /** In one worker. */
+  connectionsMax?: number;
+  /** Of one connection: then it ends, with the request that it has. */
+  requestsMax?: number;
+  connectionMs?: number;
+  /** Of HTTP/2: requests under way, and bytes that may come before somebody reads them. */
+  streamsMax?: number;
+  streamWindow?: number;
+  connectionWindow?: number;
+}
+
+/** Who the client is, and what of its head counts. */
+export interface ListenerManners {
+  /**
+   * Whose word is taken for the client's address. `hops`: the Nth address from the right of X-Forwarded-For; `proxies`: where one of
+   * these has sent it, the first from the right that is none of them; `header`: what stands there, `required` or 403.
+   */
+  client?: { type: "hops"; hops: number } | { type: "proxies"; ranges: string[] } | { type: "header"; name: string; required: boolean };
+  /** What is believed of X-Forwarded-For goes on as it is. */
+  keepsForwardedFor?: boolean;
+  /** `keep`: the client's own or a new one; `given`: the client's own or none; `none`: none. Absent: always a new one. */
+  requestId?: "keep" | "given" | "none";
+  /** Headers with "_" in their names. */
+  underscores?: "refuse" | "drop";
+  requestHeaders?: EarlyChange;
+  responseHeaders?: EarlyChange;
+  /** Of %2F and %5C in the path; absent: they stay. */
+  escapedSlashes?: "refuse" | "decode" | "redirect";
+  /** "//" stays in the path. */
+  keepsSlashes?: boolean;
+  /** Of a request of HTTP/1.0 that names none. */
+  defaultHost?: string;
+  /** GET of it is answered here: 200, and 503 by a worker that ends. */
+  healthPath?: string;
+  /** What becomes of X-Forwarded-Client-Cert, and what it says of a certificate besides its hash; absent: it is taken off. */
+  clientCertificate?: { mode: "set" | "append" | "forward" | "always"; details: ("Subject" | "Cert" | "DNS" | "URI")[] };
+}
+
+/** Before routes see a request, or after all that they say of an answer. */
+export interface EarlyChange extends HeaderChange {
+  addIfAbsent?: { name: string; value: string }[];
+  /** Of the names, in lower case. Not of answers. */
+  removeMatching?: TextMatch[];
 }
 
 /** One route object, as far as it is attached. */
@@ -201,10 +278,51 @@ export type HttpFilter =
       /** Clients that are not limited, as addresses or CIDRs. */
       except?: string[];
     }
+  | { type: "quota"; /** All that a request is meant by count it; one without room refuses it. */ rules: QuotaRule[] }
   | { type: "concurrency"; max: number; by: "route" | "client"; /** As of rateLimit. */ share?: string; /** 503 unless said. */ status?: number; except?: string[] }
   /** Denied is denied; else, where somebody is allowed, nobody else is. 403. */
   | { type: "sourceRanges"; allow?: string[]; deny?: string[] }
   | { type: "bodyLimit"; bytes: number }
+  | {
+      type: "extAuth";
+      /** Who is asked, in their shares. */
+      upstreams: { upstream: string; weight: number }[];
+      /** `grpc`: envoy.service.auth.v3.Authorization. */
+      protocol: "http" | "grpc";
+      /** HTTP: before the request's own path; or instead of it and its query. */
+      pathPrefix?: string;
+      pathOverride?: string;
+      /** Of the request's headers: over HTTP Authorization and these, over gRPC these, or all where it does not say. */
+      headers?: string[];
+      /** HTTP: of the answer, into the request that may go. A client's own are removed in any case. */
+      headersToBackend?: string[];
+      /** The body is told too, up to so many bytes; longer ones are answered with 413. */
+      bodyBytesMax?: number;
+      timeoutMs: number;
+      /** Requests go while nobody says whether they may. */
+      failOpen?: boolean;
+      /** 403 unless said. */
+      statusOnError?: number;
+      /** gRPC: context_extensions. */
+      context?: Record<string, string>;
+    }
+  /** Who changes something comes from a page of this host, or of one of these origins, which are written as cors'. */
+  | { type: "csrf"; origins: string[] }
+  /** Anybody whom one of the providers vouches for; `optional`: and who shows no token, `failOpen`: and whose token is not believed. */
+  | { type: "jwt"; providers: TokenProvider[]; optional?: boolean; failOpen?: boolean }
+  | {
+      type: "apiKey";
+      /** SHA-256 of each key, in hexadecimal digits. */
+      keys: { client: string; sha256: string; plan?: string }[];
+      /** The first that holds something counts; names of headers in any case. */
+      from: { in: "header" | "query" | "cookie"; name: string }[];
+      clientHeader?: string;
+      /** The key does not go on. */
+      sanitise?: boolean;
+    }
+  /** `sha1`: of the password, in base64, as `htpasswd -s` writes it. */
+  | { type: "basic"; users: { name: string; sha1: string }[]; userHeader?: string }
+  | { type: "authorise"; rules: AccessRule[]; otherwise: "allow" | "deny" }
   | {
       type: "cache";
       /** In Cache-Status; "wherry" unless said. */
@@ -223,6 +341,69 @@ export type HttpFilter =
       /** As of rateLimit. */
       share?: string;
     };
+
+/** Who vouches for tokens; a provider's keys are `jwks`, or are asked for when the first token of its comes. */
+export interface TokenProvider extends Omit<TokenRule, "jwksUri" | "spaceDelimited"> {
+  name: string;
+  keys?: {
+    /** Id of an {@link Upstream}. */
+    upstream: string;
+    host: string;
+    /** Path and query. */
+    target: string;
+    /** They are asked for again after so long; five minutes unless said. */
+    cacheMs?: number;
+    /** After a failure; a second unless said. */
+    retryMs?: number;
+  };
+}
+
+/** Fits when all that it says fits; of what it has a list of, any. The first that fits decides. */
+export interface AccessRule {
+  /** For the log. */
+  name: string;
+  action: "allow" | "deny";
+  /** Addresses or CIDRs. */
+  clients?: string[];
+  methods?: string[];
+  path?: { type: "exact" | "prefix" | "regex"; value: string; not?: boolean };
+  /** All of these headers. */
+  headers?: { name: string; values: string[] }[];
+  /** Of a token that the provider vouches for: all of these scopes and claims. "a.b" is `b` within `a`. `isList`: one of the claim's. */
+  token?: { provider: string; scopes?: string[]; claims?: { name: string; values: string[]; isList?: boolean }[] };
+}
+
+/** How much of what, in which time, for whom. */
+export interface QuotaRule {
+  /** Everybody's: see `FilterTools.quota`. */
+  id: string;
+  /** Each route has a count of its own. */
+  perRoute?: boolean;
+  limit: number;
+  unit: "second" | "minute" | "hour" | "day" | "week" | "month" | "year";
+  /**
+   * A bucket of `limit` that fills again over a unit's time, lent to the workers and forgotten at the end, instead of calendar windows
+   * that are counted one by one and kept.
+   */
+  isLocal?: boolean;
+  /** What requests must have; absent: all are meant. */
+  when?: {
+    /** Any of them. */
+    methods?: { method: string; not?: boolean }[];
+    path?: { type: "exact" | "prefix" | "regex"; value: string; not?: boolean };
+    headers?: ValueMatch[];
+    query?: ValueMatch[];
+    clients?: { ranges: string[]; not?: boolean }[];
+  };
+  /** Each value has a count of its own; a request that has none of it is not meant. Absent: all together. */
+  by?: ("client" | { header: string } | { query: string })[];
+  /** 1 and 0 unless said. What an answer costs is counted at its end, and felt by those that come next. */
+  cost?: { request?: number; response?: number };
+  /** It counts, and refuses nobody. */
+  isShadow?: boolean;
+  /** X-RateLimit headers on answers. */
+  hasHeaders?: boolean;
+}
 
 /**
  * Gateway API's two ways, and one with captures (`$1` or `${1}`). `regex` without a `pattern` takes the captures of the match

@@ -60,7 +60,7 @@ export const cors: Filter<Config> = (config) => {
  * "*", "https://shop.example.com", "https://*.example.com" (any number of labels), "http://localhost:3000". A port that is
  * the usual one of its scheme may be written or left out.
  */
-function compileOrigins(origins: readonly string[]): (origin: string) => boolean {
+export function compileOrigins(origins: readonly string[]): (origin: string) => boolean {
   if (origins.includes("*")) return () => true;
   const exact = new Set<string>();
   const wildcards: { start: string; end: string }[] = [];

@@ -1,11 +1,18 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { Filter } from "../exchange.ts";
+import { apiKey } from "./api-key.ts";
+import { authorise } from "./authorise.ts";
+import { basic } from "./basic.ts";
 import { bodyLimit } from "./body-limit.ts";
 import { cache } from "./cache.ts";
 import { concurrency } from "./concurrency.ts";
 import { cors } from "./cors.ts";
+import { csrf } from "./csrf.ts";
+import { extAuth } from "./ext-auth.ts";
 import { fault } from "./fault.ts";
+import { jwt } from "./jwt.ts";
 import { mirror } from "./mirror.ts";
+import { quota } from "./quota.ts";
 import { rateLimit } from "./rate-limit.ts";
 import { redirect } from "./redirect.ts";
 import { requestHeaders } from "./request-headers.ts";
@@ -16,12 +23,19 @@ import { sourceRanges } from "./source-ranges.ts";
 
 /** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
 export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
+  apiKey,
+  authorise,
+  basic,
   bodyLimit,
   cache,
   concurrency,
   cors,
+  csrf,
+  extAuth,
   fault,
+  jwt,
   mirror,
+  quota,
   rateLimit,
   redirect,
   requestHeaders,

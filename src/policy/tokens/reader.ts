@@ -40,6 +40,14 @@ export class TokenVerifier {
     this.#kept.clear();
     return this.#keys !== undefined;
   }
+  /** The same, but what is no key set changes nothing. */
+  takes(jwks: string): boolean {
+    const keys = readKeys(jwks);
+    if (!keys) return false;
+    this.#keys = keys;
+    this.#kept.clear();
+    return true;
+  }
 
   /** `seconds` since the epoch. */
   verify(token: string, seconds: number): Believed | NotBelieved {

@@ -1,0 +1,52 @@
+import type { HttpFilter } from "../../api/traffic.ts";
+import { lazyModule } from "../../base/lazy.ts";
+import type { Filter, RequestView } from "../exchange.ts";
+import { compileEdits } from "../header-edits.ts";
+import { localAnswer } from "../local-answer.ts";
+import { at, PolicyError } from "../policy-error.ts";
+import { dropCookies, dropParams, editHeaders } from "../request-edits.ts";
+import { cookieValue, queryValue } from "../values.ts";
+
+const crypto = lazyModule<typeof import("node:crypto")>(import.meta.url, "node:crypto");
+const keyCharsMax = 4_096;
+
+type Config = Extract<HttpFilter, { type: "apiKey" }>;
+
+/**
+ * Who shows a key that is known goes on, under its client's name. Keys are known by their hashes alone: looking one up takes as long
+ * whatever it has in common with a right one, and whoever reads the configuration can use none of them.
+ */
+export const apiKey: Filter<Config> = ({ keys, from, clientHeader, sanitise = false }) => {
+  if (from.length === 0) throw new PolicyError("from", [], "must have at least one entry");
+  const clients = new Map<string, { client: string; plan?: string }>();
+  for (const [i, { client, sha256, plan }] of keys.entries()) {
+    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new PolicyError(`keys[${i}].sha256`, sha256, "must be 64 hexadecimal digits");
+    if (!clients.has(sha256)) clients.set(sha256, { client, ...(plan !== undefined && { plan }) });
+  }
+  const header = clientHeader === undefined ? undefined : at("clientHeader", () => compileEdits({ remove: [clientHeader] })).remove[0]!;
+  const places = from.map(({ in: where, name }, i) => {
+    if (name === "") throw new PolicyError(`from[${i}].name`, name, "must not be empty");
+    return { where, name: where === "header" ? name.toLowerCase() : name };
+  });
+  const named = (where: Config["from"][number]["in"]): string[] => places.filter((place) => place.where === where).map(({ name }) => name);
+  const [headers, params, cookies] = [named("header"), named("query"), named("cookie")];
+  const keyOf = (request: RequestView): string | undefined => {
+    for (const { where, name } of places) {
+      const value = where === "header" ? request.header(name) : where === "query" ? queryValue(request.query, name) : cookieValue(request.header("cookie"), name);
+      if (value !== undefined && value !== "") return value;
+    }
+    return undefined;
+  };
+  return (next) => (exchange, outcome) => {
+    const key = keyOf(exchange.request);
+    const found = key === undefined || key.length > keyCharsMax ? undefined : clients.get(crypto().createHash("sha256").update(key).digest("hex"));
+    if (!found) return outcome.answer(exchange, localAnswer(exchange.request, "NA", "Client authentication failed."));
+    exchange.caller = { ...exchange.caller, apiKey: found };
+    editHeaders(exchange, { remove: sanitise ? headers : [], set: header === undefined ? [] : [[header, found.client]] });
+    if (sanitise) {
+      dropParams(exchange, params);
+      dropCookies(exchange, cookies);
+    }
+    next(exchange, outcome);
+  };
+};
