@@ -1,13 +1,20 @@
 import type { KubeObject } from "../../api/meta.ts";
 import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
+import { policyKinds } from "../../api/envoy/kinds.ts";
 import { LoopbackAddresses } from "./addresses.ts";
 import { StatusWriter } from "./status-writer.ts";
-import { Translator } from "./translate.ts";
+import { Translator, type WantedStatus } from "./translate.ts";
 import { WatchedWorld } from "./world.ts";
 
-/** Watches Gateway API objects and what they name, publishes patches for the engine, and writes statuses and Events. */
-export function startGatewayCompiler(options: CompilerOptions): Compiler {
-  const { client, clock, log } = options;
+/**
+ * Watches Gateway API objects and what they name, publishes patches for the engine, and writes statuses and Events. `inForce`
+ * resolves when nobody is served any more as it was before what was published so far: a policy is not called accepted sooner.
+ */
+export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Promise<unknown> }): Compiler {
+  const { client, clock, log, inForce } = options;
+  /** What is still to be told of policies. */
+  let untold: Promise<void> | undefined;
+  let isStopped = false;
   const addresses = new LoopbackAddresses();
   const compiling = new Compiling(options, {
     component: "gateway-controller",
@@ -20,16 +27,29 @@ export function startGatewayCompiler(options: CompilerOptions): Compiler {
     snapshot: () => translator.snapshot(),
     flush() {
       const { patch, statuses } = translator.flush();
-      const tell = () => {
-        writer.want(statuses);
-        for (const status of statuses) {
+      const say = (of: readonly WantedStatus[]): void => {
+        if (isStopped) return;
+        writer.want(of);
+        for (const status of of) {
           const object = "notes" in status ? writer.subject(status) : undefined;
           if (object && "notes" in status) compiling.notes.tell(object, status.notes.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
         }
       };
+      const tell = (): void => {
+        const policies = statuses.filter(({ kind }) => (policyKinds as readonly string[]).includes(kind));
+        say(statuses.filter((status) => !policies.includes(status)));
+        if (policies.length === 0) return;
+        const waits = patch && inForce ? inForce().catch((error: unknown) => log.warn("nobody says whether policies are in force", { error })) : undefined;
+        if (!waits && !untold) return say(policies);
+        const mine: Promise<void> = Promise.all([untold, waits]).then(() => say(policies)).then(() => void (untold === mine && (untold = undefined)));
+        untold = mine;
+      };
       return { patch, tell };
     },
-    stop: () => writer.stop(),
+    stop() {
+      isStopped = true;
+      return writer.stop();
+    },
   });
   const world = new WatchedWorld(compiling.watches);
   const translator = new Translator(world, addresses);

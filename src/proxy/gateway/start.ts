@@ -11,7 +11,7 @@ import { ObjectWorld } from "./world.ts";
  * Sees to it that Gateway API is there, and starts its compiler when there is a Gateway for the first time: who has none does
  * not pay for a dozen watches. Until then only classes are answered.
  */
-export function startGateways(options: CompilerOptions): Started & { /** All definitions that are there from the start are there. */ readonly definitions: Promise<void> } {
+export function startGateways(options: CompilerOptions & { inForce?(): Promise<unknown> }): Started & { /** All definitions that are there from the start are there. */ readonly definitions: Promise<void> } {
   const { client, clock, random, log } = options;
   let bindings: readonly EdgeBinding[] = [];
   let started: Started | undefined;
