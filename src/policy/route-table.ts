@@ -107,7 +107,7 @@ export class RouteTable {
       kept.set(key, value);
       return value;
     };
-    const rule = compileRule(route, index, within({ ...this.#tools, keep, shared: (key, make) => this.#share(key, make, shared) }, `${route.id}/${place}`));
+    const rule = compileRule(route, index, within({ ...this.#tools, route: route.id, keep, shared: (key, make) => this.#share(key, make, shared) }, `${route.id}/${place}`));
     if (rule.rule.matches.length === 0) throw new PolicyError("matches", [], "must have at least one entry");
     return rule.rule.matches.map((match, i) => at(`matches[${i}]`, () => compileMatch(rule, match, i)));
   }

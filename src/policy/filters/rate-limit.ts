@@ -51,6 +51,6 @@ function keyFunction(by: "route" | "client" | { header: string }): (request: Req
 }
 
 /** What is kept of a value: a client must not decide how much memory its bucket takes. */
-function shortened(value: string): string {
+export function shortened(value: string): string {
   return value.length <= keyLengthMax ? value : `${value.slice(0, keyLengthMax)} ${value.length} ${hash(value)}`;
 }
