@@ -200,6 +200,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       workerBundle: bundleNamed("net"),
       accessLog: join(dataDir, "gateway.log"),
       guardsFile: join(dataDir, "guards.json"),
+      quotasFile: join(dataDir, "quotas.counts"),
       ports: settings.ports ?? {},
       private: options.private ?? false,
       egressPorts,

@@ -1,6 +1,7 @@
 import type { HttpMatch } from "../api/traffic.ts";
 import type { Random } from "../base/random.ts";
 import type { Caller } from "./caller.ts";
+import type { Shelves } from "./cache/shelves.ts";
 import type { Flag } from "./flags.ts";
 
 /**
@@ -26,6 +27,8 @@ export interface RequestView {
   readonly client: string;
   /** Name in lower case; values of repeated headers joined by ", ". Undefined when absent. */
   header(name: string): string | undefined;
+  /** All of them as they came, repeated ones apart; names in lower case. Absent where nobody can list them. */
+  headers?(): [name: string, value: string][];
 }
 
 /** Order of application: `remove`, then `set`, then `add`. Names in lower case. Never changed: requests of one rule share it. */
@@ -42,9 +45,19 @@ export interface LocalAnswer {
   body: string;
   /** Instead of `body`, where it is not text. */
   bytes?: Uint8Array;
+  /** Of one that is given many times, and is not changed on its way: the same as `headers`, most of it made once. */
+  kept?: KeptHead;
   /** For the access log: who decided, in the short words of `policy/flags.ts`. */
   flag: string;
   reason: string;
+}
+
+/** The fields of a kept answer with those that differ each time. */
+export interface KeptHead {
+  /** The same from one time to the next; with its Date. */
+  readonly own: { readonly headers: readonly (readonly [name: string, value: string])[]; /** Whoever writes heads keeps here what became of them. */ composed?: Uint8Array };
+  /** What follows them: whole lines as HTTP/1.1 has them. */
+  readonly lines: string;
 }
 
 /** An answer's head on its way to the client, whoever gave it. */
@@ -161,6 +174,8 @@ export interface FilterTools {
   shared?<T>(key: string, make: (limiter: FilterTools["limiter"]) => T): T;
   /** Asks an upstream by itself. Absent: there is nobody to ask, as in `wherry route explain`. */
   call?(request: SideRequest, then: (answer: SideAnswer | undefined, reason: string) => void): { cancel(): void };
+  /** Where caches put themselves, to be emptied by name. Absent: nobody will. */
+  shelves?: Shelves;
   /**
    * Counts requests against a rate that several workers share; `id` is the same in all of them. Absent: this worker counts for
    * itself. See rate-leases.ts.
@@ -172,6 +187,8 @@ export interface FilterTools {
    * after the limit was changed. Absent: this process counts for itself, and forgets when it ends.
    */
   quota?(id: string, limit: QuotaLimit): Quota;
+  /** Id of the route that is compiled. */
+  route?: string;
 }
 
 /** Windows begin at unit boundaries in UTC: weeks on Monday, months on the first. */
@@ -180,6 +197,8 @@ export type QuotaUnit = "second" | "minute" | "hour" | "day" | "week" | "month" 
 export interface QuotaLimit {
   limit: number;
   unit: QuotaUnit;
+  /** Keys are secrets: what is kept of them, and shown, is a hash. */
+  hidesKeys?: true;
 }
 
 export interface Quota {
@@ -191,7 +210,7 @@ export interface Quota {
 
 export interface QuotaResult {
   allowed: boolean;
-  /** After this one; 0 when it was refused for want of room. */
+  /** After this one. */
   remaining: number;
   /** Until the next window. */
   resetMs: number;

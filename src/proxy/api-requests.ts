@@ -12,6 +12,7 @@ export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSuperviso
     await net.settled?.();
     return { body: null };
   });
+  channel.on("net/quota-counts", (prefix: string) => ({ body: net.quotaCounts(prefix) }));
   channel.on("mesh/roots", (roots: string) => net.trust(roots));
   channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
 }

@@ -3,8 +3,10 @@ import { accountKey, type MeshAccount, type MeshIdentity } from "../api/mesh-ide
 import type { TrafficPatch } from "../api/traffic.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
+import { systemClock } from "../base/clock.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
+import type { QuotaAsk, QuotaCount } from "../policy/quotas/counters.ts";
 import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
 import { limits } from "../base/limits.ts";
@@ -17,6 +19,7 @@ import { IdentityCache } from "./mesh/identity-cache.ts";
 import { createOutside, type Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
+import { QuotaOwner } from "./quotas/owner.ts";
 import { TrafficState } from "./traffic-state.ts";
 import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
 
@@ -45,6 +48,8 @@ export interface NetSupervisorOptions {
   judges?: boolean;
   /** Where they are kept for the next start; absent: nowhere. */
   guardsFile?: string;
+  /** Where quotas' counts are kept; absent: nowhere. */
+  quotasFile?: string;
   /** How long clients may be silent where nobody has said that they speak first; tests, whose machines are slow, take longer. */
   silentMs?: number;
   /** Signs what listeners of Services show to clients that speak TLS; absent: nobody does. */
@@ -64,6 +69,14 @@ export interface NetSupervisor extends PodNetwork, Component {
   /** Likewise: what became of the addresses that Gateways listen at. */
   onEdgeBindings(listener: (bindings: EdgeBinding[]) => void): void;
   pids(): number[];
+  /**
+   * Empties the caches of this name (the filter's `share`, else its `name`) in all workers; of them what begins with `prefix`: a host
+   * and a path ("shop.example/products"), or a path of any host; "" is all. How many answers went, each worker's counted. A worker that
+   * is being restarted has none.
+   */
+  purge(name: string, prefix: string): Promise<number>;
+  /** What has been counted in the windows that are open, of quotas whose id begins so. */
+  quotaCounts(prefix: string): QuotaCount[];
   /** PEM of the roots that the mesh trusts from now on. */
   trust(roots: string): void;
 }
@@ -94,6 +107,7 @@ class Supervisor implements NetSupervisor {
   readonly #pods = new Map<string, PodIdentity>();
   /** Of rate limits: what the workers together let through. */
   readonly #rates = new RateOwner(() => performance.now());
+  readonly #quotas: QuotaOwner;
   readonly #identities: IdentityCache;
   #snapshot: NetSnapshot = emptySnapshot;
   #lastEdges = "[]";
@@ -117,6 +131,7 @@ class Supervisor implements NetSupervisor {
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
     this.#identities = new IdentityCache(options.issue ?? (() => Promise.reject(new Error("nobody signs certificates here"))), Date.now);
+    this.#quotas = new QuotaOwner({ file: options.quotasFile, clock: systemClock, log: options.log });
     this.#program = workerProgram(options.network.enter, { bundle: options.workerBundle });
     this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#egressPorts = options.egressPorts ?? [80, 443];
@@ -168,6 +183,7 @@ class Supervisor implements NetSupervisor {
     this.#program.dispose();
     clearInterval(this.#accessLogTimer);
     this.#accessLog?.close();
+    this.#quotas.close();
     for (const { handle } of this.#egress.values()) handle.close();
     this.#egress.clear();
   }
@@ -254,6 +270,11 @@ class Supervisor implements NetSupervisor {
     return this.#options.judges ?? this.#options.network.mode === "isolated";
   }
 
+  async purge(name: string, prefix: string): Promise<number> {
+    const gone = await Promise.all(this.#workers.map(async ({ channel }) => (await channel?.request<number>("net/purge", { name, prefix }).catch(() => undefined))?.body ?? 0));
+    return gone.reduce((sum, one) => sum + one, 0);
+  }
+
   trust(roots: string): void {
     if (this.#identities.trust(roots)) for (const worker of this.#workers) worker.channel?.notify("net/roots");
   }
@@ -262,6 +283,10 @@ class Supervisor implements NetSupervisor {
     const key = accountKey(account);
     for (const pod of this.#pods.values()) if (accountKey(pod) === key) return this.#identities.of({ namespace: pod.namespace, serviceAccount: pod.serviceAccount });
     throw new Error(`no pod has the service account ${key}`);
+  }
+
+  quotaCounts(prefix: string): QuotaCount[] {
+    return this.#quotas.counts(prefix);
   }
 
   hostAddresses(): HostAddress[] {
@@ -351,6 +376,7 @@ class Supervisor implements NetSupervisor {
     channel.on("net/meshed", (program: { ip: string; node: string }) => this.#onMeshed(program));
     channel.on("net/identity", async (account: MeshAccount) => ({ body: await this.#identityOf(account) }));
     channel.on("net/lease", (request: LeaseRequest) => ({ body: this.#rates.lease(request) }));
+    channel.on("net/quotas", (asks: QuotaAsk[]) => ({ body: this.#quotas.takeAll(asks) }));
     const init: WorkerInit = {
       index: worker.index,
       workers: this.#workers.length,

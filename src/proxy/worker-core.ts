@@ -7,6 +7,8 @@ import { directFeedPort } from "../base/direct-feed-port.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
+import type { QuotaResult } from "../policy/exchange.ts";
+import type { QuotaAsk } from "../policy/quotas/counters.ts";
 import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
@@ -35,6 +37,8 @@ export interface Outside {
   resolve(name: string, type: string): Promise<OutsideAnswer>;
   /** Of a rate that all workers share. */
   lease(request: LeaseRequest): Promise<Lease>;
+  /** Of what is counted for all of them, one by one. */
+  countQuotas(asks: QuotaAsk[]): Promise<QuotaResult[]>;
   /** As whom a Service's listeners speak for pods of that account. */
   identity(account: MeshAccount): Promise<MeshIdentity>;
   /** Lines of the access log, where there is one. */
@@ -134,6 +138,11 @@ export class Worker {
     this.#want();
   }
 
+  /** Empties caches; see {@link Shelves.purge}. How many answers went. */
+  purge(name: string, prefix: string): number {
+    return this.#edge?.shelves.purge(name, prefix) ?? 0;
+  }
+
   #applyGuards({ put, remove }: TrafficPatch): void {
     if (!this.init.judges) return;
     for (const id of remove.guards ?? []) this.#guards.delete(id);
@@ -174,7 +183,7 @@ export class Worker {
   async #loadEdge(): Promise<void> {
     const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine(), this.#judgeLoading]);
     const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, ...lease }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, countQuotas: (asks) => this.#outside.countQuotas(asks), ...lease }, this.#traffic.snapshot());
     const { serviceStreams } = this.#edge;
     this.#connections.lead = (client, service, first, go) => serviceStreams.lead(client, service, first, go);
     this.#want();

@@ -7,6 +7,8 @@ import { createLog } from "../base/log.ts";
 import type { MeshAccount, MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, ProbeRequest, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
+import type { QuotaResult } from "../policy/exchange.ts";
+import type { QuotaAsk } from "../policy/quotas/counters.ts";
 import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import { dialTcp } from "./dial.ts";
 import type { OutsideAnswer } from "./dns/server.ts";
@@ -37,6 +39,7 @@ const outside = {
   resolve: async (name: string, type: string) => (await channel.request<OutsideAnswer>("net/resolve-outside", { name, type })).body,
   meshed: (program: { ip: string; node: string }) => channel.notify("net/meshed", program),
   identity: async (account: MeshAccount) => (await channel.request<MeshIdentity>("net/identity", account)).body,
+  countQuotas: async (asks: QuotaAsk[]) => (await channel.request<QuotaResult[]>("net/quotas", asks)).body,
   lease: async (request: LeaseRequest) => (await channel.request<Lease>("net/lease", request)).body,
 };
 
@@ -61,6 +64,7 @@ channel.on("net/snapshot", ({ snapshot, hostListeners }: { snapshot: NetSnapshot
 channel.on("net/traffic", ({ patch, hostListeners }: { patch: TrafficPatch; hostListeners?: HostListener[] }) => worker?.applyTraffic(patch, hostListeners));
 channel.on("net/ready", ({ ip, ready }: { ip: string; ready: Readiness | null }) => worker?.setReady(ip, ready ?? undefined));
 channel.on("net/pod", ({ ip, pod }: { ip: string; pod: PodIdentity | null }) => worker?.setPod(ip, pod ?? undefined));
+channel.on("net/purge", ({ name, prefix }: { name: string; prefix: string }) => ({ body: worker?.purge(name, prefix) ?? 0 }));
 channel.on("net/settled", () => ({ body: null }));
 channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
 channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request) }));
