@@ -23,6 +23,11 @@ export function compileEdits(change: HeaderChange): HeaderEdits {
   return { remove: (change.remove ?? []).map((name, i) => checkedName(name, `remove[${i}]`)), set: pairs("set"), add: pairs("add") };
 }
 
+export const isHeaderName = (name: string): boolean => token.test(name);
+export const isHeaderValue = (value: string): boolean => !badValue.test(value);
+/** It says where a message ends, or belongs to one connection. */
+export const isConnectionHeader = (name: string): boolean => framing.has(name.toLowerCase());
+
 function checkedName(name: string, field: string): string {
   if (!token.test(name)) throw new PolicyError(field, name, "must be the name of a header");
   const lower = name.toLowerCase();

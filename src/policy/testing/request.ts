@@ -32,6 +32,7 @@ export function requestView(fields: RequestFields & { target?: string }): Reques
     query: fields.query ?? rest.join("?"),
     client: fields.client ?? "192.0.2.1",
     header: (name) => headers[name],
+    headers: () => Object.entries(headers),
   };
 }
 

@@ -12,7 +12,7 @@ const protocols: Record<string, Upstream["protocol"]> = { "kubernetes.io/h2c": "
 /** How one Service port is called. `grpc`: a GRPCRoute leads to it, which says HTTP/2 when the port says nothing. */
 export function compileUpstream(world: World, { id, namespace, service, port, settings }: NonNullable<ResolvedBackend["upstream"]>, grpc: boolean, clientCertificate: { certificate: string; key: string } | undefined): Upstream {
   const declared = world.service(`${namespace}/${service}`)?.spec?.ports?.find((candidate) => candidate.port === port);
-  const protocol = protocols[declared?.appProtocol ?? ""] ?? (grpc ? "h2c" : "http1");
+  const protocol = settings?.protocol ?? protocols[declared?.appProtocol ?? ""] ?? (grpc ? "h2c" : "http1");
   const base: Upstream = { id, namespace, service, port, protocol, ...settings };
   const policy = policyOf(world, `${namespace}/${service}`, declared?.name);
   if (!policy) return base;

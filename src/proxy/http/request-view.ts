@@ -38,4 +38,8 @@ export class HeadView implements RequestView {
   header(name: string): string | undefined {
     return this.#head.find(name);
   }
+  headers(): [name: string, value: string][] {
+    const head = this.#head;
+    return Array.from({ length: head.count }, (_, i) => i).flatMap((i): [string, string][] => (head.dropped[i] === 1 ? [] : [[head.nameAt(i), head.valueAt(i)]]));
+  }
 }
