@@ -3,6 +3,7 @@ import type { GroupVersionResource, KubeObject } from "../api/meta.ts";
 import { resources } from "../api/resources.ts";
 import type { Secret } from "../api/types.ts";
 import type { CompilerOptions } from "./compiling.ts";
+import { NamedSecrets } from "./named-secrets.ts";
 
 /** Without `object`: deleted, `old` is its last state. Without `old`: new. */
 export type Changed = (kind: string, key: string, object: KubeObject | undefined, old: KubeObject | undefined) => void;
@@ -15,6 +16,7 @@ export class Watches {
   readonly #options: CompilerOptions;
   readonly #changed: Changed;
   readonly #informers: Informer<never>[] = [];
+  #named: NamedSecrets | undefined;
 
   /** `changed` hears of what was watched so far and of what will be. */
   constructor(options: CompilerOptions, changed: Changed) {
@@ -38,15 +40,22 @@ export class Watches {
     return this.of<Secret>("Secret", resources.secrets, { fieldSelector: "type!=helm.sh/release.v1", hold: filesOf });
   }
 
+  /** Those that objects name, whole. */
+  namedSecrets(): NamedSecrets {
+    return (this.#named ??= new NamedSecrets(this.#options, (key, secret, old) => this.#changed("Secret", key, secret, old)));
+  }
+
   start(): void {
     for (const informer of this.#informers) informer.start();
   }
   /** Resolves when everything that is watched holds its first list. */
   async synced(): Promise<void> {
     await Promise.all(this.#informers.map((informer) => informer.synced));
+    // Who names them is known by now.
+    await this.#named?.synced();
   }
   async stop(): Promise<void> {
-    await Promise.all(this.#informers.map((informer) => informer.stop()));
+    await Promise.all([...this.#informers.map((informer) => informer.stop()), this.#named?.stop()]);
   }
 }
 

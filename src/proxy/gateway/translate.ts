@@ -261,12 +261,13 @@ export class Translator {
   /** Envoy Gateway's policies. Each has a Gateway for its ancestor, or those that its route is attached to. */
   #attachedStatuses(): WantedStatus[] {
     return policyKinds.flatMap((kind) =>
-      this.#book.policies(kind).map((attached): WantedStatus => {
+      this.#book.policies(kind).flatMap((attached): WantedStatus[] => {
         const { policy } = attached;
         const ancestors = policyAncestors(attached, (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway }) => ({ parentRef, gateway })) ?? [], (gateway) => this.#gateways.has(gateway));
         const overriding = attached.places.filter((place) => place.startsWith("Gateway/")).flatMap((place) => this.#book.routePolicies(kind, this.#routesAt(place)));
         const conditions = this.#book.conditions(kind, attached, overriding);
-        return { kind, key: `${policy.metadata.namespace}/${policy.metadata.name}`, notes: conditions.flatMap(({ type, status, message }) => (type === "Accepted" && status === "False" ? [message] : [])), ancestors: ancestors.map((ancestorRef) => ({ ancestorRef, controllerName, conditions })) };
+        if (!conditions) return [];
+        return [{ kind, key: `${policy.metadata.namespace}/${policy.metadata.name}`, notes: conditions.flatMap(({ type, status, message }) => (type === "Accepted" && status === "False" ? [message] : [])), ancestors: ancestors.map((ancestorRef) => ({ ancestorRef, controllerName, conditions })) }];
       }),
     );
   }

@@ -5,6 +5,7 @@ import { type ApiObject, apiLabel, apiResource, type Deployment } from "../../ap
 import { resources } from "../../api/resources.ts";
 import type { ConfigMap, Namespace, Secret, Service } from "../../api/types.ts";
 import { apiOfDeployment, StageRoutes } from "../product/stage-route.ts";
+import { type NamedSecrets, secretsNamed } from "../named-secrets.ts";
 import type { Watches } from "../watches.ts";
 import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type HttpRouteObject, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
 
@@ -27,6 +28,12 @@ export interface World {
   policies(): BackendTlsPolicy[];
   /** Envoy Gateway's. */
   attached(kind: PolicyKind): Policy[];
+  apis(): ApiObject[];
+  api(key: string): ApiObject | undefined;
+  /** Of one API, there or not. */
+  deployments(api: string): Deployment[];
+  /** A Secret that a policy names, whole; "unknown": it is not read yet. Absent: there is no difference. */
+  namedSecret?(key: string): Secret | "unknown" | undefined;
   /** Of a name beyond the cluster; undefined: none is known, or not yet. */
   addressesOf?(name: string): readonly string[] | undefined;
 }
@@ -114,6 +121,7 @@ export class WatchedWorld implements World {
   readonly #grants: Informer<ReferenceGrant>;
   readonly #policies: Informer<BackendTlsPolicy>;
   readonly #attached: Record<PolicyKind, Informer<Policy>>;
+  readonly #named: NamedSecrets;
   readonly #apis: Informer<ApiObject>;
   readonly #deployments: Informer<Deployment>;
   readonly #stages = new StageRoutes(this);
@@ -130,6 +138,8 @@ export class WatchedWorld implements World {
     this.#grants = watches.of("ReferenceGrant", gatewayResources.referenceGrants);
     this.#policies = watches.of<BackendTlsPolicy>("BackendTLSPolicy", gatewayResources.backendTlsPolicies, { indexes: { service: servicesOfPolicy } });
     this.#attached = Object.fromEntries(policyKinds.map((kind) => [kind, watches.of<Policy>(kind, policyResources[kind])])) as Record<PolicyKind, Informer<Policy>>;
+    this.#named = watches.namedSecrets();
+    for (const kind of policyKinds) this.#attached[kind].onChange((_, policy, old) => this.#named.move(secretsNamed(policy), secretsNamed(old)));
     this.#apis = watches.of("API", apiResource);
     // Those of StatefulSets and DaemonSets are others' affair.
     this.#deployments = watches.of<Deployment>("ControllerRevision", resources.controllerRevisions, { labelSelector: apiLabel, indexes: { api: (revision) => [apiOfDeployment(revision) ?? ""] } });
@@ -156,4 +166,5 @@ export class WatchedWorld implements World {
   policies = () => this.#policies.list();
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
   attached = (kind: PolicyKind) => this.#attached[kind].list();
+  namedSecret = (key: string) => this.#named.get(key);
 }

@@ -12,7 +12,7 @@ import { References } from "./references.ts";
 import { securityEffect } from "./security.ts";
 
 /** What policies of a route's requests come to; of a ClientTrafficPolicy, listeners ask. */
-const effects: Partial<Record<PolicyKind, (spec: object, references: References) => Effect>> = { SecurityPolicy: securityEffect, BackendTrafficPolicy: backendTrafficEffect };
+const effects: Partial<Record<PolicyKind, (spec: object, references: References, policies: readonly Policy[]) => Effect>> = { SecurityPolicy: securityEffect, BackendTrafficPolicy: backendTrafficEffect };
 
 /** All that is in force for the requests of one rule at one listener. */
 export interface RuleEffect extends Omit<Effect, "refused"> {
@@ -98,7 +98,7 @@ export class PolicyBook {
     let known = this.#effects.get(key);
     if (known) return known;
     const made = found.map(({ kind, effectOf, spec, policies }) => {
-      const { refused, ...rest } = effectOf(spec, this.#references(kind, policies));
+      const { refused, ...rest } = effectOf(spec, this.#references(kind, policies), policies);
       const all = [...notHonoured(kind, spec), ...refused];
       return { ...rest, policies, refusal: all.length === 0 ? undefined : `${policies.map(({ metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).join(" over ")}: ${all.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}` };
     });
@@ -125,12 +125,13 @@ export class PolicyBook {
     return [...routes].filter((route) => own.has(route)).sort();
   }
 
-  /** What a policy's status says, to each of its ancestors. `overriding`: routes with policies of their own. */
-  conditions(kind: PolicyKind, { policy, places, conflicts, missing, invalid }: AttachedPolicy, routes: readonly Place[]): Condition[] {
+  /** What a policy's status says, to each of its ancestors. `routes`: those with policies of their own. Undefined: it is not known yet. */
+  conditions(kind: PolicyKind, { policy, places, conflicts, missing, invalid }: AttachedPolicy, routes: readonly Place[]): Condition[] | undefined {
     if (places.length === 0 && invalid.length > 0) return [condition("Accepted", false, "Invalid", invalid.join("; "))];
     if (places.length === 0 && missing.length > 0) return [condition("Accepted", false, "TargetNotFound", missing.join("; "))];
     if (places.length === 0 && conflicts.length > 0) return [condition("Accepted", false, "Conflicted", conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`).join("; "))];
     const refused = this.#refusals(kind, policy);
+    if (!refused) return undefined;
     if (refused.length > 0) return [condition("Accepted", false, "Invalid", `${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}; what the policy is for is answered with 500`)];
     const notes = [...invalid, ...missing, ...conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`)];
     const overriding = [...this.#overriding(kind, places), ...routes];
@@ -139,8 +140,10 @@ export class PolicyBook {
       ...(overriding.length > 0 ? [condition("Overridden", true, "Overridden", `This policy is being overridden by other policies of its kind for: ${overriding.join(", ")}`)] : []),
     ];
   }
-  #refusals(kind: PolicyKind, policy: Policy): Refusal[] {
-    return [...notHonoured(kind, policy.spec), ...(effects[kind]?.(policy.spec, this.#references(kind, [policy])).refused ?? [])];
+  #refusals(kind: PolicyKind, policy: Policy): Refusal[] | undefined {
+    const references = this.#references(kind, [policy]);
+    const { refused = [] } = effects[kind]?.(policy.spec, references, [policy]) ?? {};
+    return references.isPending ? undefined : [...notHonoured(kind, policy.spec), ...refused];
   }
   /** More specific places that have policies of their own, and do not merge this one in. */
   #overriding(kind: PolicyKind, places: readonly Place[]): string[] {

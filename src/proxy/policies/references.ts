@@ -20,6 +20,8 @@ export class References {
   readonly #world: World;
   readonly #from: { group: string; kind: PolicyKind; namespace: string };
   readonly #seen: (what: string) => void;
+  /** Something that is named is not read yet: what the policy comes to will be known soon. */
+  isPending = false;
 
   /** `seen` hears "KIND/NAMESPACE/NAME" of objects, and "Name/HOST" of names beyond the cluster. */
   constructor(world: World, kind: PolicyKind, namespace: string, seen: (what: string) => void) {
@@ -36,7 +38,13 @@ export class References {
     if (group !== "" || kind !== "Secret") return void refuse(`names ${group === "" ? "core" : group}/${kind} ${name}; Secret is what may be named`);
     this.#seen(`Secret/${namespace}/${name}`);
     if (!isGranted(this.#world, this.#from, { group, kind, namespace, name })) return void refuse(`names Secret ${namespace}/${name}, and no ReferenceGrant there lets a ${this.#from.kind} of ${this.namespace} do so`);
-    return this.#world.secret(`${namespace}/${name}`) ?? void refuse(`names Secret ${namespace}/${name}, which does not exist`);
+    const key = `${namespace}/${name}`;
+    const secret = this.#world.namedSecret ? this.#world.namedSecret(key) : this.#world.secret(key);
+    if (secret === "unknown") {
+      this.isPending = true;
+      return void refuse(`names Secret ${key}, which is not read yet`);
+    }
+    return secret ?? void refuse(`names Secret ${namespace}/${name}, which does not exist`);
   }
   /** One file of a Secret, as text. */
   secretText(reference: { group?: string; kind?: string; namespace?: string; name: string }, file: string, refuse: Refuse): string | undefined {
