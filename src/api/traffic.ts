@@ -1,3 +1,4 @@
+import type { ContentFilter } from "./traffic-content.ts";
 import type { Guard, TokenRule } from "./guard.ts";
 
 /**
@@ -73,6 +74,8 @@ export interface ListenerTls {
   minVersion?: "TLSv1.2" | "TLSv1.3";
   maxVersion?: "TLSv1.2" | "TLSv1.3";
   ciphers?: string;
+  /** What may be spoken inside, the preferred first; both unless said. */
+  protocols?: ("h2" | "http/1.1")[];
 }
 
 export interface ClientValidation {
@@ -253,6 +256,7 @@ export interface HeaderChange {
 
 /** Each type is one file in `policy/filters/`, with its meaning and its bounds. */
 export type HttpFilter =
+  | ContentFilter
   | ({ type: "requestHeaders" } & HeaderChange)
   | ({ type: "responseHeaders" } & HeaderChange)
   | { type: "redirect"; scheme?: string; hostname?: string; port?: number; path?: PathChange; status: number }

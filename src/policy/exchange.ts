@@ -109,6 +109,8 @@ export interface Exchange {
   bodyBytesMax: number | undefined;
   /** What filters have found out about who asks; each adds what it has proved. */
   caller: Caller | undefined;
+  /** For the access log: what filters that refuse nothing yet would have refused. */
+  notes?: string[] | undefined;
   /** What chose the rule, as {@link RouteTable.find} found it; undefined where no route was asked. */
   readonly match: HttpMatch | undefined;
   /** The groups of its regular expression, [0] the whole: for rewrites. */

@@ -20,6 +20,7 @@ import { respond } from "./respond.ts";
 import { responseHeaders } from "./response-headers.ts";
 import { rewrite } from "./rewrite.ts";
 import { sourceRanges } from "./source-ranges.ts";
+import { validate } from "./validate.ts";
 
 /** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
 export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
@@ -43,4 +44,5 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   responseHeaders,
   rewrite,
   sourceRanges,
+  validate,
 };

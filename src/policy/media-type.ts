@@ -1,0 +1,31 @@
+/** "Application/JSON; charset=utf-8" → "application/json"; "" when there is none. */
+export function mediaTypeOf(contentType: string | undefined): string {
+  if (contentType === undefined) return "";
+  const semicolon = contentType.indexOf(";");
+  return (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase();
+}
+
+/** Whether one is of a range: "text/*", "application/*+json", "*\/*". */
+export function isOfRange(mediaType: string, range: string): boolean {
+  if (mediaType === range) return true;
+  const star = range.indexOf("*");
+  if (star < 0) return false;
+  if (range === "*/*") return mediaType !== "";
+  const [start, end] = [range.slice(0, star), range.slice(star + 1)];
+  return mediaType.length >= start.length + end.length && mediaType.startsWith(start) && mediaType.endsWith(end);
+}
+
+export const isJson = (mediaType: string): boolean => mediaType === "application/json" || mediaType.endsWith("+json");
+export const isForm = (mediaType: string): boolean => mediaType === "application/x-www-form-urlencoded";
+
+/** The value of the range that fits best: exact ones before those with stars. */
+export function chooseByMediaType<T>(choices: readonly (readonly [range: string, value: T])[], mediaType: string): T | undefined {
+  let best: T | undefined;
+  let length = -1;
+  for (const [range, value] of choices) {
+    if (!isOfRange(mediaType, range)) continue;
+    const rank = range.includes("*") ? range.length : 1000;
+    if (rank > length) [best, length] = [value, rank];
+  }
+  return best;
+}
