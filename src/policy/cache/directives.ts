@@ -60,10 +60,37 @@ export function seconds(directives: Directives, name: string): number | undefine
   return /^\d+$/.test(text) ? Math.min(Number(text), secondsMax) : Number.NaN;
 }
 
-/** Milliseconds since the epoch of an HTTP-date (RFC 9110 §5.6.7), in any of its three forms; undefined when it is none. */
-export function httpDate(text: string | undefined): number | undefined {
+const months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const clock = String.raw`(\d{2}):(\d{2}):(\d{2})`;
+const month = String.raw`([a-z]{3})`;
+/** `Sun, 06 Nov 1994 08:49:37 GMT`; `Sunday, 06-Nov-94 08:49:37 GMT`; `Sun Nov  6 08:49:37 1994`. */
+const fixed = new RegExp(`^[a-z]{3}, (\\d{2}) ${month} (\\d{4}) ${clock} gmt$`, "i");
+const old = new RegExp(`^[a-z]{6,9}, (\\d{2})-${month}-(\\d{2}) ${clock} gmt$`, "i");
+const asctime = new RegExp(`^[a-z]{3} ${month} ([ \\d]\\d) ${clock} (\\d{4})$`, "i");
+
+/**
+ * Milliseconds since the epoch of an HTTP-date (RFC 9110 §5.6.7), in any of its three forms, in whatever case; undefined when it is
+ * none. A year of two digits is the one nearest to `nowMs` that is not more than 50 years ahead.
+ */
+export function httpDate(text: string | undefined, nowMs: number = Date.now()): number | undefined {
   if (text === undefined) return undefined;
-  if (!/^(?:[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]+day, \d{2}-[A-Z][a-z]{2}-\d{2} \d{2}:\d{2}:\d{2} GMT|[A-Z][a-z]{2} [A-Z][a-z]{2} [ \d]\d \d{2}:\d{2}:\d{2} \d{4})$/.test(text)) return undefined;
-  const ms = Date.parse(text.endsWith("GMT") ? text : `${text} GMT`);
-  return Number.isNaN(ms) ? undefined : ms;
+  let found = fixed.exec(text);
+  if (found) return instant(Number(found[3]), found[2]!, found[1]!, found, 4);
+  found = old.exec(text);
+  if (found) {
+    const now = new Date(nowMs).getUTCFullYear();
+    const year = now - (now % 100) + Number(found[3]);
+    return instant(year > now + 50 ? year - 100 : year <= now - 50 ? year + 100 : year, found[2]!, found[1]!, found, 4);
+  }
+  found = asctime.exec(text);
+  return found ? instant(Number(found[6]), found[1]!, found[2]!, found, 3) : undefined;
+}
+function instant(year: number, monthName: string, dayText: string, found: readonly string[], at: number): number | undefined {
+  const monthIndex = months.indexOf(monthName.toLowerCase());
+  const [day, hour, minute, second] = [Number(dayText), Number(found[at]), Number(found[at + 1]), Number(found[at + 2])];
+  // A leap second may be told, and is the next minute's first.
+  if (monthIndex < 0 || hour > 23 || minute > 59 || second > 60) return undefined;
+  const date = new Date(0);
+  date.setUTCFullYear(year, monthIndex, day);
+  return date.getUTCMonth() === monthIndex && date.getUTCDate() === day ? date.setUTCHours(hour, minute, second, 0) : undefined;
 }

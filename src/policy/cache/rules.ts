@@ -15,7 +15,7 @@ export interface Times {
 
 /** RFC 9110 §15.1: what may be kept though nothing says for how long. */
 const heuristicStatuses = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
-/** What is understood, so that `must-understand` allows to keep it; without 206 and 304, which are parts. */
+/** What is understood, which `must-understand` asks for; without 206 and 304, which are parts. Others are kept where it is said for how long. */
 const finalStatuses = new Set([...heuristicStatuses, 302, 303, 307, 400, 403, 500, 502, 503, 504]);
 const heuristicMaxMs = 86_400_000;
 
@@ -23,9 +23,10 @@ const heuristicMaxMs = 86_400_000;
 export function isStorable(request: { method: string; cacheControl: string | undefined; isAuthorized: boolean }, status: number, fields: Fields, defaultTtlMs: number): boolean {
   if (request.method !== "GET" || parseDirectives(request.cacheControl).has("no-store")) return false;
   const { directives, isTargeted } = controlOf(fields);
-  const isUnderstood = directives.has("must-understand") && finalStatuses.has(status);
-  if ((directives.has("no-store") && !isUnderstood) || directives.has("private")) return false;
-  if (status < 200 || status === 206 || status === 304 || !finalStatuses.has(status)) return false;
+  const isUnderstood = finalStatuses.has(status);
+  const isOnlyUnderstood = directives.has("must-understand");
+  if ((directives.has("no-store") && !(isOnlyUnderstood && isUnderstood)) || directives.has("private")) return false;
+  if (status < 200 || status === 206 || status === 304 || (isOnlyUnderstood && !isUnderstood)) return false;
   // §3.5: what somebody had to prove to be somebody for is everybody's only when it says so.
   if (request.isAuthorized && !directives.has("public") && !directives.has("must-revalidate") && !directives.has("s-maxage")) return false;
   if ((fields.get("vary") ?? "").split(",").some((name) => name.trim() === "*")) return false;

@@ -17,6 +17,14 @@ export interface Entry {
   origin: { upstream: string; target: string; host: string };
   /** Bytes that it counts for. */
   size: number;
+  /** See {@link KeptHead}. */
+  composed?: Uint8Array;
+}
+
+interface Slot {
+  entries: Entry[];
+  /** Asked for since somebody last looked for what may go. */
+  isUsed: boolean;
 }
 
 /** A key's responses differ in what Vary names: more of them than these are kept by nobody. */
@@ -24,11 +32,14 @@ const variantsMax = 32;
 /** Of an entry beside its body and fields. */
 const overhead = 512;
 
-/** Responses by key, those used last kept longest, bounded in bytes. */
+/**
+ * Responses by key, those used last kept longest, bounded in bytes. Who asks only leaves a mark; when room is needed, what is marked
+ * goes to the end of the queue without its mark, and what is not goes ("second chance"): so a hit moves nothing.
+ */
 export class CacheStore {
   readonly #bytesMax: number;
-  /** Least recently used first. */
-  readonly #keys = new Map<string, Entry[]>();
+  /** Those that go next first. */
+  readonly #keys = new Map<string, Slot>();
   bytes = 0;
 
   constructor(bytesMax: number) {
@@ -37,30 +48,43 @@ export class CacheStore {
 
   /** The one that was made for a request like this. */
   find(key: string, header: (name: string) => string | undefined): Entry | undefined {
-    const entries = this.#keys.get(key);
-    if (!entries) return undefined;
-    this.#keys.delete(key);
-    this.#keys.set(key, entries);
-    for (const entry of entries) if (entry.vary.every(([name, value]) => normal(header(name)) === value)) return entry;
+    const slot = this.#keys.get(key);
+    if (!slot) return undefined;
+    slot.isUsed = true;
+    for (const entry of slot.entries) if (entry.vary.length === 0 || entry.vary.every(([name, value]) => normal(name, header(name)) === value)) return entry;
     return undefined;
   }
   put(key: string, entry: Omit<Entry, "size">): void {
     const size = overhead + key.length + entry.body.length + entry.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
     const kept: Entry = { ...entry, size };
-    const others = (this.#keys.get(key) ?? []).filter((other) => !sameVariant(other, kept));
+    const others = (this.#keys.get(key)?.entries ?? []).filter((other) => !sameVariant(other, kept));
     this.remove(key);
     if (size > this.#bytesMax) return;
     const entries = [kept, ...others].slice(0, variantsMax);
-    this.#keys.set(key, entries);
+    this.#keys.set(key, { entries, isUsed: false });
     for (const { size: of } of entries) this.bytes += of;
-    while (this.bytes > this.#bytesMax) this.remove(this.#keys.keys().next().value!);
+    this.#makeRoom(key);
+  }
+  #makeRoom(forKey: string): void {
+    for (const [key, slot] of this.#keys) {
+      if (this.bytes <= this.#bytesMax) return;
+      if (!slot.isUsed && key !== forKey) {
+        this.remove(key);
+        continue;
+      }
+      // A map gives what was put in again while it is walked through once more, at its end.
+      slot.isUsed = false;
+      this.#keys.delete(key);
+      this.#keys.set(key, slot);
+      if (this.#keys.size === 1) this.remove(key);
+    }
   }
   /** All variants. */
   remove(key: string): boolean {
-    const entries = this.#keys.get(key);
-    if (!entries) return false;
+    const slot = this.#keys.get(key);
+    if (!slot) return false;
     this.#keys.delete(key);
-    for (const { size } of entries) this.bytes -= size;
+    for (const { size } of slot.entries) this.bytes -= size;
     return true;
   }
   /** Those whose keys fit; how many. */
@@ -75,11 +99,16 @@ export class CacheStore {
 }
 
 const sameVariant = (a: Entry, b: Entry): boolean => a.vary.length === b.vary.length && a.vary.every(([name, value], i) => b.vary[i]![0] === name && b.vary[i]![1] === value);
+/** Lists whose members are the same in whatever case (RFC 9110 §12.5.2 to §12.5.4); their order may say what is liked best, and stays. */
+const caseless = new Set(["accept-charset", "accept-encoding", "accept-language"]);
 /** White space around commas makes no difference. */
-export const normal = (value: string | undefined): string | undefined => value?.replaceAll(/\s*,\s*/g, ",").trim();
+export function normal(name: string, value: string | undefined): string | undefined {
+  const text = value?.replaceAll(/\s*,\s*/g, ",").trim();
+  return text !== undefined && caseless.has(name) ? text.toLowerCase() : text;
+}
 
 export function varyOf(names: string | undefined, header: (name: string) => string | undefined): Entry["vary"] {
   if (names === undefined) return [];
   const all = [...new Set(names.toLowerCase().split(",").map((name) => name.trim()).filter(Boolean))].sort();
-  return all.map((name) => [name, normal(header(name))]);
+  return all.map((name) => [name, normal(name, header(name))]);
 }

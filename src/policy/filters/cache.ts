@@ -27,19 +27,92 @@ export const cache: Filter<Config> = (config, tools) => {
   if (!(ttlSeconds >= 0)) throw new PolicyError("ttlSeconds", ttlSeconds, "must not be negative");
   if (!Number.isSafeInteger(bytesMax) || bytesMax < 1) throw new PolicyError("bytesMax", bytesMax, "must be at least 1");
   if (!Number.isSafeInteger(entryBytesMax) || entryBytesMax < 1 || entryBytesMax > bytesMax) throw new PolicyError("entryBytesMax", entryBytesMax, "must be between 1 and bytesMax");
-  const make = (): Shelf => ({ store: new CacheStore(bytesMax), flights: new Map(), refreshing: new Set() });
+  const make = (): Shelf => new Shelf(bytesMax);
   const { keep, shared } = tools;
   const shelf = share !== undefined && shared ? shared(`cache/${share}/${bytesMax}`, make) : keep ? keep("cache", make) : make();
-  const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: name ?? "wherry", keyOf: keyFunction(config), now: tools.dateMs ?? Date.now };
-  return (next) => (exchange, outcome) => new Asking(context, exchange, outcome, next).start();
+  const told = name ?? "wherry";
+  tools.shelves?.add(share ?? told, shelf);
+  const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: told, hitLine: `\r\ncache-status: ${told}; hit\r\n`, keyOf: keyFunction(config), now: tools.dateMs ?? Date.now };
+  return (next) => (exchange, outcome) => {
+    const { request } = exchange;
+    const kept = request.method === "GET" && isPlain(request) ? plainHit(context, request) : undefined;
+    if (kept) outcome.answer(exchange, kept);
+    else new Asking(context, exchange, outcome, next).start();
+  };
 };
 
+/** It says nothing that what is kept would have to be looked at for. */
+const isPlain = (request: RequestView): boolean => telling.every((name) => request.header(name) === undefined);
+const telling = ["cache-control", "pragma", "if-none-match", "if-modified-since", "range", "upgrade"];
+
+/** Most requests' way, as short as it can be: it is there, fresh, and wanted whole. {@link Asking} says the same of it. */
+function plainHit({ shelf, keyOf, now, name, hitLine }: Context, request: RequestView): LocalAnswer | undefined {
+  const entry = shelf.store.find(keyOf(request), (header) => request.header(header));
+  if (!entry) return undefined;
+  const ageMs = entry.initialAgeMs + Math.max(0, now() - entry.answeredAt);
+  if (ageMs >= entry.lifetimeMs || entry.directives.has("no-cache")) return undefined;
+  return new Whole(entry, String(Math.floor(ageMs / 1000)), name, hitLine);
+}
+
+/** All of what is kept, for one client. */
+class Whole implements LocalAnswer {
+  readonly status: number;
+  readonly body = "";
+  readonly bytes: Uint8Array;
+  readonly kept: NonNullable<LocalAnswer["kept"]>;
+  readonly flag = "CH";
+  readonly reason = "kept";
+  readonly #entry: Entry;
+  readonly #age: string;
+  readonly #name: string;
+
+  constructor(entry: Entry, age: string, name: string, hitLine: string) {
+    this.status = entry.status;
+    this.bytes = entry.body;
+    this.#entry = entry;
+    this.#age = age;
+    this.#name = name;
+    this.kept = { own: entry, lines: `age: ${age}${hitLine}` };
+  }
+  get headers(): [name: string, value: string][] {
+    return [...this.#entry.headers, ["age", this.#age], ["cache-status", `${this.#name}; hit`]];
+  }
+}
+
 /** What a route's cache has; it outlives a change of the route. */
-interface Shelf {
-  store: CacheStore;
+class Shelf {
+  readonly store: CacheStore;
   /** Who waits for what is being fetched. */
-  flights: Map<string, Asking[]>;
-  refreshing: Set<string>;
+  readonly flights = new Map<string, Asking[]>();
+  readonly refreshing = new Set<string>();
+  /** By key: what was asked for before a change made it untrue is not kept when it comes. */
+  readonly #fetches = new Map<string, Set<Fetch>>();
+
+  constructor(bytesMax: number) {
+    this.store = new CacheStore(bytesMax);
+  }
+  began(key: string): Fetch {
+    const fetch = { isVoid: false };
+    const others = this.#fetches.get(key);
+    if (others) others.add(fetch);
+    else this.#fetches.set(key, new Set([fetch]));
+    return fetch;
+  }
+  ended(key: string, fetch: Fetch): void {
+    const all = this.#fetches.get(key);
+    if (all?.delete(fetch) && all.size === 0) this.#fetches.delete(key);
+  }
+  purge(fits: (key: string) => boolean): number {
+    for (const [key, all] of this.#fetches) if (fits(key)) for (const fetch of all) fetch.isVoid = true;
+    return this.store.purge(fits);
+  }
+  remove(key: string): void {
+    for (const fetch of this.#fetches.get(key) ?? []) fetch.isVoid = true;
+    this.store.remove(key);
+  }
+}
+interface Fetch {
+  isVoid: boolean;
 }
 interface Context {
   config: Config;
@@ -48,6 +121,8 @@ interface Context {
   ttlMs: number;
   entryBytesMax: number;
   name: string;
+  /** What follows the age of one that is simply there. */
+  hitLine: string;
   keyOf(request: RequestView): string;
   /** Milliseconds since the epoch. */
   now(): number;
@@ -143,6 +218,7 @@ class Asking {
   }
   #give(entry: Entry, ageMs: number, status: string): void {
     const given = this.#given(entry, ageMs, status);
+    if (given.head.status === entry.status && given.body === entry.body && status === "hit") return this.#answer(new Whole(entry, String(Math.floor(ageMs / 1000)), this.#context.name, this.#context.hitLine));
     this.#answer({ status: given.head.status, headers: given.head.headers, body: "", bytes: given.body, flag: "CH", reason: "kept" });
   }
   /** What this client gets of it: all, a part, or that it has it already. */
@@ -201,8 +277,12 @@ class Asking {
     const validators = entry ? validatorsOf(entry) : [];
     const exchange = this.#exchange;
     if (validators.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders ?? noEdits, { remove: ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"], set: validators, add: [] });
-    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, landed: () => this.#landed(waiting) }));
-    exchange.onEnd(() => this.#landed(waiting));
+    const fetch = this.#context.shelf.began(this.#key);
+    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, fetch, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, landed: () => this.#landed(waiting) }));
+    exchange.onEnd(() => {
+      this.#context.shelf.ended(this.#key, fetch);
+      this.#landed(waiting);
+    });
     this.#forward();
   }
 
@@ -216,9 +296,11 @@ class Asking {
     const { origin } = entry;
     const askedAt = now();
     const headers: [string, string][] = [...entry.vary.flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, value]])), ...validatorsOf(entry)];
+    const fetch = shelf.began(this.#key);
     tools.call({ ...origin, method: "GET", headers, timeoutMs: refreshMs, bytesMax: entryBytesMax }, (answer) => {
       shelf.refreshing.delete(id);
-      if (answer) this.#refreshed(entry, answer, askedAt);
+      shelf.ended(this.#key, fetch);
+      if (answer && !fetch.isVoid) this.#refreshed(entry, answer, askedAt);
     });
     return true;
   }
@@ -238,14 +320,18 @@ class Asking {
     const { request } = this.#exchange;
     this.#exchange.onResponse((response) => {
       if (response.isLocal || response.status < 200 || response.status >= 400) return;
-      const { store } = this.#context.shelf;
-      store.remove(this.#key);
+      const { shelf } = this.#context;
+      shelf.remove(this.#key);
       const base = `${request.scheme}://${request.host}`;
+      // Whatever else makes its answers different: all of them are of what was changed.
+      const { query, headers = [] } = this.#context.config.key ?? {};
+      const own = `${base}${request.path}${query === undefined && request.query !== "" ? `?${request.query}` : ""}`;
+      if (query !== undefined || headers.length > 0) shelf.purge((key) => key.startsWith(own) && (key.length === own.length || key[own.length] === "\n" || (query !== undefined && key[own.length] === "?")));
       for (const name of ["location", "content-location"]) {
         const named = response.header(name);
         const url = named === undefined ? null : URL.parse(named, `${base}${request.path}`);
         // Of its own origin alone: nobody may empty others' shelves.
-        if (url && url.host === new URL(base).host) store.purge((key) => key === `${base}${url.pathname}${url.search}`);
+        if (url && url.host === new URL(base).host) shelf.purge((key) => key === `${base}${url.pathname}${url.search}`);
       }
     });
     this.#forward();
@@ -263,7 +349,10 @@ function validatorsOf({ headers }: Entry): [string, string][] {
 
 function madeOf(status: number, headers: readonly [string, string][], body: Uint8Array, times: { askedAt: number; answeredAt: number }, ttlMs: number, vary: Entry["vary"], origin: Entry["origin"]): Omit<Entry, "size"> {
   const fields = fieldsOf(headers);
-  return { status, headers: headers.filter(([name]) => name !== "age" && name !== "cache-status"), body, answeredAt: times.answeredAt, initialAgeMs: initialAgeMs(fields, times), lifetimeMs: lifetimeMs(status, fields, times.answeredAt, ttlMs), directives: controlOf(fields).directives, vary, origin };
+  const own = headers.filter(([name]) => name !== "age" && name !== "cache-status");
+  // Who has a clock says when what has no date came (RFC 9110 §6.6.1).
+  if (fields.get("date") === undefined) own.push(["date", new Date(times.answeredAt).toUTCString()]);
+  return { status, headers: own, body, answeredAt: times.answeredAt, initialAgeMs: initialAgeMs(fields, times), lifetimeMs: lifetimeMs(status, fields, times.answeredAt, ttlMs), directives: controlOf(fields).directives, vary, origin };
 }
 /** Fields of a 304 take the place of those that were kept. Source: RFC 9111 §3.2. */
 function freshened(entry: Entry, headers: readonly [string, string][], times: { askedAt: number; answeredAt: number }, ttlMs: number): Omit<Entry, "size"> {
@@ -275,6 +364,7 @@ function freshened(entry: Entry, headers: readonly [string, string][], times: { 
 interface StoringOptions {
   next: AnswerSink;
   askedAt: number;
+  fetch: Fetch;
   /** What this client gets of it. */
   given(entry: Entry, status: string): { head: AnswerHead; body: Uint8Array };
   /** Whose validators were sent. */
@@ -305,11 +395,13 @@ class Storing implements AnswerSink {
   }
 
   begin(head: AnswerHead): void {
-    const { next, exchange, askedAt, entry, stale, key } = this.#options;
+    const { next, exchange, askedAt, entry, stale, key, fetch } = this.#options;
     const { shelf, ttlMs, entryBytesMax, name, now } = this.#context;
     const times = { askedAt, answeredAt: now() };
     if (entry && head.status === 304) {
-      shelf.store.put(key, freshened(entry, head.headers, times, ttlMs));
+      const fresh = freshened(entry, head.headers, times, ttlMs);
+      if (fetch.isVoid) return this.#give({ ...fresh, size: 0 }, "hit; detail=validated");
+      shelf.store.put(key, fresh);
       const kept = shelf.store.find(key, (header) => exchange.request.header(header)) ?? entry;
       return this.#give(kept, "hit; detail=validated");
     }
@@ -347,7 +439,7 @@ class Storing implements AnswerSink {
   end(trailers?: readonly (readonly [name: string, value: string])[]): void {
     if (this.#isGiven) return;
     if (this.#made) {
-      this.#context.shelf.store.put(this.#options.key, { ...this.#made, body: Buffer.concat(this.#pieces) });
+      if (!this.#options.fetch.isVoid) this.#context.shelf.store.put(this.#options.key, { ...this.#made, body: Buffer.concat(this.#pieces) });
       this.#options.landed();
     }
     this.#options.next.end(trailers);

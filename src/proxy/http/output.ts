@@ -70,6 +70,12 @@ export class Output {
     this.at += length;
   }
 
+  /** Sends bytes that never change from where they lie, after what was written before. */
+  direct(bytes: Buffer): void {
+    this.flush();
+    this.#stream!.write(bytes, 0, bytes.length, { view: (from, to) => (from === 0 && to === bytes.length ? bytes : bytes.subarray(from, to)), release() {} });
+  }
+
   copy(source: Buffer, from: number, to: number): void {
     while (from < to) {
       if (this.free === 0) this.flush();
