@@ -1,6 +1,9 @@
 import type { Balancer, Breaker, HashBy, HttpFilter, Outlier, Retry, Upstream } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
+import type { Policy } from "../../api/envoy/kinds.ts";
 import type { Effect, Refusal } from "./effect.ts";
+import { rateLimitFilters, type RateLimitSpec } from "./rate-limit.ts";
+import type { References } from "./references.ts";
 
 interface BackendTrafficSpec {
   timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string } };
@@ -9,6 +12,7 @@ interface BackendTrafficSpec {
   circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
   healthCheck?: { panicThreshold?: number; passive?: Passive };
   loadBalancer?: { type: string; slowStart?: { window: string }; consistentHash?: ConsistentHash };
+  rateLimit?: RateLimitSpec;
 }
 interface Passive {
   consecutive5XxErrors?: number;
@@ -27,8 +31,8 @@ interface ConsistentHash {
 }
 
 /** A BackendTrafficPolicy for the requests of one rule, and for how its backends are called. */
-export function backendTrafficEffect(spec: object): Effect {
-  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer } = spec as BackendTrafficSpec;
+export function backendTrafficEffect(spec: object, _references: References, policies: readonly Policy[]): Effect {
+  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer, rateLimit } = spec as BackendTrafficSpec;
   const refused: Refusal[] = [];
   const upstream: Partial<Upstream> = {
     ...(timeout?.tcp?.connectTimeout && { connectMs: parseDuration(timeout.tcp.connectTimeout) }),
@@ -37,8 +41,9 @@ export function backendTrafficEffect(spec: object): Effect {
     ...(healthCheck && { outlier: outlierOf(healthCheck) }),
     ...(loadBalancer && balancerOf(loadBalancer, refused)),
   };
+  const filters = [...(rateLimit ? rateLimitFilters(rateLimit, policies, refused) : []), ...(faultInjection ? [faultOf(faultInjection)] : [])];
   return {
-    ...(faultInjection && { filters: [faultOf(faultInjection)] }),
+    ...(filters.length > 0 && { filters }),
     rule: {
       ...((timeout?.http?.requestTimeout || retry?.perRetry?.timeout) && { timeouts: { ...(timeout?.http?.requestTimeout && { requestMs: parseDuration(timeout.http.requestTimeout) }), ...(retry?.perRetry?.timeout && { backendMs: parseDuration(retry.perRetry.timeout) }) } }),
       ...(retry && { retry: retryOf(retry, refused) }),
