@@ -1,5 +1,7 @@
 import type { Client, ListOptions } from "../../api/client.ts";
+import { policyResources } from "../../api/envoy/kinds.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { apiResource } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { TrafficSnapshot } from "../../api/traffic.ts";
@@ -14,6 +16,7 @@ import { ObjectWorld as IngressWorld } from "../ingress/world.ts";
 import { watched } from "../istio/world.ts";
 import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
 import { istioTraffic } from "./istio.ts";
+import { policiesIn } from "./policies.ts";
 import { explainService, serviceOf } from "./service.ts";
 
 const read: Record<string, GroupVersionResource> = {
@@ -21,8 +24,11 @@ const read: Record<string, GroupVersionResource> = {
   Gateway: gatewayResources.gateways,
   ListenerSet: gatewayResources.listenerSets,
   ...routeResources,
+  API: apiResource,
+  ControllerRevision: resources.controllerRevisions,
   ReferenceGrant: gatewayResources.referenceGrants,
   BackendTLSPolicy: gatewayResources.backendTlsPolicies,
+  ...policyResources,
   Namespace: resources.namespaces,
   Service: resources.services,
   Secret: resources.secrets,
@@ -58,7 +64,7 @@ export async function listServed(client: Client, resource: GroupVersionResource,
 export function explainObjects(objects: readonly KubeObject[], asked: AskedRequest): Explained {
   const { traffic, wrong } = trafficOf(objects);
   const service = serviceOf(objects, asked);
-  const explained = service ? explainService(service, traffic, asked, endpointsIn(objects)) : explain(traffic, asked, endpointsIn(objects));
+  const explained = service ? explainService(service, traffic, asked, endpointsIn(objects)) : explain(traffic, asked, endpointsIn(objects), policiesIn(new ObjectWorld(objects)));
   return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
 }
 

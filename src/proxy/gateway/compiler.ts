@@ -1,6 +1,7 @@
 import type { KubeObject } from "../../api/meta.ts";
 import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
 import { policyKinds } from "../../api/envoy/kinds.ts";
+import { Keeper } from "../product/keeper.ts";
 import { LoopbackAddresses } from "./addresses.ts";
 import { StatusWriter } from "./status-writer.ts";
 import { Translator, type WantedStatus } from "./translate.ts";
@@ -23,6 +24,7 @@ export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Pr
     changed(kind, key, object) {
       if (!object && kind === "Gateway") addresses.release(key);
       translator.changed(kind, key);
+      keeper.changed(kind, key, object);
     },
     snapshot: () => translator.snapshot(),
     flush() {
@@ -32,10 +34,12 @@ export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Pr
         writer.want(of);
         for (const status of of) {
           const object = "notes" in status ? writer.subject(status) : undefined;
+          if (status.kind === "HTTPRoute") keeper.told(status.key, status.parents);
           if (object && "notes" in status) compiling.notes.tell(object, status.notes.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
         }
       };
       const tell = (): void => {
+        keeper.start();
         const policies = statuses.filter(({ kind }) => (policyKinds as readonly string[]).includes(kind));
         say(statuses.filter((status) => !policies.includes(status)));
         if (policies.length === 0) return;
@@ -46,14 +50,16 @@ export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Pr
       };
       return { patch, tell };
     },
-    stop() {
+    async stop() {
       isStopped = true;
-      return writer.stop();
+      await Promise.all([writer.stop(), keeper.stop()]);
     },
   });
   const world = new WatchedWorld(compiling.watches);
   const translator = new Translator(world, addresses);
   const writer = new StatusWriter({ client, world, clock, log });
+  const tellApi = (api: KubeObject, problems: readonly string[]): void => compiling.notes.tell(api, problems.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
+  const keeper = new Keeper({ client, world, clock, log, addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
   return compiling.start((bindings) => {
     addresses.bindings = bindings;
     compiling.changed("Binding", "");

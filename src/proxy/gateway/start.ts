@@ -1,5 +1,6 @@
 import { installDefinitions } from "../../api/definitions/definitions.ts";
 import { Informer } from "../../api/informer.ts";
+import { apiResource } from "../../api/product/kinds.ts";
 import { type CompilerOptions, type Started, startAtFirst } from "../compiling.ts";
 import type { EdgeBinding } from "../../api/network.ts";
 import { classConditions } from "./gateway-class.ts";
@@ -34,7 +35,7 @@ export function startGateways(options: CompilerOptions & { inForce?(): Promise<u
       const { startGatewayCompiler } = await import("./compiler.ts");
       return startGatewayCompiler(options);
     };
-    started = startAtFirst(options, { watched: [gatewayResources.gateways, gatewayResources.httpRoutes, gatewayResources.grpcRoutes], scope: "gateway", name: "Gateways", load });
+    started = startAtFirst(options, { watched: [gatewayResources.gateways, gatewayResources.httpRoutes, gatewayResources.grpcRoutes, apiResource], scope: "gateway", name: "Gateways", load });
     started.bound(bindings);
   });
   ready.catch((error: unknown) => stopped || log.error("Gateway API is not there", { error }));

@@ -23,7 +23,8 @@ export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObjec
     const rules = route.rules.map((rule): HttpRule => {
       const made = operations.get(rule.name);
       const why = made?.refusal ?? (made?.security && unchecked(made.id, made.security, rule.filters));
-      if (why === undefined) return rule;
+      // A preflight brings no credentials: it is answered before anybody asks for them.
+      if (why === undefined) return rule.filters.some(({ type }) => type === "cors") ? { ...rule, filters: rule.filters.toSorted((a, b) => Number(b.type === "cors") - Number(a.type === "cors")) } : rule;
       refused.set(rule.name, why);
       return { name: rule.name, matches: rule.matches, filters: [], backends: [{ weight: 1, error: { status: 500, reason: why } }] };
     });

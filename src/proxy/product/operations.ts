@@ -42,7 +42,8 @@ const prefix = "x-amazon-apigateway-";
  */
 export function compileOperations(document: OpenApi, place: Place): Operation[] {
   const { stage } = place;
-  refuseExtensions(document.root, [], "");
+  refuseExtensions(document.root, [corsField], "");
+  const cors = corsOf(document.root[corsField]);
   const server = serverPath(document, stage);
   const base = `${stage.path ?? ""}${server}`;
   const shapes = new Map<string, string>();
@@ -73,7 +74,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
       const name = unique(nameOf(id), taken);
       const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
       try {
-        return [{ ...common, ...operationOf(document, item, given, { verb, id, path, server, template }, place) }];
+        return [{ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, cors }, place) }];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
         return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
@@ -81,7 +82,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     });
     if (own.length === 0 || item[anyMethod] !== undefined) return own;
     const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
-    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, matches: matches(undefined), filters: [{ type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
+    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, matches: matches(undefined), filters: [...cors, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
   const known = new Set(operations.map(({ id }) => id));
@@ -89,7 +90,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   return operations;
 }
 
-function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template }: { verb: string; id: string; path: string; server: string; template: PathTemplate }, { stage, id: share }: Place): Omit<Operation, "name" | "id" | "matches"> {
+function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, cors }: { verb: string; id: string; path: string; server: string; template: PathTemplate; cors: HttpFilter[] }, { stage, id: share }: Place): Omit<Operation, "name" | "id" | "matches"> {
   if (!isObject(given)) throw new DocumentError("must be an object");
   refuseExtensions(item, [anyMethod], "");
   refuseExtensions(given, ["x-amazon-apigateway-integration"], "");
@@ -102,6 +103,7 @@ function operationOf(document: OpenApi, item: Record<string, Json>, given: Json,
   const security = securityOf(document, given, stage);
   return {
     filters: [
+      ...cors,
       ...(throttle ? [limit(throttle, share)] : []),
       ...(own?.throttle ? [limit(own.throttle)] : []),
       ...(caching && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY") ? [cached(caching, share)] : []),
@@ -138,6 +140,24 @@ function cached({ ttlSeconds, staleWhileRevalidateSeconds, keyHeaders, keyQuery 
     ...((keyHeaders || keyQuery) && { key: { ...(keyQuery && { query: keyQuery }), ...(keyHeaders && { headers: keyHeaders }) } }),
     share: `api/${share}`,
   };
+}
+
+const corsField = `${prefix}cors`;
+
+/** As HTTP APIs of AWS have it; a SecurityPolicy for the stage's route says the same for any document. */
+function corsOf(given: Json | undefined): HttpFilter[] {
+  if (given === undefined) return [];
+  if (!isObject(given)) throw new NotHonoured(corsField, "must be an object");
+  const known = ["allowOrigins", "allowMethods", "allowHeaders", "exposeHeaders", "maxAge", "allowCredentials"];
+  for (const field of Object.keys(given)) if (!known.includes(field)) throw new NotHonoured(`${corsField}.${field}`, "is not honoured");
+  const list = (field: string): string[] => {
+    const values = given[field] ?? [];
+    if (!Array.isArray(values) || !values.every((value) => typeof value === "string")) throw new NotHonoured(`${corsField}.${field}`, "must be a list of texts");
+    return values;
+  };
+  const { maxAge = 0, allowCredentials = false } = given;
+  if (typeof maxAge !== "number" || maxAge < 0) throw new NotHonoured(`${corsField}.maxAge`, "must be a number of seconds, 0 or more");
+  return [{ type: "cors", origins: list("allowOrigins"), methods: list("allowMethods"), headers: list("allowHeaders"), exposeHeaders: list("exposeHeaders"), maxAgeSeconds: Math.floor(maxAge), credentials: allowCredentials === true }];
 }
 
 /** What the document asks for; undefined: nothing, or nothing that the gateway has to see to. */

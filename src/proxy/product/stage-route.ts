@@ -45,10 +45,10 @@ export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deploy
   try {
     const namespace = api.metadata.namespace!;
     const operations = compileOperations(readDocument(deployment.data?.document), { namespace, id: `${namespace}/${api.metadata.name}.${stage.name}`, stage });
-    return operations.length > 0 ? { operations } : { operations, problem: `deployment ${deployment.revision} has no operations` };
+    return operations.length > 0 ? { operations } : { operations, problem: "the document has no operations" };
   } catch (error) {
     if (!(error instanceof DocumentError || error instanceof NotHonoured)) throw error;
-    return { operations: [], problem: `deployment ${deployment.revision}: ${error.message}` };
+    return { operations: [], problem: error.message };
   }
 }
 

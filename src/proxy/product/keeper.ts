@@ -1,0 +1,160 @@
+import type { Client } from "../../api/client.ts";
+import { splitKey } from "../../api/informer.ts";
+import type { KubeObject } from "../../api/meta.ts";
+import { type ApiObject, apiResource, routeNameOf } from "../../api/product/kinds.ts";
+import { resources } from "../../api/resources.ts";
+import { StatusError } from "../../api/status.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { withTimes } from "../gateway/conditions.ts";
+import { type Gateway, gatewayResources, type HttpRouteObject, type RouteStatus } from "../gateway/kinds.ts";
+import type { World } from "../gateway/world.ts";
+import { LatestWriter } from "../latest-writer.ts";
+import { type Plan, planOf, type Seen, urlOfStage } from "./plan.ts";
+import { apiOfName, stageOf } from "./stage-route.ts";
+
+const fieldManager = "wherry-api";
+
+export interface KeeperOptions {
+  client: Client;
+  world: World;
+  clock: Clock;
+  log: Log;
+  /** Where a Gateway is found that has no host name. */
+  addressOf(gateway: Gateway): string | undefined;
+  /** What is wrong with an API, whole: for Events. */
+  tell(api: ApiObject, problems: readonly string[]): void;
+}
+
+/** Keeps the deployments, routes and statuses of APIs: what an API says, the others follow. */
+export class Keeper {
+  readonly #options: KeeperOptions;
+  readonly #writer: LatestWriter<undefined>;
+  /** What was written last of each route, and what generation that came to. */
+  readonly #applied = new Map<string, { text: string; generation: number | undefined }>();
+  readonly #parents = new Map<string, RouteStatus["parents"]>();
+  #isStarted = false;
+
+  constructor(options: KeeperOptions) {
+    this.#options = options;
+    const { clock, log } = options;
+    this.#writer = new LatestWriter({ clock, log, write: (key) => this.#keep(key) });
+  }
+
+  /** The world is known. */
+  start(): void {
+    if (this.#isStarted) return;
+    this.#isStarted = true;
+    this.#all();
+  }
+  stop(): Promise<void> {
+    return this.#writer.stop();
+  }
+
+  /** Something is there, is otherwise, or is gone. */
+  changed(kind: string, key: string, object: KubeObject | undefined): void {
+    if (!this.#isStarted) return;
+    switch (kind) {
+      case "API":
+        return this.#want(key);
+      case "ControllerRevision":
+        return this.#want(apiOfName(key));
+      case "HTTPRoute":
+        if (!object) this.#parents.delete(key);
+        // Named as a stage's would be: its own, or somebody else's.
+        return this.#want(object ? (stageOf(object)?.api ?? apiOfName(key)) : apiOfName(key));
+      case "ConfigMap":
+        for (const { metadata, spec } of this.#options.world.apis()) if (`${metadata.namespace}/${spec.documentFrom?.configMapKeyRef.name}` === key) this.#want(`${metadata.namespace}/${metadata.name}`);
+        return;
+      case "Gateway":
+        return this.#all();
+    }
+  }
+  /** What a route's status is to say. */
+  told(route: string, parents: RouteStatus["parents"]): void {
+    const object = this.#options.world.route("HTTPRoute", route);
+    const api = object && stageOf(object)?.api;
+    if (api === undefined) return;
+    this.#parents.set(route, parents);
+    this.#want(api);
+  }
+
+  #all(): void {
+    for (const { metadata } of this.#options.world.apis()) this.#want(`${metadata.namespace}/${metadata.name}`);
+  }
+  #want(api: string): void {
+    if (this.#isStarted && this.#options.world.api(api)) this.#writer.want(api, undefined);
+  }
+
+  async #keep(key: string): Promise<void> {
+    const { client, world, clock, tell } = this.#options;
+    const api = world.api(key);
+    if (!api || api.metadata.deletionTimestamp) return;
+    const { namespace, name } = splitKey(key) as { namespace: string; name: string };
+    const plan = planOf(await this.#seen(api));
+    if (plan.deploy) await client.create(resources.controllerRevisions, namespace, plan.deploy, { fieldManager });
+    for (const route of plan.routes) await this.#apply(route);
+    for (const { metadata } of plan.remove.routes) await client.delete(gatewayResources.httpRoutes, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
+    for (const { metadata } of plan.remove.deployments) await client.delete(resources.controllerRevisions, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
+    tell(api, plan.problems);
+    const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
+    const status = { ...plan.status, conditions };
+    if (JSON.stringify(sorted(status)) === JSON.stringify(sorted(api.status))) return;
+    await client.patch(apiResource, namespace, name, { metadata: { uid: api.metadata.uid }, status }, { type: "merge", subresource: "status", fieldManager });
+  }
+
+  async #seen(api: ApiObject): Promise<Seen> {
+    const { world, addressOf } = this.#options;
+    const { namespace, name } = api.metadata;
+    const own = world.routes("HTTPRoute").filter((route) => stageOf(route)?.api === `${namespace}/${name}`) as HttpRouteObject[];
+    const named = (api.spec.stages ?? []).flatMap((stage) => (world.route("HTTPRoute", `${namespace}/${routeNameOf(name, stage.name)}`) as HttpRouteObject | undefined) ?? []);
+    const routes = [...new Map([...own, ...named].map((route) => [route.metadata.name, route])).values()];
+    return {
+      api,
+      document: await this.#document(api),
+      deployments: world.deployments(`${namespace}/${name}`),
+      routes,
+      parents: new Map(routes.flatMap(({ metadata }) => (this.#parents.has(`${namespace}/${metadata.name}`) ? [[metadata.name, this.#parents.get(`${namespace}/${metadata.name}`)!] as const] : []))),
+      urlOf: (stage) => urlOfStage(stage, namespace!, world.gateway, addressOf),
+    };
+  }
+
+  async #document({ metadata: { namespace }, spec: { document, documentFrom } }: ApiObject): Promise<Seen["document"]> {
+    if (document) return { value: document };
+    const { name, key } = documentFrom!.configMapKeyRef;
+    const configMap = this.#options.world.configMap(`${namespace}/${name}`);
+    const text = configMap?.data?.[key];
+    if (text === undefined) return { problem: configMap ? `ConfigMap ${name} has no key ${key}` : `ConfigMap ${name} does not exist` };
+    try {
+      const { parseYaml } = await import("../../api/yaml.ts");
+      const [value] = parseYaml(text);
+      return typeof value === "object" && value !== null && !Array.isArray(value) ? { value: value as Record<string, unknown> } : { problem: `ConfigMap ${name}: ${key} is not an object` };
+    } catch (error) {
+      return { problem: `ConfigMap ${name}: ${key}: ${(error as Error).message}` };
+    }
+  }
+
+  /** Only where it is not so already: whoever changed it since is overruled. */
+  async #apply(route: Plan["routes"][number]): Promise<void> {
+    const { client, world } = this.#options;
+    const { namespace, name } = route.metadata;
+    const key = `${namespace}/${name}`;
+    const text = JSON.stringify(route);
+    const known = this.#applied.get(key);
+    const present = world.route("HTTPRoute", key);
+    if (present && known?.text === text && known.generation === present.metadata.generation) return;
+    const { metadata } = await client.patch<KubeObject>(gatewayResources.httpRoutes, namespace, name, route, { type: "apply", force: true, fieldManager });
+    this.#applied.set(key, { text, generation: metadata.generation });
+  }
+}
+
+const gone = (error: unknown): void => {
+  if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) throw error;
+};
+
+/** Fields in one order, whoever wrote them. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)).map(([field, inner]) => [field, sorted(inner)]));
+}
