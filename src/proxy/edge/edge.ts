@@ -4,18 +4,23 @@ import type { TcpHandle, UdpHandle } from "../../base/handles.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
 import type { Random } from "../../base/random.ts";
-import type { FilterTools } from "../../policy/exchange.ts";
+import type { FilterTools, QuotaResult } from "../../policy/exchange.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
+import type { QuotaAsk } from "../../policy/quotas/counters.ts";
 import { type Lease, leasedLimiter, type LeaseRequest } from "../../policy/rate-leases.ts";
+import { Shelves } from "../../policy/cache/shelves.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { SessionNames } from "../../policy/session-token.ts";
 import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-policy.ts";
 import type { UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import { Engine } from "../http/engine.ts";
+import { Manners } from "../http/manners.ts";
+import type { Gauge } from "../http/routing.ts";
 import type { Stream } from "../http/stream.ts";
 import { secureUpstream } from "../http/tls.ts";
 import { resetHandle } from "../pump.ts";
+import { QuotaAsker } from "../quotas/asker.ts";
 import type { Connections } from "../tcp-service.ts";
 import { gatewayCaller } from "../mesh/caller.ts";
 import { readServiceListenerId } from "../mesh/listener-id.ts";
@@ -26,8 +31,9 @@ import { tunnelTo } from "../tunnel-to.ts";
 import { UdpService } from "../udp-service.ts";
 import { type ServicePort, type ServiceTable, servicePortKey } from "../service-table.ts";
 import { TrafficState } from "../traffic-state.ts";
-import { HttpPort } from "./http-port.ts";
-import { HttpsListener } from "./https-listener.ts";
+import { readProxied } from "./first-bytes.ts";
+import { HttpPort, type ListenerTools } from "./http-port.ts";
+import { HttpsListener, withCertificate } from "./https-listener.ts";
 import { StreamRoutes } from "./stream-routes.ts";
 import { type TlsDoors, TlsPort } from "./tls-port.ts";
 
@@ -46,6 +52,8 @@ export interface EdgeOptions {
   servicesChanged?: () => void;
   /** Where other workers serve the same routes: tokens of the rates that they share. */
   lease?: (request: LeaseRequest) => Promise<Lease>;
+  /** Who counts quotas, for all workers; rejects when it is gone. Absent: this process does. */
+  countQuotas?: (asks: QuotaAsk[]) => Promise<QuotaResult[]>;
   accessLog?: (lines: string) => void;
 }
 
@@ -56,6 +64,8 @@ export interface EdgeOptions {
 export class Edge {
   readonly engine: Engine;
   readonly routes: RouteTable;
+  /** Of caches, by name. */
+  readonly shelves = new Shelves();
   /** Routes that are attached to Services. */
   readonly services = new ServiceRoutes();
   /** The same for connections that nobody reads. */
@@ -76,11 +86,24 @@ export class Edge {
   readonly #streamPorts = new Map<string, EdgeListener>();
   readonly #streams: StreamRoutes;
   readonly #tools: UpstreamTools;
+  /** Seconds of silence before TCP asks, by "ADDRESS:PORT". */
+  readonly #keptAlive = new Map<string, number>();
+  readonly #gauges = new Map<string, Gauge>();
+  readonly #listenerTools: ListenerTools = {
+    gaugeOf: (id, max) => {
+      const known = this.#gauges.get(id);
+      if (!known) this.#gauges.set(id, { max, count: 0 });
+      else known.max = max;
+      return this.#gauges.get(id)!;
+    },
+    mannersOf: ({ manners }) => manners && new Manners(manners, () => this.engine.draining),
+  };
 
   constructor(options: EdgeOptions, { sessionKey, ...traffic }: TrafficSnapshot) {
-    const { random, lease } = options;
+    const { random, lease, countQuotas } = options;
     this.#options = options;
-    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }) };
+    const asker = countQuotas && new QuotaAsker({ ask: countQuotas, nowMs: () => performance.now(), setTimer, soon: setImmediate });
+    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, shelves: this.shelves, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }), ...(asker && { quota: (id, limit) => asker.quota(id, limit) }) };
     this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);
@@ -118,13 +141,16 @@ export class Edge {
 
   /** A connection that was accepted there. */
   accept(client: TcpHandle, address: string, port: number): void {
+    const keptAlive = this.#keptAlive.get(`${address}:${port}`);
+    if (keptAlive !== undefined) client.setKeepAlive(true, keptAlive);
     const http = this.#httpPorts.get(`${address}:${port}`);
-    if (http) return this.engine.accept(client, http);
+    if (http && !http.proxied) return this.engine.accept(client, http);
+    if (http) return readProxied(client, http.proxied === "optional", (from, came) => this.engine.accept(client, http, from, came));
     const tls = this.#tlsPorts.get(`${address}:${port}`);
     if (tls) return tls.accept(client);
     const listener = this.#streamPorts.get(`TCP/${address}:${port}`);
-    const service = listener && this.#streams.choose(listener.id, "");
-    if (service) this.#options.connections.serve(client, service, undefined, gatewayCaller(listener.id));
+    const service = listener && listener.refusal === undefined ? this.#streams.choose(listener.id, "") : undefined;
+    if (service) this.#options.connections.serve(client, service, undefined, gatewayCaller(listener!.id));
     else resetHandle(client);
   }
 
@@ -134,10 +160,10 @@ export class Edge {
       if (service) this.#options.connections.serve(client, service, hello, gatewayCaller(listener.id));
       return service !== undefined;
     },
-    terminated: (stream, listener, serverName, address) => {
+    terminated: (stream, listener, serverName, address, certificate) => {
       const https = this.#https.get(listener);
-      if (https) return this.engine.acceptStream(stream, https, address);
-      const service = this.#streams.choose(listener.id, serverName);
+      if (https) return this.engine.acceptStream(stream, certificate ? withCertificate(https, certificate) : https, address);
+      const service = listener.refusal === undefined && this.#streams.choose(listener.id, serverName);
       if (service) this.#tunnel(stream, service, address, listener.id);
       else stream.reset();
     },
@@ -227,9 +253,11 @@ export class Edge {
     const http = new Map<string, EdgeListener[]>();
     const tls = new Map<string, EdgeListener[]>();
     this.#streamPorts.clear();
+    this.#keptAlive.clear();
     for (const listener of this.#state.listeners.values()) {
       const { protocol, address, port } = listener;
       const at = `${address}:${port}`;
+      if (listener.keepAliveSeconds !== undefined) this.#keptAlive.set(at, listener.keepAliveSeconds);
       if (protocol === "TCP" || protocol === "UDP") this.#streamPorts.set(`${protocol}/${at}`, listener);
       else (protocol === "HTTP" ? http : tls).set(at, [...((protocol === "HTTP" ? http : tls).get(at) ?? []), listener]);
     }
@@ -238,7 +266,7 @@ export class Edge {
     for (const [at, listeners] of http) {
       const known = this.#httpPorts.get(at);
       if (known) known.listeners = listeners;
-      else this.#httpPorts.set(at, new HttpPort(listeners, this.routes));
+      else this.#httpPorts.set(at, new HttpPort(listeners, this.routes, this.#listenerTools));
     }
     for (const at of this.#tlsPorts.keys()) if (!tls.has(at)) this.#tlsPorts.delete(at);
     const present = new Set<EdgeListener>();
@@ -248,7 +276,7 @@ export class Edge {
       else this.#tlsPorts.set(at, (port = new TlsPort(listeners, this.#doors)));
       for (const listener of listeners) {
         present.add(listener);
-        if (listener.protocol === "HTTPS" && !this.#https.has(listener)) this.#https.set(listener, new HttpsListener(listener, port, this.routes));
+        if (listener.protocol === "HTTPS" && !this.#https.has(listener)) this.#https.set(listener, new HttpsListener(listener, port, this.routes, this.#listenerTools));
       }
     }
     // One that is only changed goes on for those who are connected.

@@ -5,7 +5,8 @@ import { localAnswer } from "../../policy/local-answer.ts";
 import type { Found, RouteTable } from "../../policy/route-table.ts";
 import type { CompiledRule } from "../../policy/rule.ts";
 import { defaultBounds } from "../http/engine.ts";
-import type { Bounds, Listener, Routed } from "../http/routing.ts";
+import type { Manners } from "../http/manners.ts";
+import type { Bounds, Gauge, Listener, Routed } from "../http/routing.ts";
 
 /**
  * One address and port that is spoken HTTP at. The listeners that share it differ by host name: the most specific one that
@@ -17,11 +18,15 @@ export class HttpPort implements Listener {
   id = "";
   port = 0;
   bounds: Bounds = defaultBounds;
+  manners: Manners | undefined;
+  proxied: EdgeListener["proxyProtocol"];
   readonly #routes: RouteTable;
+  readonly #toolsOf: ListenerTools;
   #byHost = new HostIndex<EdgeListener>();
 
-  constructor(listeners: readonly EdgeListener[], routes: RouteTable) {
+  constructor(listeners: readonly EdgeListener[], routes: RouteTable, tools: ListenerTools) {
     this.#routes = routes;
+    this.#toolsOf = tools;
     this.listeners = listeners;
   }
 
@@ -32,15 +37,29 @@ export class HttpPort implements Listener {
     const [first] = listeners;
     this.id = listeners.map(({ id }) => id).join(",");
     this.port = first!.port;
-    this.bounds = boundsOf(listeners);
+    this.bounds = boundsOf(listeners, this.#toolsOf);
+    // Those of one port without TLS all have the same: their compiler sees to that.
+    this.manners = this.#toolsOf.mannersOf(first!);
+    this.proxied = listeners.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
   }
 
   route(request: RequestView): Routed | LocalAnswer {
     const listener = this.#byHost.find(request.host);
     if (!listener) return localAnswer(request, "NR", "no listener has this host name", { status: 404 });
+    if (listener.refusal !== undefined) return refused(listener.refusal, request);
     return routeOn(this.#routes, listener.id, request);
   }
 }
+
+/** What listeners are made with. */
+export interface ListenerTools {
+  /** The same again for the same listener, whatever else of it has changed. */
+  gaugeOf(id: string, max: number): Gauge;
+  mannersOf(listener: EdgeListener): Manners | undefined;
+}
+
+/** Never served otherwise than its policy says. */
+export const refused = (reason: string, request: RequestView): LocalAnswer => localAnswer(request, "NC", reason, { status: 500 });
 
 /** Where a request goes that this listener answers. */
 export function routeOn(routes: RouteTable, listener: string, request: RequestView): Routed | LocalAnswer {
@@ -50,16 +69,29 @@ export function routeOn(routes: RouteTable, listener: string, request: RequestVi
 }
 
 /** What differs between listeners of one socket is not known before the head is read: the widest bound holds. */
-export function boundsOf(listeners: readonly EdgeListener[]): Bounds {
+export function boundsOf(listeners: readonly EdgeListener[], { gaugeOf }: ListenerTools): Bounds {
   const most = (name: keyof ListenerLimits, usual: number): number => Math.max(...listeners.map(({ limits }) => limits?.[name] ?? usual));
+  const { receiveMs, exchangeMs, silenceMs, requestsMax, connectionMs, connectionsMax, streamsMax, streamWindow, connectionWindow } = listeners[0]!.limits ?? {};
   return {
     ...defaultBounds,
     headBytesMax: most("headerBytesMax", defaultBounds.headBytesMax),
     bodyBytesMax: most("bodyBytesMax", defaultBounds.bodyBytesMax),
-    headersMs: most("headersMs", defaultBounds.headersMs),
-    idleMs: most("idleMs", defaultBounds.idleMs),
+    headersMs: mostMs(most("headersMs", defaultBounds.headersMs)),
+    idleMs: mostMs(most("idleMs", defaultBounds.idleMs)),
+    ...(silenceMs !== undefined && { answerMs: silenceMs, tunnelIdleMs: silenceMs, bodyIdleMs: mostMs(silenceMs) }),
+    receiveMs,
+    exchangeMs,
+    requestsMax,
+    connectionMs,
+    streamsMax,
+    streamWindow,
+    connectionWindow,
+    gauge: connectionsMax === undefined ? undefined : gaugeOf(listeners[0]!.id, connectionsMax),
   };
 }
+
+/** Where a bound has no word for none. */
+const mostMs = (ms: number): number => (ms === 0 ? 2 ** 31 - 1 : ms);
 
 const plainRules = new WeakMap<CompiledRule, Routed>();
 

@@ -5,12 +5,14 @@ import type { Stream } from "../http/stream.ts";
 import { Handshake, ListenerCertificates } from "../http/tls.ts";
 import { resetHandle } from "../pump.ts";
 import { peerAddress } from "../tcp-service.ts";
+import { isLetIn } from "./client-certificate.ts";
+import { readProxied } from "./first-bytes.ts";
 import { readHello } from "./hello.ts";
 
 /** What becomes of a connection, once it is known whom it asks for; `serverName` is "" when the client named none. */
 export interface TlsDoors {
   /** Decrypted. */
-  terminated(stream: Stream, listener: EdgeListener, serverName: string, address: string): void;
+  terminated(stream: Stream, listener: EdgeListener, serverName: string, address: string, certificate: Buffer | undefined): void;
   /** As it came; `hello` has been read from it. False: nobody is there. */
   passed(client: TcpHandle, hello: Buffer, listener: EdgeListener, serverName: string): boolean;
   failed(reason: string, address: string): void;
@@ -29,6 +31,7 @@ export class TlsPort {
   #byName = new HostIndex<EdgeListener>();
   #only: EdgeListener | undefined;
   #certificates = new Map<string, ListenerCertificates>();
+  #proxied: EdgeListener["proxyProtocol"];
 
   constructor(listeners: readonly EdgeListener[], doors: TlsDoors) {
     this.#doors = doors;
@@ -48,6 +51,7 @@ export class TlsPort {
     this.#byName = byName;
     this.#only = listeners.length === 1 ? listeners[0] : undefined;
     this.#certificates = certificates;
+    this.#proxied = listeners.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
   }
 
   /** The listener for a name; a client that names none gets one without a host name, or the only one there is. */
@@ -56,27 +60,31 @@ export class TlsPort {
   }
 
   accept(client: TcpHandle): void {
+    // What comes before a name is known is all listeners' of the port.
+    if (!this.#proxied) return this.#greet(client);
+    readProxied(client, this.#proxied === "optional", (address, came) => this.#greet(client, address, came));
+  }
+  #greet(client: TcpHandle, address?: string, came?: Buffer): void {
     readHello(client, (hello, { name }) => {
       const listener = name === undefined ? undefined : this.find(name);
       if (!listener) this.#refuse(client, name === undefined ? decodeError : unrecognizedName);
-      else if (listener.tls!.mode === "terminate") this.#terminate(client, hello, name!, listener);
-      else if (!this.#doors.passed(client, hello, listener, name!)) resetHandle(client);
-    });
+      else if (listener.tls!.mode === "terminate") this.#terminate(client, hello, name!, listener, address ?? peerAddress(client));
+      else if (listener.refusal !== undefined || !this.#doors.passed(client, hello, listener, name!)) resetHandle(client);
+    }, came && came.length > 0 ? came : undefined);
   }
-  #terminate(client: TcpHandle, hello: Buffer, name: string, listener: EdgeListener): void {
+  #terminate(client: TcpHandle, hello: Buffer, name: string, listener: EdgeListener, address: string): void {
     const certificates = this.#certificates.get(listener.id);
-    const address = peerAddress(client);
     if (!certificates?.contextFor(name)) {
       this.#refuse(client, unrecognizedName);
       return this.#doors.failed(`no certificate for the server name ${JSON.stringify(name)}`, address);
     }
-    new Handshake(client, hello, name, certificates, (stream, { authorized }, reason) => {
+    new Handshake(client, hello, name, certificates, (stream, secured, reason) => {
       if (!stream) return this.#doors.failed(reason, address);
       // What is no listener's any more is nobody's: the listener may have gone, or be another one now.
       const now = this.find(name);
       const validation = now?.tls?.clientValidation;
-      if (!now || (validation && !validation.optional && !authorized)) return stream.reset();
-      this.#doors.terminated(stream, now, name, address);
+      if (!now || (validation && !isLetIn(validation, secured))) return stream.reset();
+      this.#doors.terminated(stream, now, name, address, now.manners?.clientCertificate && validation ? secured.peerCertificate() : undefined);
     });
   }
 

@@ -140,10 +140,11 @@ export class Translator {
     }
     const statuses: WantedStatus[] = [];
     for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
-    const gateways = [...dirty.gateways];
-    for (const key of gateways) this.#translateGateway(key);
     const isPolicyDue = this.#book.isDue;
     const places = this.#book.refresh();
+    for (const place of places) if (place.startsWith("Gateway/")) dirty.gateways.add(place.split("#")[0]!.slice("Gateway/".length));
+    const gateways = [...dirty.gateways];
+    for (const key of gateways) this.#translateGateway(key);
     for (const place of places) for (const id of this.#routesAt(place)) dirty.routes.add(id);
     const changed = [...dirty.routes];
     for (const id of changed) this.#lookAtParents(id);
@@ -160,6 +161,7 @@ export class Translator {
   #translateGateway(key: string): void {
     const gateway = this.#world.gateway(key);
     const compiled = gateway && compileGateway(this.#world, gateway, this.#addresses);
+    if (compiled) compiled.listeners = compiled.listeners.map((listener) => this.#book.atListener(listener));
     const before = this.#gateways.get(key);
     if (compiled) this.#gateways.set(key, compiled);
     else this.#gateways.delete(key);

@@ -10,7 +10,7 @@ const waitingBytesMax = 4 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 const textMax = 2048;
 /** The longest line: texts may be escaped to six times their length. */
-const lineBytesMax = 6 * 6 * textMax + 1024;
+const lineBytesMax = 6 * 7 * textMax + 1024;
 const waysMax = 256;
 const hexDigits = "0123456789abcdef";
 
@@ -60,7 +60,7 @@ export class AccessLog {
     this.#put(',"ms":');
     this.#milliseconds(performance.now() - exchange.startedAt);
     this.#put(',"client":"');
-    this.#put(client.address);
+    this.#put(request.client);
     this.#put('","requestId":"');
     this.#put(exchange.requestId);
     this.#way(client.listener.id, exchange.rule, exchange.upstream, exchange.endpoint);
@@ -79,6 +79,11 @@ export class AccessLog {
     if (exchange.judged && exchange.judged.note !== "") {
       this.#put(',"policy":"');
       this.#escape(exchange.judged.note);
+      this.#put('"');
+    }
+    if (exchange.notes) {
+      this.#put(',"notes":"');
+      this.#escape(exchange.notes.join("; "));
       this.#put('"');
     }
     this.#end(exchange.flag, exchange.reason);

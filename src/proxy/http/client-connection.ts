@@ -5,12 +5,12 @@ import { peerAddress } from "../tcp-service.ts";
 import type { Trailers } from "./asker.ts";
 import { ChunkReader } from "./chunks.ts";
 import type { Client } from "./client.ts";
-import { composeBegin, composeLocal, composeResponse, framing, type Framing } from "./compose.ts";
+import { asBuffer, composeBegin, composeKept, composeLocal, composeResponse, framing, type Framing } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head, incomplete } from "./head.ts";
 import { writeContent, writeLastChunk } from "./output.ts";
-import type { Listener } from "./routing.ts";
+import type { Gauge, Listener } from "./routing.ts";
 import { StreamSocket } from "./stream-socket.ts";
 import { HandleStream, readBytesMax, type Bulk, type Stream, type StreamOwner } from "./stream.ts";
 import { Tunnel } from "./tunnel.ts";
@@ -35,6 +35,9 @@ export class ClientConnection implements StreamOwner, Client {
   readonly protocol = "HTTP/1.1";
   readonly stream: Stream;
   readonly #engine: Engine;
+  readonly gauge: Gauge | undefined;
+  readonly #since = performance.now();
+  #requestsBegun = 0;
   deadline = Infinity;
   #head: Head | undefined;
   #exchange: HttpExchange | undefined;
@@ -65,6 +68,7 @@ export class ClientConnection implements StreamOwner, Client {
   constructor(engine: Engine, handle: TcpHandle | Stream, listener: Listener, address?: string) {
     this.#engine = engine;
     this.listener = listener;
+    this.gauge = listener.bounds.gauge;
     if ("write" in handle) {
       this.stream = handle;
       handle.owner = this;
@@ -215,6 +219,8 @@ export class ClientConnection implements StreamOwner, Client {
 
   #begin(head: Head, bytes: Buffer, from: number, to: number): number {
     const engine = this.#engine;
+    const { requestsMax = Infinity, connectionMs = 0 } = this.listener.bounds;
+    if (++this.#requestsBegun >= requestsMax || (connectionMs > 0 && performance.now() - this.#since >= connectionMs)) this.#leaving = true;
     this.#isOld = head.minorVersion === 0;
     this.#keepAlive = (this.#isOld ? head.connectionKeepAlive && !head.connectionClose : !head.connectionClose) && !this.#isLeaving;
     this.#wantsTrailers = head.hasTrailers;
@@ -362,6 +368,7 @@ export class ClientConnection implements StreamOwner, Client {
     const exchange = this.#exchange!;
     this.#settleKeepAlive(exchange);
     this.#engine.output.to(this.stream);
+    if (answer.kept && !exchange.responseHeaders) return composeKept(this.#engine.output, answer.status, answer.kept, asBuffer(answer.bytes!), { connection: this.#connectionOption(), isHead: exchange.isHead });
     composeLocal(this.#engine.output, answer.status, answer.headers, answer.body, { connection: this.#connectionOption(), isHead: exchange.isHead, edits: exchange.responseHeaders, bytes: answer.bytes });
   }
   breakOff(): void {

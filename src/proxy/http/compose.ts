@@ -1,6 +1,6 @@
 import { randomFillSync } from "node:crypto";
 import { STATUS_CODES } from "node:http";
-import type { HeaderEdits } from "../../policy/exchange.ts";
+import type { HeaderEdits, KeptHead } from "../../policy/exchange.ts";
 import { idOfName, ids, values, tokens } from "./bytes.ts";
 import { pseudonym, type Head } from "./head.ts";
 import type { Output } from "./output.ts";
@@ -40,6 +40,7 @@ export interface RequestLines {
   host: string | undefined;
   target: string | undefined;
   edits: HeaderEdits | undefined;
+  /** "": X-Forwarded-For goes on as it came. */
   client: string;
   scheme: string;
   port: number;
@@ -51,6 +52,7 @@ export interface RequestLines {
   isTransparent?: boolean | undefined;
   /** So does the path: no rule has judged it. */
   isAsItCame?: boolean | undefined;
+  /** "": none. */
   requestId: string;
   framing: Framing;
   length: number;
@@ -112,15 +114,17 @@ function composeForwarded(out: Output, head: Head, lines: RequestLines): void {
   const { bytes, base } = head;
   const from = head.hostField * 4;
   out.text("X-Forwarded-For: ");
-  if (lines.trusted && head.forwardedForField >= 0) out.text(`${head.find("x-forwarded-for")!}, `);
+  if (lines.trusted && head.forwardedForField >= 0) out.text(`${head.find("x-forwarded-for")!}${lines.client === "" ? "" : ", "}`);
   out.text(lines.client);
   out.text(lines.scheme === "https" ? "\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: " : "\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: ");
   if (!head.absolute && head.hostField >= 0) out.copy(bytes, base + head.offsets[from + 2]!, base + head.offsets[from + 3]!);
   else out.text(head.host);
   out.text("\r\nX-Forwarded-Port: ");
   out.text(String(lines.port));
-  out.text("\r\nX-Request-Id: ");
-  out.text(lines.requestId);
+  if (lines.requestId !== "") {
+    out.text("\r\nX-Request-Id: ");
+    out.text(lines.requestId);
+  }
   out.text(viaLines[lines.version]);
 }
 
@@ -269,6 +273,30 @@ export function composeLocal(out: Output, status: number, headers: readonly (rea
   if (status >= 200 && status !== 204 && status !== 304) out.text(`Content-Length: ${content.length}\r\n`);
   out.text(options.connection === "" ? "\r\n" : `Connection: ${options.connection}\r\n\r\n`);
   if (!options.isHead && status !== 204 && status !== 304) out.copy(content, 0, content.length);
+}
+
+/** From so many bytes on a body is written from where it lies. */
+const directFrom = 32 * 1024;
+
+/** One that is given many times: its head is copied as it was made the first time, but for the lines that differ. The head of {@link composeLocal} otherwise. */
+export function composeKept(out: Output, status: number, { own, lines }: KeptHead, content: Buffer, options: { connection: string; isHead: boolean }): void {
+  own.composed ??= keptHead(status, own.headers, content.length);
+  const head = own.composed as Buffer;
+  out.need(head.length + lines.length + 64);
+  out.copy(head, 0, head.length);
+  out.text(lines);
+  out.text(options.connection === "" ? "\r\n" : `Connection: ${options.connection}\r\n\r\n`);
+  if (options.isHead) return;
+  if (content.length < directFrom) out.copy(content, 0, content.length);
+  else out.direct(content);
+}
+function keptHead(status: number, headers: readonly (readonly [name: string, value: string])[], length: number): Buffer {
+  let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+  for (const [name, value] of headers) {
+    const told = fieldValue(name, value);
+    if (told !== undefined) text += `${name}: ${told}\r\n`;
+  }
+  return Buffer.from(status === 204 || status === 304 ? text : `${text}Content-Length: ${length}\r\n`, "latin1");
 }
 
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,8 +1,9 @@
-import type { HttpMatch } from "../../api/traffic.ts";
-import type { AnswerFilter, HeaderEdits, LocalAnswer, ResponseView } from "../../policy/exchange.ts";
+import type { HttpMatch, HttpRule } from "../../api/traffic.ts";
+import type { AnswerFilter, HeaderEdits, LocalAnswer, RequestView, ResponseView } from "../../policy/exchange.ts";
 import type { Caller } from "../../policy/caller.ts";
 import type { Client } from "./client.ts";
 import type { Head } from "./head.ts";
+import type { Manners, Met } from "./manners.ts";
 import { requestIdOf } from "./request-lines.ts";
 import type { Judged, Routed } from "./routing.ts";
 
@@ -24,6 +25,9 @@ export abstract class Decided {
   mirrors: string[] | undefined;
   bodyBytesMax: number | undefined;
   caller: Caller | undefined;
+  notes: string[] | undefined;
+  /** What its listener has found of it before any route; undefined: there was nothing to find. */
+  met: Met | undefined;
   protected routed: Routed | undefined;
   protected looks: ((response: ResponseView) => void)[] | undefined;
   protected filters: AnswerFilter[] | undefined;
@@ -69,7 +73,16 @@ export abstract class Decided {
     return true;
   }
   protected tell(response: ResponseView): void {
-    for (const look of this.looks!) look(response);
+    if (this.looks) for (const look of this.looks) look(response);
+    if (this.met) this.responseHeaders = this.client.listener.manners!.late(this.responseHeaders, response);
+  }
+  /** What its listener does before any route is asked. */
+  protected meet(manners: Manners): RequestView {
+    const { listener, address } = this.client;
+    this.met = manners.meet(this.head, listener, address);
+    this.requestHeaders = this.met.edits;
+    this.host = this.met.host;
+    return this.met.request;
   }
   protected release(): void {
     if (this.#held > 0) this.#holder.letGo(this.#held);
@@ -79,3 +92,7 @@ export abstract class Decided {
 
 /** An answer of ours as those see it who want to be told. */
 export const localView = ({ status, headers }: LocalAnswer): ResponseView => ({ status, isLocal: true, header: (name) => headers.find(([known]) => known.toLowerCase() === name)?.[1] });
+
+/** Timeouts as they are where the listener bounds exchanges, 0 for not. */
+export const withinMs = (ms: number, timeouts: HttpRule["timeouts"]): HttpRule["timeouts"] => (ms > 0 ? { ...timeouts, requestMs: Math.min(ms, timeouts?.requestMs || Infinity) } : timeouts);
+export const clearing = (timer: NodeJS.Timeout) => (): void => clearTimeout(timer);

@@ -14,7 +14,7 @@ import { Counters } from "./counters.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { Mirror } from "./mirror.ts";
 import { Output } from "./output.ts";
-import type { Bounds, Listener } from "./routing.ts";
+import type { Bounds, Gauge, Listener } from "./routing.ts";
 import { SideCall } from "./side-call.ts";
 import type { Stream } from "./stream.ts";
 import { StreamSocket } from "./stream-socket.ts";
@@ -54,6 +54,8 @@ const noBytes = Buffer.alloc(0);
 export interface Connected {
   readonly address: string;
   readonly listener: Listener;
+  /** It is counted there, as its listener was when it came. */
+  readonly gauge: Gauge | undefined;
   /** Ends when its requests have; at once without one. */
   drain(): void;
   /** Now, whatever is running. */
@@ -84,14 +86,15 @@ export class Engine {
     this.random = options.random ?? systemRandom;
   }
 
-  /** A connection that was accepted for this listener. */
-  accept(handle: TcpHandle, listener: Listener): void {
-    const address = peerAddress(handle);
+  /** A connection that was accepted for this listener. `address`: its client's, where it is not its peer's; `came`: what was read of it already. */
+  accept(handle: TcpHandle, listener: Listener, address = peerAddress(handle), came?: Buffer): void {
     if (!this.#admit(address, listener)) {
       if (handle.reset() !== 0) handle.close();
       return;
     }
-    this.#serve(new ClientConnection(this, handle, listener, address));
+    const connection = new ClientConnection(this, handle, listener, address);
+    this.#serve(connection);
+    if (came && came.length > 0) connection.onBytes(came, 0, came.length);
   }
   /** The same for one that is decrypted on its way. */
   acceptStream(stream: Stream, listener: Listener, address: string): void {
@@ -102,21 +105,23 @@ export class Engine {
   /** Its first bytes were HTTP/2's. */
   speaksHttp2(client: ClientConnection, socket: Duplex): void {
     this.#clients.delete(client);
-    this.#serveHttp2(socket, client.listener, client.address);
+    this.#serveHttp2(socket, client.listener, client.address, client.gauge);
   }
-  #serveHttp2(socket: Duplex, listener: Listener, address: string): void {
-    const connection = new (http2().Http2Connection)(this, socket as Socket, listener, address);
+  #serveHttp2(socket: Duplex, listener: Listener, address: string, gauge = listener.bounds.gauge): void {
+    const connection = new (http2().Http2Connection)(this, socket as Socket, listener, address, gauge);
     this.#clients.add(connection);
     connection.start();
   }
   #admit(address: string, listener: Listener): boolean {
     const { counters } = this;
     const ofClient = this.#perClient.get(address) ?? 0;
-    if (this.draining || counters.connections >= this.#connectionsMax || ofClient >= listener.bounds.connectionsPerClient) {
+    const { gauge } = listener.bounds;
+    if (this.draining || counters.connections >= this.#connectionsMax || ofClient >= listener.bounds.connectionsPerClient || (gauge && gauge.count >= gauge.max)) {
       counters.connectionsRefused++;
       return false;
     }
     this.#perClient.set(address, ofClient + 1);
+    if (gauge) gauge.count++;
     counters.connections++;
     counters.connectionsTotal++;
     return true;
@@ -227,6 +232,7 @@ export class Engine {
   left(client: Connected): void {
     if (!this.#clients.delete(client)) return;
     this.counters.connections--;
+    if (client.gauge) client.gauge.count--;
     const ofClient = this.#perClient.get(client.address)! - 1;
     if (ofClient > 0) this.#perClient.set(client.address, ofClient);
     else this.#perClient.delete(client.address);

@@ -9,7 +9,7 @@ import type { Picked, TryResult } from "../../policy/upstream.ts";
 import { AnswerPath, type PathOwner } from "./answer-path.ts";
 import type { Asked, Asker, Trailers } from "./asker.ts";
 import type { Client } from "./client.ts";
-import { Decided, localView } from "./decided.ts";
+import { clearing, Decided, localView, withinMs } from "./decided.ts";
 import { asBuffer, framing, responseFields, type Framing } from "./compose.ts";
 import type { Engine } from "./engine.ts";
 import type { Head } from "./head.ts";
@@ -69,7 +69,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     this.client = client;
     this.head = head;
     const { listener } = client;
-    this.request = new HeadView(head, listener.scheme, listener.port, client.address);
+    this.request = listener.manners ? this.meet(listener.manners) : new HeadView(head, listener.scheme, listener.port, client.address);
     this.isHead = head.methodIs("HEAD");
     this.framing = bodyFraming;
     this.length = head.contentLength;
@@ -92,16 +92,17 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   }
 
   start(): void {
-    const own = ownAnswer(this.request, this.head, this.client.listener);
+    const own = ownAnswer(this.request, this.head, this.client.listener) ?? this.met?.answer;
     if (own) return this.answer(this, own);
     const routed = this.client.listener.route(this.request);
     if (routed.status !== undefined) return this.answer(this, routed);
     this.routed = routed;
-    this.#timeouts = routed.timeouts;
+    const { exchangeMs = 0, receiveMs = 0 } = this.client.listener.bounds;
+    this.#timeouts = withinMs(exchangeMs, routed.timeouts);
     // Every gRPC client says that it takes trailers, and hardly anybody else does.
-    if (this.head.hasTrailers) this.#timeouts = withGrpcDeadline(routed.timeouts, this.request);
-    const requestMs = this.#timeouts?.requestMs ?? 0;
-    if (requestMs > 0) this.#requestTimer = this.#timer(requestMs, () => this.#timedOut());
+    if (this.head.hasTrailers) this.#timeouts = withGrpcDeadline(this.#timeouts, this.request);
+    if (this.#timeouts?.requestMs) this.#requestTimer = this.#timer(this.#timeouts.requestMs, () => this.#timedOut());
+    if (receiveMs > 0 && !this.#body.isComplete) this.onEnd(clearing(this.#timer(receiveMs, () => this.#body.isComplete || this.answered || this.refuse(408, "SI", `the request was not received within ${receiveMs} ms`))));
     this.#starting = true;
     routed.handler(this, this);
     this.#starting = false;
@@ -357,7 +358,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
       const { remove, set, add } = this.responseHeaders ?? { remove: [], set: [], add: [] };
       this.responseHeaders = { remove, set: [...set, [setHeader.name, setHeader.value]], add };
     }
-    if (this.looks) this.tell({ status: head.status, header: (name) => head.find(name) });
+    if (this.looks || this.met) this.tell({ status: head.status, header: (name) => head.find(name) });
   }
   onAnswer(head: Head, bodyFraming: Framing, length: number): void {
     if (this.#isRefused(head)) return;
@@ -472,10 +473,11 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     this.status = answer.status;
     const { filters } = this;
     this.filters = undefined;
-    const view = this.looks || filters ? localView(answer) : undefined;
-    if (this.looks) this.tell(view!);
+    const view = this.looks || this.met || filters ? localView(answer) : undefined;
+    if (this.looks || this.met) this.tell(view!);
     const path = filters && AnswerPath.of(this, this.#engine.output, filters, view!);
     if (path) return (this.#path = path).give(answer);
+    if (answer.bytes && !this.isHead) this.sentBytes += answer.bytes.length;
     this.client.local(answer);
     this.#conclude();
   }

@@ -10,7 +10,7 @@ import { addField, asBuffer, every, framing, responseFields, type Framing } from
 import type { Connected, Engine } from "./engine.ts";
 import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
-import type { Listener } from "./routing.ts";
+import type { Gauge, Listener } from "./routing.ts";
 import { Http2Stream } from "./http2-stream.ts";
 import type { Bulk, Stream } from "./stream.ts";
 import { Tunnel } from "./tunnel.ts";
@@ -28,14 +28,18 @@ export class Http2Connection implements Connected {
   readonly engine: Engine;
   readonly listener: Listener;
   readonly address: string;
+  readonly gauge: Gauge | undefined;
   readonly #socket: Socket;
+  readonly #since = performance.now();
+  #requests = 0;
   readonly #running = new Set<Http2Client>();
   deadline = Infinity;
   #isGone = false;
   #isLeaving = false;
   #served: Http2Served | undefined;
 
-  constructor(engine: Engine, socket: Socket, listener: Listener, address: string) {
+  constructor(engine: Engine, socket: Socket, listener: Listener, address: string, gauge: Gauge | undefined) {
+    this.gauge = gauge;
     this.engine = engine;
     this.listener = listener;
     this.address = address;
@@ -46,17 +50,21 @@ export class Http2Connection implements Connected {
     this.engine.sweeper.add(this);
     this.deadline = this.engine.sweeper.now + this.listener.bounds.headersMs;
     this.#socket.on("close", () => this.#gone());
+    const { bounds } = this.listener;
     this.#served = serveHttp2(this.#socket, {
       onRequest: (request, response) => {
         this.deadline = Infinity;
         const client = new Http2Client(this, request, response);
         this.#running.add(client);
         client.start();
+        // With what was just begun, it has done what it may.
+        const { requestsMax = Infinity, connectionMs = 0 } = bounds;
+        if (++this.#requests >= requestsMax || (connectionMs > 0 && performance.now() - this.#since >= connectionMs)) this.drain();
       },
       takesTunnels: true,
-      streamsMax: limits.gatewayStreamsMax,
-      streamWindow,
-      connectionWindow,
+      streamsMax: bounds.streamsMax ?? limits.gatewayStreamsMax,
+      streamWindow: bounds.streamWindow ?? streamWindow,
+      connectionWindow: bounds.connectionWindow ?? connectionWindow,
       headerBytesMax: this.listener.bounds.headBytesMax,
       prefaceMs: this.listener.bounds.headersMs,
     });

@@ -13,11 +13,11 @@ export function requestLines(exchange: HttpExchange, upgrade: boolean): RequestL
     host: exchange.host,
     target: exchange.target,
     edits: forwardsLeft(request, exchange.requestHeaders),
-    client: address,
-    scheme: listener.scheme,
+    client: exchange.met?.trusted && head.forwardedForField >= 0 && !listener.manners!.appends ? "" : address,
+    scheme: request.scheme,
     port: listener.port,
     version: client.protocol === "HTTP/2" ? "2.0" : head.minorVersion === 0 ? "1.0" : "1.1",
-    trusted: listener.trusted,
+    trusted: listener.trusted || exchange.met?.trusted === true,
     isTransparent: listener.isTransparent,
     isAsItCame: exchange.isAsItCame,
     requestId: listener.isTransparent ? "" : exchange.requestId,
@@ -34,6 +34,8 @@ export function asksForUpgrade(head: Head, hasNoBody: boolean): boolean {
 
 /** The client's own where it is believed. */
 export function requestIdOf(head: Head, listener: Listener): string {
+  const told = listener.manners?.requestId(head);
+  if (told !== undefined) return told;
   const given = listener.trusted && head.requestIdField >= 0 ? head.valueAt(head.requestIdField) : "";
   return given !== "" && /^[\w.~:+/=@-]{1,128}$/.test(given) ? given : newRequestId();
 }

@@ -1,6 +1,7 @@
 import type { LoggedRequest } from "../../policy/log-test.ts";
 import type { Call } from "../../policy/authorise/rules.ts";
 import type { HttpMatch, HttpRule, Persistence, Retry } from "../../api/traffic.ts";
+import type { Manners } from "./manners.ts";
 import type { Exchange, Handler, LocalAnswer, Outcome, RequestView } from "../../policy/exchange.ts";
 
 /** What the engine knows about a port that it serves. */
@@ -21,6 +22,10 @@ export interface Listener {
   readonly peer?: Call["caller"];
   readonly serverName?: string;
   readonly bounds: Bounds;
+  /** What it does with requests before any route is asked; undefined: nothing. */
+  readonly manners?: Manners | undefined;
+  /** Of one connection: DER of what its client has shown, good or not, for who passes it on. */
+  readonly certificate?: Buffer | undefined;
   /** Where a request goes, or why nowhere. */
   route(request: RequestView): Routed | LocalAnswer;
 }
@@ -42,6 +47,25 @@ export interface Bounds {
   /** Without a byte in either direction of an upgraded connection; 0 for none. */
   tunnelIdleMs: number;
   connectionsPerClient: number;
+  // Where a policy says so.
+  /** A request's whole body must be there so long after its head. */
+  receiveMs?: number | undefined;
+  /** A request with its answer. */
+  exchangeMs?: number | undefined;
+  /** Requests of one connection, and how long it may be used. */
+  requestsMax?: number | undefined;
+  connectionMs?: number | undefined;
+  /** Of HTTP/2. */
+  streamsMax?: number | undefined;
+  streamWindow?: number | undefined;
+  connectionWindow?: number | undefined;
+  /** All connections of the listener. */
+  gauge?: Gauge | undefined;
+}
+
+export interface Gauge {
+  max: number;
+  count: number;
 }
 
 /** What whoever guards the endpoint has found, whatever became of the request. */

@@ -3,6 +3,7 @@ import { hexValues, unreserved } from "./bytes.ts";
 /**
  * The one normal form of a path (`RequestView.path`), computed once and used for match, policy and upstream alike, so
  * that nobody behind us reads another path than the one we judged. Undefined: it cannot be brought into the form, 400.
+ * `keepsSlashes`: a listener that says so has "//" stay.
  *
  * | in the path | becomes | why |
  * |---|---|---|
@@ -15,7 +16,7 @@ import { hexValues, unreserved } from "./bytes.ts";
  * | a dot segment beside one of these: `..%2F`, `%5C..`, `..;x` | 400 | backends that decode once more, or cut parameters off, would climb |
  * | `\`, `%00`, `%0D`, `%0A`, `%zz`, bytes above 0x7f | 400 | no name holds them; truncation and injection behind us |
  */
-export function normalPath(raw: string): string | undefined {
+export function normalPath(raw: string, keepsSlashes = false): string | undefined {
   let decoded = "";
   for (let i = 0; i < raw.length; i++) {
     const code = raw.charCodeAt(i);
@@ -40,7 +41,7 @@ export function normalPath(raw: string): string | undefined {
       if (kept.pop() === undefined) return undefined;
     } else if (hidesDots(segment)) {
       return undefined;
-    } else if (segment !== "." && segment !== "") {
+    } else if (segment !== "." && (segment !== "" || (keepsSlashes && i < last))) {
       kept.push(segment);
       continue;
     }

@@ -11,6 +11,8 @@ import { endTls, onTlsError, TlsStream, tlsSweeper } from "./tls-stream.ts";
 /** The certificates of one listener, read once; a renewed one is a new object, for the connections that come then. */
 export class ListenerCertificates {
   readonly settings: ListenerTls;
+  /** In the form of {@link TlsHandle.setALPNProtocols}. */
+  readonly protocols: Buffer;
   readonly #pairs: { certificate: X509Certificate; context: SecureContext }[];
 
   /**
@@ -19,7 +21,8 @@ export class ListenerCertificates {
    */
   constructor(settings: ListenerTls, { resumes = true } = {}) {
     this.settings = settings;
-    const { minVersion, maxVersion, ciphers, clientValidation } = settings;
+    const { minVersion, maxVersion, ciphers, clientValidation, protocols = ["h2", "http/1.1"] } = settings;
+    this.protocols = Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name, "latin1")])));
     this.#pairs = settings.certificates.map(({ certificate, key }) => ({
       certificate: new X509Certificate(certificate),
       context: createSecureContext({
@@ -28,7 +31,7 @@ export class ListenerCertificates {
         minVersion: minVersion ?? "TLSv1.2",
         ...(maxVersion && { maxVersion }),
         ...(ciphers && { ciphers }),
-        ...(clientValidation && { ca: clientValidation.authorities }),
+        ...(clientValidation && clientValidation.authorities !== "" && { ca: clientValidation.authorities }),
         // Without one, OpenSSL resumes no session whose client has shown a certificate. Each context has ticket keys of its own.
         ...(resumes ? { sessionIdContext: "wherry" } : { secureOptions: constants.SSL_OP_NO_TICKET }),
       }),
@@ -55,8 +58,6 @@ export interface Secured {
 }
 const nothingSecured: Secured = { protocol: "", authorized: false, peerCertificate: () => undefined, refusal: () => undefined };
 
-const usualProtocols = Buffer.from("\x02h2\x08http/1.1", "latin1");
-
 /**
  * A handshake, from the client's first bytes on, which have said for whom it asks. What is inside goes on as if it had come in the
  * clear. `done` gets the stream, or why there is none; then the connection is closed.
@@ -72,7 +73,7 @@ export class Handshake {
   deadline = Infinity;
 
   /** `protocols`: those that may be spoken inside, in the form of {@link TlsHandle.setALPNProtocols}; undefined: nothing is said of it. */
-  constructor(tcp: TcpHandle, hello: Buffer, serverName: string, certificates: ListenerCertificates, done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void, { protocols }: { protocols: Buffer | undefined } = { protocols: usualProtocols }) {
+  constructor(tcp: TcpHandle, hello: Buffer, serverName: string, certificates: ListenerCertificates, done: (stream: TlsStream | undefined, secured: Secured, reason: string) => void, { protocols }: { protocols: Buffer | undefined } = { protocols: certificates.protocols }) {
     this.#tcp = tcp;
     this.#serverName = serverName;
     this.#done = done;

@@ -3,11 +3,14 @@ import type { HttpRule } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import { condition } from "../gateway/conditions.ts";
 import type { Condition } from "../gateway/kinds.ts";
+import type { CompiledListener } from "../gateway/listeners.ts";
 import type { World } from "../gateway/world.ts";
 import { type AttachedPolicy, Attachments, type Place, type Position } from "./attach.ts";
 import { backendTrafficEffect } from "./backend-traffic.ts";
+import { clientTrafficEffect } from "./client-traffic.ts";
 import { type Effect, inOrder, type Refusal } from "./effect.ts";
 import { notHonoured } from "./fields.ts";
+import { clientRefusals, withClientPolicy } from "./listeners.ts";
 import { References } from "./references.ts";
 import { securityEffect } from "./security.ts";
 
@@ -115,6 +118,16 @@ export class PolicyBook {
     return known;
   }
 
+  /** A listener as a ClientTrafficPolicy has it. */
+  atListener(compiled: CompiledListener): CompiledListener {
+    const kind = "ClientTrafficPolicy";
+    const effective = this.#attachments.get(kind)?.at({ gateway: compiled.gateway, listener: compiled.owner.kind === "Gateway" ? compiled.name : "" });
+    if (!effective || !compiled.edge) return compiled;
+    const [policy] = effective.policies as [Policy];
+    const refused = this.#refusals(kind, policy) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
+    return withClientPolicy(compiled, clientTrafficEffect(policy.spec, this.#references(kind, [policy]), compiled.edge), refused.length === 0 ? undefined : `${idOf(policy).replace("/", " ")}: ${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}`);
+  }
+
   policies(kind: PolicyKind): readonly AttachedPolicy[] {
     return this.#attachments.get(kind)?.policies ?? [];
   }
@@ -142,6 +155,11 @@ export class PolicyBook {
   }
   #refusals(kind: PolicyKind, policy: Policy): Refusal[] | undefined {
     const references = this.#references(kind, [policy]);
+    if (kind === "ClientTrafficPolicy") {
+      const attachments = this.#attachments.get(kind)!;
+      const all = clientRefusals(this.#world, attachments, policy, attachments.policies.find((attached) => attached.policy === policy)?.places ?? [], references);
+      return references.isPending ? undefined : all;
+    }
     const { refused = [] } = effects[kind]?.(policy.spec, references, [policy]) ?? {};
     return references.isPending ? undefined : [...notHonoured(kind, policy.spec), ...refused];
   }

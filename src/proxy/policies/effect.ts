@@ -1,4 +1,4 @@
-import type { HttpFilter, HttpRule, Upstream } from "../../api/traffic.ts";
+import type { EdgeListener, HttpFilter, HttpRule, ListenerTls, Upstream } from "../../api/traffic.ts";
 import type { ResolvedBackend } from "../gateway/backends.ts";
 
 /** A field that cannot be done as it is written: the policy is not accepted, and what it is for is not served without it. */
@@ -21,11 +21,18 @@ export interface Effect {
   refused: Refusal[];
 }
 
+/** What a ClientTrafficPolicy comes to, for one listener. */
+export interface ListenerEffect extends Pick<EdgeListener, "limits" | "manners" | "proxyProtocol" | "keepAliveSeconds"> {
+  /** Of a listener that decrypts. */
+  tls?: Partial<ListenerTls>;
+  refused: Refusal[];
+}
+
 /**
  * In which order policies' filters see a request: who may not come in costs as little as can be, and what is counted or stored is
  * known to be somebody's. Answers pass them the other way. A rule's own filters (rewrites, headers, mirrors) come behind all of these.
  */
-export const filterOrder: readonly HttpFilter["type"][] = ["sourceRanges", "cors", "bodyLimit", "rateLimit", "concurrency", "fault"];
+export const filterOrder: readonly HttpFilter["type"][] = ["sourceRanges", "cors", "csrf", "apiKey", "basic", "jwt", "extAuth", "authorise", "bodyLimit", "rateLimit", "quota", "concurrency", "fault"];
 
 export function inOrder(filters: readonly HttpFilter[]): HttpFilter[] {
   const place = ({ type }: HttpFilter): number => {

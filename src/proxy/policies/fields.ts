@@ -1,4 +1,6 @@
 import type { PolicyKind } from "../../api/envoy/kinds.ts";
+import { quantityValue } from "../../api/quantity.ts";
+import type { TextMatch } from "../../api/traffic.ts";
 import type { Refusal } from "./effect.ts";
 
 /**
@@ -8,7 +10,23 @@ import type { Refusal } from "./effect.ts";
 const targets = ["targetRef.*", "targetRefs[].*", "targetSelectors[].*"];
 const mergeable = [...targets, "mergeType"];
 export const honoured: Record<PolicyKind, readonly string[]> = {
-  SecurityPolicy: [...mergeable, "cors.*"],
+  SecurityPolicy: [
+    ...mergeable, "cors.*",
+    ...["http.backendRef.*", "http.backendRefs[].*", "http.path", "http.pathOverride", "http.headersToBackend[]", "grpc.backendRef.*", "grpc.backendRefs[].*", "headersToExtAuth[]", "bodyToExtAuth.maxRequestBytes", "timeout", "failOpen", "statusOnError", "contextExtensions[].*"].map((field) => `extAuth.${field}`),
+    "csrf.additionalOrigins[]",
+    "apiKeyAuth.credentialRefs[].*",
+    "apiKeyAuth.extractFrom[].*",
+    "apiKeyAuth.forwardClientIDHeader",
+    "apiKeyAuth.sanitize",
+    "basicAuth.users.*",
+    "basicAuth.forwardUsernameHeader",
+    "jwt.optional",
+    "jwt.failOpen",
+    ...["name", "issuer", "audiences[]", "localJWKS.type", "localJWKS.inline", "localJWKS.valueRef.*", "claimToHeaders[].*", "extractFrom.headers[].*", "extractFrom.params[]", "extractFrom.cookies[]"].map((field) => `jwt.providers[].${field}`),
+    ...["uri", "cacheDuration", "failedRefetchDuration", "backendRef.*", "backendRefs[].*"].map((field) => `jwt.providers[].remoteJWKS.${field}`),
+    "authorization.defaultAction",
+    ...["name", "action", "operation.methods[]", "operation.path.*", "principal.clientCIDRs[]", "principal.headers[].*", "principal.jwt.provider", "principal.jwt.scopes[]", "principal.jwt.claims[].*"].map((field) => `authorization.rules[].${field}`),
+  ],
   BackendTrafficPolicy: [
     ...mergeable,
     "timeout.tcp.connectTimeout",
@@ -20,6 +38,8 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
     "retry.perRetry.timeout",
     "retry.perRetry.backOff.*",
     "faultInjection.*",
+    "rateLimit.type",
+    ...["rateLimit.local", "rateLimit.global"].flatMap((scope) => ["clientSelectors[].*", "limit.requests", "limit.unit", "cost.request.from", "cost.request.number", "cost.response.from", "cost.response.number", "shared", "shadowMode", "xRateLimitHeaders"].map((field) => `${scope}.rules[].${field}`)),
     "circuitBreaker.maxConnections",
     "circuitBreaker.maxPendingRequests",
     "circuitBreaker.maxParallelRequests",
@@ -40,8 +60,62 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
     "loadBalancer.consistentHash.cookie.ttl",
     "loadBalancer.consistentHash.queryParams[].name",
   ],
-  ClientTrafficPolicy: targets,
+  ClientTrafficPolicy: [
+    ...targets,
+    "tls.minVersion",
+    "tls.maxVersion",
+    "tls.ciphers[]",
+    "tls.alpnProtocols[]",
+    "tls.clientValidation.optional",
+    "tls.clientValidation.mode",
+    "tls.clientValidation.caCertificateRefs[].*",
+    "tls.clientValidation.certificateHashes[]",
+    "tls.clientValidation.spkiHashes[]",
+    "tls.clientValidation.subjectAltNames.dnsNames[].*",
+    "tls.clientValidation.subjectAltNames.emailAddresses[].*",
+    "tls.clientValidation.subjectAltNames.ipAddresses[].*",
+    "tls.clientValidation.subjectAltNames.uris[].*",
+    "timeout.http.*",
+    "connection.connectionLimit.value",
+    "connection.connectionLimit.maxConnectionDuration",
+    "connection.connectionLimit.maxRequestsPerConnection",
+    "connection.connectionLimit.maxStreamDuration",
+    "headers.maxRequestHeaderLimit",
+    "headers.withUnderscoresAction",
+    "headers.requestID",
+    "headers.preserveXRequestID",
+    "headers.enableEnvoyHeaders",
+    "headers.earlyRequestHeaders.*",
+    "headers.lateResponseHeaders.*",
+    "headers.xForwardedClientCert.*",
+    "clientIPDetection.xForwardedFor.*",
+    "clientIPDetection.customHeader.*",
+    "clientIPDetection.directSourceIP.*",
+    "path.*",
+    "http1.enableTrailers",
+    "http1.preserveHeaderCase",
+    "http1.http10.*",
+    "http2.maxConcurrentStreams",
+    "http2.initialStreamWindowSize",
+    "http2.initialConnectionWindowSize",
+    "enableProxyProtocol",
+    "proxyProtocol.*",
+    "scheme",
+    "healthCheck.path",
+    "tcpKeepalive.*",
+  ],
 };
+
+/** Envoy Gateway's way to look at a text. */
+export interface StringMatch {
+  type?: "Exact" | "Prefix" | "Suffix" | "RegularExpression";
+  value: string;
+}
+const matchTypes = { Exact: "exact", Prefix: "prefix", Suffix: "suffix", RegularExpression: "regex" } as const;
+export const stringMatch = ({ type = "Exact", value }: StringMatch): TextMatch => ({ type: matchTypes[type], value });
+
+/** Of a quantity, or a number of bytes. */
+export const bytesOf = (size: string | number): number => (typeof size === "number" ? size : quantityValue(size));
 
 /** Fields that are set and not honoured. */
 export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
