@@ -46,7 +46,8 @@ export const jwt: Filter<Config> = ({ providers, optional = false, failOpen = fa
     if (found.size > 0) {
       exchange.caller = { ...exchange.caller, jwt: new Map<string, Claims>([...found].map(([name, { claims }]) => [name, claims])) };
       // Where anything may stand in place of a token, it is not ours to take away.
-      if (!failOpen) dropOthers(exchange, shown.filter(({ token }) => !believed.has(token)).map(({ place }) => place));
+      const ends = ({ provider: { config }, token }: Shown): boolean => (believed.has(token) ? !config.isForwarded && found.has(config.name) : !failOpen);
+      drop(exchange, shown.filter(ends).map(({ place }) => place));
     }
     next(exchange, outcome);
   };
@@ -114,7 +115,7 @@ function claimHeaders(providers: readonly Provider[], found: ReadonlyMap<string,
   return [...set];
 }
 
-function dropOthers(exchange: Exchange, places: readonly Place[]): void {
+function drop(exchange: Exchange, places: readonly Place[]): void {
   if (places.length === 0) return;
   const named = (field: "header" | "param" | "cookie"): string[] => places.flatMap((place) => place[field] ?? []);
   editHeaders(exchange, { remove: named("header") });
