@@ -8,16 +8,20 @@ import { explainObjects } from "./cluster.ts";
 import { AskedError } from "./explain.ts";
 
 const folder = join(import.meta.dirname, "cases");
-const objects = loadAll(readFileSync(join(folder, "objects.yaml"), "utf8")) as KubeObject[];
 
 /**
- * asked.txt: "$ METHOD URL [NAME: VALUE]… [--from: NAMESPACE]", below it what is printed, and at the end "[served]", "[not served]" or "[refused]".
+ * Objects, and what is asked of them: "$ METHOD URL [NAME: VALUE]… [--from: NAMESPACE]", below it what is printed, and at the end "[served]", "[not served]" or "[refused]".
  * WHERRY_UPDATE=1 writes it, and the diff is for reading.
  */
-const file = join(folder, "asked.txt");
-const cases = readFileSync(file, "utf8").split(/^(?=\$ )/m).map((text) => ({ command: text.slice(2, text.indexOf("\n")), text }));
+for (const [objectsFile, askedFile] of [["objects.yaml", "asked.txt"], ["policies.yaml", "policies.txt"]] as const) {
+  const objects = loadAll(readFileSync(join(folder, objectsFile), "utf8")) as KubeObject[];
+  const file = join(folder, askedFile);
+  const cases = readFileSync(file, "utf8").split(/^(?=\$ )/m).map((text) => ({ command: text.slice(2, text.indexOf("\n")), text }));
+  for (const { command, text } of cases) test(command, () => void (process.env["WHERRY_UPDATE"] ? undefined : assert.equal(answer(objects, command), text)));
+  if (process.env["WHERRY_UPDATE"]) writeFileSync(file, cases.map(({ command }) => answer(objects, command)).join(""));
+}
 
-function answer(command: string): string {
+function answer(objects: readonly KubeObject[], command: string): string {
   const [method, url, ...words] = command.split(" ");
   const headers = Array.from({ length: words.length / 2 }, (_, i): [string, string] => [words[2 * i]!.slice(0, -1), words[2 * i + 1]!]);
   try {
@@ -29,6 +33,3 @@ function answer(command: string): string {
     return `$ ${command}\n${error.message}\n[refused]\n\n`;
   }
 }
-
-for (const { command, text } of cases) test(command, () => void (process.env["WHERRY_UPDATE"] ? undefined : assert.equal(answer(command), text)));
-if (process.env["WHERRY_UPDATE"]) writeFileSync(file, cases.map(({ command }) => answer(command)).join(""));

@@ -4,6 +4,7 @@ import type { RequestView } from "../../policy/exchange.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { hostOf, normalPath } from "../http/target.ts";
+import type { PoliciesAt } from "./policies.ts";
 
 /** What somebody would send. */
 export interface AskedRequest {
@@ -31,7 +32,7 @@ export class AskedError extends Error {}
  * Which listener, route, rule, filters, backend and endpoints would serve a request, and why each other candidate would not, in
  * words. It asks the code that serves requests, with what it is told: no worker is asked.
  */
-export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked: AskedRequest, endpointsOf: EndpointsOf): Explained {
+export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked: AskedRequest, endpointsOf: EndpointsOf, policiesAt?: PoliciesAt): Explained {
   const { request, address } = readRequest(asked);
   const lines = [`${request.method} ${request.scheme}://${request.host}${isUsualPort(request) ? "" : `:${request.port}`}${request.path}${request.query === "" ? "" : `?${request.query}`}`];
   const others: string[] = [];
@@ -56,7 +57,7 @@ export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked
       continue;
     }
     lines.push(row("listener", `${listener.id} at ${at}:${listener.port} (${listener.protocol}, ${listener.hostname ?? "any host name"})`));
-    const told = listener.protocol === "TLS" ? explainStream(listener, routes, request, upstreams, endpointsOf) : explainHttp(listener, routes, request, upstreams, endpointsOf);
+    const told = listener.protocol === "TLS" ? explainStream(listener, routes, request, upstreams, endpointsOf) : explainHttp(listener, routes, request, upstreams, endpointsOf, policiesAt);
     lines.push(...told.lines);
     served ||= told.served;
   }
@@ -104,12 +105,13 @@ function whyNotThere(listener: EdgeListener, { scheme, port }: RequestView, addr
 type Told = { lines: string[]; served: boolean };
 type Upstreams = TrafficSnapshot["upstreams"];
 
-export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf): Told {
+export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf, policiesAt?: PoliciesAt): Told {
   const table = new RouteTable({ random: systemRandom, nowMs: () => 0, setTimer: () => ({ cancel() {} }) });
   const attached = routes.filter((route): route is HttpRoute => route.type === "http" && route.attachments.some((attachment) => attachment.listener === listener.id));
   for (const route of attached) table.put(route);
   const lines: string[] = [];
   const others: string[] = [];
+  let policies: ReturnType<PoliciesAt> | undefined;
   let served = false;
   for (const { route, rule: name, match, hostname, chosen, reason } of table.explain(listener.id, request)) {
     if (!chosen) {
@@ -119,11 +121,14 @@ export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficS
     // By what was found, not by name: two rules may have the same.
     const found = table.find(listener.id, request);
     const rule = found.rule!.rule;
-    lines.push(row("route", route), row("rule", `${name}: ${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`}`), ...describeRule(rule, upstreams, endpointsOf));
+    policies = policiesAt?.(listener.id, route, name);
+    const inForce = (policies?.inForce ?? []).map((text, i) => row(i === 0 ? "policies" : "", text));
+    lines.push(row("route", route), row("rule", `${name}: ${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`}`), ...inForce, ...describeRule(rule, upstreams, endpointsOf));
     served = hasEndpoint(rule.backends, upstreams, endpointsOf) || rule.filters.some(({ type }) => type === "redirect" || type === "respond");
   }
   if (lines.length === 0) lines.push(row("route", attached.length === 0 ? "none is attached to this listener: 404, flag NR" : "none fits: 404, flag NR"));
   if (others.length > 0) lines.push("", "other rules, in the order in which they are asked:", ...others);
+  if (policies && policies.others.length > 0) lines.push("", "other policies:", ...policies.others);
   return { lines, served };
 }
 
@@ -187,9 +192,16 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
 }
 
 function describeFilter({ type, ...fields }: HttpFilter): string {
-  const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? (shown(name, value) as string) : JSON.stringify(value, shown)}`);
   // Of what is counted, rates alone are one for all workers.
   return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}${type === "concurrency" ? ", in each worker" : ""}`;
+}
+
+/** What a password or key can be guessed from is not for terminals; a set of keys is too long for them. */
+function shown(name: string, value: unknown): unknown {
+  if (typeof value !== "string") return value;
+  if (/^sha(1|256)$|secret$|password$/i.test(name)) return "(not shown)";
+  return value.length > 300 ? `${value.slice(0, 40)}… (${value.length} characters)` : value;
 }
 
 function describeMatch({ path, method, headers = [], query = [], cookies = [], clients, priority }: HttpMatch): string {

@@ -23,6 +23,15 @@ export interface Position {
   route?: { kind: string; key: string; rule: string | undefined };
 }
 
+/** Where policies for it may be, the most specific first. */
+export function placesAt({ gateway, listener, route }: Position): Place[] {
+  return [
+    ...(route ? [...(route.rule === undefined ? [] : [placeOf(route.kind, route.key, route.rule)]), placeOf(route.kind, route.key)] : []),
+    placeOf("Gateway", gateway, listener),
+    placeOf("Gateway", gateway),
+  ];
+}
+
 /** What is in force somewhere, and whose policies said so: the most specific first, more than one where they are merged. */
 export interface Effective {
   spec: Policy["spec"];
@@ -87,12 +96,8 @@ export class Attachments {
   }
 
   /** Of a route's requests at a listener; without a route, of the listener itself. */
-  at({ gateway, listener, route }: Position): Effective | undefined {
-    const found = [
-      ...(route ? [...(route.rule === undefined ? [] : [placeOf(route.kind, route.key, route.rule)]), placeOf(route.kind, route.key)] : []),
-      placeOf("Gateway", gateway, listener),
-      placeOf("Gateway", gateway),
-    ].flatMap((place) => this.#winners.get(place) ?? []);
+  at(position: Position): Effective | undefined {
+    const found = placesAt(position).flatMap((place) => this.#winners.get(place) ?? []);
     const [first, second] = found;
     if (!first) return undefined;
     if (first.spec.mergeType === undefined || !second) return { spec: first.spec, policies: [first] };
