@@ -150,7 +150,7 @@ function clientManners({ xForwardedFor, customHeader }: NonNullable<ClientTraffi
   const { numTrustedHops, trustedCIDRs, disableXForwardedForAppend } = xForwardedFor;
   const keeps = disableXForwardedForAppend ? { keepsForwardedFor: true } : {};
   if (trustedCIDRs && trustedCIDRs.length > 0) {
-    checked("clientIPDetection.xForwardedFor", refused, () => new AddressRanges(trustedCIDRs, "trustedCIDRs"));
+    checked("clientIPDetection.xForwardedFor", refused, () => void new AddressRanges(trustedCIDRs, "trustedCIDRs").includes(""));
     return { client: { type: "proxies", ranges: trustedCIDRs }, ...keeps };
   }
   return numTrustedHops !== undefined && numTrustedHops > 0 ? { client: { type: "hops", hops: numTrustedHops }, ...keeps } : keeps;
