@@ -28,7 +28,10 @@ export function parseDirectives(text: string | undefined): Directives {
   return found;
 }
 
-const member = /([a-z*][a-z0-9_.*-]*)(?:=(-?\d{1,15}|\?[01]|-?\d{1,12}\.\d{1,3}|"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*|:[A-Za-z0-9+/=]*:))?(?:;[ ]*[a-z*][a-z0-9_.*-]*(?:=[^;,"]*|="[^"]*")?)*[ \t]*(,[ \t]*(?=.)|$)/y;
+/** RFC 9651 §3.3: a number, a string, a token, bytes, or a boolean. */
+const item = String.raw`-?\d{1,12}\.\d{1,3}|-?\d{1,15}|\?[01]|"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"|[A-Za-z*][!#$%&'*+\-.^_\x60|~0-9A-Za-z:/]*|:[A-Za-z0-9+/=]*:`;
+const key = "[a-z*][a-z0-9_.*-]*";
+const member = new RegExp(String.raw`(${key})(?:=(${item}))?(?:;[ ]*${key}(?:=(?:${item}))?)*[ \t]*(?:,[ \t]*(?=.)|$)`, "y");
 /** A structured field's dictionary (RFC 9651 §3.2): the last of a name counts; undefined when it is none, and then all of it is ignored. */
 function parseDictionary(text: string): Directives | undefined {
   const found = new Map<string, string>();

@@ -60,7 +60,8 @@ export class CacheStore {
     const others = (this.#keys.get(key)?.entries ?? []).filter((other) => !sameVariant(other, kept));
     this.remove(key);
     if (size > this.#bytesMax) return;
-    const entries = [kept, ...others].slice(0, variantsMax);
+    let bytes = 0;
+    const entries = [kept, ...others].filter(({ size: of }, i) => i < variantsMax && (bytes += of) <= this.#bytesMax);
     this.#keys.set(key, { entries, isUsed: false });
     for (const { size: of } of entries) this.bytes += of;
     this.#makeRoom(key);
@@ -76,7 +77,6 @@ export class CacheStore {
       slot.isUsed = false;
       this.#keys.delete(key);
       this.#keys.set(key, slot);
-      if (this.#keys.size === 1) this.remove(key);
     }
   }
   /** All variants. */
