@@ -98,7 +98,7 @@ test("Secrets are encrypted on a stack that has some, and stay so in backups", {
 
   const refused = await desk.wherry("up", "--no-watch", "--name", "stack", "--data-dir", "data", "--port", port);
   assert.equal(refused.code, 3);
-  assert.match(refused.stderr, /an object in .*data\/store\.db cannot be read:\n {2}unable to transform key "\/core\/secrets\/default\/s": it is encrypted, and no EncryptionConfiguration is given/);
+  assert.match(refused.stderr, /2 objects in .*data\/store\.db cannot be read:\n {2}unable to transform key "\/core\/secrets\/default\/s": it is encrypted, and no EncryptionConfiguration is given/);
   assert.match(refused.stderr, /Give the EncryptionConfiguration that holds the key/);
   assert.equal((await desk.wherry("backup", "--data-dir", "data", "-o", "still.wherry")).code, 0, "a backup needs no key");
 
