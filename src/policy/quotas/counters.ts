@@ -31,6 +31,8 @@ export interface Counter {
   startMs: number;
   endMs: number;
   count: number;
+  /** Of the latest window that the clock has ever said; not the present one when it was set back. */
+  latestMs: number;
   /** The window before, when the clock left it sooner than time itself did. */
   before: { startMs: number; count: number } | undefined;
   /** By the monotonic clock: not before that is the window over, whatever the calendar says. */
@@ -47,6 +49,8 @@ export interface QuotaClock {
 const keysMax = 65_536;
 const countersMax = 131_072;
 const othersKey = "(others)";
+/** At a start. */
+const clockErrorMs = 86_400_000;
 /** How often, where all are in use, it is looked for some that are over. */
 const sweepMs = 1_000;
 
@@ -55,7 +59,8 @@ const sweepMs = 1_000;
  *
  * - A window begins anew when the clock enters a later one than was counted in. A clock that is set back stays in the window that
  *   it was in; one that is set back by more than a window's length, so that it was plainly wrong before, goes back to the window
- *   it says, and what was counted there and meanwhile counts in it.
+ *   it says, and what was counted there and meanwhile counts in it. From there on a window that it may have been in before begins
+ *   anew when a window's length has passed by the monotonic clock too.
  * - A key is forgotten when its window is over by the calendar and by the monotonic clock. When too many are known, new ones
  *   share one count: an attacker who makes up keys limits himself and other newcomers, and nobody gets a count anew.
  */
@@ -102,12 +107,16 @@ export class QuotaCounters {
     for (const group of this.#groups.values()) yield* group.values();
   }
 
-  /** One that was counted by an earlier process. When its window is over cannot be known: it is kept for another one's length. */
-  restore({ id, unit, key, startMs, count, before }: Pick<Counter, "id" | "unit" | "key" | "startMs" | "count" | "before">): void {
-    const group = this.#group(id, unit);
+  /**
+   * One that was counted by an earlier process. When its window is over cannot be known: it is kept for another one's length, unless it
+   * has been over for longer than that already, and longer than a clock is likely to be wrong.
+   */
+  restore({ id, unit, key, startMs, count, latestMs, before }: Omit<Counter, "endMs" | "overMs">): void {
     const { endMs } = windowOf(unit, startMs);
+    if (this.#clock.now() >= endMs + Math.max(endMs - startMs, clockErrorMs)) return;
+    const group = this.#group(id, unit);
     if (!group.has(key)) this.#size++;
-    group.set(key, { id, unit, key, startMs, endMs, count, before, overMs: this.#clock.monotonicMs() + (endMs - startMs) });
+    group.set(key, { id, unit, key, startMs, endMs, count, latestMs, before, overMs: this.#clock.monotonicMs() + (endMs - startMs) });
   }
 
   /** Forgets what is over. */
@@ -130,18 +139,21 @@ export class QuotaCounters {
     const window = this.#window(counter.unit, now);
     if (window.startMs === counter.startMs) return;
     const monotonic = this.#clock.monotonicMs();
-    if (window.startMs > counter.startMs) {
-      counter.before = monotonic < counter.overMs ? { startMs: counter.startMs, count: counter.count } : undefined;
-      counter.count = 0;
-    } else {
+    const lengthMs = counter.endMs - counter.startMs;
+    if (window.startMs < counter.startMs) {
       // Set back a little: the later window goes on.
-      if (now >= counter.startMs - (counter.endMs - counter.startMs)) return;
+      if (now >= counter.startMs - lengthMs) return;
       if (counter.before?.startMs === window.startMs) counter.count += counter.before.count;
       counter.before = undefined;
+      counter.overMs = monotonic + lengthMs;
+    } else if (window.startMs > counter.latestMs || monotonic >= counter.overMs) {
+      counter.before = monotonic < counter.overMs ? { startMs: counter.startMs, count: counter.count } : undefined;
+      counter.count = 0;
+      counter.overMs = monotonic + (window.endMs - now);
     }
     counter.startMs = window.startMs;
     counter.endMs = window.endMs;
-    counter.overMs = monotonic + (window.endMs - now);
+    counter.latestMs = Math.max(counter.latestMs, window.startMs);
   }
 
   #window(unit: QuotaUnit, now: number): Window {
@@ -165,7 +177,7 @@ export class QuotaCounters {
     if (key !== othersKey && isFull()) return this.#counter(id, unit, othersKey, now);
     const group = this.#group(id, unit);
     const { startMs, endMs } = this.#window(unit, now);
-    const counter: Counter = { id, unit, key, startMs, endMs, count: 0, before: undefined, overMs: this.#clock.monotonicMs() + (endMs - now) };
+    const counter: Counter = { id, unit, key, startMs, endMs, count: 0, latestMs: startMs, before: undefined, overMs: this.#clock.monotonicMs() + (endMs - now) };
     group.set(key, counter);
     this.#size++;
     return counter;

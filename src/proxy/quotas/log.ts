@@ -17,7 +17,8 @@ const entriesOfLine = 1_000;
  *   77c0e54d [[0,"hour","policy/shop/orders/global/0","alice"],[0,1767225600000,17]]
  *   0b61aa20 [[0,1767225600000,18]]
  *
- * An entry with texts gives a key its number, one with numbers says what its count is: counts are absolute, so that a line that is
+ * An entry with texts gives a key its number, one with numbers says what its count is in which window (and of a clock that was set: the
+ * latest window that it said, and the one before): counts are absolute, so that a line that is
  * missing costs what it says and nothing else. A last line that is torn is cut off. The file is written anew, with what is needed alone, when
  * it has become four times as long as it was then.
  */
@@ -97,8 +98,8 @@ export class QuotaLog {
       this.#slots.set(counter, (slot = this.#slotsUsed++));
       entries.push([slot, counter.unit, counter.id, counter.key]);
     }
-    const { startMs, count, before } = counter;
-    entries.push(before ? [slot, startMs, count, before.startMs, before.count] : [slot, startMs, count]);
+    const { startMs, count, latestMs, before } = counter;
+    entries.push(before ? [slot, startMs, count, latestMs, before.startMs, before.count] : latestMs > startMs ? [slot, startMs, count, latestMs] : [slot, startMs, count]);
   }
 
   /** To a file beside it, which takes its place when it is on the disk. */
@@ -157,7 +158,7 @@ export class QuotaLog {
 
   #restore(entry: unknown, keys: Map<number, Pick<Counter, "unit" | "id" | "key">>): void {
     if (!Array.isArray(entry) || !Number.isInteger(entry[0])) return;
-    const [slot, second, third, fourth, fifth] = entry as [number, unknown, unknown, unknown, unknown];
+    const [slot, second, third, fourth, fifth, sixth] = entry as [number, unknown, unknown, unknown, unknown, unknown];
     if (typeof second === "string") {
       const unit = quotaUnits.find((known) => known === second);
       if (unit && typeof third === "string" && typeof fourth === "string") keys.set(slot, { unit, id: third, key: fourth });
@@ -165,7 +166,7 @@ export class QuotaLog {
     }
     const key = keys.get(slot);
     if (!key || !isNumber(second) || !isNumber(third)) return;
-    this.#counters.restore({ ...key, startMs: second, count: third, before: isNumber(fourth) && isNumber(fifth) ? { startMs: fourth, count: fifth } : undefined });
+    this.#counters.restore({ ...key, startMs: second, count: third, latestMs: isNumber(fourth) ? fourth : second, before: isNumber(fifth) && isNumber(sixth) ? { startMs: fifth, count: sixth } : undefined });
   }
 }
 
