@@ -17,7 +17,7 @@ const demonstrations: { page: string; quick?: true }[] = [
   { page: "node-to-node" },
   { page: "consensus" },
   { page: "canary" },
-  { page: "blue-green", quick: true },
+  { page: "blue-green" },
   { page: "self-healing" },
   { page: "roll-out" },
 ];
