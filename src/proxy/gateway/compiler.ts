@@ -1,4 +1,5 @@
 import type { KubeObject } from "../../api/meta.ts";
+import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
 import { policyKinds } from "../../api/envoy/kinds.ts";
 import { Keeper } from "../product/keeper.ts";
@@ -7,11 +8,17 @@ import { StatusWriter } from "./status-writer.ts";
 import { Translator, type WantedStatus } from "./translate.ts";
 import { WatchedWorld } from "./world.ts";
 
+export interface GatewayOptions extends CompilerOptions {
+  inForce?(): Promise<unknown>;
+  /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
+  usage?(prefix: string): Promise<QuotaCount[]>;
+}
+
 /**
  * Watches Gateway API objects and what they name, publishes patches for the engine, and writes statuses and Events. `inForce`
  * resolves when nobody is served any more as it was before what was published so far: a policy is not called accepted sooner.
  */
-export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Promise<unknown> }): Compiler {
+export function startGatewayCompiler(options: GatewayOptions): Compiler {
   const { client, clock, log, inForce } = options;
   /** What is still to be told of policies. */
   let untold: Promise<void> | undefined;
@@ -51,15 +58,16 @@ export function startGatewayCompiler(options: CompilerOptions & { inForce?(): Pr
       return { patch, tell };
     },
     async stop() {
+      world.stop();
       isStopped = true;
       await Promise.all([writer.stop(), keeper.stop()]);
     },
   });
-  const world = new WatchedWorld(compiling.watches);
+  const world = new WatchedWorld(compiling.watches, { clock, renamed: (name) => compiling.changed("Name", name) });
   const translator = new Translator(world, addresses);
   const writer = new StatusWriter({ client, world, clock, log });
   const tellApi = (api: KubeObject, problems: readonly string[]): void => compiling.notes.tell(api, problems.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
-  const keeper = new Keeper({ client, world, clock, log, addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
+  const keeper = new Keeper({ client, world, clock, log, ...(options.usage && { usage: options.usage }), addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
   return compiling.start((bindings) => {
     addresses.bindings = bindings;
     compiling.changed("Binding", "");

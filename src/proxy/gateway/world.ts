@@ -6,6 +6,8 @@ import { resources } from "../../api/resources.ts";
 import type { ConfigMap, Namespace, Secret, Service } from "../../api/types.ts";
 import { apiOfDeployment, StageRoutes } from "../product/stage-route.ts";
 import { type NamedSecrets, secretsNamed } from "../named-secrets.ts";
+import type { Clock } from "../../base/clock.ts";
+import { Names } from "../istio/names.ts";
 import type { Watches } from "../watches.ts";
 import { type AnyRouteObject, type BackendTlsPolicy, type Gateway, type GatewayClass, gatewayResources, type HttpRouteObject, type ListenerSet, type ReferenceGrant, type RouteKind, routeKinds } from "./kinds.ts";
 
@@ -126,7 +128,11 @@ export class WatchedWorld implements World {
   readonly #deployments: Informer<Deployment>;
   readonly #stages = new StageRoutes(this);
 
-  constructor(watches: Watches) {
+  readonly #names: Names;
+
+  /** `renamed` hears of names beyond the cluster whose addresses are others now. */
+  constructor(watches: Watches, { clock, renamed }: { clock: Clock; renamed: (name: string) => void }) {
+    this.#names = new Names({ clock, changed: renamed });
     this.#classes = watches.of("GatewayClass", gatewayResources.gatewayClasses);
     this.#gateways = watches.of("Gateway", gatewayResources.gateways);
     this.#sets = watches.of<ListenerSet>("ListenerSet", gatewayResources.listenerSets, { indexes: { gateway: (set) => [gatewayOfSet(set)] } });
@@ -167,4 +173,9 @@ export class WatchedWorld implements World {
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
   attached = (kind: PolicyKind) => this.#attached[kind].list();
   namedSecret = (key: string) => this.#named.get(key);
+  addressesOf = (name: string) => this.#names.get(name);
+
+  stop(): void {
+    this.#names.stop();
+  }
 }
