@@ -12,6 +12,7 @@ export const verbs: readonly Verb[] = [
   { name: "down", summary: "Stop the stack; every pod gets its full grace", load: () => import("./down.ts") },
   { name: "status", summary: "What runs, where to reach it, how healthy, what is wrong and what to do", load: () => import("./status.ts") },
   { name: "route", summary: "Explain which listener, route and endpoints would serve a request, and why", load: () => import("./route.ts") },
+  { name: "api", summary: "APIs as products: list them, promote and roll back their deployments, their keys", load: () => import("./api.ts") },
   { name: "hosts", summary: "Have this machine find the host names of Ingresses and Gateways, or --undo it", load: () => import("./hosts.ts") },
   { name: "trust", summary: "Have this machine trust the certificates that the stack issues, or --undo it", load: () => import("./trust.ts") },
   { name: "backup", summary: "Write the whole stack into one file, while it runs", load: () => import("./backup.ts") },

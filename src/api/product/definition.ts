@@ -49,10 +49,11 @@ const condition = object(
   { type: text({ maxLength: 316 }), status: { type: "string", enum: ["True", "False", "Unknown"] }, reason: text({ maxLength: 1024 }), message: { type: "string", maxLength: 32_768 }, observedGeneration: whole(0, Number.MAX_SAFE_INTEGER), lastTransitionTime: { type: "string", format: "date-time" } },
   { required: ["lastTransitionTime", "message", "reason", "status", "type"] },
 );
+const usage = object({ policy: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, until: { type: "string" } });
 const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
-  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" } })),
+  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage) })),
 });
 
 /** What `kubectl get apis` reads; see `kinds.ts`. */

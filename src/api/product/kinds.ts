@@ -60,7 +60,19 @@ export interface ApiStatus {
   conditions?: { type: string; status: "True" | "False"; reason: string; message: string; observedGeneration?: number; lastTransitionTime?: string }[];
   /** Newest first. */
   deployments?: { revision: number; created: string; title: string; version: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
-  stages?: { name: string; deployment?: number; url?: string; operations: number; ready: boolean; message?: string }[];
+  stages?: { name: string; deployment?: number; url?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[] }[];
+}
+
+/** What has been counted of a quota, by whom it counts; as it was a few seconds ago. */
+export interface ApiUsage {
+  /** The BackendTrafficPolicy that limits. */
+  policy: string;
+  /** "hour", "month". */
+  unit: string;
+  key: string;
+  count: number;
+  /** When the window ends. */
+  until: string;
 }
 
 /** The document as one deployment has it: a ControllerRevision's `data`, which nobody can change. */

@@ -1,8 +1,9 @@
 import { installDefinitions } from "../../api/definitions/definitions.ts";
 import { Informer } from "../../api/informer.ts";
 import { apiResource } from "../../api/product/kinds.ts";
-import { type CompilerOptions, type Started, startAtFirst } from "../compiling.ts";
+import { type Started, startAtFirst } from "../compiling.ts";
 import type { EdgeBinding } from "../../api/network.ts";
+import type { GatewayOptions } from "./compiler.ts";
 import { classConditions } from "./gateway-class.ts";
 import { type GatewayClass, gatewayResources } from "./kinds.ts";
 import { StatusWriter } from "./status-writer.ts";
@@ -12,7 +13,7 @@ import { ObjectWorld } from "./world.ts";
  * Sees to it that Gateway API is there, and starts its compiler when there is a Gateway for the first time: who has none does
  * not pay for a dozen watches. Until then only classes are answered.
  */
-export function startGateways(options: CompilerOptions & { inForce?(): Promise<unknown> }): Started & { /** All definitions that are there from the start are there. */ readonly definitions: Promise<void> } {
+export function startGateways(options: GatewayOptions): Started & { /** All definitions that are there from the start are there. */ readonly definitions: Promise<void> } {
   const { client, clock, random, log } = options;
   let bindings: readonly EdgeBinding[] = [];
   let started: Started | undefined;

@@ -1,19 +1,23 @@
 import type { Client } from "../../api/client.ts";
 import { splitKey } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { type ApiObject, apiResource, routeNameOf } from "../../api/product/kinds.ts";
+import { type ApiObject, apiResource, type ApiStatus, routeNameOf } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
-import type { Clock } from "../../base/clock.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { withTimes } from "../gateway/conditions.ts";
 import { type Gateway, gatewayResources, type HttpRouteObject, type RouteStatus } from "../gateway/kinds.ts";
 import type { World } from "../gateway/world.ts";
+import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { LatestWriter } from "../latest-writer.ts";
 import { type Plan, planOf, type Seen, urlOfStage } from "./plan.ts";
 import { apiOfName, stageOf } from "./stage-route.ts";
+import { quotaPolicies, usageOf } from "./usage.ts";
 
 const fieldManager = "wherry-api";
+/** How old what is told of quotas may be. */
+const usageMs = 5_000;
 
 export interface KeeperOptions {
   client: Client;
@@ -22,6 +26,8 @@ export interface KeeperOptions {
   log: Log;
   /** Where a Gateway is found that has no host name. */
   addressOf(gateway: Gateway): string | undefined;
+  /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
+  usage?(prefix: string): Promise<QuotaCount[]>;
   /** What is wrong with an API, whole: for Events. */
   tell(api: ApiObject, problems: readonly string[]): void;
 }
@@ -33,6 +39,7 @@ export class Keeper {
   /** What was written last of each route, and what generation that came to. */
   readonly #applied = new Map<string, { text: string; generation: number | undefined }>();
   readonly #parents = new Map<string, RouteStatus["parents"]>();
+  readonly #timers = new Map<string, Timer>();
   #isStarted = false;
 
   constructor(options: KeeperOptions) {
@@ -48,6 +55,8 @@ export class Keeper {
     this.#all();
   }
   stop(): Promise<void> {
+    this.#isStarted = false;
+    for (const timer of this.#timers.values()) timer.cancel();
     return this.#writer.stop();
   }
 
@@ -67,6 +76,7 @@ export class Keeper {
         for (const { metadata, spec } of this.#options.world.apis()) if (`${metadata.namespace}/${spec.documentFrom?.configMapKeyRef.name}` === key) this.#want(`${metadata.namespace}/${metadata.name}`);
         return;
       case "Gateway":
+      case "BackendTrafficPolicy":
         return this.#all();
     }
   }
@@ -98,9 +108,22 @@ export class Keeper {
     for (const { metadata } of plan.remove.deployments) await client.delete(resources.controllerRevisions, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     tell(api, plan.problems);
     const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
-    const status = { ...plan.status, conditions };
+    const status = { ...plan.status, conditions, stages: await Promise.all(plan.status.stages!.map((stage) => this.#withUsage(api, stage))) };
     if (JSON.stringify(sorted(status)) === JSON.stringify(sorted(api.status))) return;
     await client.patch(apiResource, namespace, name, { metadata: { uid: api.metadata.uid }, status }, { type: "merge", subresource: "status", fieldManager });
+  }
+
+  /** Quotas are counted without anybody changing an object: they are looked at again after a while. */
+  async #withUsage(api: ApiObject, stage: NonNullable<ApiStatus["stages"]>[number]): Promise<typeof stage> {
+    const { world, clock, usage } = this.#options;
+    const policies = usage ? quotaPolicies(world, api, stage.name) : [];
+    if (policies.length === 0) return stage;
+    const { namespace, name } = api.metadata;
+    const key = `${namespace}/${name}`;
+    this.#timers.get(key)?.cancel();
+    if (this.#isStarted) this.#timers.set(key, clock.setTimer(usageMs, () => this.#want(key)));
+    const counted = await Promise.all(policies.map(async (policy) => usageOf(policy, await usage!(`policy/${namespace}/${policy}/`))));
+    return { ...stage, usage: counted.flat() };
   }
 
   async #seen(api: ApiObject): Promise<Seen> {
