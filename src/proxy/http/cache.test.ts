@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { request as requestHttp, type IncomingMessage } from "node:http";
+import { connect as connectHttp2 } from "node:http2";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { systemRandom } from "../../base/random.ts";
+import { Shelves } from "../../policy/cache/shelves.ts";
 import { cache } from "../../policy/filters/cache.ts";
 import type { FilterTools, Handler } from "../../policy/exchange.ts";
 import { startGateway, startProgram, type TestGateway, until } from "./testing/gateway.ts";
@@ -189,4 +191,63 @@ test("what is kept is bounded: those used last stay", async () => {
   assert.equal(calls, 20);
   await ask(gateway.port, "GET", "/1");
   assert.equal(calls, 21);
+});
+
+test("a purge, and a change, overtake what is being fetched: it is given to whom it was asked for, and not kept", async () => {
+  const shelves = new Shelves();
+  let calls = 0;
+  let go = Promise.withResolvers<void>();
+  await using program = await startProgram((request, response) => {
+    if (request.method === "POST") return void response.end("changed");
+    calls++;
+    void go.promise.then(() => response.writeHead(200, { "cache-control": "max-age=60", etag: '"1"' }).end(`answer ${calls}`));
+  });
+  await using gateway = startGateway([program.port]);
+  gateway.routed.handler = cache({ type: "cache", share: "shop" }, { ...toolsOf(gateway, Date.now), shelves })(forward);
+  for (const overtake of [() => assert.equal(shelves.purge("shop", "web.example/o"), 0), () => ask(gateway.port, "POST", "/o")]) {
+    const before = calls;
+    go = Promise.withResolvers();
+    const first = ask(gateway.port, "GET", "/o");
+    await until(() => calls === before + 1);
+    await overtake();
+    go.resolve();
+    assert.equal((await first).body, `answer ${before + 1}`);
+    assert.equal((await ask(gateway.port, "GET", "/o")).body, `answer ${before + 2}`);
+    assert.match((await ask(gateway.port, "GET", "/o")).headers["cache-status"] as string, /hit/);
+    assert.equal(shelves.purge("shop", ""), 1);
+  }
+});
+
+test("what is kept is the same answer on every way: whole, long, for HEAD, with headers of the rule, to an old client, over HTTP/2", async () => {
+  const body = "x".repeat(200_000);
+  await using program = await startProgram((request, response) => response.writeHead(200, { "cache-control": "max-age=60", "content-type": "text/plain", "x-two": ["a", "b"] }).end(request.url === "/long" ? body : "short"));
+  await using gateway = startGateway([program.port]);
+  const filtered = cache({ type: "cache" }, toolsOf(gateway, Date.now))(forward);
+  gateway.routed.handler = filtered;
+  const told = ({ headers }: { headers: IncomingMessage["headers"] }) => [headers["cache-control"], headers["content-type"], headers["x-two"], headers["content-length"], headers["age"], headers["cache-status"]];
+  for (const [path, content] of [["/short", "short"], ["/long", body]] as const) {
+    assert.equal((await ask(gateway.port, "GET", path)).body, content);
+    const plain = ["max-age=60", "text/plain", "a, b", String(content.length), "0", "wherry; hit"];
+    for (let i = 0; i < 3; i++) {
+      const hit = await ask(gateway.port, "GET", path);
+      assert.deepEqual([hit.status, hit.body, ...told(hit)], [200, content, ...plain]);
+    }
+    const head = await ask(gateway.port, "HEAD", path);
+    assert.deepEqual([head.status, head.body, ...told(head)], [200, "", ...plain]);
+    gateway.routed.handler = (exchange, outcome) => {
+      exchange.responseHeaders = { remove: ["X-Two"], set: [["age", "9"]], add: [["x-by", "rule"]] };
+      filtered(exchange, outcome);
+    };
+    const edited = await ask(gateway.port, "GET", path);
+    assert.deepEqual([edited.body, edited.headers["x-two"], edited.headers["age"], edited.headers["x-by"]], [content, undefined, "9", "rule"]);
+    gateway.routed.handler = filtered;
+    const old = await gateway.open();
+    old.send(`GET ${path} HTTP/1.0\r\nHost: web.example\r\n\r\n`);
+    assert.match(await old.until(() => false), new RegExp(`^HTTP/1.1 200 OK\r\n[^]*Content-Length: ${content.length}\r\nage: 0\r\ncache-status: wherry; hit\r\nConnection: close\r\n\r\n${content.slice(0, 5)}`));
+    const session = connectHttp2(`http://127.0.0.1:${gateway.port}`);
+    const stream = session.request({ ":path": path, ":authority": "web.example" });
+    const [headers] = (await once(stream, "response")) as [Record<string, string>];
+    assert.deepEqual([await text(stream), headers["age"], headers["cache-status"], headers["content-type"]], [content, "0", "wherry; hit", "text/plain"]);
+    await new Promise<void>((resolve) => session.close(resolve));
+  }
 });

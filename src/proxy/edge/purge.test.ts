@@ -1,0 +1,35 @@
+import assert from "node:assert/strict";
+import { get } from "node:http";
+import { test } from "node:test";
+import { text } from "node:stream/consumers";
+import { eventually, gatewayTo, listen, nextAddress, port, snapshot, startSupervisor } from "../testing/network.ts";
+
+test("each worker keeps its own, and a purge empties all of them, by name and by what the address begins with", async () => {
+  await using net = await startSupervisor({ workers: 2 });
+  let asked = 0;
+  await using pod = await listen((socket) => socket.on("data", () => socket.end(`HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: ${String(++asked).length}\r\nconnection: close\r\n\r\n${asked}`)));
+  const [ip, address] = [nextAddress(), nextAddress()];
+  net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: pod.port }])] }));
+  net.publishTraffic({ revision: 1, put: gatewayTo(address, 80, [{ type: "cache", share: "catalogue/prod", name: "catalogue" }]), remove: {} });
+  /** Each on a connection of its own, which meets either worker. */
+  const ask = () => new Promise<string>((resolve, reject) => get({ host: address, port: 8080, path: "/products/1", agent: false, headers: { host: "shop.example" } }, (response) => resolve(text(response))).on("error", reject));
+  /** Until both have asked the program once. */
+  const known = async (answers: string[]) => {
+    const found = new Set<string>();
+    await eventually(async () => {
+      const got = await ask();
+      assert.ok(answers.includes(got), `${got} is neither of ${answers.join(" and ")}`);
+      return found.add(got).size === 2;
+    }, 20_000);
+  };
+  await eventually(ask);
+  await known(["1", "2"]);
+  assert.deepEqual([await net.purge("catalogue/dev", ""), await net.purge("catalogue", ""), await net.purge("catalogue/prod", "/orders"), await net.purge("catalogue/prod", "other.example/")], [0, 0, 0, 0]);
+  await known(["1", "2"]);
+  assert.equal(await net.purge("catalogue/prod", "shop.example/products"), 2);
+  await known(["3", "4"]);
+  assert.equal(await net.purge("catalogue/prod", "/products/"), 2);
+  await known(["5", "6"]);
+  assert.equal(await net.purge("catalogue/prod", ""), 2);
+  assert.equal(await net.purge("catalogue/prod", ""), 0);
+});
