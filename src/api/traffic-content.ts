@@ -1,5 +1,5 @@
 /** Filters that look into requests and answers: whether they are as an API describes them, and what becomes of them. */
-export type ContentFilter = ValidateFilter;
+export type ContentFilter = ValidateFilter | RequestTemplateFilter | ResponseTemplateFilter | RequestRulesFilter;
 
 export interface ValidateFilter {
   type: "validate";
@@ -42,6 +42,8 @@ export interface ResponseTemplateFilter {
     /** Velocity, by media type: the first that the client accepts, else the first. */
     templates?: { [mediaType: string]: string };
   }[];
+  /** Also of answers that are made here, as a mock's are. */
+  ofLocal?: boolean;
   path?: PathNames;
   stage?: TemplateStage;
   /** 1 MB unless said. */
@@ -52,7 +54,7 @@ export interface RequestRulesFilter {
   type: "requestRules";
   /** In order; the first that a request breaks refuses it. */
   rules: RequestRule[];
-  /** Of refusals, unless a rule says its own; 403. */
+  /** Of refusals, unless a rule says its own; else by what is broken: 400, 403, 405, 413, 414, 415 or 431. */
   status?: number;
   /** Of bodies that are looked at; 128 KB unless said. Longer ones are refused (413) by rules that look into them. */
   bodyBytesMax?: number;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -39,6 +40,12 @@ for (const file of readdirSync(folder).filter((name) => name.endsWith(".txt"))) 
   }
 }
 
+const tokenSecret = Buffer.alloc(32, "s");
+function tokenOf(claims: object): string {
+  const signed = [{ alg: "HS256" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+  return `${signed}.${createHmac("sha256", tokenSecret).update(signed).digest("base64url")}`;
+}
+
 class World {
   readonly #clock = new FakeClock();
   readonly #table = new RouteTable({ ...toolsAt(this.#clock), sessionKey: "0".repeat(32) });
@@ -50,7 +57,11 @@ class World {
   #running: Handled[] = [];
   #last: Handled | undefined;
 
-  step(text: string): void {
+  /** By "$NAME". */
+  readonly #values = new Map([["$jwks", JSON.stringify({ keys: [{ kty: "oct", k: tokenSecret.toString("base64url") }] })]]);
+
+  step(line: string): void {
+    const text = line.replaceAll(/\$[a-z]+/g, (name) => this.#values.get(name) ?? name);
     const [word, rest] = split(text);
     switch (word) {
       case "route":
@@ -68,6 +79,10 @@ class World {
       case "refused": {
         const wanted = new RegExp(rest);
         return assert.throws(() => this.#put(), (error) => error instanceof PolicyError && wanted.test(error.message) || assert.fail(`${String(error)} is not ${rest}`));
+      }
+      case "token": {
+        const [name, claims] = split(rest);
+        return void this.#values.set(`$${name}`, tokenOf(load(claims) as object));
       }
       case "remove":
         this.#routes.delete(rest);
@@ -121,7 +136,7 @@ class World {
     const [, times = "1", method, target, headerText, expected] = /^(?:(\d+)x )?(\S+) (\S+)(?: \[(.*?)\])? -> (.*)$/.exec(text) ?? assert.fail("not understood");
     const [, scheme = "http", host, port, path = "/"] = /^(?:(https?):\/\/)?([^/:*]*)(?::(\d+))?(\/.*|\*)?$/.exec(target!) ?? assert.fail(`no target: ${target}`);
     const all = Object.fromEntries((headerText ?? "").split("; ").filter(Boolean).map((header) => [header.slice(0, header.indexOf(":")), header.slice(header.indexOf(":") + 1).trim()]));
-    const { client, listener = "l", ...headers } = all;
+    const { client, listener = "l", body, ...headers } = all;
     const request = requestView({ method: method!, scheme: scheme as "http", host: host!, ...(port && { port: Number(port) }), target: path, headers, ...(client && { client }) });
     for (let i = 0; i < Number(times); i++) {
       const found = this.#table.find(listener, request);
@@ -136,7 +151,7 @@ class World {
         assert.equal(found.rule.rule.name, expected);
         continue;
       }
-      this.#last = handle(found.rule.serve, request, { match: found.match, captures: found.captures });
+      this.#last = handle(found.rule.serve, request, { match: found.match, captures: found.captures, body });
       this.#running.push(this.#last);
       expect(this.#last, expected!, this.#answerHeaders);
     }
@@ -177,18 +192,20 @@ function matchOf(text: string): HttpMatch {
 }
 
 /** "forward target=/x host=h request.x=1 !response.y", "301 location=/x flag=DR", "held". */
-function expect({ exchange, forwarded, answer }: Handled, text: string, answerHeaders: Record<string, string>): void {
+function expect({ exchange, forwarded, answer, replaced }: Handled, text: string, answerHeaders: Record<string, string>): void {
   const [outcome, ...claims] = text.match(/(?:[^\s"]|"[^"]*")+/g)!.map((part) => part.replaceAll('"', ""));
   assert.equal(answer ? String(answer.status) : forwarded ? "forward" : "held", outcome, answer?.reason ?? "no answer");
-  const known = ["x-old", "x-two"].map((name): [string, string | undefined] => [name, exchange.request.header(name)]);
+  const known = ["x-old", "x-two", "authorization", "cookie"].map((name): [string, string | undefined] => [name, exchange.request.header(name)]);
   const requestHeaders = edited(Object.fromEntries(known.filter((pair): pair is [string, string] => pair[1] !== undefined)), exchange.requestHeaders);
   const responseHeaders = edited(answer ? Object.fromEntries(answer.headers) : answerHeaders, exchange.responseHeaders);
   const values = (name: string): string | undefined => {
+    if (name === "notes") return exchange.notes?.join("; ");
+    if (answer && name === "reason") return answer.reason;
     if (answer && !name.startsWith("response.")) return name === "flag" ? answer.flag : name === "body" ? answer.body : answer.headers.find(([other]) => other === name)?.[1];
     if (name.startsWith("request.")) return requestHeaders[name.slice(8)];
     if (name.startsWith("response.")) return responseHeaders[name.slice(9)];
     const { target, host, upstream, mirrors, bodyBytesMax } = exchange;
-    const fields: Record<string, string | undefined> = { target, host, upstream, mirrors: mirrors?.join(","), body: bodyBytesMax?.toString() };
+    const fields: Record<string, string | undefined> = { target, host, upstream, mirrors: mirrors?.join(","), body: bodyBytesMax?.toString(), sent: replaced, query: exchange.query };
     if (!(name in fields)) assert.fail(`nothing is called ${name}`);
     return fields[name];
   };

@@ -92,6 +92,8 @@ export type AnswerFilter = (response: ResponseView, next: AnswerSink, drained: (
 
 export interface Exchange {
   readonly request: RequestView;
+  /** As the access log has it; absent where none is written. */
+  readonly requestId?: string;
   /** What the upstream gets instead; undefined: as it came. */
   host: string | undefined;
   /** With its query. */

@@ -16,8 +16,11 @@ import { quota } from "./quota.ts";
 import { rateLimit } from "./rate-limit.ts";
 import { redirect } from "./redirect.ts";
 import { requestHeaders } from "./request-headers.ts";
+import { requestRules } from "./request-rules.ts";
+import { requestTemplate } from "./request-template.ts";
 import { respond } from "./respond.ts";
 import { responseHeaders } from "./response-headers.ts";
+import { responseTemplate } from "./response-template.ts";
 import { rewrite } from "./rewrite.ts";
 import { sourceRanges } from "./source-ranges.ts";
 import { validate } from "./validate.ts";
@@ -40,8 +43,11 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   rateLimit,
   redirect,
   requestHeaders,
+  requestRules,
+  requestTemplate,
   respond,
   responseHeaders,
+  responseTemplate,
   rewrite,
   sourceRanges,
   validate,

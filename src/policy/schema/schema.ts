@@ -172,12 +172,14 @@ class Compiler {
   }
 }
 
-const keywords = new Set([
-  ...["$ref", "type", "enum", "const", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"],
-  ...["minLength", "maxLength", "pattern", "format", "multipleOf", "minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"],
-  ...["items", "prefixItems", "contains", "minContains", "maxContains", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"],
-  ...["properties", "patternProperties", "additionalProperties", "propertyNames", "required", "dependentRequired", "dependentSchemas", "minProperties", "maxProperties", "unevaluatedProperties"],
-]);
+const keywords = new Set(
+  [
+    "$ref type enum const allOf anyOf oneOf not if then else",
+    "minLength maxLength pattern format multipleOf minimum exclusiveMinimum maximum exclusiveMaximum",
+    "items prefixItems contains minContains maxContains minItems maxItems uniqueItems unevaluatedItems",
+    "properties patternProperties additionalProperties propertyNames required dependentRequired dependentSchemas minProperties maxProperties unevaluatedProperties",
+  ].flatMap((names) => names.split(" ")),
+);
 
 /** One function of all keywords of a schema, by the type of what it is given. */
 function assemble(reading: Reading): Check {

@@ -1,11 +1,12 @@
 import type { HttpMatch } from "../../api/traffic.ts";
 import type { FakeClock } from "../../base/clock.ts";
 import { seededRandom } from "../../base/random.ts";
+import { localAnswer } from "../local-answer.ts";
 import type { Exchange, FilterTools, Handler, HeaderEdits, LocalAnswer, RequestView, ResponseView } from "../exchange.ts";
 
 /** What filters are given, on a clock that moves when it is told to. */
 export function toolsAt(clock: FakeClock, seed = 1): FilterTools {
-  return { random: seededRandom(seed), nowMs: () => clock.monotonicMs(), setTimer: (ms, go) => clock.setTimer(ms, go) };
+  return { random: seededRandom(seed), nowMs: () => clock.monotonicMs(), dateMs: () => clock.now(), setTimer: (ms, go) => clock.setTimer(ms, go) };
 }
 
 export interface RequestFields {
@@ -42,12 +43,14 @@ export interface Handled {
   /** Set once it was forwarded; `answer` once it was answered. */
   forwarded: boolean;
   answer: LocalAnswer | undefined;
+  /** What goes on instead of the client's body. */
+  replaced: string | undefined;
   /** Shows the upstream's answer to those who wanted to look at it. */
   respond(response: ResponseView): void;
   end(): void;
 }
 
-export function handle(handler: Handler, request: RequestView, found: { match?: HttpMatch | undefined; captures?: readonly string[] | undefined } = {}): Handled {
+export function handle(handler: Handler, request: RequestView, found: { match?: HttpMatch | undefined; captures?: readonly string[] | undefined; body?: string | Uint8Array | undefined } = {}): Handled {
   const looks: ((response: ResponseView) => void)[] = [];
   const releases: (() => void)[] = [];
   const exchange: Exchange = {
@@ -65,8 +68,12 @@ export function handle(handler: Handler, request: RequestView, found: { match?: 
     captures: found.captures,
     onResponse: (look) => void looks.push(look),
     onEnd: (release) => void releases.push(release),
-    readBody: () => {},
-    replaceBody: () => {},
+    readBody: (bytesMax, then) => {
+      const body = Buffer.from(found.body ?? "");
+      if (body.length <= bytesMax) then(body);
+      else handled.answer = localAnswer(request, "BL", `the body is larger than ${bytesMax} bytes`);
+    },
+    replaceBody: (body) => void (handled.replaced = Buffer.from(body).toString("utf8")),
     hold: () => true,
     takeAnswer: () => {},
   };
@@ -74,6 +81,7 @@ export function handle(handler: Handler, request: RequestView, found: { match?: 
     exchange,
     forwarded: false,
     answer: undefined,
+    replaced: undefined,
     respond: (response) => looks.splice(0).forEach((look) => look(response)),
     end: () => releases.splice(0).forEach((release) => release()),
   };
