@@ -8,7 +8,7 @@ import { dropCookies, dropParams, editHeaders } from "../request-edits.ts";
 import { cookieValue, queryValue } from "../values.ts";
 
 const crypto = lazyModule<typeof import("node:crypto")>(import.meta.url, "node:crypto");
-const keyCharsMax = 4_096;
+const keyBytesMax = 4_096;
 
 type Config = Extract<HttpFilter, { type: "apiKey" }>;
 
@@ -30,16 +30,17 @@ export const apiKey: Filter<Config> = ({ keys, from, clientHeader, sanitise = fa
   });
   const named = (where: Config["from"][number]["in"]): string[] => places.filter((place) => place.where === where).map(({ name }) => name);
   const [headers, params, cookies] = [named("header"), named("query"), named("cookie")];
-  const keyOf = (request: RequestView): string | undefined => {
+  /** Its bytes as they were sent. */
+  const keyOf = (request: RequestView): Buffer | undefined => {
     for (const { where, name } of places) {
       const value = where === "header" ? request.header(name) : where === "query" ? queryValue(request.query, name) : cookieValue(request.header("cookie"), name);
-      if (value !== undefined && value !== "") return value;
+      if (value !== undefined && value !== "") return Buffer.from(value, where === "query" ? "utf8" : "latin1");
     }
     return undefined;
   };
   return (next) => (exchange, outcome) => {
     const key = keyOf(exchange.request);
-    const found = key === undefined || key.length > keyCharsMax ? undefined : clients.get(crypto().createHash("sha256").update(key).digest("hex"));
+    const found = key === undefined || key.length > keyBytesMax ? undefined : clients.get(crypto().createHash("sha256").update(key).digest("hex"));
     if (!found) return outcome.answer(exchange, localAnswer(exchange.request, "NA", "Client authentication failed."));
     exchange.caller = { ...exchange.caller, apiKey: found };
     editHeaders(exchange, { remove: sanitise ? headers : [], set: header === undefined ? [] : [[header, found.client]] });

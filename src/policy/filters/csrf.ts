@@ -1,4 +1,5 @@
 import type { HttpFilter } from "../../api/traffic.ts";
+import { happens, perMillion } from "../chance.ts";
 import type { Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
 import { at } from "../policy-error.ts";
@@ -11,13 +12,18 @@ const changing = new Set(["POST", "PUT", "PATCH", "DELETE"]);
  * A browser that is made to ask for a change by a page of another site says whose page it is: in Origin, or else in Referer. Who says
  * nothing is refused, since only browsers carry somebody's cookies about, and these say it. Sources: Fetch §3.2; OWASP, CSRF; Envoy, csrf.
  */
-export const csrf: Filter<Extract<HttpFilter, { type: "csrf" }>> = ({ origins }) => {
+export const csrf: Filter<Extract<HttpFilter, { type: "csrf" }>> = ({ origins, shadowPerMillion = 0 }, { random }) => {
+  const shadow = perMillion(shadowPerMillion, "shadowPerMillion");
   const isAllowed = at("origins", () => compileOrigins(origins));
   return (next) => (exchange, outcome) => {
     const { request } = exchange;
     if (!changing.has(request.method)) return next(exchange, outcome);
     const origin = originOf(request);
     if (origin !== undefined && (isOwn(origin, request) || isAllowed(origin))) return next(exchange, outcome);
+    if (shadow > 0 && happens(random, shadow)) {
+      (exchange.notes ??= []).push("csrf: Invalid origin");
+      return next(exchange, outcome);
+    }
     outcome.answer(exchange, localAnswer(request, "XO", "Invalid origin"));
   };
 };

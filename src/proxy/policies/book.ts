@@ -105,14 +105,16 @@ export class PolicyBook {
       const all = [...notHonoured(kind, spec), ...refused];
       return { ...rest, policies, refusal: all.length === 0 ? undefined : `${policies.map(({ metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).join(" over ")}: ${all.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}` };
     });
+    const refusal = made.map((one) => one.refusal).find((text) => text !== undefined);
     known = {
       key,
       filters: inOrder(made.flatMap(({ filters = [] }) => filters)),
       rule: Object.assign({}, ...made.map(({ rule }) => rule)) as NonNullable<Effect["rule"]>,
       upstream: Object.assign({}, ...made.map(({ upstream }) => upstream)) as NonNullable<Effect["upstream"]>,
       upstreamKey: made.flatMap(({ upstream, policies }) => (upstream ? policies.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`) : [])).join("+"),
-      needs: made.flatMap(({ needs = [] }) => needs),
-      refusal: made.map(({ refusal }) => refusal).find((text) => text !== undefined),
+      // Who is not served makes nobody be asked.
+      needs: refusal === undefined ? made.flatMap(({ needs = [] }) => needs) : [],
+      refusal,
     };
     this.#effects.set(key, known);
     return known;

@@ -25,8 +25,9 @@ export function apiKeyFilter({ credentialRefs, extractFrom, forwardClientIDHeade
     const refuse = (why: string): void => void refused.push({ field: `apiKeyAuth.credentialRefs[${i}]`, why });
     const secret = references.secret(reference, refuse);
     for (const [client, encoded] of Object.entries(secret?.data ?? {}).sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const key = Buffer.from(encoded, "base64").toString("utf8");
-      if (key === "") refuse(`names Secret ${reference.name}, where ${client} has an empty key`);
+      const key = Buffer.from(encoded, "base64");
+      // A line break at its end, above all.
+      if (key.length === 0 || key.some((byte) => byte <= 0x20 || byte === 0x7f)) refuse(`names Secret ${reference.name}, where the key of ${client} is empty or has blanks or line breaks, which no request can show`);
       if (keys.has(client)) continue;
       const sha256 = createHash("sha256").update(key).digest("hex");
       const other = clients.get(sha256);
