@@ -37,10 +37,11 @@ export class HttpPort implements Listener {
     const [first] = listeners;
     this.id = listeners.map(({ id }) => id).join(",");
     this.port = first!.port;
-    this.bounds = boundsOf(listeners, this.#toolsOf);
-    // Those of one port without TLS all have the same: their compiler sees to that.
-    this.manners = this.#toolsOf.mannersOf(first!);
-    this.proxied = listeners.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
+    // Those of one port without TLS that are served all have the same: their compiler sees to that.
+    const served = listeners.filter(({ refusal }) => refusal === undefined);
+    this.bounds = boundsOf(served.length > 0 ? served : listeners, this.#toolsOf);
+    this.manners = this.#toolsOf.mannersOf(served[0] ?? first!);
+    this.proxied = served.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
   }
 
   route(request: RequestView): Routed | LocalAnswer {

@@ -18,12 +18,15 @@ export function clientRefusals(world: World, attachments: Attachments, policy: P
   for (const place of places) {
     const [target, section] = place.split("#") as [string, string | undefined];
     const gateway = target.slice("Gateway/".length);
-    const all = world.gateway(gateway)?.spec.listeners ?? [];
-    const policyOf = ({ name }: Listener): Policy | undefined => attachments.at({ gateway, listener: name })?.policies[0];
+    const own = world.gateway(gateway)?.spec.listeners ?? [];
+    // A set's listeners are under the whole Gateway's policy.
+    const all = [...own, ...world.listenerSetsOf(gateway).flatMap(({ spec }) => spec.listeners)];
+    const policyOf = (listener: Listener): Policy | undefined => attachments.at({ gateway, listener: own.includes(listener) ? listener.name : "" })?.policies[0];
     for (const listener of all) {
-      if ((section !== undefined && listener.name !== section) || policyOf(listener) !== policy) continue;
+      if ((section !== undefined && (listener.name !== section || !own.includes(listener))) || policyOf(listener) !== policy) continue;
       for (const refusal of clientTrafficEffect(policy.spec, references, shapeOf(listener)).refused) found.set(refusal.field, refusal);
-      const rival = all.find((other) => other.port === listener.port && sharesSocket(listener, other, policy) && policyOf(other) !== policy);
+      // Of two that cannot both be, the general one stays.
+      const rival = section === undefined ? undefined : all.find((other) => other.port === listener.port && sharesSocket(listener, other, policy) && policyOf(other) !== policy);
       if (rival) found.set("targetRefs", { field: "targetRefs", why: `are for listener ${listener.name}, which shares port ${listener.port} with listener ${rival.name}, which they are not for: whose a connection is, is not known when it comes` });
     }
   }
