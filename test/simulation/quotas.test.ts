@@ -28,7 +28,7 @@ class Worker {
   #turn: (() => void)[] = [];
   constructor(world: World) {
     this.asker = new QuotaAsker({
-      ask: (asks) => world.deliver(this, asks),
+      ask: (asks, reply) => world.deliver(this, asks, reply),
       nowMs: () => world.clock.monotonicMs(),
       setTimer: (ms, go) => world.clock.setTimer(ms, go),
       soon: (go) => void this.#turn.push(go),
@@ -73,29 +73,23 @@ class World {
   }
 
   /** A message there and one back, each as late as it likes; neither arrives at somebody who has died. */
-  deliver(worker: Worker, asks: QuotaAsk[]): Promise<QuotaResult[]> {
+  deliver(worker: Worker, asks: QuotaAsk[], reply: (results: readonly QuotaResult[]) => void): void {
     const later = (go: () => void) => void (this.#delayMs === 0 ? go() : this.clock.setTimer(randomInt(this.#random, this.#delayMs), go));
     const owner = this.#owner;
-    const answer = {
-      // As a promise, but at once: a simulation has no event loop.
-      then: (done: (results: QuotaResult[]) => void) => {
-        later(() => {
-          if (!worker.isAlive || owner !== this.#owner) return;
-          const results = owner.takeAll(asks);
-          const { startMs } = windowOf(this.unit, this.wallMs());
-          this.windows.add(startMs);
-          this.#latest = Math.max(this.#latest, startMs);
-          const window = this.#latest;
-          for (const { key } of asks) add(this.asked, `${key} ${window}`);
-          later(() => {
-            if (!worker.isAlive) return;
-            for (const [i, { allowed }] of results.entries()) if (allowed) add(this.let, `${asks[i]!.key} ${window}`);
-            done(results);
-          });
-        });
-      },
-    };
-    return answer as unknown as Promise<QuotaResult[]>;
+    later(() => {
+      if (!worker.isAlive || owner !== this.#owner) return;
+      const results = owner.takeAll(asks);
+      const { startMs } = windowOf(this.unit, this.wallMs());
+      this.windows.add(startMs);
+      this.#latest = Math.max(this.#latest, startMs);
+      const window = this.#latest;
+      for (const { key } of asks) add(this.asked, `${key} ${window}`);
+      later(() => {
+        if (!worker.isAlive) return;
+        for (const [i, { allowed }] of results.entries()) if (allowed) add(this.let, `${asks[i]!.key} ${window}`);
+        reply(results);
+      });
+    });
   }
 
   request(): void {

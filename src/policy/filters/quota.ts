@@ -39,7 +39,9 @@ export const quota: Filter<Extract<HttpFilter, { type: "quota" }>> = ({ rules },
       isDecided = true;
       if (isGone) return;
       tell(exchange, answers);
-      const refused = answers.filter(({ rule, result }) => !result.allowed && !rule.isShadow);
+      const without = answers.filter(({ result }) => !result.allowed);
+      for (const { rule } of without) if (rule.isShadow) (exchange.notes ??= []).push(`RL would refuse: ${rule.text}`);
+      const refused = without.filter(({ rule }) => !rule.isShadow);
       if (refused.length === 0) {
         for (const { rule, key } of meant) if (rule.charge) exchange.onEnd(() => rule.charge!(key));
         return next(exchange, outcome);
@@ -48,7 +50,7 @@ export const quota: Filter<Extract<HttpFilter, { type: "quota" }>> = ({ rules },
       if (known.length === 0) return outcome.answer(exchange, localAnswer(request, "OM", "what has been counted of its quota is not known", { status: 503, headers: [["retry-after", "1"]] }));
       const waitMs = Math.max(...known.map(({ result }) => result.resetMs));
       const [first] = known as [Answered];
-      outcome.answer(exchange, localAnswer(request, "RL", `rate limit reached: ${first.rule.text}`, { headers: [["retry-after", String(Math.max(1, Math.ceil(waitMs / 1000)))]] }));
+      outcome.answer(exchange, localAnswer(request, "RL", first.rule.text, { headers: [["retry-after", String(Math.max(1, Math.ceil(waitMs / 1000)))]] }));
     };
     for (const { rule, key } of meant) {
       rule.take(key, (result) => {
@@ -66,7 +68,7 @@ interface Answered {
 }
 
 interface CompiledQuota {
-  /** "400 an hour". */
+  /** "rate limit reached: 400 an hour". */
   text: string;
   isShadow: boolean;
   /** Of X-RateLimit-Limit: "400;w=3600". Undefined: nothing is told. */
@@ -91,7 +93,7 @@ function compileQuotaRule(rule: QuotaRule, index: number, tools: FilterTools): C
   const take = isLocal ? takeLocally(rule, id, index, tools) : undefined;
   const counted = isLocal ? undefined : quotaOf(rule, id, tools);
   return {
-    text: `${limit} ${unit === "hour" ? "an" : "a"} ${unit}`,
+    text: `rate limit reached: ${limit} ${unit === "hour" ? "an" : "a"} ${unit}`,
     isShadow,
     limit,
     policy: hasHeaders ? `${limit};w=${nominalSeconds(unit)}` : undefined,

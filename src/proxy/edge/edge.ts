@@ -102,7 +102,7 @@ export class Edge {
   constructor(options: EdgeOptions, { sessionKey, ...traffic }: TrafficSnapshot) {
     const { random, lease, countQuotas } = options;
     this.#options = options;
-    const asker = countQuotas && new QuotaAsker({ ask: countQuotas, nowMs: () => performance.now(), setTimer, soon: setImmediate });
+    const asker = countQuotas && new QuotaAsker({ ask: (asks, reply) => void countQuotas(asks).then(reply, () => reply([])), nowMs: () => performance.now(), setTimer, soon: setImmediate });
     const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, shelves: this.shelves, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }), ...(asker && { quota: (id, limit) => asker.quota(id, limit) }) };
     this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);

@@ -13,8 +13,8 @@ const keyLengthMax = 200;
 const batchMax = 1_000;
 
 export interface QuotaAskerTools {
-  /** Asks the owner; rejects when it is gone. */
-  ask(asks: QuotaAsk[]): Promise<QuotaResult[]>;
+  /** Asks the owner; `reply` is called once, with nothing when it is gone. */
+  ask(asks: QuotaAsk[], reply: (results: readonly QuotaResult[]) => void): void;
   /** Monotonic. */
   nowMs(): number;
   setTimer(delayMs: number, callback: () => void): { cancel(): void };
@@ -25,7 +25,7 @@ export interface QuotaAskerTools {
 /** A worker's side of quotas: each request is asked for, and none in advance. */
 export class QuotaAsker {
   readonly #tools: QuotaAskerTools;
-  #waiting: { ask: QuotaAsk; then: (result: QuotaResult) => void }[] = [];
+  #waiting: Waiting[] = [];
 
   constructor(tools: QuotaAskerTools) {
     this.#tools = tools;
@@ -58,7 +58,7 @@ export class QuotaAsker {
   }
 
   #ask(ask: QuotaAsk, then: (result: QuotaResult) => void): void {
-    this.#waiting.push({ ask, then });
+    this.#waiting.push({ ask, reply: then });
     if (this.#waiting.length === 1) this.#tools.soon(() => this.#send());
   }
 
@@ -68,17 +68,25 @@ export class QuotaAsker {
     for (let at = 0; at < all.length; at += batchMax) this.#sendBatch(all.slice(at, at + batchMax));
   }
 
-  #sendBatch(batch: { ask: QuotaAsk; then: (result: QuotaResult) => void }[]): void {
+  #sendBatch(batch: readonly Waiting[]): void {
     let isOver = false;
     const finish = (results: readonly QuotaResult[]) => {
       if (isOver) return;
       isOver = true;
       timer.cancel();
-      for (const [i, { then }] of batch.entries()) then(results[i] ?? unknown);
+      for (const [i, { reply }] of batch.entries()) reply(results[i] ?? unknown);
     };
     const timer = this.#tools.setTimer(answerMaxMs, () => finish([]));
-    this.#tools.ask(batch.map(({ ask }) => ask)).then(finish, () => finish([]));
+    this.#tools.ask(
+      batch.map(({ ask }) => ask),
+      finish,
+    );
   }
+}
+
+interface Waiting {
+  ask: QuotaAsk;
+  reply: (result: QuotaResult) => void;
 }
 
 const unknown: QuotaResult = { allowed: false, remaining: 0, resetMs: 0, isUnknown: true };
