@@ -11,7 +11,7 @@ import { type Gateway, gatewayResources, type HttpRouteObject, type RouteStatus 
 import type { World } from "../gateway/world.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { LatestWriter } from "../latest-writer.ts";
-import { type Plan, planOf, type Seen, urlOfStage } from "./plan.ts";
+import { type Plan, planOf, type Seen, stable, urlOfStage } from "./plan.ts";
 import { apiOfName, stageOf } from "./stage-route.ts";
 import { quotaPolicies, usageOf } from "./usage.ts";
 
@@ -109,7 +109,7 @@ export class Keeper {
     tell(api, plan.problems);
     const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
     const status = { ...plan.status, conditions, stages: await Promise.all(plan.status.stages!.map((stage) => this.#withUsage(api, stage))) };
-    if (JSON.stringify(sorted(status)) === JSON.stringify(sorted(api.status))) return;
+    if (stable(status) === stable(api.status)) return;
     await client.patch(apiResource, namespace, name, { metadata: { uid: api.metadata.uid }, status }, { type: "merge", subresource: "status", fieldManager });
   }
 
@@ -174,10 +174,3 @@ export class Keeper {
 const gone = (error: unknown): void => {
   if (!(error instanceof StatusError && (error.code === 404 || error.code === 409))) throw error;
 };
-
-/** Fields in one order, whoever wrote them. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined).sort(([a], [b]) => (a < b ? -1 : 1)).map(([field, inner]) => [field, sorted(inner)]));
-}

@@ -17,6 +17,8 @@ export interface Operation {
   timeoutMs?: number;
   /** Who must have been checked: any of these lists, whole. Absent: nobody. */
   security?: Checked[][];
+  /** Not of the document: what a path answers to its other methods. */
+  isOther?: true;
   /** Why it is answered with 500 instead. */
   refusal?: string;
 }
@@ -60,8 +62,10 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     return { path, item, template };
   });
   // Only where a parameter could take what is another path's: other routes of the host keep their turn.
-  const ranks = [...new Set(paths.flatMap(({ template: { rank, match } }) => (match[0]!.path.type === "regex" ? [rank] : [])))].sort();
-  const priorityOf = ({ rank, match }: PathTemplate): number => (match[0]!.path.type === "regex" ? ranks.indexOf(rank) + 1 : match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : 0);
+  const patterns = paths.flatMap(({ template: { rank, match } }) => (match[0]!.path.type === "regex" ? [rank] : [])).sort();
+  const isRanked = ({ rank, match: [match] }: PathTemplate): boolean => match!.path.type === "regex" || (match!.path.type === "prefix" && patterns.length > 0 && patterns[0]! < rank);
+  const ranks = [...new Set(paths.flatMap(({ template }) => (isRanked(template) ? [template.rank] : [])))].sort();
+  const priorityOf = (template: PathTemplate): number => (template.match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : ranks.indexOf(template.rank) + 1);
   const taken = new Set<string>();
   const operations = paths.flatMap(({ path, item, template }) => {
     const priority = priorityOf(template);
@@ -82,7 +86,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     });
     if (own.length === 0 || item[anyMethod] !== undefined) return own;
     const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
-    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, matches: matches(undefined), filters: [...cors, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
+    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...cors, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
   const known = new Set(operations.map(({ id }) => id));
@@ -208,7 +212,7 @@ function serverPath({ servers }: OpenApi, { variables = {} }: ApiStage): string 
     return value;
   });
   const path = /^(?:[a-z][a-z0-9+.-]*:)?(?:\/\/[^/?#]*)?(\/[^?#]*)?$/i.exec(url)?.[1] ?? "";
-  return path.replace(/\/+$/, "");
+  return path.replace(/\/{2,}/g, "/").replace(/\/$/, "");
 }
 
 /** As rules may be called: "listPets" → "list-pets", "GET /pets/{id}" → "get-pets-id". */

@@ -37,7 +37,7 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
   const { name, namespace } = api.metadata;
   const wrong = "problem" in document ? document.problem : problemOf(api, document.value);
   const known = [...deployments].sort((a, b) => b.revision - a.revision);
-  const isNew = wrong === undefined && "value" in document && JSON.stringify(known[0]?.data?.document) !== JSON.stringify(document.value);
+  const isNew = wrong === undefined && "value" in document && stable(known[0]?.data?.document) !== stable(document.value);
   const next = Math.max(known[0]?.revision ?? 0, api.status?.deployments?.[0]?.revision ?? 0) + 1;
   const meta = (own: string, labels: Record<string, string>): Draft["metadata"] => ({ name: own, namespace: namespace!, labels, ownerReferences: [{ apiVersion: productVersion, kind: "API", name, uid: api.metadata.uid, controller: true, blockOwnerDeletion: true }] });
   const live = new Set(stages.flatMap((stage) => liveDeployment(stage, known)?.revision ?? []));
@@ -49,7 +49,7 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
     const route = routeNameOf(name, stage.name);
     const message = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
     const url = urlOf(stage);
-    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url }), operations: operations.filter(({ refusal }) => refusal === undefined).length, ready: message === undefined, ...(message !== undefined && { message }) };
+    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: message === undefined, ...(message !== undefined && { message }) };
   });
   return {
     ...(isNew && { deploy: { apiVersion: "apps/v1", kind: "ControllerRevision", metadata: meta(deploymentNameOf(name, next), { [apiLabel]: name }), data: { document: document.value }, revision: next } }),
@@ -123,4 +123,9 @@ export function urlOfStage({ parentRefs, hostnames = [], path = "" }: ApiStage, 
     return `${scheme}://${host}${listener.port === usual ? "" : `:${listener.port}`}${path}`;
   }
   return undefined;
+}
+
+/** As JSON, fields in one order, whoever wrote them. */
+export function stable(value: unknown): string {
+  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === "object" && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1))) : inner)) ?? "";
 }

@@ -1,0 +1,79 @@
+import { test } from "node:test";
+import { entry } from "../../src/wherry.ts";
+import { startWherry } from "../harness.ts";
+import { needs } from "../needs.ts";
+import { playTranscript } from "./stack.ts";
+
+/** Says what arrives. */
+const backend = `
+apiVersion: v1
+kind: Pod
+metadata: {name: pets, labels: {app: pets}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: node:22
+    command: [node, -e, "require('http').createServer((q, r) => r.end(q.method + ' ' + q.url + '\\\\n')).listen(8080)"]
+    ports: [{containerPort: 8080}]
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: pets}
+spec: {selector: {app: pets}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {gatewayClassName: wherry, listeners: [{name: web, port: 8080, protocol: HTTP}]}
+`;
+
+const document = (version: string, more: string) => `
+openapi: 3.1.0
+info: {title: Pets, version: "${version}"}
+servers: [{url: /v1}]
+components: {securitySchemes: {key: {type: apiKey, in: header, name: x-api-key}}}
+paths:
+  /pets: {get: {operationId: listPets}}
+  /pets/{id}: {get: {operationId: getPet}}
+  /orders: {get: {operationId: listOrders, security: [{key: []}]}}
+${more}`;
+
+const api = `
+apiVersion: api.wherry.dev/v1alpha1
+kind: API
+metadata: {name: pets}
+spec:
+  documentFrom: {configMapKeyRef: {name: pets-openapi, key: openapi.yaml}}
+  stages:
+  - {name: dev, parentRefs: [{name: edge}], path: /dev, backendRef: {name: pets, port: 80}}
+  - {name: prod, deployment: 1, parentRefs: [{name: edge}], hostnames: [api.example.com], backendRef: {name: pets, port: 80}}
+`;
+
+const policy = ["dev", "prod"]
+  .map(
+    (stage) => `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: SecurityPolicy
+metadata: {name: pets-${stage}}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: pets.${stage}, sectionName: list-orders}]
+  apiKeyAuth: {credentialRefs: [{name: pets-keys}], extractFrom: [{headers: [x-api-key]}]}
+`,
+  )
+  .join("---");
+
+test("an API: its document in two stages, deployed, promoted, rolled back; its keys; what it asks for is checked or not served", { timeout: 120_000 }, async (t) => {
+  if (!process.env["WHERRY_CONFORMANCE"]) return t.skip("set WHERRY_CONFORMANCE=1; npm run conformance does");
+  if (!needs(t, "kubectl", "curl")) return;
+  await using wherry = await startWherry({ test: t });
+  const files = {
+    "backend.yaml": backend,
+    "one.yaml": document("1", ""),
+    "two.yaml": document("2", "  /status: {get: {x-amazon-apigateway-integration: {type: mock, requestTemplates: {application/json: '{\"statusCode\": 200}'}, responses: {default: {statusCode: '200', responseTemplates: {text/plain: fine}}}}}}"),
+    "api.yaml": api,
+    "policy.yaml": policy,
+  };
+  await playTranscript(wherry, "api-product", files, { env: { WHERRY_DATA_DIR: wherry.dataDir }, variables: { WHERRY: `${process.execPath} ${entry}` } });
+});
