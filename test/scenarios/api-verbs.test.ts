@@ -65,7 +65,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   await until("the route is as it was", async () => (await client.get(gatewayResources.httpRoutes, "default", "pets.prod"))["spec"].hostnames[0] === "api.example.com");
 
   // Keys are those of the Secrets that a policy for the stage's route names.
-  assert.equal(await say("keys pets prod"), "refused: no SecurityPolicy in namespace default asks for API keys of HTTPRoute pets.prod: see docs/how-to/protect.md");
+  assert.equal(await say("keys pets prod"), "refused: no SecurityPolicy in namespace default asks for API keys of HTTPRoute pets.prod: see docs/reference/api-product.md");
   await client.create(envoyResources.securityPolicies, "default", { metadata: { name: "keys" }, spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", name: "pets.prod" }], apiKeyAuth: { credentialRefs: [{ name: "pets-keys" }], extractFrom: [{ headers: ["x-api-key"] }] } } });
   assert.equal(await say("keys pets prod"), "refused: Secret default/pets-keys, which SecurityPolicy keys names, does not exist: kubectl create secret generic pets-keys -n default");
   await client.create(resources.secrets, "default", { metadata: { name: "pets-keys" } });

@@ -50,7 +50,7 @@ export const keys: ApiVerb = {
 async function secretsOf(client: Client, namespace: string, route: string): Promise<Secret[]> {
   const { items } = await client.list<Policy<ApiKeySpec>>(envoyResources.securityPolicies, { namespace });
   const policies = items.filter(({ spec }) => spec.apiKeyAuth && [spec.targetRef, ...(spec.targetRefs ?? [])].some((target) => target?.kind === "HTTPRoute" && target.name === route));
-  if (policies.length === 0) throw new WherryError("USAGE", `no SecurityPolicy in namespace ${namespace} asks for API keys of HTTPRoute ${route}: see docs/how-to/protect.md`);
+  if (policies.length === 0) throw new WherryError("USAGE", `no SecurityPolicy in namespace ${namespace} asks for API keys of HTTPRoute ${route}: see docs/reference/api-product.md`);
   const references = policies.flatMap(({ spec }) => spec.apiKeyAuth!.credentialRefs);
   const found = await Promise.all(
     references.map(({ name, namespace: where = namespace }) =>
