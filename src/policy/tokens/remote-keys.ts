@@ -25,6 +25,7 @@ export class RemoteKeys {
   /** When they came, and when they were asked for last, by the monotonic clock. */
   #knownAt = -Infinity;
   #askedAt = -Infinity;
+  #missedAt = -Infinity;
   #waiting: (() => void)[] | undefined;
   /** Why they could not be had last, for the log; "": they could. */
   failure = "";
@@ -57,8 +58,12 @@ export class RemoteKeys {
 
   /** A token was signed with a key that is not there: calls `then` when others have come, or will not. */
   missed(then: () => void): void {
-    if (this.#waiting || this.#tools.nowMs() - this.#askedAt >= missMs) return this.#ask(then);
-    then();
+    if (this.#waiting) return this.#ask(then);
+    const now = this.#tools.nowMs();
+    const { retryMs = retryMsUsual } = this.#where;
+    if (now - this.#missedAt < missMs || now - this.#askedAt < retryMs) return then();
+    this.#missedAt = now;
+    this.#ask(then);
   }
 
   #ask(then: () => void): void {
