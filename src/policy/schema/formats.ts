@@ -19,9 +19,12 @@ function isTime(text: string): boolean {
 function isDateTime(text: string): boolean {
   return isDate(text.slice(0, 10)) && (text[10] === "T" || text[10] === "t") && isTime(text.slice(11));
 }
-/** RFC 1123 §2.1: labels of letters, digits and hyphens, which neither begin nor end them. */
+/**
+ * RFC 1123 §2.1: labels of letters, digits and hyphens, which neither begin nor end them; hyphens in the third and fourth place are those
+ * of names in other scripts, which are not decoded.
+ */
 function isHostname(text: string): boolean {
-  return text.length <= 253 && text.split(".").every((label) => /^[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/i.test(label));
+  return text.length <= 253 && text.split(".").every((label) => /^[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?$/i.test(label) && (!label.startsWith("--", 2) || /^xn/i.test(label)));
 }
 function isEmail(text: string): boolean {
   const at = text.lastIndexOf("@");
@@ -40,6 +43,7 @@ function isReference(text: string): boolean {
   if (!ofUri.test(text) || text.indexOf("#") !== text.lastIndexOf("#")) return false;
   const authority = /^(?:[A-Za-z][A-Za-z\d+.-]*:)?\/\/([^/?#]*)/.exec(text)?.[1];
   if (authority !== undefined) {
+    if (authority.indexOf("@") !== authority.lastIndexOf("@")) return false;
     const host = authority.slice(authority.lastIndexOf("@") + 1);
     const [, address, port] = /^\[([^[\]]*)\](?::(\d*))?$/.exec(host) ?? [];
     if (authority.slice(0, authority.lastIndexOf("@") + 1).match(/[[\]]/)) return false;

@@ -62,7 +62,7 @@ class Compiler {
   constructor(schema: unknown, { document = schema, dialect, formats, isAnswer }: SchemaOptions) {
     this.#document = document;
     const named = [schema, document].map((one) => (isObject(one) && typeof one["$schema"] === "string" ? one["$schema"] : undefined)).find((name) => name !== undefined);
-    const found = named === undefined ? (dialect ?? "2020-12") : (dialectOf(named) ?? dialect);
+    const found = named === undefined ? (dialect ?? "2020-12") : dialectOf(named);
     if (found === undefined) throw new PolicyError("$schema", named, "is not a dialect that is known here");
     this.#rules = { ...dialects[found], ...(formats && { formats }), ...(isAnswer && { readOnly: false }) };
     this.#findAnchors(document, 0);
