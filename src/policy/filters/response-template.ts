@@ -114,7 +114,9 @@ class Rendering implements AnswerSink {
       const isTyped = set.some(([name]) => name === "content-type");
       head = { status: given.status === 304 ? 304 : own, headers: [...given.headers.filter(([name]) => !gone.has(name)), ...(isTyped ? [] : [["content-type", type] as [string, string]]), ...set.map(([name, value]): [string, string] => [name, value])], length: isEmpty ? undefined : body.length };
     } catch (error) {
-      return this.fail("TF", reasonOf(error));
+      // The client learns that, the log why.
+      (this.#exchange.notes ??= []).push(reasonOf(error));
+      return this.fail("TF", "the answer could not be transformed");
     }
     this.#isOver = true;
     this.#next.begin(head);
