@@ -8,4 +8,6 @@ export interface Caller {
   apiKey?: { client: string; plan?: string };
   /** Who has given the right password. */
   basic?: string;
+  /** What cookies hold that a filter has opened, by their names: to be read where those would be. */
+  cookies?: ReadonlyMap<string, string>;
 }

@@ -28,6 +28,7 @@ export const flags = {
   RV: { status: 400, meaning: "Request validation: parameters or body are not as the API describes them; 415 for a body that cannot be read. Not in Envoy." },
   RB: { status: 403, meaning: "Rule broken: a request rule refuses it, which the reason names. Not in Envoy." },
   TF: { status: 500, meaning: "Template failed: a request or an answer could not be made of what it had. Not in Envoy." },
+  OIDC: { status: 401, meaning: "OpenID Connect: nobody is logged in and may not be sent to log in, or a login did not come to its end. Not in Envoy." },
   OM: { status: 503, meaning: "Overload: too much of other requests and answers is held here already." },
   BL: { status: 413, meaning: "Body limit: the request's body is larger than allowed. Not in Envoy." },
   CH: { status: 200, meaning: "Cache hit: what was kept of an earlier answer. Not in Envoy." },

@@ -54,13 +54,19 @@ export const jwt: Filter<Config> = ({ providers, optional = false, failOpen = fa
 
   return (next) => (exchange, outcome) => {
     const shown: Shown[] = [];
-    for (const provider of compiled) for (const place of provider.places) for (const token of place.tokens(exchange.request)) shown.push({ provider, place, token });
+    for (const provider of compiled) for (const place of provider.places) for (const token of tokensAt(place, exchange)) shown.push({ provider, place, token });
     if (shown.length === 0 && !optional && !failOpen) return refuse(exchange, outcome, { status: 401, reason: "Jwt is missing" });
     const remote = new Set(shown.flatMap(({ provider }) => provider.remote ?? []));
     if (remote.size === 0) return judge(exchange, outcome, next, shown, false);
     whenAll([...remote], (keys, then) => keys.ready(then), exchange, () => judge(exchange, outcome, next, shown, true));
   };
 };
+
+/** A cookie that was opened is read as it is then. */
+function tokensAt(place: Place, { caller, request }: Exchange): readonly string[] {
+  const opened = place.cookie === undefined ? undefined : caller?.cookies?.get(place.cookie);
+  return opened === undefined ? place.tokens(request) : [opened];
+}
 
 interface Shown {
   provider: Provider;
