@@ -33,7 +33,7 @@ export interface Peers extends AsyncDisposable {
 
 const root = join(import.meta.dirname, "..", ".cache", "gateway-peers");
 const libraries = join(root, "usr/lib/x86_64-linux-gnu");
-const env = { ...process.env, LD_LIBRARY_PATH: [libraries, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(delimiter) };
+export const env = { ...process.env, LD_LIBRARY_PATH: [libraries, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(delimiter) };
 const gatewayIp = "10.244.7.1";
 const podIp = "10.244.7.2";
 const upstreamPort = 8080;

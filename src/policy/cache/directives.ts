@@ -75,7 +75,7 @@ const asctime = new RegExp(`^[a-z]{3} ${month} ([ \\d]\\d) ${clock} (\\d{4})$`, 
  * Milliseconds since the epoch of an HTTP-date (RFC 9110 §5.6.7), in any of its three forms, in whatever case; undefined when it is
  * none. A year of two digits is the one nearest to `nowMs` that is not more than 50 years ahead.
  */
-export function httpDate(text: string | undefined, nowMs: number = Date.now()): number | undefined {
+export function httpDate(text: string | undefined, nowMs: number): number | undefined {
   if (text === undefined) return undefined;
   let found = fixed.exec(text);
   if (found) return instant(Number(found[3]), found[2]!, found[1]!, found, 4);

@@ -43,18 +43,18 @@ export function lifetimeMs(status: number, fields: Fields, answeredAt: number, d
   // What is no number says nothing that one should rely on.
   const shared = seconds(directives, "s-maxage") ?? seconds(directives, "max-age");
   if (shared !== undefined) return Number.isNaN(shared) ? 0 : shared * 1000;
-  const date = httpDate(fields.get("date")) ?? answeredAt;
+  const date = httpDate(fields.get("date"), answeredAt) ?? answeredAt;
   const expires = isTargeted ? undefined : fields.get("expires");
-  if (expires !== undefined) return Math.max(0, (httpDate(expires) ?? date) - date);
+  if (expires !== undefined) return Math.max(0, (httpDate(expires, answeredAt) ?? date) - date);
   if (defaultTtlMs > 0) return defaultTtlMs;
   if (!heuristicStatuses.has(status) && !directives.has("public")) return 0;
-  const modified = httpDate(fields.get("last-modified"));
+  const modified = httpDate(fields.get("last-modified"), answeredAt);
   return modified === undefined ? 0 : Math.min(heuristicMaxMs, Math.max(0, (date - modified) / 10));
 }
 
 /** How old it was when it came. Source: RFC 9111 §4.2.3. */
 export function initialAgeMs(fields: Fields, { askedAt, answeredAt }: Times): number {
-  const date = httpDate(fields.get("date")) ?? answeredAt;
+  const date = httpDate(fields.get("date"), answeredAt) ?? answeredAt;
   const apparent = Math.max(0, answeredAt - date);
   const told = fields.get("age")?.split(",")[0]!.trim() ?? "";
   const value = /^\d+$/.test(told) ? Number(told) * 1000 : 0;
@@ -97,26 +97,26 @@ export function staleMs(directives: Directives, name: "stale-while-revalidate" |
 }
 
 /** A conditional request's answer from what is kept: true is 304 (RFC 9110 §13.2.2: If-None-Match goes first). */
-export function isUnchanged(request: Fields, kept: Fields): boolean {
+export function isUnchanged(request: Fields, kept: Fields, nowMs: number): boolean {
   const tags = request.get("if-none-match");
   if (tags !== undefined) {
     if (tags.trim() === "*") return true;
     const own = kept.get("etag");
     return own !== undefined && entityTags(tags).some((tag) => weak(tag) === weak(own));
   }
-  const since = httpDate(request.get("if-modified-since"));
-  const modified = httpDate(kept.get("last-modified")) ?? httpDate(kept.get("date"));
+  const since = httpDate(request.get("if-modified-since"), nowMs);
+  const modified = httpDate(kept.get("last-modified"), nowMs) ?? httpDate(kept.get("date"), nowMs);
   return since !== undefined && modified !== undefined && modified <= since;
 }
 const weak = (tag: string): string => tag.replace(/^W\//, "");
 const entityTags = (text: string): string[] => text.match(/(?:W\/)?"[^"]*"/g) ?? [];
 
 /** Of a whole body that is kept: the one range that is asked for; undefined: give all of it. Source: RFC 9110 §14. */
-export function rangeOf(request: Fields, kept: Fields, length: number): { from: number; to: number } | "unsatisfiable" | undefined {
+export function rangeOf(request: Fields, kept: Fields, length: number, nowMs: number): { from: number; to: number } | "unsatisfiable" | undefined {
   const found = /^bytes=(\d*)-(\d*)$/.exec(request.get("range")?.trim() ?? "");
   if (!found || (found[1] === "" && found[2] === "")) return undefined;
   const condition = request.get("if-range");
-  if (condition !== undefined && condition !== kept.get("etag") && (condition.startsWith('"') || condition.startsWith("W/") || httpDate(condition) === undefined || httpDate(condition) !== httpDate(kept.get("last-modified")))) return undefined;
+  if (condition !== undefined && condition !== kept.get("etag") && (condition.startsWith('"') || condition.startsWith("W/") || httpDate(condition, nowMs) === undefined || httpDate(condition, nowMs) !== httpDate(kept.get("last-modified"), nowMs))) return undefined;
   if (condition?.startsWith("W/")) return undefined;
   const [from, to] = found[1] === "" ? [Math.max(0, length - Number(found[2])), length] : [Number(found[1]), found[2] === "" ? length : Math.min(length, Number(found[2]) + 1)];
   if (found[1] !== "" && found[2] !== "" && Number(found[2]) < Number(found[1])) return undefined;

@@ -225,8 +225,9 @@ class Asking {
   #given(entry: Entry, ageMs: number, status: string): { head: AnswerHead; body: Uint8Array } {
     const more: [string, string][] = [["age", String(Math.floor(ageMs / 1000))], ["cache-status", `${this.#context.name}; ${status}`]];
     const kept = fieldsOf(entry.headers);
-    if (isUnchanged(this.#fields, kept)) return { head: { status: 304, headers: [...entry.headers.filter(([name]) => unchangedNames.has(name)), ...more], length: undefined }, body: nothing };
-    const range = entry.status === 200 && this.#request.method === "GET" ? rangeOf(this.#fields, kept, entry.body.length) : undefined;
+    const nowMs = this.#context.now();
+    if (isUnchanged(this.#fields, kept, nowMs)) return { head: { status: 304, headers: [...entry.headers.filter(([name]) => unchangedNames.has(name)), ...more], length: undefined }, body: nothing };
+    const range = entry.status === 200 && this.#request.method === "GET" ? rangeOf(this.#fields, kept, entry.body.length, nowMs) : undefined;
     if (range === "unsatisfiable") return { head: { status: 416, headers: [["content-range", `bytes */${entry.body.length}`], ...more], length: 0 }, body: nothing };
     if (range) {
       const body = entry.body.subarray(range.from, range.to);
