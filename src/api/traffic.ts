@@ -1,6 +1,7 @@
+import type { AnswerFilterConfig } from "./traffic-answers.ts";
 import type { ContentFilter } from "./traffic-content.ts";
 import type { Guard, TokenRule } from "./guard.ts";
-import type { EdgeListener } from "./traffic-listeners.ts";
+import type { EdgeListener, TextMatch } from "./traffic-listeners.ts";
 
 export type { ClientValidation, EarlyChange, EdgeListener, ListenerLimits, ListenerManners, ListenerTls, TextMatch } from "./traffic-listeners.ts";
 
@@ -143,6 +144,7 @@ export interface HeaderChange {
 
 /** Each type is one file in `policy/filters/`, with its meaning and its bounds. */
 export type HttpFilter =
+  | AnswerFilterConfig
   | ContentFilter
   | ({ type: "requestHeaders" } & HeaderChange)
   | ({ type: "responseHeaders" } & HeaderChange)
@@ -175,6 +177,37 @@ export type HttpFilter =
   | { type: "sourceRanges"; allow?: string[]; deny?: string[] }
   | { type: "bodyLimit"; bytes: number }
   | {
+      /** See policy/filters/oidc.ts. */
+      type: "oidc";
+      issuer: string;
+      clientId: string;
+      clientSecret: string;
+      /** Who is asked at addresses that begin so ("https://login.example.com"); without `origin`, at all. `isVerified`: by TLS, whose certificate is looked at. */
+      upstreams: { upstream: string; origin?: string; isVerified?: boolean }[];
+      /** What is not said is read from the issuer's own document. */
+      endpoints?: { authorization?: string; token?: string; endSession?: string };
+      /** %REQ(x-forwarded-proto)% and %REQ(:authority)% stand for the request's. */
+      redirectUrl: string;
+      logoutPath: string;
+      scopes: string[];
+      resources?: string[];
+      /** Names end with `suffix` unless they are given. */
+      cookies: { suffix: string; idToken?: string; accessToken?: string; domain?: string; sameSite?: "Lax" | "Strict" | "None" };
+      /** Tokens are made new when they end. */
+      refresh: boolean;
+      /** Of tokens that do not say it. 0: until the ID token ends. */
+      defaultTokenMs?: number;
+      defaultRefreshMs: number;
+      /** So long may a login take. */
+      flowMs: number;
+      forwardAccessToken?: boolean;
+      forwardIdTokenHeader?: string;
+      /** Requests with one of these headers get 401, and are not sent to log in. */
+      denyRedirect?: ({ name: string } & TextMatch)[];
+      /** A request with a token at one of these places goes on. */
+      passThrough?: Pick<TokenRule, "headers" | "params" | "cookies">[];
+    }
+  | {
       type: "extAuth";
       /** Who is asked, in their shares. */
       upstreams: { upstream: string; weight: number }[];
@@ -198,7 +231,7 @@ export type HttpFilter =
       context?: Record<string, string>;
     }
   /** Who changes something comes from a page of this host, or of one of these origins, which are written as cors'. */
-  | { type: "csrf"; origins: string[] }
+  | { type: "csrf"; origins: string[]; /** Of a million requests so many are let through and told of in the log. */ shadowPerMillion?: number }
   /** Anybody whom one of the providers vouches for; `optional`: and who shows no token, `failOpen`: and whose token is not believed. */
   | { type: "jwt"; providers: TokenProvider[]; optional?: boolean; failOpen?: boolean }
   | {

@@ -5,6 +5,7 @@ import { authorise } from "./authorise.ts";
 import { basic } from "./basic.ts";
 import { bodyLimit } from "./body-limit.ts";
 import { cache } from "./cache.ts";
+import { compress } from "./compress.ts";
 import { concurrency } from "./concurrency.ts";
 import { cors } from "./cors.ts";
 import { csrf } from "./csrf.ts";
@@ -12,9 +13,12 @@ import { extAuth } from "./ext-auth.ts";
 import { fault } from "./fault.ts";
 import { jwt } from "./jwt.ts";
 import { mirror } from "./mirror.ts";
+import { oidc } from "./oidc.ts";
+import { override } from "./override.ts";
 import { quota } from "./quota.ts";
 import { rateLimit } from "./rate-limit.ts";
 import { redirect } from "./redirect.ts";
+import { requestBuffer } from "./request-buffer.ts";
 import { requestHeaders } from "./request-headers.ts";
 import { requestRules } from "./request-rules.ts";
 import { requestTemplate } from "./request-template.ts";
@@ -32,6 +36,7 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   basic,
   bodyLimit,
   cache,
+  compress,
   concurrency,
   cors,
   csrf,
@@ -39,9 +44,12 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   fault,
   jwt,
   mirror,
+  oidc,
+  override,
   quota,
   rateLimit,
   redirect,
+  requestBuffer,
   requestHeaders,
   requestRules,
   requestTemplate,

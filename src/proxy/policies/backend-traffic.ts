@@ -1,18 +1,20 @@
-import type { Balancer, Breaker, HashBy, HttpFilter, Outlier, Retry, Upstream } from "../../api/traffic.ts";
+import type { Balancer, Breaker, HashBy, HttpFilter, HttpRule, Outlier, Retry, Upstream } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
 import type { Policy } from "../../api/envoy/kinds.ts";
+import { answerFilters } from "./backend-answers.ts";
 import type { Effect, Refusal } from "./effect.ts";
 import { rateLimitFilters, type RateLimitSpec } from "./rate-limit.ts";
 import type { References } from "./references.ts";
 
 interface BackendTrafficSpec {
-  timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string } };
+  timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string; maxStreamDuration?: string; streamIdleTimeout?: string } };
   retry?: { numRetries?: number; retryOn?: { triggers?: string[]; httpStatusCodes?: number[] }; perRetry?: { timeout?: string; backOff?: { baseInterval?: string; maxInterval?: string } } };
   faultInjection?: { delay?: { fixedDelay: string; percentage?: number }; abort?: { httpStatus?: number; grpcStatus?: number; percentage?: number } };
   circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
   healthCheck?: { panicThreshold?: number; passive?: Passive };
   loadBalancer?: { type: string; slowStart?: { window: string }; consistentHash?: ConsistentHash };
   rateLimit?: RateLimitSpec;
+  routingType?: string;
 }
 interface Passive {
   consecutive5XxErrors?: number;
@@ -31,8 +33,8 @@ interface ConsistentHash {
 }
 
 /** A BackendTrafficPolicy for the requests of one rule, and for how its backends are called. */
-export function backendTrafficEffect(spec: object, _references: References, policies: readonly Policy[]): Effect {
-  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer, rateLimit } = spec as BackendTrafficSpec;
+export function backendTrafficEffect(spec: object, references: References, policies: readonly Policy[]): Effect {
+  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer, rateLimit, routingType } = spec as BackendTrafficSpec;
   const refused: Refusal[] = [];
   const upstream: Partial<Upstream> = {
     ...(timeout?.tcp?.connectTimeout && { connectMs: parseDuration(timeout.tcp.connectTimeout) }),
@@ -41,16 +43,30 @@ export function backendTrafficEffect(spec: object, _references: References, poli
     ...(healthCheck && { outlier: outlierOf(healthCheck) }),
     ...(loadBalancer && balancerOf(loadBalancer, refused)),
   };
-  const filters = [...(rateLimit ? rateLimitFilters(rateLimit, policies, refused) : []), ...(faultInjection ? [faultOf(faultInjection)] : [])];
+  // Endpoints are whom the data plane calls; a Service's own address would hide them from balancers and breakers.
+  if (routingType !== undefined && routingType !== "Endpoint") refused.push({ field: "routingType", why: `${routingType} is not honoured: endpoints are called` });
+  const filters = [...answerFilters(spec, references, refused), ...(rateLimit ? rateLimitFilters(rateLimit, policies, refused) : []), ...(faultInjection ? [faultOf(faultInjection)] : [])];
   return {
     ...(filters.length > 0 && { filters }),
     rule: {
-      ...((timeout?.http?.requestTimeout || retry?.perRetry?.timeout) && { timeouts: { ...(timeout?.http?.requestTimeout && { requestMs: parseDuration(timeout.http.requestTimeout) }), ...(retry?.perRetry?.timeout && { backendMs: parseDuration(retry.perRetry.timeout) }) } }),
+      ...timeoutsOf(timeout?.http, retry?.perRetry?.timeout),
       ...(retry && { retry: retryOf(retry, refused) }),
     },
     ...(Object.keys(upstream).length > 0 && { upstream }),
     refused,
   };
+}
+
+function timeoutsOf({ requestTimeout, maxStreamDuration, streamIdleTimeout }: NonNullable<NonNullable<BackendTrafficSpec["timeout"]>["http"]> = {}, perTry: string | undefined): Pick<HttpRule, "timeouts"> {
+  // Whichever ends first ends it; 0 is none.
+  const whole = [requestTimeout, maxStreamDuration].flatMap((text) => (text === undefined ? [] : [parseDuration(text)]));
+  const bounds = whole.filter((ms) => ms > 0);
+  const timeouts = {
+    ...(whole.length > 0 && { requestMs: bounds.length > 0 ? Math.min(...bounds) : 0 }),
+    ...(perTry !== undefined && { backendMs: parseDuration(perTry) }),
+    ...(streamIdleTimeout !== undefined && { silenceMs: parseDuration(streamIdleTimeout) }),
+  };
+  return Object.keys(timeouts).length > 0 ? { timeouts } : {};
 }
 
 /** Percentages are of a hundred, with fractions. */

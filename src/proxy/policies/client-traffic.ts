@@ -4,6 +4,7 @@ import { compileEdits } from "../../policy/header-edits.ts";
 import { PolicyError } from "../../policy/policy-error.ts";
 import { compileTextMatch } from "../../policy/text-match.ts";
 import { parseDuration } from "../gateway/duration.ts";
+import { isCommand } from "./backend-answers.ts";
 import { clientTls, type ClientTlsSpec } from "./client-tls.ts";
 import type { ListenerEffect, Refusal } from "./effect.ts";
 import { bytesOf, stringMatch, type StringMatch } from "./fields.ts";
@@ -130,8 +131,7 @@ function headerManners(headers: ClientTrafficSpec["headers"] = {}, refused: Refu
 }
 
 function changeOf({ add, set, addIfAbsent, remove, removeOnMatch }: HeaderChangeSpec, field: string, refused: Refusal[]): EarlyChange {
-  // Envoy puts what it knows of a request between percent signs.
-  for (const [name, list] of Object.entries({ add, set, addIfAbsent })) for (const [i, { value }] of (list ?? []).entries()) if (/%[A-Z_]+(?:\(|%)/.test(value)) refused.push({ field: `${field}.${name}[${i}].value`, why: "has a command of Envoy's between percent signs, which is not honoured" });
+  for (const [name, list] of Object.entries({ add, set, addIfAbsent })) for (const [i, { value }] of (list ?? []).entries()) if (isCommand(value)) refused.push({ field: `${field}.${name}[${i}].value`, why: "has a command of Envoy's between percent signs, which is not honoured" });
   const removeMatching = (removeOnMatch ?? []).map((match): TextMatch => ({ ...stringMatch(match), value: match.type === "RegularExpression" ? match.value : match.value.toLowerCase() }));
   if (removeMatching.length > 0 && field.endsWith("lateResponseHeaders")) refused.push({ field: `${field}.removeOnMatch`, why: "is not honoured of answers" });
   const change: EarlyChange = { ...(add && { add }), ...(set && { set }), ...(remove && { remove }), ...(addIfAbsent && { addIfAbsent }), ...(removeMatching.length > 0 && { removeMatching }) };
