@@ -20,7 +20,7 @@ export const jwt: Filter<Config> = ({ providers, optional = false, failOpen = fa
   if (providers.length === 0) throw new PolicyError("providers", [], "must have at least one entry");
   const compiled = providers.map((provider, i) => at(`providers[${i}]`, () => new Provider(provider, tools)));
   const sanitised = [...new Set(providers.flatMap(headersOf))];
-  const seconds = (): number => (tools.dateMs?.() ?? Date.now()) / 1000;
+  const seconds = (): number => (tools.dateMs ?? Date.now)() / 1000;
 
   const judge = (exchange: Exchange, outcome: Outcome, next: Handler, shown: readonly Shown[], mayAsk: boolean): void => {
     const found = new Map<string, Believed>();
