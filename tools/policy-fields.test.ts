@@ -6,7 +6,7 @@ import { shippedDefinitions } from "../src/api/definitions/definitions.ts";
 import { type PolicyKind, policyKinds } from "../src/api/envoy/kinds.ts";
 import type { Schema } from "../src/api/schema.ts";
 import { filterOrder } from "../src/proxy/policies/effect.ts";
-import { honoured } from "../src/proxy/policies/fields.ts";
+import { honoured, notHonoured } from "../src/proxy/policies/fields.ts";
 
 const root = dirname(import.meta.dirname);
 const page = readFileSync(join(root, "docs/reference/policy-fields.md"), "utf8");
@@ -36,6 +36,13 @@ test("what is honoured is a field of the schema, and is read", () => {
   const names = fields.flatMap(({ kind, path }) => (isHonoured(kind, path) ? [path.replace(/\[\]|\{\}/g, "").split(".").at(-1)!] : []));
   assert.ok(names.length > 60);
   assert.deepEqual(names.filter((name) => !unread.includes(name) && !new RegExp(`\\b${name}\\b`).test(code)), []);
+});
+
+test("what the schemas fill in beside a field that is honoured is not refused", () => {
+  const filledIn = schemas().flatMap(({ kind, schema }) => defaults(schema).map(({ path, value }) => ({ kind: kind as PolicyKind, path, value, above: path.slice(0, path.lastIndexOf(".")) })));
+  const beside = filledIn.filter(({ kind, above }) => fields.some((field) => field.kind === kind && field.path.startsWith(`${above}.`) && isHonoured(kind, field.path)));
+  assert.ok(beside.length > 30);
+  assert.deepEqual(beside.filter(({ kind, path, value }) => notHonoured(kind, nested(path.split("."), value)).length > 0).map(({ kind, path }) => `${kind} ${path}`), []);
 });
 
 test("words of refusals and reasons are those that are given", () => {
@@ -79,11 +86,28 @@ function words(cell: string): string[] {
   return [...cell.matchAll(/`([^`]+)`/g)].map(([, word]) => word!);
 }
 
-function fieldsOfSchemas(): { kind: string; path: string }[] {
-  return shippedDefinitions("envoy-gateway").flatMap(({ spec }) => {
+function schemas(): { kind: string; schema: Schema }[] {
+  return shippedDefinitions("envoy-gateway").map(({ spec }) => {
     const { schema } = spec.versions.find(({ storage }: { storage: boolean }) => storage);
-    return leaves(schema.openAPIV3Schema.properties.spec as Schema).map((path) => ({ kind: spec.names.kind as string, path }));
+    return { kind: spec.names.kind as string, schema: schema.openAPIV3Schema.properties.spec as Schema };
   });
+}
+
+function fieldsOfSchemas(): { kind: string; path: string }[] {
+  return schemas().flatMap(({ kind, schema }) => leaves(schema).map((path) => ({ kind, path })));
+}
+
+function defaults(schema: Schema, path = ""): { path: string; value: unknown }[] {
+  return [
+    ...(schema.default === undefined ? [] : [{ path, value: schema.default }]),
+    ...(schema.items ? defaults(schema.items, `${path}[]`) : []),
+    ...Object.entries(schema.properties ?? {}).flatMap(([name, inner]) => defaults(inner, path === "" ? name : `${path}.${name}`)),
+  ];
+}
+/** "a[].b" of 1 → { a: [{ b: 1 }] }. */
+function nested([first, ...rest]: string[], value: unknown): object {
+  const inner = rest.length === 0 ? value : nested(rest, value);
+  return first!.endsWith("[]") ? { [first!.slice(0, -2)]: [inner] } : { [first!]: inner };
 }
 
 function leaves(schema: Schema, path = ""): string[] {

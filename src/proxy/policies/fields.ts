@@ -115,6 +115,13 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
   ],
 };
 
+/** What the schemas fill in beside fields that are set, and what is done anyway: it is no wish. Other values are. */
+const defaults: Record<PolicyKind, Readonly<Record<string, unknown>>> = {
+  SecurityPolicy: {},
+  BackendTrafficPolicy: { "healthCheck.passive.alwaysEjectOneEndpoint": false, "loadBalancer.consistentHash.tableSize": 65537 },
+  ClientTrafficPolicy: { "connection.maxAcceptPerSocketEvent": 1 },
+};
+
 /** Envoy Gateway's way to look at a text. */
 export interface StringMatch {
   type?: "Exact" | "Prefix" | "Suffix" | "RegularExpression";
@@ -128,12 +135,17 @@ export const bytesOf = (size: string | number): number => (typeof size === "numb
 
 /** Fields that are set and not honoured. */
 export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
-  const known = honoured[kind];
+  return fieldsBeyond(honoured[kind], spec);
+}
+
+/** Fields that are set and that `known` does not have. */
+export function fieldsBeyond(known: readonly string[], spec: object): Refusal[] {
   const refused: Refusal[] = [];
   const look = (value: unknown, shape: string, at: string): void => {
     if (known.some((entry) => (entry.endsWith(".*") ? shape.startsWith(entry.slice(0, -1)) || shape === entry.slice(0, -2) : shape === entry))) return;
+    if (Object.hasOwn(defaults[kind], shape) && defaults[kind][shape] === value) return;
     if (Array.isArray(value)) return value.forEach((item, i) => look(item, `${shape}[]`, `${at}[${i}]`));
-    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && known.some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
+    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(defaults[kind])].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
       for (const [name, inner] of Object.entries(value)) look(inner, shape === "" ? name : `${shape}.${name}`, at === "" ? name : `${at}.${name}`);
       return;
     }
