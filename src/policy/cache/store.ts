@@ -29,8 +29,9 @@ interface Slot {
 
 /** A key's responses differ in what Vary names: more of them than these are kept by nobody. */
 const variantsMax = 32;
-/** Of an entry beside its body and fields. */
-const overhead = 512;
+/** What V8 takes for an entry, and for each of its fields, beside the bytes and texts themselves (measured): the bound is one of memory. */
+const overhead = 1_536;
+const fieldOverhead = 128;
 
 /**
  * Responses by key, those used last kept longest, bounded in bytes. Who asks only leaves a mark; when room is needed, what is marked
@@ -55,7 +56,8 @@ export class CacheStore {
     return undefined;
   }
   put(key: string, entry: Omit<Entry, "size">): void {
-    const size = overhead + key.length + entry.body.length + entry.headers.reduce((sum, [name, value]) => sum + name.length + value.length, 0);
+    // Texts of fields are there twice: as they are looked at, and as they are written.
+    const size = overhead + key.length + entry.body.length + entry.headers.reduce((sum, [name, value]) => sum + fieldOverhead + 2 * (name.length + value.length), 0);
     const kept: Entry = { ...entry, size };
     const others = (this.#keys.get(key)?.entries ?? []).filter((other) => !sameVariant(other, kept));
     this.remove(key);

@@ -6,6 +6,7 @@ import type { AnswerHead, AnswerSink, Exchange, Filter, FilterTools, Handler, Lo
 import { mergeEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
+import { editedHeader } from "../request-edits.ts";
 
 type Config = Extract<HttpFilter, { type: "cache" }>;
 
@@ -35,7 +36,7 @@ export const cache: Filter<Config> = (config, tools) => {
   const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: told, hitLine: `\r\ncache-status: ${told}; hit\r\n`, keyOf: keyFunction(config), now: tools.dateMs ?? Date.now };
   return (next) => (exchange, outcome) => {
     const { request } = exchange;
-    const kept = request.method === "GET" && isPlain(request) ? plainHit(context, request) : undefined;
+    const kept = request.method === "GET" && isPlain(request) ? plainHit(context, exchange) : undefined;
     if (kept) outcome.answer(exchange, kept);
     else new Asking(context, exchange, outcome, next).start();
   };
@@ -46,8 +47,8 @@ const isPlain = (request: RequestView): boolean =>
   request.header("cache-control") === undefined && request.header("if-none-match") === undefined && request.header("if-modified-since") === undefined && request.header("range") === undefined && request.header("pragma") === undefined && request.header("upgrade") === undefined;
 
 /** Most requests' way, as short as it can be: it is there, fresh, and wanted whole. {@link Asking} says the same of it. */
-function plainHit({ shelf, keyOf, now, name, hitLine }: Context, request: RequestView): LocalAnswer | undefined {
-  const entry = shelf.store.find(keyOf(request), (header) => request.header(header));
+function plainHit({ shelf, keyOf, now, name, hitLine }: Context, exchange: Exchange): LocalAnswer | undefined {
+  const entry = shelf.store.find(keyOf(exchange), headersSeen(exchange));
   if (!entry) return undefined;
   const ageMs = entry.initialAgeMs + Math.max(0, now() - entry.answeredAt);
   if (ageMs >= entry.lifetimeMs || entry.directives.has("no-cache")) return undefined;
@@ -123,23 +124,23 @@ interface Context {
   name: string;
   /** What follows the age of one that is simply there. */
   hitLine: string;
-  keyOf(request: RequestView): string;
+  keyOf(exchange: Exchange): string;
   /** Milliseconds since the epoch. */
   now(): number;
 }
 
 /** Scheme, host and path; of the query, and of headers, what the configuration says. */
-function keyFunction({ key }: Config): (request: RequestView) => string {
+function keyFunction({ key }: Config): (exchange: Exchange) => string {
   const { query, headers = [] } = key ?? {};
   const names = headers.map((header) => header.toLowerCase());
-  return (request) => {
+  return ({ request, requestHeaders, query: left = request.query }) => {
     let text = `${request.scheme}://${request.host}${request.path}`;
-    if (request.query !== "" && query === undefined) text += `?${request.query}`;
+    if (left !== "" && query === undefined) text += `?${left}`;
     else if (query !== undefined && query.length > 0) {
-      const given = new URLSearchParams(request.query);
+      const given = new URLSearchParams(left);
       text += `?${query.flatMap((name) => given.getAll(name).map((value) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)).join("&")}`;
     }
-    for (const header of names) text += `\n${header}:${request.header(header) ?? ""}`;
+    for (const header of names) text += `\n${header}:${editedHeader(request, requestHeaders, header) ?? ""}`;
     return text;
   };
 }
@@ -152,6 +153,11 @@ const fieldsOf = (headers: readonly (readonly [name: string, value: string])[]):
   },
 });
 
+/** Headers as filters before the cache have left them, whose words answers differ by: a client's own may be somebody else's. */
+function headersSeen({ request, requestHeaders }: Exchange): (name: string) => string | undefined {
+  return (name) => editedHeader(request, requestHeaders, name);
+}
+
 /** One request before the cache. */
 class Asking {
   readonly #context: Context;
@@ -159,6 +165,7 @@ class Asking {
   readonly #outcome: Outcome;
   readonly #next: Handler;
   readonly #key: string;
+  readonly #header: (name: string) => string | undefined;
   readonly #fields: Fields;
   readonly #directives: Directives;
   #isGone = false;
@@ -168,7 +175,8 @@ class Asking {
     this.#exchange = exchange;
     this.#outcome = outcome;
     this.#next = next;
-    this.#key = context.keyOf(exchange.request);
+    this.#key = context.keyOf(exchange);
+    this.#header = headersSeen(exchange);
     this.#fields = { get: (name) => exchange.request.header(name) };
     const { request } = exchange;
     // RFC 9111 §5.4: what HTTP/1.0 says counts where HTTP/1.1 says nothing.
@@ -186,7 +194,7 @@ class Asking {
     const { method } = this.#request;
     if (!safe.has(method)) return this.#invalidating();
     if ((method !== "GET" && method !== "HEAD") || this.#request.header("upgrade") !== undefined) return this.#forward();
-    const entry = this.#context.shelf.store.find(this.#key, (name) => this.#request.header(name));
+    const entry = this.#context.shelf.store.find(this.#key, this.#header);
     if (entry) return this.#kept(entry);
     if (this.#directives.has("only-if-cached")) return this.#answer(localAnswer(this.#request, "UT", "only what is kept was asked for, and it is not", { status: 504 }));
     if (method === "HEAD" || this.#directives.has("no-store") || this.#fields.get("range") !== undefined) return this.#forward();
@@ -262,7 +270,7 @@ class Asking {
     for (const one of waiting.splice(0)) {
       one.#awake?.();
       if (one.#isGone) continue;
-      const entry = store.find(one.#key, (name) => one.#request.header(name));
+      const entry = store.find(one.#key, one.#header);
       const ageMs = entry ? one.#ageOf(entry) : 0;
       if (entry && useOf({ ageMs, lifetimeMs: entry.lifetimeMs, directives: entry.directives }, one.#directives) === "fresh") one.#give(entry, ageMs, "hit; detail=collapsed");
       else one.#fetch(undefined, false);
@@ -279,7 +287,7 @@ class Asking {
     const exchange = this.#exchange;
     if (validators.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders ?? noEdits, { remove: ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"], set: validators, add: [] });
     const fetch = this.#context.shelf.began(this.#key);
-    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, fetch, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, landed: () => this.#landed(waiting) }));
+    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, fetch, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, seen: this.#header, landed: () => this.#landed(waiting) }));
     exchange.onEnd(() => {
       this.#context.shelf.ended(this.#key, fetch);
       this.#landed(waiting);
@@ -312,7 +320,7 @@ class Asking {
     const fields = fieldsOf(answer.headers);
     // An error leaves what there is, for as long as it may be given.
     if (answer.status >= 500) return;
-    if (isStorable({ method: "GET", cacheControl: undefined, isAuthorized: false }, answer.status, fields, ttlMs)) shelf.store.put(this.#key, madeOf(answer.status, answer.headers, Buffer.from(answer.body), times, ttlMs, entry.vary, entry.origin));
+    if (isStorable({ method: "GET", cacheControl: undefined, isAuthorized: false }, answer.status, fields, ttlMs)) shelf.store.put(this.#key, madeOf(answer.status, answer.headers, joined([answer.body], answer.body.length), times, ttlMs, entry.vary, entry.origin));
     else shelf.store.remove(this.#key);
   }
 
@@ -326,7 +334,8 @@ class Asking {
       const base = `${request.scheme}://${request.host}`;
       // Whatever else makes its answers different: all of them are of what was changed.
       const { query, headers = [] } = this.#context.config.key ?? {};
-      const own = `${base}${request.path}${query === undefined && request.query !== "" ? `?${request.query}` : ""}`;
+      const left = this.#exchange.query ?? request.query;
+      const own = `${base}${request.path}${query === undefined && left !== "" ? `?${left}` : ""}`;
       if (query !== undefined || headers.length > 0) shelf.purge((key) => key.startsWith(own) && (key.length === own.length || key[own.length] === "\n" || (query !== undefined && key[own.length] === "?")));
       for (const name of ["location", "content-location"]) {
         const named = response.header(name);
@@ -339,6 +348,16 @@ class Asking {
   }
 }
 
+/** In memory of its own: a slice of a pool would hold on to what is around it. */
+function joined(pieces: readonly Uint8Array[], length: number): Uint8Array {
+  const whole = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
 const nothing = new Uint8Array();
 const noEdits = { remove: [], set: [], add: [] };
 
@@ -374,8 +393,12 @@ interface StoringOptions {
   stale: Entry | undefined;
   key: string;
   exchange: Exchange;
+  seen: (name: string) => string | undefined;
   landed(): void;
 }
+
+/** Who asks was found out otherwise than by Authorization: what he gets is as much his own. */
+const isPersonal = ({ caller }: Exchange): boolean => caller?.jwt !== undefined || caller?.basic !== undefined || caller?.cookies !== undefined;
 
 /** An answer on its way to the client, kept on the way where it may be. */
 class Storing implements AnswerSink {
@@ -396,23 +419,23 @@ class Storing implements AnswerSink {
   }
 
   begin(head: AnswerHead): void {
-    const { next, exchange, askedAt, entry, stale, key, fetch } = this.#options;
+    const { next, exchange, seen, askedAt, entry, stale, key, fetch } = this.#options;
     const { shelf, ttlMs, entryBytesMax, name, now } = this.#context;
     const times = { askedAt, answeredAt: now() };
     if (entry && head.status === 304) {
       const fresh = freshened(entry, head.headers, times, ttlMs);
       if (fetch.isVoid) return this.#give({ ...fresh, size: 0 }, "hit; detail=validated");
       shelf.store.put(key, fresh);
-      const kept = shelf.store.find(key, (header) => exchange.request.header(header)) ?? entry;
+      const kept = shelf.store.find(key, seen) ?? entry;
       return this.#give(kept, "hit; detail=validated");
     }
     if (stale && head.status >= 500 && this.#mayBeStale(stale)) return this.#give(stale, "hit; detail=stale-if-error");
     const { request } = exchange;
     const fields = fieldsOf(head.headers);
-    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined }, head.status, fields, ttlMs);
+    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || isPersonal(exchange) }, head.status, fields, ttlMs);
     const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.host };
     if (isKept && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
-      const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), (header) => request.header(header)), origin);
+      const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), seen), origin);
       // What is never fresh and cannot be validated is of no use.
       if (made.lifetimeMs > made.initialAgeMs || hasValidator(fields)) this.#made = made;
     }
@@ -440,7 +463,7 @@ class Storing implements AnswerSink {
   end(trailers?: readonly (readonly [name: string, value: string])[]): void {
     if (this.#isGiven) return;
     if (this.#made) {
-      if (!this.#options.fetch.isVoid) this.#context.shelf.store.put(this.#options.key, { ...this.#made, body: Buffer.concat(this.#pieces) });
+      if (!this.#options.fetch.isVoid) this.#context.shelf.store.put(this.#options.key, { ...this.#made, body: joined(this.#pieces, this.#bytes) });
       this.#options.landed();
     }
     this.#options.next.end(trailers);

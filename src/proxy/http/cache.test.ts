@@ -220,9 +220,9 @@ test("a purge, and a change, overtake what is being fetched: it is given to whom
 
 test("what is kept is the same answer on every way: whole, long, for HEAD, with headers of the rule, to an old client, over HTTP/2", async () => {
   const body = "x".repeat(200_000);
-  await using program = await startProgram((request, response) => response.writeHead(200, { "cache-control": "max-age=60", "content-type": "text/plain", "x-two": ["a", "b"] }).end(request.url === "/long" ? body : "short"));
+  await using program = await startProgram((request, response) => response.writeHead(200, { "cache-control": "max-age=60", "content-type": "text/plain", "x-two": ["a", "b"], date: new Date(begin).toUTCString() }).end(request.url === "/long" ? body : "short"));
   await using gateway = startGateway([program.port]);
-  const filtered = cache({ type: "cache" }, toolsOf(gateway, Date.now))(forward);
+  const filtered = cache({ type: "cache" }, toolsOf(gateway, () => begin))(forward);
   gateway.routed.handler = filtered;
   const told = ({ headers }: { headers: IncomingMessage["headers"] }) => [headers["cache-control"], headers["content-type"], headers["x-two"], headers["content-length"], headers["age"], headers["cache-status"]];
   for (const [path, content] of [["/short", "short"], ["/long", body]] as const) {

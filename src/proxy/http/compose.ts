@@ -296,7 +296,10 @@ function keptHead(status: number, headers: readonly (readonly [name: string, val
     const told = fieldValue(name, value);
     if (told !== undefined) text += `${name}: ${told}\r\n`;
   }
-  return Buffer.from(status === 204 || status === 304 ? text : `${text}Content-Length: ${length}\r\n`, "latin1");
+  if (status !== 204 && status !== 304) text += `Content-Length: ${length}\r\n`;
+  const head = Buffer.allocUnsafeSlow(text.length);
+  head.latin1Write(text, 0, text.length);
+  return head;
 }
 
 export const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
