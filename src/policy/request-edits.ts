@@ -1,4 +1,4 @@
-import type { Exchange, HeaderEdits } from "./exchange.ts";
+import type { Exchange, HeaderEdits, RequestView } from "./exchange.ts";
 import { mergeEdits } from "./header-edits.ts";
 
 /** Header edits of a request, behind those that were made before. */
@@ -24,4 +24,13 @@ export function dropCookies(exchange: Exchange, names: readonly string[]): void 
   if (names.length === 0 || header === undefined) return;
   const left = header.split(/;\s*|,\s+/).filter((pair) => pair !== "" && !names.includes(pair.split("=", 1)[0]!.trim()));
   editHeaders(exchange, left.length === 0 ? { remove: ["cookie"] } : { set: [["cookie", left.join("; ")]] });
+}
+
+/** A header of the request once these edits are made: as whoever is behind will see it. Its name in lower case. */
+export function editedHeader(request: RequestView, edits: HeaderEdits | undefined, name: string): string | undefined {
+  if (!edits) return request.header(name);
+  const set = edits.set.find(([own]) => own === name);
+  let value = set ? set[1] : edits.remove.includes(name) ? undefined : request.header(name);
+  for (const [own, added] of edits.add) if (own === name) value = value === undefined ? added : `${value}, ${added}`;
+  return value;
 }

@@ -5,6 +5,7 @@ import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { systemRandom } from "../../base/random.ts";
 import type { FilterTools } from "../../policy/exchange.ts";
+import { cache } from "../../policy/filters/cache.ts";
 import { jwt } from "../../policy/filters/jwt.ts";
 import { keySet, signedBy, type SigningKey, signingKey } from "../../policy/testing/tokens.ts";
 import { startGateway, startProgram, TurnPolicy, until } from "./testing/gateway.ts";
@@ -169,4 +170,35 @@ test("who claims to be somebody in headers like the claims' is not heard, whatev
   assert.deepEqual(Object.entries(issuer.seen).filter(([name]) => /^x.user$/.test(name)), [["x-user", "ann"]]);
   assert.equal(await issuer.ask(signedBy(first, { iss: "me", sub: "a\r\nx-evil: 1" }), { x_user: "root" }), "200 served");
   assert.deepEqual(Object.entries(issuer.seen).filter(([name]) => /^x.(user|evil)$/.test(name)), []);
+});
+
+test("what a cache keeps of one caller's answers is not given to another, wherever his token stood and whatever his headers say", async () => {
+  const asked: string[] = [];
+  await using program = await startProgram((request, response) => {
+    asked.push(`${request.url} ${request.headers["x-user"]}`);
+    response.setHeader("cache-control", request.url!.startsWith("/own") ? "max-age=60" : "public, max-age=60");
+    response.setHeader("vary", request.url!.startsWith("/varied") ? "X-User" : "Accept");
+    response.end(String(request.headers["x-user"]));
+  });
+  await using gateway = startGateway([program.port]);
+  const tools: FilterTools = { random: systemRandom, nowMs: () => 0, setTimer: () => ({ cancel() {} }) };
+  const provider = { name: "p", issuer: "me", jwks: keySet(first), cookies: ["t"], params: ["t"], claimHeaders: [{ header: "X-User", claim: "sub" }] };
+  gateway.routed.handler = jwt({ type: "jwt", providers: [provider] }, tools)(
+    cache({ type: "cache" }, tools)((exchange, outcome) => {
+      exchange.upstream = "shop/web/80";
+      outcome.forward(exchange);
+    }),
+  );
+  const ask = async (path: string, sub: string, headers: Record<string, string> = {}) => {
+    const token = signedBy(first, { iss: "me", sub });
+    const inQuery = path.endsWith("?");
+    const [answer] = (await once(requestHttp({ host: "127.0.0.1", port: gateway.port, path: inQuery ? `${path}t=${token}` : path, agent: false, headers: { ...(!inQuery && { cookie: `t=${token}` }), ...headers } }).end(), "response")) as [IncomingMessage];
+    return text(answer);
+  };
+  for (const [path, shared] of [["/own", false], ["/varied", false], ["/everybodys", true], ["/everybodys?", true]] as const) {
+    assert.equal(await ask(path, "ann"), "ann", path);
+    assert.equal(await ask(path, "bob", { "x-user": "ann" }), shared ? "ann" : "bob", path);
+    assert.equal(await ask(path, "ann"), "ann", path);
+  }
+  assert.deepEqual(asked, ["/own ann", "/own bob", "/own ann", "/varied ann", "/varied bob", "/everybodys ann"], "a token that ends here makes no other address of one");
 });
