@@ -15,3 +15,8 @@ const schema = CORE_SCHEMA.withTags(boolYaml11Tag, intTag, floatCoreTag, mergeTa
 export function parseYaml(text: string, { lastOfDuplicates = false }: { lastOfDuplicates?: boolean } = {}): unknown[] {
   return loadAll(text, { schema, json: lastOfDuplicates }).filter((document) => document !== null && document !== undefined);
 }
+
+/** One document by YAML 1.2's core schema, as OpenAPI recommends it: `no` and `on` are texts. Throws as {@link parseYaml} does. */
+export function parseCoreYaml(text: string): unknown {
+  return loadAll(text, { schema: CORE_SCHEMA })[0];
+}

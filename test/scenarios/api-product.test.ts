@@ -35,7 +35,10 @@ info: {title: Pets, version: "${version}"}
 servers: [{url: /v1}]
 components: {securitySchemes: {key: {type: apiKey, in: header, name: x-api-key}}}
 paths:
-  /pets: {get: {operationId: listPets}}
+  /pets:
+    get: {operationId: listPets}
+    post: {operationId: addPet, requestBody: {required: true, content: {application/json: {schema: {type: object, required: [name], properties: {name: {type: string}}}}}}}
+  /hello/{name}: {get: {x-amazon-apigateway-integration: {type: mock, requestTemplates: {application/json: '{"statusCode": 200}'}, responses: {default: {statusCode: '200', responseTemplates: {text/plain: "hello $input.params('name') in $context.stage, $stageVariables.colour\\n"}}}}}}
   /pets/{id}: {get: {operationId: getPet}}
   /orders: {get: {operationId: listOrders, security: [{key: []}]}}
 ${more}`;
@@ -47,7 +50,7 @@ metadata: {name: pets}
 spec:
   documentFrom: {configMapKeyRef: {name: pets-openapi, key: openapi.yaml}}
   stages:
-  - {name: dev, parentRefs: [{name: edge}], path: /dev, backendRef: {name: pets, port: 80}}
+  - {name: dev, parentRefs: [{name: edge}], path: /dev, validation: All, variables: {colour: blue}, backendRef: {name: pets, port: 80}}
   - {name: prod, deployment: 1, parentRefs: [{name: edge}], hostnames: [api.example.com], backendRef: {name: pets, port: 80}}
 `;
 

@@ -28,6 +28,7 @@ const stage = object(
     variables: { type: "object", maxProperties: 64, additionalProperties: { type: "string", maxLength: 1024 } },
     backendRef: object({ namespace: label, name: subdomain, port: whole(1, 65_535) }, { required: ["name", "port"] }),
     security: { type: "string", enum: ["Gateway", "Backend"], default: "Gateway" },
+    validation: { type: "string", enum: ["Document", "All", "Report", "None"], default: "Document" },
     throttle,
     cache,
     operations: listOf(object({ operation: text(), throttle, cache }, { required: ["operation"] }), { maxItems: 1024, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"] }),

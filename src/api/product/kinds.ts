@@ -23,6 +23,11 @@ export interface ApiStage {
   backendRef?: { namespace?: string; name: string; port: number };
   /** Who checks what the document's `security` asks for. */
   security?: "Gateway" | "Backend";
+  /**
+   * Whether requests must be as the document describes them. `Document`: where its request validators say so; `All`: everywhere;
+   * `Report`: the access log says what `All` would refuse; `None`.
+   */
+  validation?: "Document" | "All" | "Report" | "None";
   /** All requests of the stage together. */
   throttle?: ApiThrottle;
   /** Answers to GET. */

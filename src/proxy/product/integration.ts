@@ -1,6 +1,9 @@
+import type { TemplateStage } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
 import { isObject, type Json } from "./document.ts";
+import { mappedAnswers, mappedRequest, mockAnswer } from "./mapping.ts";
+import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { type PathTemplate, substitution } from "./template.ts";
 
 /** What an operation comes to behind its own filters. */
@@ -10,38 +13,38 @@ export interface Integrated {
   timeoutMs?: number;
 }
 
-/** A field of an integration that is not honoured: the operation is not served without it. */
-export class NotHonoured extends Error {
-  constructor(field: string, why: string) {
-    super(`${field} ${why}`);
-  }
-}
-
 export interface IntegrationContext {
   /** Upper case, or "ANY". */
   method: string;
   template: PathTemplate;
   variables: Readonly<Record<string, string>>;
+  /** For mapping templates. */
+  stage: TemplateStage;
 }
 
-/** Says nothing of how a request is served. */
-const ignored = new Set(["type", "passthroughBehavior", "payloadFormatVersion"]);
-
 /**
- * `x-amazon-apigateway-integration`: `http_proxy` to a Service, and `mock`. See "OpenAPI extensions for API Gateway" in AWS' documentation.
+ * `x-amazon-apigateway-integration`: `http_proxy` and `http` to a Service, and `mock`. See "OpenAPI extensions for API Gateway" in AWS' documentation.
  * @throws NotHonoured
  */
 export function readIntegration(given: Json, context: IntegrationContext): Integrated {
   if (!isObject(given)) throw new NotHonoured("x-amazon-apigateway-integration", "must be an object");
   const type = String(given["type"] ?? "").toLowerCase();
-  if (type === "mock") return mock(given);
+  if (type === "mock") return { filters: mockAnswer(given, context) };
   if (type === "http_proxy") return httpProxy(given, context);
-  const why = { aws: "needs a service of AWS", aws_proxy: "needs a function of AWS", http: "maps answers by patterns, which is not done; http_proxy passes them" }[type];
-  throw new NotHonoured("type", `${type === "" ? "is missing" : `${type} ${why ?? "is not known"}`}; http_proxy and mock are honoured`);
+  if (type === "http") return http(given, context);
+  const why = { aws: "needs a service of AWS", aws_proxy: "needs a function of AWS" }[type];
+  throw new NotHonoured("type", `${type === "" ? "is missing" : `${type} ${why ?? "is not known"}`}; http_proxy, http and mock are honoured`);
+}
+
+/** What is asked, and what comes of the answer, is made by templates. */
+function http(given: Record<string, Json>, context: IntegrationContext): Integrated {
+  const { requestTemplates, responses, passthroughBehavior, ...rest } = given;
+  const called = httpProxy(rest, context);
+  return { ...called, filters: [...mappedAnswers(responses, context), ...mappedRequest(requestTemplates, passthroughBehavior, context), ...called.filters] };
 }
 
 function httpProxy(given: Record<string, Json>, { method, template, variables }: IntegrationContext): Integrated {
-  refuseOthers(given, ["uri", "httpMethod", "requestParameters", "timeoutInMillis", "connectionType", "responses", "cacheKeyParameters"]);
+  refuseOthers(given, ["uri", "httpMethod", "requestParameters", "timeoutInMillis", "connectionType", "responses", "cacheKeyParameters", "passthroughBehavior"]);
   const { httpMethod, connectionType, timeoutInMillis, responses, cacheKeyParameters } = given;
   if (typeof httpMethod === "string" && httpMethod.toUpperCase() !== method) throw new NotHonoured("httpMethod", `${httpMethod} is not the operation's; a request goes on with the method that it came with`);
   if (connectionType !== undefined && connectionType !== "INTERNET") throw new NotHonoured("connectionType", `${String(connectionType)} is a network of AWS`);
@@ -86,48 +89,6 @@ function parameterOf(to: string, from: Json, { template, variables, captures, he
   const literal = /^'(.*)'$/s.exec(from)?.[1] ?? stageVariable(from, variables);
   if (kind !== "header" || literal === undefined) throw new NotHonoured(field, `${from} is not honoured; 'text' and stageVariables.NAME for a header are`);
   headers.push({ name: name!, value: literal });
-}
-
-/** AWS' mock: the request template says a status, and the answer is the one whose pattern fits it. */
-function mock(given: Record<string, Json>): Integrated {
-  refuseOthers(given, ["requestTemplates", "responses", "timeoutInMillis", "httpMethod"]);
-  const { requestTemplates, responses } = given;
-  const template = isObject(requestTemplates) ? (requestTemplates["application/json"] ?? Object.values(requestTemplates)[0]) : undefined;
-  let status: unknown;
-  try {
-    status = (JSON.parse(String(template)) as { statusCode?: unknown }).statusCode;
-  } catch {
-    throw new NotHonoured("requestTemplates", template === undefined ? "must say a statusCode" : "is not plain JSON, which is all that is read of a mock's");
-  }
-  const found = isObject(responses) ? (Object.entries(responses).find(([pattern]) => pattern !== "default" && isWhole(pattern, String(status))) ?? Object.entries(responses).find(([pattern]) => pattern === "default")) : undefined;
-  if (!found) throw new NotHonoured("responses", `has none for status ${String(status)}, and no default`);
-  const [pattern, response] = found;
-  const at = `responses.${pattern}`;
-  if (!isObject(response)) throw new NotHonoured(at, "must be an object");
-  refuseOthers(response, ["statusCode", "responseParameters", "responseTemplates"], at);
-  const answered = Number(response["statusCode"]);
-  if (!Number.isInteger(answered) || answered < 200 || answered > 599) throw new NotHonoured(`${at}.statusCode`, `${String(response["statusCode"])} is not a status`);
-  const templates = isObject(response["responseTemplates"]) ? Object.entries(response["responseTemplates"]) : [];
-  if (templates.length > 1) throw new NotHonoured(`${at}.responseTemplates`, "has more than one type; the first that a client accepts is not looked for");
-  const [type, body] = templates[0] ?? [];
-  if (body !== undefined && (typeof body !== "string" || /[$#]/.test(body))) throw new NotHonoured(`${at}.responseTemplates`, "is a template; of a mock a fixed text is honoured");
-  const headers = Object.entries(isObject(response["responseParameters"]) ? response["responseParameters"] : {}).map(([to, value]) => {
-    const name = /^method\.response\.header\.(.+)$/.exec(to)?.[1];
-    const literal = typeof value === "string" ? /^'(.*)'$/s.exec(value)?.[1] : undefined;
-    if (name === undefined || literal === undefined) throw new NotHonoured(`${at}.responseParameters.${to}`, "is not honoured; method.response.header.NAME: \"'text'\" is");
-    return { name, value: literal };
-  });
-  if (type !== undefined && body !== "" && !headers.some(({ name }) => name.toLowerCase() === "content-type")) headers.unshift({ name: "content-type", value: type });
-  return { filters: [{ type: "respond", status: answered, ...(headers.length > 0 && { headers }), ...(typeof body === "string" && { body }) }] };
-}
-
-/** A pattern of a status: digits, or digits and dots; others are for errors of functions. */
-function isWhole(pattern: string, status: string): boolean {
-  return /^[\d.]+$/.test(pattern) && pattern.length === status.length && [...pattern].every((char, i) => char === "." || char === status[i]);
-}
-
-function refuseOthers(given: Record<string, Json>, known: readonly string[], at?: string): void {
-  for (const field of Object.keys(given)) if (!known.includes(field) && (at !== undefined || !ignored.has(field))) throw new NotHonoured(at === undefined ? field : `${at}.${field}`, "is not honoured");
 }
 
 function withVariables(uri: Json | undefined, variables: IntegrationContext["variables"]): string {

@@ -16,6 +16,8 @@ import { apiOfName, stageOf } from "./stage-route.ts";
 import { quotaPolicies, usageOf } from "./usage.ts";
 
 const fieldManager = "wherry-api";
+/** Of a document that is YAML. */
+const valuesMax = 200_000;
 /** How old what is told of quotas may be. */
 const usageMs = 5_000;
 
@@ -149,8 +151,9 @@ export class Keeper {
     const text = configMap?.data?.[key];
     if (text === undefined) return { problem: configMap ? `ConfigMap ${name} has no key ${key}` : `ConfigMap ${name} does not exist` };
     try {
-      const { parseYaml } = await import("../../api/yaml.ts");
-      const [value] = parseYaml(text);
+      const { parseCoreYaml } = await import("../../api/yaml.ts");
+      const value = parseCoreYaml(text);
+      if (!isWithin(value, valuesMax)) return { problem: `ConfigMap ${name}: ${key} has more than ${valuesMax} values, its aliases written out` };
       return typeof value === "object" && value !== null && !Array.isArray(value) ? { value: value as Record<string, unknown> } : { problem: `ConfigMap ${name}: ${key} is not an object` };
     } catch (error) {
       return { problem: `ConfigMap ${name}: ${key}: ${(error as Error).message}` };
@@ -169,6 +172,17 @@ export class Keeper {
     const { metadata } = await client.patch<KubeObject>(gatewayResources.httpRoutes, namespace, name, route, { type: "apply", force: true, fieldManager });
     this.#applied.set(key, { text, generation: metadata.generation });
   }
+}
+
+/** A text of a few lines may stand for more than any memory holds. */
+function isWithin(value: unknown, max: number): boolean {
+  const left = [value];
+  for (let count = 0; left.length > 0; count++) {
+    if (count > max) return false;
+    const next = left.pop();
+    if (typeof next === "object" && next !== null) for (const inner of Object.values(next)) left.push(inner);
+  }
+  return true;
 }
 
 const gone = (error: unknown): void => {

@@ -1,9 +1,12 @@
 import type { ApiCache, ApiStage, ApiThrottle } from "../../api/product/kinds.ts";
 import type { HttpFilter, HttpMatch } from "../../api/traffic.ts";
+import { checkRule } from "../../policy/route-table.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
 import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve } from "./document.ts";
-import { type Integrated, NotHonoured, readIntegration } from "./integration.ts";
+import { type Integrated, readIntegration } from "./integration.ts";
+import { NotHonoured } from "./not-honoured.ts";
 import { type PathTemplate, readTemplate, substitution } from "./template.ts";
+import { validationOf } from "./validation.ts";
 
 /** An operation as a rule of the stage's route. */
 export interface Operation {
@@ -27,7 +30,7 @@ export interface Operation {
 export type Checked = "jwt" | "apiKey" | "basic" | "authorizer";
 
 export interface Place {
-  namespace: string;
+  api: string;
   /** "NAMESPACE/API.STAGE": what counts together and is cached together. */
   id: string;
   stage: ApiStage;
@@ -44,7 +47,7 @@ const prefix = "x-amazon-apigateway-";
  */
 export function compileOperations(document: OpenApi, place: Place): Operation[] {
   const { stage } = place;
-  refuseExtensions(document.root, [corsField], "");
+  refuseExtensions(document.root, [corsField, "x-amazon-apigateway-request-validator"], "");
   const cors = corsOf(document.root[corsField]);
   const server = serverPath(document, stage);
   const base = `${stage.path ?? ""}${server}`;
@@ -78,7 +81,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
       const name = unique(nameOf(id), taken);
       const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
       try {
-        return [{ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, cors }, place) }];
+        return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, cors }, place) }, `${verb} ${path}`)];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
         return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
@@ -94,15 +97,15 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   return operations;
 }
 
-function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, cors }: { verb: string; id: string; path: string; server: string; template: PathTemplate; cors: HttpFilter[] }, { stage, id: share }: Place): Omit<Operation, "name" | "id" | "matches"> {
+function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, cors }: { verb: string; id: string; path: string; server: string; template: PathTemplate; cors: HttpFilter[] }, { stage, id: share, api }: Place): Omit<Operation, "name" | "id" | "matches"> {
   if (!isObject(given)) throw new DocumentError("must be an object");
   refuseExtensions(item, [anyMethod], "");
-  refuseExtensions(given, ["x-amazon-apigateway-integration"], "");
+  refuseExtensions(given, ["x-amazon-apigateway-integration", "x-amazon-apigateway-request-validator"], "");
   if (given["servers"] !== undefined || item["servers"] !== undefined) throw new NotHonoured("servers", "of an operation is not honoured; the document's is");
   const { variables = {}, backendRef, throttle, cache, operations = [] } = stage;
   const own = operations.find(({ operation }) => operation === id);
   const integration = resolve(document.root, given["x-amazon-apigateway-integration"], "x-amazon-apigateway-integration");
-  const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables }) : passed(backendRef, `${server}${path}`, stage, template);
+  const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables, stage: { name: stage.name, apiId: api, resourcePath: path, ...(typeof given["operationId"] === "string" && { operationName: id }), variables } }) : passed(backendRef, `${server}${path}`, stage, template);
   const caching = own?.cache ?? cache;
   const security = securityOf(document, given, stage);
   return {
@@ -111,12 +114,19 @@ function operationOf(document: OpenApi, item: Record<string, Json>, given: Json,
       ...(throttle ? [limit(throttle, share)] : []),
       ...(own?.throttle ? [limit(own.throttle)] : []),
       ...(caching && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY") ? [cached(caching, share)] : []),
+      ...validationOf(document, item, given, template, stage),
       ...integrated.filters,
     ],
     ...(integrated.backendRef && { backendRef: integrated.backendRef }),
     ...(integrated.timeoutMs !== undefined && { timeoutMs: integrated.timeoutMs }),
     ...(security && { security }),
   };
+}
+
+/** What its filters do not take, they say. */
+function servable(made: Operation, what: string): Operation {
+  const wrong = checkRule({ name: made.name, matches: made.matches, filters: made.filters, backends: [] });
+  return wrong ? { ...made, filters: [], refusal: `${what}: ${wrong.message}` } : made;
 }
 
 /** To the stage's own backend, which sees the path as the document has it. */

@@ -2,7 +2,7 @@ import { controllerOf, type KubeObject } from "../../api/meta.ts";
 import { type ApiObject, type ApiStage, apiLabel, type Deployment, productGroup, stageLabel } from "../../api/product/kinds.ts";
 import type { HttpRouteObject, HttpRouteRule } from "../gateway/kinds.ts";
 import { DocumentError, readDocument } from "./document.ts";
-import { NotHonoured } from "./integration.ts";
+import { NotHonoured } from "./not-honoured.ts";
 import { compileOperations, type Operation } from "./operations.ts";
 
 /** Of a rule that stands for an operation. A symbol: nobody can write it into an object of the API. */
@@ -43,8 +43,7 @@ export function liveDeployment(stage: ApiStage, deployments: readonly Deployment
 export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deployment | undefined): { operations: Operation[]; problem?: string } {
   if (!deployment) return { operations: [], problem: stage.deployment === undefined ? "there is no deployment yet" : `there is no deployment ${stage.deployment}` };
   try {
-    const namespace = api.metadata.namespace!;
-    const operations = compileOperations(readDocument(deployment.data?.document), { namespace, id: `${namespace}/${api.metadata.name}.${stage.name}`, stage });
+    const operations = compileOperations(readDocument(deployment.data?.document), { api: api.metadata.name, id: `${api.metadata.namespace}/${api.metadata.name}.${stage.name}`, stage });
     return operations.length > 0 ? { operations } : { operations, problem: "the document has no operations" };
   } catch (error) {
     if (!(error instanceof DocumentError || error instanceof NotHonoured)) throw error;

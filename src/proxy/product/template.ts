@@ -1,3 +1,4 @@
+import type { PathNames } from "../../api/traffic-content.ts";
 import type { HttpMatch } from "../../api/traffic.ts";
 
 /** "/pets/{id}/files/{proxy+}" as requests are matched with it. */
@@ -12,6 +13,9 @@ export interface PathTemplate {
   /** Takes `names` out of a path where the match itself does not: of the rest of a path. */
   pattern?: string;
 }
+
+/** The parameters of a path where filters ask for them. */
+export const pathNames = ({ names, pattern }: PathTemplate): { path?: PathNames } => (names.length === 0 ? {} : { path: { type: "regex", names, ...(pattern !== undefined && { pattern }) } });
 
 const parameter = /\{([^{}/]*?)(\+?)\}/g;
 
