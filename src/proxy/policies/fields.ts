@@ -135,17 +135,17 @@ export const bytesOf = (size: string | number): number => (typeof size === "numb
 
 /** Fields that are set and not honoured. */
 export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
-  return fieldsBeyond(honoured[kind], spec);
+  return fieldsBeyond(honoured[kind], spec, defaults[kind]);
 }
 
-/** Fields that are set and that `known` does not have. */
-export function fieldsBeyond(known: readonly string[], spec: object): Refusal[] {
+/** Fields that are set, to something else than is `filledIn`, and that `known` does not have. */
+export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}): Refusal[] {
   const refused: Refusal[] = [];
   const look = (value: unknown, shape: string, at: string): void => {
     if (known.some((entry) => (entry.endsWith(".*") ? shape.startsWith(entry.slice(0, -1)) || shape === entry.slice(0, -2) : shape === entry))) return;
-    if (Object.hasOwn(defaults[kind], shape) && defaults[kind][shape] === value) return;
+    if (Object.hasOwn(filledIn, shape) && filledIn[shape] === value) return;
     if (Array.isArray(value)) return value.forEach((item, i) => look(item, `${shape}[]`, `${at}[${i}]`));
-    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(defaults[kind])].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
+    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(filledIn)].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
       for (const [name, inner] of Object.entries(value)) look(inner, shape === "" ? name : `${shape}.${name}`, at === "" ? name : `${at}.${name}`);
       return;
     }
