@@ -2,12 +2,20 @@ import type { HeaderChange, PathChange } from "./traffic.ts";
 import type { TextMatch } from "./traffic-listeners.ts";
 
 /** Filters of answers, and of bodies as a whole. */
-export type AnswerFilterConfig = CompressFilter | OverrideFilter | RequestBufferFilter;
+export type AnswerFilterConfig = CompressFilter | CredentialFilter | OverrideFilter | RequestBufferFilter;
 
 export interface CompressFilter {
   type: "compress";
   /** The preferred first, where a client takes several alike. */
   encodings: { name: "gzip" | "br" | "zstd"; /** Shorter answers go as they are. */ minBytes: number }[];
+}
+
+/** A header of the request; the client's own stays where it has one, unless `overwrite`. */
+export interface CredentialFilter {
+  type: "credential";
+  header: string;
+  value: string;
+  overwrite: boolean;
 }
 
 /** The first rule that fits an answer. */

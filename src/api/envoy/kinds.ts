@@ -13,6 +13,11 @@ export const envoyResources = {
   httpRouteFilters: resource("httproutefilters"),
 } as const;
 
+/** What a rule of a route names as a filter, in its own namespace. */
+export interface HttpRouteFilterObject extends KubeObject {
+  spec: object;
+}
+
 /** Policies that are attached to Gateways and routes. */
 export const policyKinds = ["SecurityPolicy", "BackendTrafficPolicy", "ClientTrafficPolicy"] as const;
 export type PolicyKind = (typeof policyKinds)[number];

@@ -8,6 +8,7 @@ import { cache } from "./cache.ts";
 import { compress } from "./compress.ts";
 import { concurrency } from "./concurrency.ts";
 import { cors } from "./cors.ts";
+import { credential } from "./credential.ts";
 import { csrf } from "./csrf.ts";
 import { extAuth } from "./ext-auth.ts";
 import { fault } from "./fault.ts";
@@ -39,6 +40,7 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   compress,
   concurrency,
   cors,
+  credential,
   csrf,
   extAuth,
   fault,

@@ -1,5 +1,5 @@
 import type { Client, ListOptions } from "../../api/client.ts";
-import { policyResources } from "../../api/envoy/kinds.ts";
+import { envoyResources, policyResources } from "../../api/envoy/kinds.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { apiResource } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
@@ -29,6 +29,7 @@ const read: Record<string, GroupVersionResource> = {
   ReferenceGrant: gatewayResources.referenceGrants,
   BackendTLSPolicy: gatewayResources.backendTlsPolicies,
   ...policyResources,
+  HTTPRouteFilter: envoyResources.httpRouteFilters,
   Namespace: resources.namespaces,
   Service: resources.services,
   Secret: resources.secrets,

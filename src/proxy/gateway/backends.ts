@@ -16,7 +16,7 @@ export interface ResolvedBackend {
 export const upstreamId = (namespace: string, service: string, port: number): string => `${namespace}/${service}/${port}`;
 
 /** The share of what cannot be resolved is answered with 500, as Gateway API says. */
-export function resolveBackend(world: World, from: { group?: string; kind: RouteKind | PolicyKind; namespace: string; needsNoGrant?: boolean }, reference: BackendReference): ResolvedBackend {
+export function resolveBackend(world: World, from: { group?: string; kind: RouteKind | PolicyKind | "HTTPRouteFilter"; namespace: string; needsNoGrant?: boolean }, reference: BackendReference): ResolvedBackend {
   const { group = "", kind = "Service", namespace = from.namespace, name, port, weight = 1 } = reference;
   const no = (reason: string, message: string): ResolvedBackend => ({ backend: { weight, error: { status: 500, reason: message } }, unusable: { reason, message } });
   if (group !== "" || kind !== "Service") return no("InvalidKind", `backendRefs: ${group === "" ? "core" : group}/${kind} ${name} is not a kind that traffic can go to; Service is`);

@@ -2,6 +2,7 @@ import type { HeaderChange, HttpFilter, PathChange } from "../../api/traffic.ts"
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import type { Unusable } from "./certificates.ts";
 import type { HeaderModifier, PathModifier, RouteFilter } from "./kinds.ts";
+import { compileRouteFilter, isRouteFilter } from "./route-filter.ts";
 import type { World } from "./world.ts";
 
 export interface CompiledFilters {
@@ -51,6 +52,12 @@ function compileFilter(world: World, from: Parameters<typeof resolveBackend>[1],
     }
     case "ExtensionRef": {
       const { group, kind, name } = filter.extensionRef!;
+      const found = isRouteFilter(filter.extensionRef!) ? compileRouteFilter(world, from, name) : undefined;
+      if (found) {
+        into.filters.push(...found.filters);
+        if (found.refused !== undefined) into.unresolved = { reason: "InvalidKind", message: `filters: ${found.refused}` };
+        return;
+      }
       into.unresolved = { reason: "InvalidKind", message: `filters: extensionRef ${group}/${kind} ${name} is not a filter that Wherry knows` };
       return;
     }

@@ -9,7 +9,8 @@ import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
 import { classConditions } from "./gateway-class.ts";
 import { type AddressBook, type CompiledGateway, compileGateway } from "./gateways.ts";
-import { type AnyRouteObject, type Condition, controllerName, type Gateway, gatewayGroup, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { type AnyRouteObject, type Condition, controllerName, type Gateway, gatewayGroup, type HttpRouteRule, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { isRouteFilter, names } from "./route-filter.ts";
 import { listenerStatus } from "./listeners.ts";
 import { type CompiledRoute, compileRoute, compileServiceRoute } from "./routes.ts";
 import { attachToService, type ServiceAttachment, serviceOfParent } from "./services.ts";
@@ -101,8 +102,11 @@ export class Translator {
         for (const { id } of this.#upstreams.values()) dirty.upstreams.add(id);
         for (const other of this.#world.policies()) dirty.policies.add(`${other.metadata.namespace}/${other.metadata.name}`);
         return;
+      case "HTTPRouteFilter":
+        return this.#routeFilterChanged(key);
       case "Secret":
       case "ConfigMap":
+        for (const filter of this.#world.routeFilters()) if (names(filter, kind, key)) this.#routeFilterChanged(`${filter.metadata.namespace}/${filter.metadata.name}`);
         for (const gateway of this.#gatewaysOfFile.get(`${kind}/${key}`)) dirty.gateways.add(gateway);
         for (const policy of this.#world.policies()) {
           if (policy.metadata.namespace !== key.slice(0, key.indexOf("/"))) continue;
@@ -123,6 +127,19 @@ export class Translator {
       case "ReferenceGrant":
         dirty.all = true;
         return;
+    }
+  }
+
+  /** Routes that name it are few, as it is: they are found by asking all of its namespace. */
+  #routeFilterChanged(key: string): void {
+    const [namespace, name] = key.split("/");
+    for (const kind of ["HTTPRoute", "GRPCRoute"] as const) {
+      for (const route of this.#world.routes(kind)) {
+        if (route.metadata.namespace !== namespace) continue;
+        const rules = (route.spec.rules ?? []) as HttpRouteRule[];
+        const filters = rules.flatMap((rule) => [...(rule.filters ?? []), ...(rule.backendRefs ?? []).flatMap((backend) => backend.filters ?? [])]);
+        if (filters.some(({ extensionRef }) => extensionRef && isRouteFilter(extensionRef) && extensionRef.name === name)) this.#dirty.routes.add(`${kind}/${namespace}/${route.metadata.name}`);
+      }
     }
   }
 

@@ -1,4 +1,4 @@
-import { type Policy, type PolicyKind, policyKinds, policyResources } from "../../api/envoy/kinds.ts";
+import { envoyResources, type HttpRouteFilterObject, type Policy, type PolicyKind, policyKinds, policyResources } from "../../api/envoy/kinds.ts";
 import { type Informer, keyOf } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { type ApiObject, apiLabel, apiResource, type Deployment } from "../../api/product/kinds.ts";
@@ -30,6 +30,8 @@ export interface World {
   policies(): BackendTlsPolicy[];
   /** Envoy Gateway's. */
   attached(kind: PolicyKind): Policy[];
+  routeFilter(key: string): HttpRouteFilterObject | undefined;
+  routeFilters(): HttpRouteFilterObject[];
   apis(): ApiObject[];
   api(key: string): ApiObject | undefined;
   /** Of one API, there or not. */
@@ -98,6 +100,8 @@ export class ObjectWorld implements World {
   policies = () => this.#all<BackendTlsPolicy>("BackendTLSPolicy");
   policiesOf = (service: string) => this.policies().filter((policy) => servicesOfPolicy(policy).includes(service));
   attached = (kind: PolicyKind) => this.#all<Policy>(kind);
+  routeFilter = (key: string) => this.#get<HttpRouteFilterObject>("HTTPRouteFilter", key);
+  routeFilters = () => this.#all<HttpRouteFilterObject>("HTTPRouteFilter");
 }
 
 /** "NAMESPACE/NAME" of the Gateway that a set adds listeners to. */
@@ -123,6 +127,7 @@ export class WatchedWorld implements World {
   readonly #grants: Informer<ReferenceGrant>;
   readonly #policies: Informer<BackendTlsPolicy>;
   readonly #attached: Record<PolicyKind, Informer<Policy>>;
+  readonly #routeFilters: Informer<HttpRouteFilterObject>;
   readonly #named: NamedSecrets;
   readonly #apis: Informer<ApiObject>;
   readonly #deployments: Informer<Deployment>;
@@ -146,6 +151,8 @@ export class WatchedWorld implements World {
     this.#attached = Object.fromEntries(policyKinds.map((kind) => [kind, watches.of<Policy>(kind, policyResources[kind])])) as Record<PolicyKind, Informer<Policy>>;
     this.#named = watches.namedSecrets();
     for (const kind of policyKinds) this.#attached[kind].onChange((_, policy, old) => this.#named.move(secretsNamed(policy), secretsNamed(old)));
+    this.#routeFilters = watches.of<HttpRouteFilterObject>("HTTPRouteFilter", envoyResources.httpRouteFilters);
+    this.#routeFilters.onChange((_, filter, old) => this.#named.move(secretsNamed(filter), secretsNamed(old)));
     this.#apis = watches.of("API", apiResource);
     // Those of StatefulSets and DaemonSets are others' affair.
     this.#deployments = watches.of<Deployment>("ControllerRevision", resources.controllerRevisions, { labelSelector: apiLabel, indexes: { api: (revision) => [apiOfDeployment(revision) ?? ""] } });
@@ -172,6 +179,8 @@ export class WatchedWorld implements World {
   policies = () => this.#policies.list();
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
   attached = (kind: PolicyKind) => this.#attached[kind].list();
+  routeFilter = (key: string) => this.#routeFilters.get(key);
+  routeFilters = () => this.#routeFilters.list();
   namedSecret = (key: string) => this.#named.get(key);
   addressesOf = (name: string) => this.#names.get(name);
 

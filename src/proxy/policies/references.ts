@@ -18,13 +18,13 @@ export type Refuse = (why: string) => void;
  */
 export class References {
   readonly #world: World;
-  readonly #from: { group: string; kind: PolicyKind; namespace: string };
+  readonly #from: { group: string; kind: PolicyKind | "HTTPRouteFilter"; namespace: string };
   readonly #seen: (what: string) => void;
   /** Something that is named is not read yet: what the policy comes to will be known soon. */
   isPending = false;
 
   /** `seen` hears "KIND/NAMESPACE/NAME" of objects, and "Name/HOST" of names beyond the cluster. */
-  constructor(world: World, kind: PolicyKind, namespace: string, seen: (what: string) => void) {
+  constructor(world: World, kind: PolicyKind | "HTTPRouteFilter", namespace: string, seen: (what: string) => void) {
     this.#world = world;
     this.#from = { group: envoyGroup, kind, namespace };
     this.#seen = seen;
