@@ -26,11 +26,67 @@ export function dropCookies(exchange: Exchange, names: readonly string[]): void 
   editHeaders(exchange, left.length === 0 ? { remove: ["cookie"] } : { set: [["cookie", left.join("; ")]] });
 }
 
+/** `x_user` and `X-User` are one header for many programs: who sets or removes one has removed both. */
+const twinless = (name: string): string => name.replaceAll("_", "-");
+
 /** A header of the request once these edits are made: as whoever is behind will see it. Its name in lower case. */
 export function editedHeader(request: RequestView, edits: HeaderEdits | undefined, name: string): string | undefined {
   if (!edits) return request.header(name);
   const set = edits.set.find(([own]) => own === name);
-  let value = set ? set[1] : edits.remove.includes(name) ? undefined : request.header(name);
+  let value = set ? set[1] : isGone(edits, name) ? undefined : request.header(name);
   for (const [own, added] of edits.add) if (own === name) value = value === undefined ? added : `${value}, ${added}`;
   return value;
+}
+
+function isGone({ remove, set }: HeaderEdits, name: string): boolean {
+  const plain = twinless(name);
+  return remove.some((own) => twinless(own) === plain) || set.some(([own]) => twinless(own) === plain);
+}
+
+/**
+ * The request as filters so far have left it for whoever is behind: a client's own word for what a filter has found out is not heard
+ * by the filters that come next, either. Stays as it is when later filters change more.
+ */
+export function asLeft({ request, requestHeaders, query }: Exchange): RequestView {
+  return requestHeaders === undefined && query === undefined ? request : new LeftRequest(request, requestHeaders, query ?? request.query);
+}
+
+class LeftRequest implements RequestView {
+  readonly #request: RequestView;
+  readonly #edits: HeaderEdits | undefined;
+  readonly query: string;
+  readonly headers?: () => [name: string, value: string][];
+
+  constructor(request: RequestView, edits: HeaderEdits | undefined, query: string) {
+    this.#request = request;
+    this.#edits = edits;
+    this.query = query;
+    if (request.headers) this.headers = () => edited(request.headers!(), edits);
+  }
+  get method(): string {
+    return this.#request.method;
+  }
+  get scheme(): "http" | "https" {
+    return this.#request.scheme;
+  }
+  get host(): string {
+    return this.#request.host;
+  }
+  get port(): number {
+    return this.#request.port;
+  }
+  get path(): string {
+    return this.#request.path;
+  }
+  get client(): string {
+    return this.#request.client;
+  }
+  header(name: string): string | undefined {
+    return editedHeader(this.#request, this.#edits, name);
+  }
+}
+
+function edited(headers: [name: string, value: string][], edits: HeaderEdits | undefined): [name: string, value: string][] {
+  if (!edits) return headers;
+  return [...headers.filter(([name]) => !isGone(edits, name)), ...[...edits.set, ...edits.add].map(([name, value]): [string, string] => [name, value])];
 }

@@ -4,6 +4,7 @@ import type { Exchange, Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
+import { asLeft } from "../request-edits.ts";
 import { claimAt } from "../tokens/claims.ts";
 import type { Claims } from "../tokens/verify.ts";
 
@@ -37,7 +38,7 @@ function compileRule({ action, clients, methods, path, headers = [], token }: Ac
   }
   for (const { name, values } of headers) {
     const lower = name.toLowerCase();
-    tests.push(({ request }) => fitsHeader(request, lower, values, action === "deny"));
+    tests.push((exchange) => fitsHeader(asLeft(exchange), lower, values, action === "deny"));
   }
   if (token) {
     const { provider, scopes = [], claims = [] } = token;

@@ -5,6 +5,7 @@ import { isConnectionHeader, isHeaderName, isHeaderValue, mergeEdits } from "../
 import { isGrpc, localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
 import { SmoothWeights } from "../weighted.ts";
+import { asLeft } from "../request-edits.ts";
 
 type Config = Extract<HttpFilter, { type: "extAuth" }>;
 
@@ -33,7 +34,7 @@ export const extAuth: Filter<Config> = (config, tools) => {
   const judge = protocol === "grpc" ? grpcVerdict : (answer: SideAnswer, request: RequestView) => httpVerdict(answer, request, toBackend);
 
   return (next) => (exchange, outcome) => {
-    const { request } = exchange;
+    const request = asLeft(exchange);
     const judged = (verdict: Verdict): void => {
       if ("deny" in verdict) return outcome.answer(exchange, verdict.deny);
       if ("error" in verdict) return failed(verdict.error, exchange, outcome, next);

@@ -8,6 +8,7 @@ import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { ownQuota, QuotaCounters } from "../quotas/counters.ts";
 import { nominalSeconds, quotaUnits } from "../quotas/windows.ts";
+import { asLeft } from "../request-edits.ts";
 import { localLimiter } from "../token-bucket.ts";
 import { queryValue } from "../values.ts";
 import { shortened } from "./rate-limit.ts";
@@ -26,7 +27,8 @@ export const quota: Filter<Extract<HttpFilter, { type: "quota" }>> = ({ rules },
   if (rules.length === 0) throw new PolicyError("rules", rules, "must have at least one entry");
   const compiled = rules.map((rule, i) => at(`rules[${i}]`, () => compileQuotaRule(rule, i, tools)));
   return (next) => (exchange, outcome) => {
-    const { request } = exchange;
+    // Who it is counts as a filter has found it out, and not as a client says.
+    const request = asLeft(exchange);
     const meant: { rule: CompiledQuota; key: string }[] = [];
     for (const rule of compiled) {
       const key = rule.keyOf(request);
