@@ -71,7 +71,7 @@ export function reasonOf(error: unknown): string {
   throw error;
 }
 
-const quiet = { step() {}, made: (text: string) => text, fail: (message: string): never => { throw new TemplateError(1, message); } };
+const quiet = { step() {}, make() {}, made: (text: string) => text, fail: (message: string): never => { throw new TemplateError(1, message); } };
 /** Headers that a template has set, in the form that is applied. @throws PolicyError for those that nobody may set */
 export function headersIn(members: Members): { name: string; value: string }[] {
   return Object.entries(members).map(([name, value]) => ({ name, value: textOf(value, quiet) }));

@@ -107,7 +107,7 @@ class Rendering implements AnswerSink {
       const isEmpty = method === "HEAD" || given.status === 304;
       const { text, response, headers } = render(isEmpty ? "" : Buffer.concat(this.#pieces).toString("utf8"));
       body = Buffer.from(text);
-      const own = Object.hasOwn(response, "status") ? Number(textOf(response["status"], { step() {}, made: (made) => made, fail: (message) => { throw new PolicyError("status", "", message); } })) : status;
+      const own = Object.hasOwn(response, "status") ? Number(textOf(response["status"], { step() {}, make() {}, made: (made) => made, fail: (message) => { throw new PolicyError("status", "", message); } })) : status;
       if (!(Number.isInteger(own) && own >= 200 && own <= 599)) throw new PolicyError("$context.responseOverride.status", response["status"], "must be between 200 and 599");
       const set = compileEdits({ set: headersIn(headers) }).set;
       const gone = new Set(["content-type", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges", "content-range", ...set.map(([name]) => name)]);

@@ -140,14 +140,19 @@ const lists: Record<string, (value: unknown[], parameters: unknown[], work: Work
     value[index] = parameters[1] ?? null;
     return before;
   },
-  remove: (value, parameters, work) => value.splice(within(integer(parameters, 0, work), value.length - 1, work), 1)[0],
+  remove: (value, parameters, work) => (work.step(value.length >> 6), value).splice(within(integer(parameters, 0, work), value.length - 1, work), 1)[0],
   subList: (value, parameters, work) => (work.step(value.length), value.slice(within(integer(parameters, 0, work), value.length, work), within(integer(parameters, 1, work), value.length, work))),
   toString: (value: unknown, _: unknown[], work: Work) => textOf(value, work),
 };
 
+function sizeOf(value: Members, work: Work): number {
+  const size = Object.keys(value).length;
+  work.step(size >> 4);
+  return size;
+}
 const maps: Record<string, (value: Members, parameters: unknown[], work: Work) => unknown> = {
-  size: (value) => Object.keys(value).length,
-  isEmpty: (value) => Object.keys(value).length === 0,
+  size: (value, _, work) => sizeOf(value, work),
+  isEmpty: (value, _, work) => sizeOf(value, work) === 0,
   get: (value, parameters, work) => member(value, text(parameters, 0, work)),
   getOrDefault: (value, parameters, work) => member(value, text(parameters, 0, work)) ?? parameters[1],
   put: (value, parameters, work) => {
@@ -199,6 +204,11 @@ const [ofStrings, ofLists, ofMaps, ofNumbers, ofFlags] = [strings, lists, maps, 
 /** What `$value.name(parameters)` gives. Of nothing comes nothing; what is not in these lists is an error. */
 export function callMethod(value: unknown, name: string, parameters: unknown[], work: Work): unknown {
   work.step();
+  if (typeof value === "string") {
+    // A method may look at all of a text, and what looks for one text in another can take as long as the product of both.
+    work.step(value.length >> 4);
+    for (const parameter of parameters) if (typeof parameter === "string") work.step((1 + (value.length >> 4)) * (parameter.length >> 4));
+  }
   if (value === null || value === undefined) return null;
   if (value instanceof Host) {
     const method = value.methods.get(name);

@@ -58,9 +58,12 @@ class Renderer implements Work {
     if (this.#stepsLeft < 0) this.fail("takes too many steps");
   }
   made(text: string): string {
-    this.#madeLeft -= text.length;
-    if (this.#madeLeft < 0) this.fail("makes too much text");
+    this.make(text.length);
     return text;
+  }
+  make(characters: number): void {
+    this.#madeLeft -= characters;
+    if (this.#madeLeft < 0) this.fail("makes too much text");
   }
   fail(message: string): never {
     throw new TemplateError(this.#line, message);
@@ -247,6 +250,10 @@ function isEqual(a: unknown, b: unknown, work: Work): boolean {
   if (a === null || a === undefined || b === null || b === undefined) return (a ?? null) === (b ?? null);
   if (typeof a === "number" && typeof b === "number") return a === b;
   if (a instanceof Host || b instanceof Host) return a === b;
+  if (typeof a === "string" && typeof b === "string") {
+    if (a.length === b.length) work.step(a.length >> 8);
+    return a === b;
+  }
   return a === b || textOf(a, work) === textOf(b, work);
 }
 

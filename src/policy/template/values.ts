@@ -13,6 +13,9 @@ export class Host {
     this.properties = new Map(Object.entries(properties));
     this.methods = new Map(Object.entries(methods));
   }
+  toJSON(): null {
+    return null;
+  }
 }
 
 /** Counts what a template costs. Both throw when it is too much. */
@@ -20,6 +23,8 @@ export interface Work {
   step(cost?: number): void;
   /** A text that was made. */
   made(text: string): string;
+  /** So many characters will be. */
+  make(characters: number): void;
   fail(message: string): never;
 }
 
@@ -50,12 +55,21 @@ export function textOf(value: unknown, work: Work, level = 0): string {
   return work.made(`{${Object.entries(value).map(([name, inner]) => `${name}=${textOf(inner, work, level + 1)}`).join(", ")}}`);
 }
 
-/** As JSON; what stands in itself cannot be. */
-export function jsonOf(value: unknown, work: Work, level = 0): string {
-  work.step();
-  if (value === null || value === undefined || value instanceof Host) return "null";
-  if (typeof value !== "object") return typeof value === "number" && !Number.isFinite(value) ? "null" : work.made(JSON.stringify(value));
+/** As JSON; what stands in itself cannot be. What it comes to is known before it is written: a value may stand in many places. */
+export function jsonOf(value: unknown, work: Work): string {
+  weigh(value, work, 0);
+  return work.made(JSON.stringify(value ?? null));
+}
+function weigh(value: unknown, work: Work, level: number): void {
+  work.step(typeof value === "string" ? 1 + (value.length >> 8) : 1);
+  if (typeof value === "string") work.make(value.length);
+  if (typeof value !== "object" || value === null || value instanceof Host) return;
   if (level >= 500) work.fail("what is nested in more than 500 levels, or in itself, cannot be written as JSON");
-  if (Array.isArray(value)) return work.made(`[${value.map((item) => jsonOf(item, work, level + 1)).join(",")}]`);
-  return work.made(`{${Object.entries(value).map(([name, inner]) => `${JSON.stringify(name)}:${jsonOf(inner, work, level + 1)}`).join(",")}}`);
+  if (Array.isArray(value)) for (const item of value) weigh(item, work, level + 1);
+  else {
+    for (const name of Object.keys(value)) {
+      work.make(name.length);
+      weigh((value as Members)[name], work, level + 1);
+    }
+  }
 }

@@ -6,7 +6,7 @@ import { requestRules } from "../../../src/policy/filters/request-rules.ts";
 import { PolicyError } from "../../../src/policy/policy-error.ts";
 import { readJson } from "../../../src/policy/schema/json.ts";
 import { compileRegular } from "../../../src/policy/schema/regular.ts";
-import { compileSchema, stepsFor } from "../../../src/policy/schema/schema.ts";
+import { compileSchema, stepsFor, type Validator } from "../../../src/policy/schema/schema.ts";
 import { globalsOf } from "../../../src/policy/template/globals.ts";
 import { compileTemplate, TemplateError } from "../../../src/policy/template/render.ts";
 import { handle, requestView, toolsAt } from "../../../src/policy/testing/request.ts";
@@ -105,7 +105,7 @@ test("random schemas judge random documents as their specification does, and say
     const random = seededRandom(seed);
     const given = schema(random);
     const root = { ...(typeof given === "object" ? (given as Record<string, Json>) : { allOf: [given] }), $defs: { one: schema(random, 3), two: schema(random, 2) } };
-    let validator;
+    let validator: Validator;
     try {
       validator = compileSchema(root);
     } catch (error) {
