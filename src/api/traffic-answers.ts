@@ -14,7 +14,7 @@ export interface CompressFilter {
 export interface CredentialFilter {
   type: "credential";
   header: string;
-  value: string;
+  secret: string;
   overwrite: boolean;
 }
 

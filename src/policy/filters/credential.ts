@@ -4,10 +4,10 @@ import { compileEdits, mergeEdits } from "../header-edits.ts";
 import { PolicyError } from "../policy-error.ts";
 
 /** What an upstream wants to be shown, which its clients need not know. */
-export const credential: Filter<CredentialFilter> = ({ header, value, overwrite }) => {
+export const credential: Filter<CredentialFilter> = ({ header, secret, overwrite }) => {
   const name = header.toLowerCase();
   if (name === "host") throw new PolicyError("header", header, "is no place for a credential");
-  const edits = compileEdits({ set: [{ name: header, value }] });
+  const edits = compileEdits({ set: [{ name: header, value: secret }] });
   return (next) => (exchange, outcome) => {
     if (overwrite || exchange.request.header(name) === undefined) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, edits);
     next(exchange, outcome);

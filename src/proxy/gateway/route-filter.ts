@@ -34,7 +34,7 @@ export function compileRouteFilter(world: World, from: { kind: string; namespace
   if (credentialInjection) {
     const { header = "Authorization", overwrite = false, credential } = credentialInjection;
     const value = references.secretText(credential.valueRef, "credential", (why) => refused.push({ field: "credentialInjection.credential.valueRef", why }));
-    if (value !== undefined) filters.push({ type: "credential", header, value: value.replace(/\r?\n$/, ""), overwrite });
+    if (value !== undefined) filters.push({ type: "credential", header, secret: value.replace(/\r?\n$/, ""), overwrite });
   }
   if (directResponse) {
     const { statusCode = 200, contentType, body, header } = directResponse;
