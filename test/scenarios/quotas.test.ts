@@ -28,12 +28,16 @@ async function wherry(dataDir: string): Promise<void> {
     // The kinds are served a moment after the API is.
     for (const [where, object] of objects) await eventually(() => stack.client.create(where, "default", object), waitMs);
   }
+  let seen: unknown;
   const found = await eventually(async () => {
     const [gateway, policy] = [await stack.client.get<Conditioned>(gateways, "default", "edge"), await stack.client.get<Conditioned>(envoyResources.backendTrafficPolicies, "default", "month")];
+    seen = [gateway.status, policy.status];
     const isServed = gateway.status?.conditions?.some(({ type, status }) => type === "Programmed" && status === "True");
     const isAccepted = policy.status?.ancestors?.some(({ conditions }) => conditions.some(({ type, status }) => type === "Accepted" && status === "True"));
     return isServed && isAccepted ? gateway.status!.addresses![0]!.value : undefined;
-  }, waitMs);
+  }, waitMs).catch((error: unknown) => {
+    throw new Error(`not served: ${JSON.stringify(seen)}`, { cause: error });
+  });
   process.on("message", () => void process.send!(stack.processes()));
   process.send!({ address: found });
 }

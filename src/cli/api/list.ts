@@ -19,8 +19,8 @@ export const list: ApiVerb = {
       if (stages.length === 0) return [[...common, "-", "-", String(newest?.revision ?? "-"), "-", note || "it has no stages"]];
       return stages.map(({ name }) => {
         const stage = status?.stages?.find((one) => one.name === name);
-        const wrong = [note, stage?.message ?? ""].filter(Boolean).join("; ");
-        return [...common, name, String(stage?.deployment ?? "-"), String(newest?.revision ?? "-"), String(stage?.operations ?? 0), wrong || (stage?.ready ? (stage.url ?? "") : "not looked at yet")];
+        const wrong = [note, stage?.ready ? "" : (stage?.message ?? "")].filter(Boolean).join("; ");
+        return [...common, name, String(stage?.deployment ?? "-"), String(newest?.revision ?? "-"), String(stage?.operations ?? 0), wrong || (stage?.ready ? [stage.url ?? "", stage.message === undefined ? "" : `(${stage.message})`].filter(Boolean).join(" ") : "not looked at yet")];
       });
     });
     return table(["NAMESPACE", "API", "STAGE", "LIVE", "NEWEST", "OPERATIONS", "WHERE"], rows);

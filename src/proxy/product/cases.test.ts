@@ -5,8 +5,9 @@ import { test } from "node:test";
 import { keyOf } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
 import { type EdgeBinding } from "../../api/network.ts";
-import type { ApiObject, Deployment } from "../../api/product/kinds.ts";
+import { type ApiObject, apiLabel, type Deployment } from "../../api/product/kinds.ts";
 import type { EdgeListener, HttpMatch, HttpRule } from "../../api/traffic.ts";
+import { randomInt, seededRandom } from "../../base/random.ts";
 import { parseYaml } from "../../api/yaml.ts";
 import { LoopbackAddresses } from "../gateway/addresses.ts";
 import type { HttpRouteObject } from "../gateway/kinds.ts";
@@ -74,7 +75,7 @@ function served(objects: readonly KubeObject[]): string {
     const [accepted] = status.conditions;
     lines.push(`# ${api.metadata.name}: ${accepted!.status === "True" ? "accepted" : `${accepted!.reason}: ${accepted!.message}`}`);
     for (const { name, deployment, url, operations, ready, message } of status.stages ?? []) {
-      lines.push(`## ${name}: deployment ${deployment ?? "none"}, ${operations} operations, ${url}${ready ? "" : `\nnot ready: ${message}`}`);
+      lines.push(`## ${name}: deployment ${deployment ?? "none"}, ${operations} operations, ${url}${message === undefined ? "" : `\n${ready ? "note" : "not ready"}: ${message}`}`);
       for (const route of translator.snapshot().routes) if (route.type === "http" && route.id.split("~")[0] === `HTTPRoute/shop/${api.metadata.name}.${name}`) lines.push(...route.rules.map(lineOf));
     }
     lines.push("");
@@ -88,6 +89,45 @@ function lineOf({ name, matches, filters, backends, timeouts }: HttpRule): strin
   const backend = backends.map(({ upstream, error }) => (error ? `${error.status}: ${error.reason}` : upstream!)).join(" ");
   return [`${name}: ${matches.map(match).join(" | ")}`, ...filters.map(filter), ...(timeouts ? [`timeouts${JSON.stringify(timeouts)}`] : []), ...(backend ? [backend] : [])].join("\n  → ");
 }
+
+test("APIs, deployments and routes that come, change and go in any order come to what a fresh translation makes of them", () => {
+  const base = objectsOf("basic.in.yaml");
+  const [api] = base.filter(({ kind }) => kind === "API") as ApiObject[];
+  const key = keyOf(api!);
+  const { routes } = planOf({ api: api!, document: { value: api!.spec.document! }, deployments: [], routes: [], parents: new Map(), urlOf: () => undefined });
+  const given = (object: object, uid: string): KubeObject => ({ ...object, metadata: { ...(object as KubeObject).metadata, uid, creationTimestamp: "2026-01-01T00:00:00Z", generation: 1, resourceVersion: "1" } }) as KubeObject;
+  const revision = (n: number): KubeObject => given({ apiVersion: "apps/v1", kind: "ControllerRevision", metadata: { ...routes[0]!.metadata, name: `${api!.metadata.name}.${n}`, labels: { [apiLabel]: api!.metadata.name } }, revision: n, data: { document: { ...api!.spec.document, paths: { [`/p${n}/{id}`]: { get: { operationId: `get${n}` } } } } } }, `revision ${n}`);
+  const variants = (deployment: number | undefined): KubeObject => ({ ...api!, spec: { ...api!.spec, stages: api!.spec.stages!.map((stage) => ({ ...stage, ...(deployment !== undefined && { deployment }) })) } });
+  const objects = [...base, revision(1), revision(2), revision(3), ...routes.map((route) => given(route, route.metadata.name)), variants(1), variants(2), variants(undefined)];
+  let served = 0;
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = seededRandom(seed);
+    const world = new ObjectWorld();
+    const translator = new Translator(world, new FreeAddresses());
+    const present = new Map<string, KubeObject>();
+    for (let step = 0; step < 80; step++) {
+      const object = objects[randomInt(random, objects.length)]!;
+      const id = `${object.kind}/${keyOf(object)}`;
+      if (present.has(id) && randomInt(random, 3) === 0) {
+        present.delete(id);
+        world.remove(object.kind, keyOf(object));
+      } else {
+        present.set(id, object);
+        world.put(object);
+      }
+      translator.changed(object.kind, keyOf(object));
+      if (randomInt(random, 3) === 0) translator.flush();
+    }
+    translator.flush();
+    const fresh = new Translator(new ObjectWorld([...present.values()]), new FreeAddresses());
+    for (const object of present.values()) fresh.changed(object.kind, keyOf(object));
+    fresh.flush();
+    served += fresh.snapshot().routes.flatMap((route) => (route.type === "http" ? route.rules : [])).filter(({ name }) => /^get\d$/.test(name)).length;
+    const sorted = (values: readonly { id: string }[]) => values.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    for (const part of ["routes", "upstreams"] as const) assert.deepEqual(sorted(translator.snapshot()[part]), sorted(fresh.snapshot()[part]), `seed ${seed}: ${part} of ${key}`);
+  }
+  assert.ok(served > 5, "it is about something");
+});
 
 test("a stage stays with the deployment that it names, and one that names none follows the newest", () => {
   const [api] = objectsOf("basic.in.yaml").filter(({ kind }) => kind === "API") as ApiObject[];

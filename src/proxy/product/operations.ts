@@ -92,8 +92,6 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...cors, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
-  const known = new Set(operations.map(({ id }) => id));
-  for (const { operation } of stage.operations ?? []) if (!known.has(operation)) throw new DocumentError(`stages.${stage.name}.operations: the document has no operation ${operation}`);
   return operations;
 }
 

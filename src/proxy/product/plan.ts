@@ -1,7 +1,7 @@
 import { type ApiObject, type ApiStage, type ApiStatus, apiLabel, type Deployment, deploymentNameOf, productGroup, productVersion, routeNameOf, stageLabel } from "../../api/product/kinds.ts";
 import { type Condition, type Gateway, gatewayGroup, type HttpRouteObject } from "../gateway/kinds.ts";
 import { DocumentError, operationsIn, readDocument } from "./document.ts";
-import { liveDeployment, operationsOf, stageOf } from "./stage-route.ts";
+import { liveDeployment, newestOf, operationsOf, stageOf } from "./stage-route.ts";
 
 /** What an API's objects are made of. */
 export interface Seen {
@@ -35,9 +35,10 @@ type Draft = { apiVersion: string; kind: string; metadata: { name: string; names
 export function planOf({ api, document, deployments, routes, parents, urlOf }: Seen): Plan {
   const { stages = [], revisionHistoryLimit = 10 } = api.spec;
   const { name, namespace } = api.metadata;
-  const wrong = "problem" in document ? document.problem : problemOf(api, document.value);
+  const isChanged = "value" in document && stable(newestOf(deployments)?.data?.document) !== stable(document.value);
+  const wrong = "problem" in document ? document.problem : isChanged ? problemOf(api, document.value) : undefined;
   const known = [...deployments].sort((a, b) => b.revision - a.revision);
-  const isNew = wrong === undefined && "value" in document && stable(known[0]?.data?.document) !== stable(document.value);
+  const isNew = wrong === undefined && "value" in document && isChanged;
   const next = Math.max(known[0]?.revision ?? 0, api.status?.deployments?.[0]?.revision ?? 0) + 1;
   const meta = (own: string, labels: Record<string, string>): Draft["metadata"] => ({ name: own, namespace: namespace!, labels, ownerReferences: [{ apiVersion: productVersion, kind: "API", name, uid: api.metadata.uid, controller: true, blockOwnerDeletion: true }] });
   const live = new Set(stages.flatMap((stage) => liveDeployment(stage, known)?.revision ?? []));
@@ -47,9 +48,11 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
     const deployment = liveDeployment(stage, known);
     const { operations, problem } = operationsOf(api, stage, deployment);
     const route = routeNameOf(name, stage.name);
-    const message = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
+    const wrong = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
+    const unknown = problem === undefined ? (stage.operations ?? []).map((one) => one.operation).filter((id) => !operations.some((one) => one.id === id)) : [];
+    const message = wrong ?? (unknown.length > 0 ? `deployment ${deployment!.revision} has no operation ${unknown.join(", ")}: what the stage says of it is for nothing` : undefined);
     const url = urlOf(stage);
-    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: message === undefined, ...(message !== undefined && { message }) };
+    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
   });
   return {
     ...(isNew && { deploy: { apiVersion: "apps/v1", kind: "ControllerRevision", metadata: meta(deploymentNameOf(name, next), { [apiLabel]: name }), data: { document: document.value }, revision: next } }),

@@ -36,14 +36,38 @@ export const apiOfName = (deployment: string): string => deployment.slice(0, dep
 /** The one that is live in a stage: the one that it says, or the newest. */
 export function liveDeployment(stage: ApiStage, deployments: readonly Deployment[]): Deployment | undefined {
   if (stage.deployment !== undefined) return deployments.find(({ revision }) => revision === stage.deployment);
-  return deployments.reduce<Deployment | undefined>((newest, next) => (newest === undefined || next.revision > newest.revision ? next : newest), undefined);
+  return newestOf(deployments);
 }
+export const newestOf = (deployments: readonly Deployment[]): Deployment | undefined => deployments.reduce<Deployment | undefined>((newest, next) => (newest === undefined || next.revision > newest.revision ? next : newest), undefined);
 
 /** What a stage comes to: its operations, or why there are none. */
-export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deployment | undefined): { operations: Operation[]; problem?: string } {
+export interface StageOperations {
+  operations: Operation[];
+  problem?: string;
+}
+
+/** Nobody changes a deployment: what a stage makes of it follows from the two. */
+const made = new WeakMap<Deployment, Map<string, StageOperations>>();
+/** Of one deployment, so many settings of stages are remembered. */
+const settingsMax = 64;
+
+export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deployment | undefined): StageOperations {
   if (!deployment) return { operations: [], problem: stage.deployment === undefined ? "there is no deployment yet" : `there is no deployment ${stage.deployment}` };
+  const { namespace, name } = api.metadata;
+  const key = JSON.stringify([namespace, name, stage]);
+  let known = made.get(deployment);
+  if (!known) made.set(deployment, (known = new Map()));
+  let found = known.get(key);
+  if (!found) {
+    if (known.size >= settingsMax) known.clear();
+    known.set(key, (found = compiledOf(`${namespace}/${name}.${stage.name}`, name, stage, deployment)));
+  }
+  return found;
+}
+
+function compiledOf(id: string, api: string, stage: ApiStage, deployment: Deployment): StageOperations {
   try {
-    const operations = compileOperations(readDocument(deployment.data?.document), { api: api.metadata.name, id: `${api.metadata.namespace}/${api.metadata.name}.${stage.name}`, stage });
+    const operations = compileOperations(readDocument(deployment.data?.document), { api, id, stage });
     return operations.length > 0 ? { operations } : { operations, problem: "the document has no operations" };
   } catch (error) {
     if (!(error instanceof DocumentError || error instanceof NotHonoured)) throw error;
@@ -52,12 +76,11 @@ export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deploy
 }
 
 /**
- * HTTPRoutes of stages with a rule for each operation, in place of the one that names the API. Each is made once, until the route, the
- * API or the deployment is another.
+ * HTTPRoutes of stages with a rule for each operation, in place of the one that names the API.
  */
 export class StageRoutes {
   readonly #products: Products;
-  readonly #made = new WeakMap<HttpRouteObject, { from: readonly unknown[]; route: HttpRouteObject }>();
+  readonly #rules = new WeakMap<StageOperations, OperationRule[]>();
 
   constructor(products: Products) {
     this.#products = products;
@@ -65,22 +88,24 @@ export class StageRoutes {
 
   of(route: HttpRouteObject): HttpRouteObject {
     const named = stageOf(route);
-    if (!named) return route;
-    const api = this.#products.api(named.api);
-    const stage = api?.spec.stages?.find(({ name }) => name === named.stage);
-    const deployment = stage && liveDeployment(stage, this.#products.deployments(named.api));
-    const from = [api?.spec, deployment];
-    const known = this.#made.get(route);
-    if (known && known.from.every((part, i) => part === from[i])) return known.route;
-    const { operations, problem = `API ${named.api} has no stage ${named.stage}` } = api && stage ? operationsOf(api, stage, deployment) : { operations: [] };
-    const rules = operations.length > 0 ? operations.map(ruleOf) : [ruleOf({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: stage?.path ?? "/" } }], filters: [], refusal: problem })];
-    const made = { ...route, spec: { ...route.spec, rules } };
-    this.#made.set(route, { from, route: made });
-    return made;
+    return named ? { ...route, spec: { ...route.spec, rules: this.#rulesOf(named) } } : route;
+  }
+
+  #rulesOf({ api: key, stage: name }: { api: string; stage: string }): OperationRule[] {
+    const api = this.#products.api(key);
+    const stage = api?.spec.stages?.find((one) => one.name === name);
+    if (!api || !stage) return [refusing("/", `API ${key} has no stage ${name}`)];
+    const found = operationsOf(api, stage, liveDeployment(stage, this.#products.deployments(key)));
+    if (found.problem !== undefined) return [refusing(stage.path ?? "/", found.problem)];
+    let rules = this.#rules.get(found);
+    if (!rules) this.#rules.set(found, (rules = found.operations.map(ruleOf)));
+    return rules;
   }
 }
 
-function ruleOf(made: Operation): OperationRule {
-  const { name, backendRef, timeoutMs, refusal } = made;
-  return { name, [operation]: made, ...(backendRef && refusal === undefined && { backendRefs: [backendRef] }), ...(timeoutMs !== undefined && { timeouts: { backendRequest: `${timeoutMs}ms` } }) };
+const refusing = (path: string, refusal: string): OperationRule => ruleOf({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: path } }], filters: [], refusal });
+
+function ruleOf(from: Operation): OperationRule {
+  const { name, backendRef, timeoutMs, refusal } = from;
+  return { name, [operation]: from, ...(backendRef && refusal === undefined && { backendRefs: [backendRef] }), ...(timeoutMs !== undefined && { timeouts: { backendRequest: `${timeoutMs}ms` } }) };
 }
