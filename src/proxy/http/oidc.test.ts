@@ -1,58 +1,23 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
-import { text } from "node:stream/consumers";
 import { test } from "node:test";
-import type { HttpFilter } from "../../api/traffic.ts";
-import { systemRandom } from "../../base/random.ts";
-import type { FilterTools, Handler } from "../../policy/exchange.ts";
-import { oidc } from "../../policy/filters/oidc.ts";
-import { startGateway, startProgram, type TestGateway, TurnPolicy } from "./testing/gateway.ts";
+import type { TestGateway } from "./testing/gateway.ts";
 import { client, type Lies, type OpenidProvider, startProvider } from "./testing/openid-provider.ts";
+import { type OidcConfig, type OpenidStack, startOpenidStack } from "./testing/openid-stack.ts";
 
-type Config = Extract<HttpFilter, { type: "oidc" }>;
-
-interface Stack extends AsyncDisposable {
+interface Stack extends OpenidStack {
   provider: OpenidProvider;
-  /** Workers: the same settings and the same session key, and nothing else in common. */
-  workers: TestGateway[];
-  /** What the program behind got, last of all. */
-  got: { url: string; headers: Record<string, string> }[];
-  /** Seconds by which the clock of all is ahead. */
-  pass(seconds: number): void;
 }
 
-async function start(more: Partial<Config> = {}, workers = 1, isVerified = false): Promise<Stack> {
+async function start(more: Partial<OidcConfig> = {}, workers = 1, isVerified = false): Promise<Stack> {
   const provider = await startProvider();
-  let ahead = 0;
-  const now = (): number => Date.now() + ahead * 1000;
-  provider.now = () => now() / 1000;
-  const got: Stack["got"] = [];
-  const program = await startProgram((request, response) => void text(request).then(() => {
-    got.push({ url: request.url!, headers: request.headers as Record<string, string> });
-    response.end("inside");
-  }));
-  const gateways = Array.from({ length: workers }, () => {
-    const gateway = startGateway([program.port]);
-    const policy = new TurnPolicy();
-    policy.update([{ ip: "127.0.0.1", port: provider.port, key: `127.0.0.1:${provider.port}` }]);
-    gateway.engine.putUpstream({ id: "issuer", http2: false, connectMs: 1_000, idleMs: 30_000 }, policy);
-    const tools: FilterTools = { random: systemRandom, nowMs: () => performance.now() + ahead * 1000, dateMs: now, setTimer: () => ({ cancel() {} }), sessionKey: "0123456789abcdef0123456789abcdef", call: (request, then) => gateway.engine.call(request, then) };
-    const forward: Handler = (exchange, outcome) => {
-      exchange.upstream = "shop/web/80";
-      outcome.forward(exchange);
-    };
-    const config: Config = { type: "oidc", issuer: provider.issuer, clientId: client.id, clientSecret: client.secret, upstreams: [{ upstream: "issuer", origin: provider.issuer, isVerified }], redirectUrl: "%REQ(x-forwarded-proto)%://%REQ(:authority)%/oauth2/callback", logoutPath: "/logout", scopes: ["openid", "email"], cookies: { suffix: "abc" }, refresh: true, defaultRefreshMs: 86_400_000, flowMs: 600_000, ...more };
-    gateway.routed.handler = oidc(config, tools)(forward);
-    return gateway;
-  });
+  const stack = await startOpenidStack(provider.port, { issuer: provider.issuer, clientId: client.id, clientSecret: client.secret, upstreams: [{ upstream: "issuer", origin: provider.issuer, isVerified }], ...more }, workers);
+  provider.now = () => stack.now() / 1000;
   return {
+    ...stack,
     provider,
-    workers: gateways,
-    got,
-    pass: (seconds) => void (ahead += seconds),
     async [Symbol.asyncDispose]() {
-      for (const gateway of gateways) await gateway[Symbol.asyncDispose]();
-      await program[Symbol.asyncDispose]();
+      await stack[Symbol.asyncDispose]();
       await provider[Symbol.asyncDispose]();
     },
   };
@@ -337,8 +302,31 @@ test("tokens that end are made new once, however many ask; the session goes on",
   assert.equal(stack.provider.forms.length, 3);
 });
 
+test("tokens are made new before they end, by one worker; what the other has is good until then", async () => {
+  await using stack = await start({ forwardAccessToken: true }, 2);
+  const browser = new Browser();
+  await browser.login(stack);
+  stack.pass(275);
+  const [one, two] = [new Browser(), new Browser()];
+  for (const [name, value] of browser.cookies) for (const other of [one, two]) other.cookies.set(name, value);
+  const answers = await Promise.all([one.get(stack.workers[0]!, "/a"), two.get(stack.workers[1]!, "/a")]);
+  assert.deepEqual(answers.map(({ status }) => status), [200, 200]);
+  assert.equal(stack.provider.forms.length, 2);
+  const tokens = stack.got.slice(-2).map(({ headers }) => headers["authorization"]);
+  assert.equal(new Set([...tokens, stack.got[0]!.headers["authorization"]]).size, 2);
+});
+
+test("what the cookies hold is told to the filters behind", async () => {
+  await using stack = await start();
+  const seen: unknown[] = [];
+  const { handler } = stack.workers[0]!.routed;
+  stack.workers[0]!.routed.handler = (exchange, outcome) => handler!(exchange, { forward: (on) => (seen.push([...(on.caller?.cookies ?? [])].map(([name, token]) => [name, token.split(".").length])), outcome.forward(on)), answer: (on, answer) => outcome.answer(on, answer) });
+  assert.equal((await new Browser().login(stack)).body, "inside");
+  assert.deepEqual(seen, [[["IdToken-abc", 3], ["AccessToken-abc", 1]]]);
+});
+
 /** What a refresh comes to → the client's status. */
-const refreshes: { name: string; prepare(stack: Stack): void; status: number; config?: Partial<Config>; seconds?: number }[] = [
+const refreshes: { name: string; prepare(stack: Stack): void; status: number; config?: Partial<OidcConfig>; seconds?: number }[] = [
   { name: "the provider has ended it", prepare: ({ provider }) => provider.endSessions(), status: 302 },
   { name: "another user's ID token", prepare: ({ provider }) => (provider.lies.claims = (claims) => (claims["sub"] = "eve")), status: 302 },
   { name: "no ID token: the one before stays", prepare: ({ provider }) => (provider.lies.idToken = () => undefined), status: 200 },
