@@ -20,8 +20,7 @@ export class References {
   readonly #world: World;
   readonly #from: { group: string; kind: PolicyKind | "HTTPRouteFilter"; namespace: string };
   readonly #seen: (what: string) => void;
-  /** Something that is named is not read yet: what the policy comes to will be known soon. */
-  isPending = false;
+  #state = { isPending: false };
 
   /** `seen` hears "KIND/NAMESPACE/NAME" of objects, and "Name/HOST" of names beyond the cluster. */
   constructor(world: World, kind: PolicyKind | "HTTPRouteFilter", namespace: string, seen: (what: string) => void) {
@@ -32,6 +31,18 @@ export class References {
   get namespace(): string {
     return this.#from.namespace;
   }
+  /** Something that is named is not read yet: what the policy comes to will be known soon. */
+  get isPending(): boolean {
+    return this.#state.isPending;
+  }
+  /** Of several policies that are merged, names are in the namespace of the first that has this field of `spec`, as it wrote them. */
+  of(field: string, policies: readonly { metadata: { namespace?: string }; spec: object }[]): References {
+    const namespace = policies.find(({ spec }) => Object.hasOwn(spec, field))?.metadata.namespace;
+    if (namespace === undefined || namespace === this.namespace) return this;
+    const others = new References(this.#world, this.#from.kind, namespace, this.#seen);
+    others.#state = this.#state;
+    return others;
+  }
 
   /** Its data are base64. */
   secret({ group = "", kind = "Secret", namespace = this.namespace, name }: { group?: string; kind?: string; namespace?: string; name: string }, refuse: Refuse): Secret | undefined {
@@ -41,7 +52,7 @@ export class References {
     const key = `${namespace}/${name}`;
     const secret = this.#world.namedSecret ? this.#world.namedSecret(key) : this.#world.secret(key);
     if (secret === "unknown") {
-      this.isPending = true;
+      this.#state.isPending = true;
       return void refuse(`names Secret ${key}, which is not read yet`);
     }
     return secret ?? void refuse(`names Secret ${namespace}/${name}, which does not exist`);

@@ -28,12 +28,12 @@ export function securityEffect(spec: object, references: References, policies: r
     effect.filters!.push({ type: "cors", origins: allowOrigins, methods: allowMethods, headers: allowHeaders, exposeHeaders, maxAgeSeconds: Math.floor(parseDuration(maxAge) / 1000), credentials: allowCredentials });
   }
   if (oidc) {
-    const { filters, needs } = oidcFilter(oidc, jwt, references, policies, effect.refused);
+    const { filters, needs } = oidcFilter(oidc, jwt, references.of("oidc", policies), policies, effect.refused);
     effect.filters!.push(...filters);
     effect.needs = [...(effect.needs ?? []), ...needs];
   }
   if (extAuth) {
-    const { filters, needs } = extAuthFilter(extAuth, references, effect.refused);
+    const { filters, needs } = extAuthFilter(extAuth, references.of("extAuth", policies), effect.refused);
     effect.filters!.push(...filters);
     effect.needs = [...(effect.needs ?? []), ...needs];
   }
@@ -42,10 +42,10 @@ export function securityEffect(spec: object, references: References, policies: r
     const shadowPerMillion = Math.min(1_000_000, Math.round((numerator / denominator) * 1_000_000));
     effect.filters!.push({ type: "csrf", origins: additionalOrigins, ...(shadowPerMillion > 0 && { shadowPerMillion }) });
   }
-  if (apiKeyAuth) effect.filters!.push(...apiKeyFilter(apiKeyAuth, references, effect.refused));
-  if (basicAuth) effect.filters!.push(...basicFilter(basicAuth, references, effect.refused));
+  if (apiKeyAuth) effect.filters!.push(...apiKeyFilter(apiKeyAuth, references.of("apiKeyAuth", policies), effect.refused));
+  if (basicAuth) effect.filters!.push(...basicFilter(basicAuth, references.of("basicAuth", policies), effect.refused));
   if (jwt) {
-    const { filters, needs } = jwtFilter(jwt, references, effect.refused);
+    const { filters, needs } = jwtFilter(jwt, references.of("jwt", policies), effect.refused);
     effect.filters!.push(...filters);
     effect.needs = [...(effect.needs ?? []), ...needs];
   }
