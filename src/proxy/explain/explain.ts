@@ -57,6 +57,10 @@ export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked
       continue;
     }
     lines.push(row("listener", `${listener.id} at ${at}:${listener.port} (${listener.protocol}, ${listener.hostname ?? "any host name"})`));
+    if (listener.refusal !== undefined) {
+      lines.push(row("answer", listener.protocol === "TLS" ? `connections are reset: ${listener.refusal}` : `500, flag NC: ${listener.refusal}`));
+      continue;
+    }
     const told = listener.protocol === "TLS" ? explainStream(listener, routes, request, upstreams, endpointsOf) : explainHttp(listener, routes, request, upstreams, endpointsOf, policiesAt);
     lines.push(...told.lines);
     served ||= told.served;
