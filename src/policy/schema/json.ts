@@ -1,4 +1,4 @@
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const utf8 = new TextDecoder("utf-8", { fatal: true });
 /** Levels of a document; JSON.parse has no bound of its own. */
 const levelsMax = 500;
 
@@ -7,12 +7,9 @@ const levelsMax = 500;
  * would get what was not judged. So is what is not UTF-8.
  */
 export function readJson(bytes: Uint8Array): { value?: unknown; error?: string } {
-  let text: string;
-  try {
-    text = utf8.decode(bytes);
-  } catch {
-    return { error: "must be UTF-8" };
-  }
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
+  // Whoever writes the replacement character means it; else something was replaced.
+  if (text.includes("\ufffd") && !isUtf8(bytes)) return { error: "must be UTF-8" };
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -21,7 +18,7 @@ export function readJson(bytes: Uint8Array): { value?: unknown; error?: string }
   }
   const members = membersOf(value, 0);
   if (members < 0) return { error: `must not be nested in more than ${levelsMax} levels` };
-  if (members !== colonsIn(text)) return { error: "must not have two members of one name in an object" };
+  if (members !== colonsIn(bytes)) return { error: "must not have two members of one name in an object" };
   return { value };
 }
 
@@ -42,21 +39,23 @@ function membersOf(value: unknown, level: number): number {
   return count;
 }
 
-/** Colons that are not in strings: one for each member that was written. */
-function colonsIn(text: string): number {
+/** Colons that are not in strings, of what is JSON: one for each member that was written. */
+function colonsIn(bytes: Uint8Array): number {
   let count = 0;
-  let at = 0;
-  for (;;) {
-    const quote = text.indexOf('"', at);
-    const end = quote < 0 ? text.length : quote;
-    for (; at < end; at++) if (text.charCodeAt(at) === 0x3a) count++;
-    if (quote < 0) return count;
-    for (at = quote + 1; ; ) {
-      at = text.indexOf('"', at);
-      let slashes = 0;
-      while (text.charCodeAt(at - 1 - slashes) === 0x5c) slashes++;
-      at++;
-      if (slashes % 2 === 0) break;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte === 0x3a) count++;
+    else if (byte === 0x22) {
+      for (i++; bytes[i] !== 0x22 && i < bytes.length; i++) if (bytes[i] === 0x5c) i++;
     }
+  }
+  return count;
+}
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    utf8.decode(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }

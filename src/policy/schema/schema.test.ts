@@ -74,6 +74,12 @@ test("a document that is nested beyond all measure is refused, and the stack hol
   assert.match(tree.failures(value).map(({ why }) => why).join(), /nested less deeply/);
 });
 
+test("what is not UTF-8 is not read, and whoever means the replacement character may", () => {
+  assert.deepEqual(readJson(Buffer.from('{"a":"\ufffd \u00e9"}')), { value: { a: "\ufffd \u00e9" } });
+  for (const bytes of [[0x22, 0xff, 0x22], [0x22, 0xc3, 0x22], [0x22, 0xed, 0xa0, 0x80, 0x22], [0xff, 0xfe, 0x31, 0x00]]) assert.equal(readJson(Buffer.from(bytes)).error, "must be UTF-8");
+  assert.match(readJson(Buffer.from("\ufeff1")).error!, /^must be JSON/);
+});
+
 test("uniqueItems of many items takes as long as reading them does", () => {
   const unique = compileSchema({ uniqueItems: true });
   const items = Array.from({ length: 20_000 }, (_, i) => ({ i, text: "x".repeat(10) }));
