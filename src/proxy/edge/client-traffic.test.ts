@@ -155,6 +155,13 @@ test("HTTP/2 is told its bounds, and ends after so many requests", async () => {
   }
   await farewell;
   session.destroy();
+  // One that is answered at once is answered all the same.
+  await using short = await startEdge({ limits: { requestsMax: 1 }, manners: { healthPath: "/health" } });
+  const last = connectHttp2(`http://127.0.0.1:${short.port}`);
+  const stream = last.request({ ":path": "/health", ":authority": "a" });
+  const [answer] = (await once(stream, "response")) as [Record<string, unknown>];
+  assert.equal(answer[":status"], 200);
+  last.destroy();
 });
 
 test("a request is received within its time, and answered within its own", async () => {
