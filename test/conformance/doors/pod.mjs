@@ -20,6 +20,7 @@ createServer((request, response) => {
     if (what === "flaky") answer(tries <= Number(word) ? 503 : 200);
     else if (what === "fails-in") answer(word === pod ? 500 : 200);
     else if (what === "slow") setTimeout(answer, Number(word), 200);
+    else if (what === "status") answer(Number(word));
     else answer(200);
   });
 }).listen(8080);
