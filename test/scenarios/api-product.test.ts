@@ -67,6 +67,15 @@ spec:
   )
   .join("---");
 
+const plans = `
+apiVersion: gateway.envoyproxy.io/v1alpha1
+kind: BackendTrafficPolicy
+metadata: {name: plans}
+spec:
+  targetRefs: [{group: gateway.networking.k8s.io, kind: HTTPRoute, name: pets.prod}]
+  rateLimit: {type: Global, global: {rules: [{limit: {requests: 1000000, unit: Month}}]}}
+`;
+
 test("an API: its document in two stages, deployed, promoted, rolled back; its keys; what it asks for is checked or not served", { timeout: 120_000 }, async (t) => {
   if (!process.env["WHERRY_CONFORMANCE"]) return t.skip("set WHERRY_CONFORMANCE=1; npm run conformance does");
   if (!needs(t, "kubectl", "curl")) return;
@@ -77,6 +86,7 @@ test("an API: its document in two stages, deployed, promoted, rolled back; its k
     "two.yaml": document("2", "  /status: {get: {x-amazon-apigateway-integration: {type: mock, requestTemplates: {application/json: '{\"statusCode\": 200}'}, responses: {default: {statusCode: '200', responseTemplates: {text/plain: fine}}}}}}"),
     "api.yaml": api,
     "policy.yaml": policy,
+    "plans.yaml": plans,
   };
   await playTranscript(wherry, "api-product", files, { env: { WHERRY_DATA_DIR: wherry.dataDir }, variables: { WHERRY: `${process.execPath} ${entry}` } });
 });
