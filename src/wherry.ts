@@ -189,10 +189,11 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     apiReady.then(() => options.onApi?.({ apiUrl, kubeconfig: join(dataDir, "kubeconfig"), socketPath: socketPath(dataDir, "api.sock"), mode }), () => {}); // awaited below
     // Waits for the disk, and nobody for it.
     saveSettings();
+    const dataPlane = Promise.all([import("./proxy/supervisor.ts"), import("./proxy/api-requests.ts")]);
+    dataPlane.catch(() => {}); // awaited below
     await sandbox.start();
     const { gatewayIP, dnsIP, apiServiceIP } = sandbox.network;
-    api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
-    const [{ createNetSupervisor }, { serveApiRequests }] = await Promise.all([import("./proxy/supervisor.ts"), import("./proxy/api-requests.ts")]);
+    const [{ createNetSupervisor }, { serveApiRequests }] = await dataPlane;
     network = createNetSupervisor({
       network: sandbox.network,
       workers: options.netWorkers ?? limits.netWorkers,
@@ -213,6 +214,8 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
     });
     const net = network;
     serveApiRequests(api.channel, net);
+    // Not before there is somebody to hear it: from now on it says what is to be served, once.
+    api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
     await network.start();
     network.onGuarded?.((pods) => sandbox?.guard?.(pods).catch((error: unknown) => log.error("pods can be reached past their policies", { error })));
     network.onHostAddresses((addresses) => api!.send("net/addresses", addresses));
