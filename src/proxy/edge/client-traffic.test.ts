@@ -109,6 +109,23 @@ test("answers are changed after all that rules say of them, those that are made 
   }
 });
 
+test("a policy that goes while a request runs is that request's until its end", async () => {
+  let answer: (() => void) | undefined;
+  const listener: EdgeListener = { id: "l", address: "127.0.0.1", port: 0, protocol: "HTTP" };
+  await using world = await startEdge(manners({ responseHeaders: { set: [{ name: "X-Edge", value: "1" }] } }), { program: (_request, response) => void (answer = () => response.end("ok")) });
+  const client = await world.open();
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await until(() => answer !== undefined);
+  world.edge.apply({ revision: 2, put: { listeners: [{ ...listener, port: world.port }] }, remove: {} });
+  answer!();
+  assert.equal((await client.answer()).header("x-edge"), "1");
+  answer = undefined;
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  await until(() => answer !== undefined);
+  answer!();
+  assert.equal((await client.answer()).header("x-edge"), undefined);
+});
+
 test("a listener whose policy is refused answers 500, whatever is asked, and says whose it is in the log alone", async () => {
   await using world = await startEdge({ refusal: "ClientTrafficPolicy p/edge: spec.http3 is not honoured here" });
   const client = await world.open();

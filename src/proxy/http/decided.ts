@@ -44,7 +44,7 @@ export abstract class Decided {
 
   /** Chosen when somebody is told: between pods that is the log alone, where there is one. */
   get requestId(): string {
-    return (this.#requestId ??= requestIdOf(this.head, this.client.listener));
+    return (this.#requestId ??= this.met?.by.requestId(this.head) ?? requestIdOf(this.head, this.client.listener));
   }
   get match(): HttpMatch | undefined {
     return this.routed?.match;
@@ -74,7 +74,7 @@ export abstract class Decided {
   }
   protected tell(response: ResponseView): void {
     if (this.looks) for (const look of this.looks) look(response);
-    if (this.met) this.responseHeaders = this.client.listener.manners!.late(this.responseHeaders, response);
+    if (this.met) this.responseHeaders = this.met.by.late(this.responseHeaders, response);
   }
   /** What its listener does before any route is asked. */
   protected meet(manners: Manners): RequestView {

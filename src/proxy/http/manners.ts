@@ -13,6 +13,8 @@ import { normalPath } from "./target.ts";
 
 /** What was found of one request before any route saw it. */
 export interface Met {
+  /** Who found it: the listener may have others by the time that it is answered. */
+  readonly by: Manners;
   readonly request: RequestView;
   /** It goes no further. */
   readonly answer: LocalAnswer | undefined;
@@ -63,7 +65,7 @@ export class Manners {
     else if (path.location !== undefined) answer = localAnswer(request, "DR", "the path has an encoded slash", { status: 307, headers: [["location", path.location]] });
     else if (healthPath !== undefined && head.path === healthPath && methodsOfHealth.has(request.method)) answer = this.#health(request);
     else if (found.address === undefined) answer = localAnswer(request, "AD", "the client's address is not said", { status: 403 });
-    return { request, answer, trusted: found.trusted, edits, host };
+    return { by: this, request, answer, trusted: found.trusted, edits, host };
   }
   #health(request: RequestView): LocalAnswer {
     return this.#isDraining() ? localAnswer(request, "UH", "the worker ends", { status: 503 }) : localAnswer(request, "DR", "the listener's health", { status: 200 });

@@ -13,7 +13,7 @@ export function requestLines(exchange: HttpExchange, upgrade: boolean): RequestL
     host: exchange.host,
     target: exchange.target,
     edits: forwardsLeft(request, exchange.requestHeaders),
-    client: exchange.met?.trusted && head.forwardedForField >= 0 && !listener.manners!.appends ? "" : address,
+    client: exchange.met?.trusted && head.forwardedForField >= 0 && !exchange.met.by.appends ? "" : address,
     scheme: request.scheme,
     port: listener.port,
     version: client.protocol === "HTTP/2" ? "2.0" : head.minorVersion === 0 ? "1.0" : "1.1",
@@ -34,8 +34,6 @@ export function asksForUpgrade(head: Head, hasNoBody: boolean): boolean {
 
 /** The client's own where it is believed. */
 export function requestIdOf(head: Head, listener: Listener): string {
-  const told = listener.manners?.requestId(head);
-  if (told !== undefined) return told;
   const given = listener.trusted && head.requestIdField >= 0 ? head.valueAt(head.requestIdField) : "";
   return given !== "" && /^[\w.~:+/=@-]{1,128}$/.test(given) ? given : newRequestId();
 }
