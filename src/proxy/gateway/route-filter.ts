@@ -13,7 +13,8 @@ interface Spec {
   credentialInjection?: { header?: string; overwrite?: boolean; credential: { valueRef: { group?: string; kind?: string; namespace?: string; name: string } } };
 }
 
-const honoured = ["urlRewrite.appendXForwardedHost", "urlRewrite.path.*", "directResponse.*", "credentialInjection.*"];
+/** docs/reference/policy-fields.md says the same in words. */
+export const honoured: readonly string[] = ["urlRewrite.appendXForwardedHost", "urlRewrite.path.*", "directResponse.*", "credentialInjection.*"];
 export const isRouteFilter = ({ group, kind }: Reference): boolean => group === envoyGroup && kind === "HTTPRouteFilter";
 
 /** Envoy Gateway's HTTPRouteFilter, which a rule names in its own namespace; undefined: it is not there. */
