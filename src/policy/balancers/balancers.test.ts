@@ -166,7 +166,8 @@ for (const type of ["ringHash", "maglev"] as const) {
     const all = Array.from({ length: 2_000 }, (_, i) => member(`10.244.${i >> 8}.${i & 255}:80`, 1 + (i % 3) * 50));
     const begun = performance.now();
     assert.ok(make({ type, by: "address" }, all).pick(requestView({}), undefined, none));
-    assert.ok(performance.now() - begun < 500, `${performance.now() - begun} ms`);
+    // It takes some 50 ms; without a bound it would take minutes.
+    assert.ok(performance.now() - begun < 5_000, `${performance.now() - begun} ms`);
   });
 }
 
