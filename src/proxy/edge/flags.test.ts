@@ -322,14 +322,15 @@ const unprovoked = ["policy/filters/compress.ts UPE"];
 /** Whoever guards pods: each of these, in the log, in test/conformance/mesh/authorisation.txt and in mesh/mutual-tls.txt. */
 const guarding = ["proxy/mesh/judge.ts JWT NI NI PD PD", "proxy/mesh/tls-door.ts NI"];
 
-/** Who asks, how much, and what is in it: each answer is a line of policy/cases, and is given for real in http/{jwt,oidc,content-filters}.test.ts. */
+/** Who asks, how much, and what is in it: each answer is a line of policy/cases, and is given for real in http/{jwt,ext-auth,oidc,content-filters}.test.ts. */
 const byCases = [
   "policy/filters/api-key.ts NA",
   "policy/filters/authorise.ts PD",
   "policy/filters/basic.ts NA",
   "policy/filters/csrf.ts XO",
+  "policy/filters/ext-auth.ts UAEX UAEX UAEX",
   "policy/filters/jwt.ts JWT",
-  "policy/filters/oidc.ts DR DR",
+  "policy/filters/oidc.ts DR DR OIDC OIDC OIDC OIDC OIDC OIDC OIDC",
   "policy/filters/quota.ts OM RL",
   "policy/filters/request-rules.ts RB",
   "policy/filters/request-template.ts TF TF TF",
@@ -342,7 +343,7 @@ test("every place where the gateway answers by itself is known here, and every f
   const found = new Map<string, string[]>();
   for (const file of globSync("{proxy,policy}/**/*.ts", { cwd: root })) {
     if (/\.test\.ts$|\/testing\/|policy\/(flags|retry|local-answer)\.ts$/.test(file)) continue;
-    const names = [...readFileSync(`${root}${file}`, "utf8").matchAll(/"([A-Z]{2,3})"/g)].map(([, name]) => name!).filter((name) => Object.hasOwn(flags, name));
+    const names = [...readFileSync(`${root}${file}`, "utf8").matchAll(/"([A-Z]{2,4})"/g)].map(([, name]) => name!).filter((name) => Object.hasOwn(flags, name));
     if (names.length > 0) found.set(file, names.sort());
   }
   assert.deepEqual([...found].map(([file, names]) => [file, ...names].join(" ")).sort(), [...places.map(([place]) => place), ...withoutLog, ...byCases, ...guarding, ...unprovoked].sort(), "a new place needs a line in this file");
