@@ -11,8 +11,6 @@ import { StatusError } from "../status.ts";
  * Gateway API v1.6.1 (experimental channel), cert-manager, Istio's kinds for the mesh, and Envoy Gateway's policies; and our own one, of APIs as products. Who applies the project's own over them may.
  */
 export const shippedNames = ["gateway-api", "cert-manager", "istio", "envoy-gateway"] as const;
-/** The groups of what is shipped: a stack that has just started may not serve them yet. */
-export const shippedGroups: readonly string[] = ["gateway.networking.k8s.io", "cert-manager.io", "networking.istio.io", "security.istio.io", "telemetry.istio.io", "gateway.envoyproxy.io", "api.wherry.dev"];
 
 export const shippedDefinitions = (name: (typeof shippedNames)[number]): KubeObject[] => JSON.parse(readFileSync(join(import.meta.dirname, `${name}.json`), "utf8")) as KubeObject[];
 

@@ -2,6 +2,7 @@ import type { CredentialFilter } from "../../api/traffic-answers.ts";
 import type { Filter } from "../exchange.ts";
 import { compileEdits, mergeEdits } from "../header-edits.ts";
 import { PolicyError } from "../policy-error.ts";
+import { editedHeader } from "../request-edits.ts";
 
 /** What an upstream wants to be shown, which its clients need not know. */
 export const credential: Filter<CredentialFilter> = ({ header, secret, overwrite }) => {
@@ -9,7 +10,7 @@ export const credential: Filter<CredentialFilter> = ({ header, secret, overwrite
   if (name === "host") throw new PolicyError("header", header, "is no place for a credential");
   const edits = compileEdits({ set: [{ name: header, value: secret }] });
   return (next) => (exchange, outcome) => {
-    if (overwrite || exchange.request.header(name) === undefined) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, edits);
+    if (overwrite || editedHeader(exchange.request, exchange.requestHeaders, name) === undefined) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, edits);
     next(exchange, outcome);
   };
 };

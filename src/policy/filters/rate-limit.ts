@@ -1,9 +1,10 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import { AddressRanges } from "../addresses.ts";
-import type { Filter, RequestView } from "../exchange.ts";
+import type { Exchange, Filter } from "../exchange.ts";
 import { hash } from "../hash.ts";
 import { localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
+import { editedHeader } from "../request-edits.ts";
 import { localLimiter } from "../token-bucket.ts";
 
 /** Clients, or values of a header, that one filter knows at a time. */
@@ -32,7 +33,7 @@ export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (co
     if (except?.includes(request.client)) return next(exchange, outcome);
     // Mostly decided at once; where other workers must be asked, the client may have gone before.
     let [isDecided, isGone] = [false, false];
-    counter.take(keyOf(request), (waitMs) => {
+    counter.take(keyOf(exchange), (waitMs) => {
       isDecided = true;
       if (isGone) return;
       if (waitMs === 0) return next(exchange, outcome);
@@ -43,11 +44,12 @@ export const rateLimit: Filter<Extract<HttpFilter, { type: "rateLimit" }>> = (co
   };
 };
 
-function keyFunction(by: "route" | "client" | { header: string }): (request: RequestView) => string {
+function keyFunction(by: "route" | "client" | { header: string }): (exchange: Exchange) => string {
   if (by === "route") return () => "";
-  if (by === "client") return (request) => request.client;
+  if (by === "client") return ({ request }) => request.client;
   const name = by.header.toLowerCase();
-  return (request) => shortened(request.header(name) ?? "");
+  // As filters before it have left it: nobody is counted under a name that he gives himself.
+  return ({ request, requestHeaders }) => shortened(editedHeader(request, requestHeaders, name) ?? "");
 }
 
 /** What is kept of a value: a client must not decide how much memory its bucket takes. */

@@ -5,6 +5,7 @@ import { localAnswer } from "../local-answer.ts";
 import { chooseByMediaType, mediaTypeOf } from "../media-type.ts";
 import { compilePathNames } from "../path-names.ts";
 import { PolicyError } from "../policy-error.ts";
+import { asLeft } from "../request-edits.ts";
 import { type Globals, globalsOf } from "../template/globals.ts";
 import { compileTemplate, type Template, TemplateError } from "../template/render.ts";
 import { type Members, textOf } from "../template/values.ts";
@@ -34,7 +35,7 @@ export const requestTemplate: Filter<Config> = (config, tools) => {
     if (coding !== undefined && coding.toLowerCase() !== "identity") return outcome.answer(exchange, localAnswer(request, "TF", `the body is encoded (${coding}), and no template can read it`, { status: 415 }));
     exchange.readBody(bytesMax, (bytes) => {
       try {
-        const globals = globalsOf(exchange, Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"), pathOf(exchange), stage, dateOf(tools));
+        const globals = globalsOf(exchange, asLeft(exchange), Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"), pathOf(exchange), stage, dateOf(tools));
         const text = template({ names: globals.names, charactersMax: bytesMax });
         applyRequest(exchange, globals);
         // A request that has no body, and whose method asks for none, gets none.

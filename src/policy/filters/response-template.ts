@@ -5,6 +5,7 @@ import { isOfRange } from "../media-type.ts";
 import { compilePathNames } from "../path-names.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
+import { asLeft } from "../request-edits.ts";
 import { globalsOf } from "../template/globals.ts";
 import type { Template } from "../template/render.ts";
 import { textOf } from "../template/values.ts";
@@ -18,6 +19,7 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
   const pathOf = compilePathNames(config.path);
   const responses = config.responses.map((response, i) => at(`responses[${i}]`, () => compileResponse(response)));
   return (next) => (exchange, outcome) => {
+    const request = asLeft(exchange);
     // What is packed could not be read.
     if (responses.some(({ templates }) => templates.length > 0)) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, { remove: ["accept-encoding"], set: [], add: [] });
     exchange.takeAnswer((response, sink, drained) => {
@@ -30,7 +32,7 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
       if (!template && status === response.status) return undefined;
       if (!template) return { get isBlocked() { return sink.isBlocked; }, begin: (head) => sink.begin({ ...head, status }), content: sink.content, end: sink.end, fail: sink.fail };
       return new Rendering(exchange, sink, { status, bytesMax, type: template[0], render: (body) => {
-        const globals = globalsOf(exchange, body, pathOf(exchange), config.stage, dateOf(tools));
+        const globals = globalsOf(exchange, request, body, pathOf(exchange), config.stage, dateOf(tools));
         const text = template[1]({ names: globals.names, charactersMax: bytesMax });
         return { text, response: globals.overrides.response, headers: globals.overrides.responseHeaders };
       } });

@@ -5,6 +5,7 @@ import { chooseByMediaType, isForm, isJson, mediaTypeOf } from "../media-type.ts
 import { compilePathNames } from "../path-names.ts";
 import { PolicyError } from "../policy-error.ts";
 import { problemAnswer, type ProblemError } from "../problem.ts";
+import { asLeft } from "../request-edits.ts";
 import { readJson } from "../schema/json.ts";
 import { compileSchemaAt, type SchemaOptions, stepsFor, type Validator } from "../schema/schema.ts";
 import { candidates, compileTypes, type TextTypes } from "../schema/texts.ts";
@@ -60,7 +61,7 @@ export const validate: Filter<Config> = (config) => {
   };
 
   function checkParameters(exchange: Exchange, errors: ProblemError[]): void {
-    const { request } = exchange;
+    const request = asLeft(exchange);
     const query = request.query === "" ? undefined : new URLSearchParams(request.query);
     const path = config.path ? pathOf(exchange) : undefined;
     for (const { place, name, lower, isRequired, explode, types, validator } of parameters) {

@@ -1,5 +1,5 @@
 import type { TemplateStage } from "../../api/traffic-content.ts";
-import type { Exchange } from "../exchange.ts";
+import type { Exchange, RequestView } from "../exchange.ts";
 import { decoded } from "../path-names.ts";
 import { JsonPath } from "./json-path.ts";
 import { Host, jsonOf, type Members, newMembers, putMember, textOf, type Work } from "./values.ts";
@@ -27,9 +27,8 @@ function pathOf(source: string, work: Work): JsonPath {
   return path;
 }
 
-/** `body`: of the request, or of the answer. */
-export function globalsOf(exchange: Exchange, body: string, path: ReadonlyMap<string, string>, stage: TemplateStage | undefined, nowMs: number): Globals {
-  const { request } = exchange;
+/** `body`: of the request, or of the answer. `request`: as the filters before this one have left it, and none behind it. */
+export function globalsOf(exchange: Exchange, request: RequestView, body: string, path: ReadonlyMap<string, string>, stage: TemplateStage | undefined, nowMs: number): Globals {
   let parsed: unknown;
   let isParsed = false;
   const json = (work: Work): unknown => {
@@ -47,7 +46,7 @@ export function globalsOf(exchange: Exchange, body: string, path: ReadonlyMap<st
   putMember(overrides.response, "header", overrides.responseHeaders);
 
   let all: Members | undefined;
-  const parameters = (): Members => (all ??= members({ path: members(Object.fromEntries(path)), querystring: queryOf(request.query), header: headersOf(exchange) }));
+  const parameters = (): Members => (all ??= members({ path: members(Object.fromEntries(path)), querystring: queryOf(request.query), header: headersOf(request) }));
   const input = new Host(
     { body: () => (body === "" ? "{}" : body) },
     {
@@ -103,7 +102,7 @@ function queryOf(query: string): Members {
   return result;
 }
 /** Never what a hop is told alone. */
-function headersOf({ request }: Exchange): Members {
+function headersOf(request: RequestView): Members {
   const result = newMembers();
   for (const [name, value] of request.headers?.() ?? []) putMember(result, name, Object.hasOwn(result, name) ? `${String(result[name])}, ${value}` : value);
   return result;

@@ -10,7 +10,7 @@ import { compileTemplate, TemplateError } from "./render.ts";
 const request = requestView({ method: "POST", target: "/things/7?q=x", headers: { "x-one": "one" } });
 const { exchange } = handle(() => {}, request);
 function render(text: string, body: string): string {
-  const { names } = globalsOf(exchange, body, new Map([["id", "7"]]), { name: "dev", variables: { v: "stage" } }, 0);
+  const { names } = globalsOf(exchange, exchange.request, body, new Map([["id", "7"]]), { name: "dev", variables: { v: "stage" } }, 0);
   return compileTemplate(text)({ names, charactersMax: 20_000 });
 }
 const lined = (text: string): string => text.replaceAll("\\n", "\n");

@@ -196,13 +196,15 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
 }
 
 function describeFilter({ type, ...fields }: HttpFilter): string {
-  const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? (shown(name, value) as string) : JSON.stringify(value, shown)}`);
+  const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? (shown(name, value) as string) : JSON.stringify(shown(name, value), shown)}`);
   // Of what is counted, rates alone are one for all workers.
   return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}${type === "concurrency" ? ", in each worker" : ""}`;
 }
 
 /** What a password or key can be guessed from is not for terminals; a set of keys is too long for them. */
 function shown(name: string, value: unknown): unknown {
+  // Values of ext-auth's context may be from Secrets.
+  if (name === "context" && typeof value === "object" && value !== null) return Object.keys(value);
   if (typeof value !== "string") return value;
   if (/^sha(1|256)$|secret$|password$/i.test(name)) return "(not shown)";
   return value.length > 300 ? `${value.slice(0, 40)}… (${value.length} characters)` : value;

@@ -193,7 +193,7 @@ test("templates of hostile pieces make text or fail as they say, and touch nothi
     const template = Array.from({ length: 2 + randomInt(random, 14) }, () => pick(random, hostile)).join("");
     const body = JSON.stringify(document(random));
     try {
-      const { names: given } = globalsOf(exchange, body, new Map(), { variables: { v: "1" } }, 0);
+      const { names: given } = globalsOf(exchange, exchange.request, body, new Map(), { variables: { v: "1" } }, 0);
       const result = compileTemplate(template)({ names: given, charactersMax: 5_000 });
       assert.ok(result.length <= 5_000, template);
       assert.doesNotMatch(result, /native code|\[object |=>|function \(/, `seed ${seed}: ${template}`);
