@@ -62,6 +62,8 @@ interface Line {
   endpoint?: string;
   flag?: string;
   reason?: string;
+  /** What filters have found and did not act on: of limits and rules on trial, what they would have refused. */
+  notes?: string;
 }
 
 const lookEveryMs = 200;
@@ -105,7 +107,7 @@ async function printLog(file: string, { lines = "20", failed = false, json = fal
   }
 }
 
-function shown({ time, method, host, path, status, ms, client, peer, rule, endpoint, flag, reason }: Line): string {
+function shown({ time, method, host, path, status, ms, client, peer, rule, endpoint, flag, reason, notes }: Line): string {
   const request = method === undefined ? `refused from ${client}` : `${method} ${host}${path}`;
-  return [time, String(status), request, ...(ms === undefined ? [] : [`${ms} ms`]), ...(peer === undefined ? [] : [`from ${peer.replace(/^spiffe:\/\//, "")}`]), ...(rule === undefined ? [] : [rule]), ...(endpoint === undefined ? [] : [`→ ${endpoint}`]), ...(flag === undefined ? [] : [`${flag}: ${reason}`])].join("  ");
+  return [time, String(status), request, ...(ms === undefined ? [] : [`${ms} ms`]), ...(peer === undefined ? [] : [`from ${peer.replace(/^spiffe:\/\//, "")}`]), ...(rule === undefined ? [] : [rule]), ...(endpoint === undefined ? [] : [`→ ${endpoint}`]), ...(flag === undefined ? [] : [`${flag}: ${reason}`]), ...(notes === undefined ? [] : [`(${notes})`])].join("  ");
 }

@@ -34,6 +34,11 @@ test("parseTranscript() reads commands, deadlines, background names and exit cod
   );
 });
 
+test("parseTranscript() takes a here-document for a part of its command, whatever it looks like", () => {
+  const text = "$ cat <<'END'\n# no comment\n$ no command\nEND\nout\n$ cat <<EOF | sort  [within 5s]\nb\nEOF\n";
+  assert.deepEqual(parseTranscript(text).map(({ command, expected, withinMs }) => [command, expected, withinMs]), [["cat <<'END'\n# no comment\n$ no command\nEND", ["out"], undefined], ["cat <<EOF | sort\nb\nEOF", [], 5000]]);
+});
+
 test("runTranscript() ends a command that takes too long, with all it started", { timeout: 20_000 }, async (t) => {
   const cwd = mkdtempSync(join(tmpdir(), "wherry-transcript-"));
   t.after(() => rmSync(cwd, { recursive: true, force: true }));

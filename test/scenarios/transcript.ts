@@ -16,6 +16,7 @@ import { readFileSync } from "node:fs";
  *   $$ text                             a shell script line whose output is compared as well ($ runs it without a terminal too)
  *   $ POD=$(kubectl get pods -o name)   kept for the commands that follow, as at a person's shell; must not be empty
  *   $ kubectl apply \                   goes on in the next line
+ *   $ kubectl apply -f - <<'END'        goes on up to the line END
  *
  * Of words, <a|b> stands for one of them, <3..7> and <3..> for a whole number within these bounds.
  * Lines starting with # are comments. A failure shows the command, what was expected and what came.
@@ -50,8 +51,15 @@ interface Step {
 export function parseTranscript(text: string): Step[] {
   const steps: Step[] = [];
   let goesOn = false;
+  /** What ends the here-document of the last command. */
+  let end: string | undefined;
   for (const [index, raw] of text.split("\n").entries()) {
     const last = steps.at(-1);
+    if (end !== undefined && last) {
+      last.command += `\n${raw}`;
+      if (raw === end) end = undefined;
+      continue;
+    }
     if (goesOn && last) {
       goesOn = raw.endsWith("\\");
       last.command += `\n${raw}`;
@@ -72,6 +80,7 @@ export function parseTranscript(text: string): Step[] {
         background: word === "background" ? value : undefined,
         show: mark === ">" ? command.trim() : undefined,
       });
+      end = /<<(['"]?)([A-Z]+)\1(?=\s|$)/.exec(command)?.[2];
       continue;
     }
     if (!last) continue;
