@@ -1,6 +1,7 @@
 import type { AnswerFilterConfig } from "./traffic-answers.ts";
 import type { ContentFilter } from "./traffic-content.ts";
 import type { Guard, TokenRule } from "./guard.ts";
+import type { HealthCheck } from "./traffic-health.ts";
 import type { EdgeListener, TextMatch } from "./traffic-listeners.ts";
 
 export type { ClientValidation, EarlyChange, EdgeListener, ListenerLimits, ListenerManners, ListenerTls, TextMatch } from "./traffic-listeners.ts";
@@ -262,8 +263,12 @@ export type HttpFilter =
       staleIfErrorSeconds?: number;
       /** A client's Cache-Control makes nobody ask the upstream. */
       ignoresClients?: boolean;
-      /** As of rateLimit. */
+      /** As of rateLimit. What a purge names. */
       share?: string;
+      /** What was kept under another one is not given: another version of an API has its own answers. */
+      epoch?: string;
+      /** What stands behind it changes requests or answers, which the gateway's own request would go without: what is stale is fetched with a client. */
+      fetchesWithClients?: boolean;
     };
 
 /** Who vouches for tokens; a provider's keys are `jwks`, or are asked for when the first token of its comes. */
@@ -395,6 +400,12 @@ export interface Upstream {
   idleMs?: number;
   breaker?: Breaker;
   outlier?: Outlier;
+  check?: HealthCheck;
+  /**
+   * Below this share of endpoints that are well all are used: better than overloading the rest. 0 for never, also when none is left;
+   * absent: only then.
+   */
+  panicPercent?: number;
   /**
    * An endpoint that comes to others gets its share of the requests little by little: from `minPercent` (10) of its weight to all of it.
    * `aggression` (1) above 1 gives more at first. Not of `ringHash` and `maglev`, whose clients would move at every step.
@@ -443,8 +454,13 @@ export interface Outlier {
   maxEjectionMs?: number;
   /** Never more than this share of the endpoints, and never the last one. */
   maxEjectionPercent: number;
-  /** Below this share of healthy endpoints all are used: better than overloading the rest. 0 for never. */
-  panicPercent?: number;
+  /** One may be in any case, though it be more than that share; also the last one. */
+  ejectsOne?: boolean;
+  /**
+   * Also whoever fails this share of its requests within an interval, when it had `minRequests`, and so had as many others as
+   * `minEndpoints` says, itself included.
+   */
+  failurePercent?: { threshold: number; minRequests: number; minEndpoints: number };
 }
 
 /** TLSRoute, TCPRoute, UDPRoute: a connection, or the datagrams of one client, to one endpoint. */

@@ -8,6 +8,8 @@ export interface Caller {
   apiKey?: { client: string; plan?: string };
   /** Who has given the right password. */
   basic?: string;
+  /** Somebody else was asked, who let it through. */
+  isGranted?: true;
   /** What cookies hold that a filter has opened, by their names: to be read where those would be. */
   cookies?: ReadonlyMap<string, string>;
 }

@@ -136,7 +136,7 @@ test("whatever an origin says: what it forbids is not kept, and what is too old 
     const said = `round ${round}: ${JSON.stringify([...headers])}`;
     const status = pick(random, [200, 206, 304, 404, 500, 599, 299]);
     const request = control();
-    const isKept = isStorable({ method: "GET", cacheControl: request, isAuthorized: random.next() < 0.5 }, status, fields, 0);
+    const isKept = isStorable({ method: "GET", cacheControl: request, isAuthorized: random.next() < 0.5, hasCookies: random.next() < 0.2 }, status, fields, 0);
     const { directives } = controlOf(fields);
     if (directives.has("no-store") || directives.has("private") || headers.get("vary")?.includes("*") || parseDirectives(request).has("no-store") || status === 206 || status === 304) assert.ok(!isKept, said);
     const [age, lifetime] = [initialAgeMs(fields, { askedAt: answered - 5, answeredAt: answered }), lifetimeMs(status, fields, answered, 0)];

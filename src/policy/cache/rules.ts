@@ -20,7 +20,7 @@ const finalStatuses = new Set([...heuristicStatuses, 302, 303, 307, 400, 403, 50
 const heuristicMaxMs = 86_400_000;
 
 /** May this be kept by a cache that many share? Source: RFC 9111 §3. */
-export function isStorable(request: { method: string; cacheControl: string | undefined; isAuthorized: boolean }, status: number, fields: Fields, defaultTtlMs: number): boolean {
+export function isStorable(request: { method: string; cacheControl: string | undefined; isAuthorized: boolean; hasCookies: boolean }, status: number, fields: Fields, defaultTtlMs: number): boolean {
   if (request.method !== "GET" || parseDirectives(request.cacheControl).has("no-store")) return false;
   const { directives, isTargeted } = controlOf(fields);
   const isUnderstood = finalStatuses.has(status);
@@ -29,10 +29,13 @@ export function isStorable(request: { method: string; cacheControl: string | und
   if (status < 200 || status === 206 || status === 304 || (isOnlyUnderstood && !isUnderstood)) return false;
   // §3.5: what somebody had to prove to be somebody for is everybody's only when it says so.
   if (request.isAuthorized && !directives.has("public") && !directives.has("must-revalidate") && !directives.has("s-maxage")) return false;
+  // Nor what a program says nothing of: cookies may have told it who asks.
+  const isSaid = directives.has("public") || directives.has("max-age") || directives.has("s-maxage") || (!isTargeted && fields.get("expires") !== undefined);
+  if (request.hasCookies && !isSaid) return false;
   if ((fields.get("vary") ?? "").split(",").some((name) => name.trim() === "*")) return false;
   // What is set for one client is hardly meant for the next one.
   if (fields.get("set-cookie") !== undefined && !directives.has("public") && !directives.has("s-maxage")) return false;
-  return directives.has("public") || directives.has("max-age") || directives.has("s-maxage") || (!isTargeted && fields.get("expires") !== undefined) || heuristicStatuses.has(status) && (hasValidator(fields) || defaultTtlMs > 0);
+  return isSaid || heuristicStatuses.has(status) && (hasValidator(fields) || defaultTtlMs > 0);
 }
 
 export const hasValidator = (fields: Fields): boolean => fields.get("etag") !== undefined || fields.get("last-modified") !== undefined;

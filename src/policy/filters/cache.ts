@@ -24,16 +24,16 @@ const safe = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
  * (`Cache-Status`), single ranges, and one request to the upstream however many ask. What is kept is in the memory of this worker.
  */
 export const cache: Filter<Config> = (config, tools) => {
-  const { name, ttlSeconds = 0, bytesMax = defaults.bytesMax, entryBytesMax = Math.min(defaults.entryBytesMax, bytesMax), share } = config;
+  const { name, ttlSeconds = 0, bytesMax = defaults.bytesMax, entryBytesMax = Math.min(defaults.entryBytesMax, bytesMax), share, epoch = "" } = config;
   if (!(ttlSeconds >= 0)) throw new PolicyError("ttlSeconds", ttlSeconds, "must not be negative");
   if (!Number.isSafeInteger(bytesMax) || bytesMax < 1) throw new PolicyError("bytesMax", bytesMax, "must be at least 1");
   if (!Number.isSafeInteger(entryBytesMax) || entryBytesMax < 1 || entryBytesMax > bytesMax) throw new PolicyError("entryBytesMax", entryBytesMax, "must be between 1 and bytesMax");
   const make = (): Shelf => new Shelf(bytesMax);
   const { keep, shared } = tools;
-  const shelf = share !== undefined && shared ? shared(`cache/${share}/${bytesMax}`, make) : keep ? keep("cache", make) : make();
+  const shelf = share !== undefined && shared ? shared(JSON.stringify(["cache", share, epoch, bytesMax]), make) : keep ? keep("cache", make) : make();
   const told = name ?? "wherry";
   tools.shelves?.add(share ?? told, shelf);
-  const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: told, hitLine: `\r\ncache-status: ${told}; hit\r\n`, keyOf: keyFunction(config), now: tools.dateMs ?? Date.now };
+  const context: Context = { config, tools, shelf, ttlMs: ttlSeconds * 1000, entryBytesMax, name: told, hitLine: `\r\ncache-status: ${told}; hit\r\n`, keyOf: keyFunction(config), keepsCookiesApart: config.key?.headers?.some((name) => name.toLowerCase() === "cookie") ?? false, now: tools.dateMs ?? Date.now };
   return (next) => (exchange, outcome) => {
     const { request } = exchange;
     const kept = request.method === "GET" && isPlain(request) ? plainHit(context, exchange) : undefined;
@@ -125,6 +125,8 @@ interface Context {
   /** What follows the age of one that is simply there. */
   hitLine: string;
   keyOf(exchange: Exchange): string;
+  /** They are part of the key. */
+  keepsCookiesApart: boolean;
   /** Milliseconds since the epoch. */
   now(): number;
 }
@@ -209,7 +211,7 @@ class Asking {
     const { directives } = entry;
     const use = useOf({ ageMs, lifetimeMs: entry.lifetimeMs, directives }, this.#directives);
     if (use === "fresh") return this.#give(entry, ageMs, "hit");
-    if (use === "stale" && ageMs - entry.lifetimeMs <= staleMs(directives, "stale-while-revalidate", (this.#context.config.staleWhileRevalidateSeconds ?? 0) * 1000) && this.#refresh(entry)) return this.#give(entry, ageMs, "hit; detail=stale");
+    if (use === "stale" && ageMs - entry.lifetimeMs <= staleMs(directives, "stale-while-revalidate", (this.#context.config.staleWhileRevalidateSeconds ?? 0) * 1000) && this.#isRefreshing(entry)) return this.#give(entry, ageMs, "hit; detail=stale");
     if (this.#directives.has("only-if-cached")) return this.#answer(localAnswer(this.#request, "UT", "what is kept is too old, and nothing newer may be asked for", { status: 504 }));
     // What a part or the head of it would tell is too little to keep.
     if (this.#request.method === "HEAD" || this.#fields.get("range") !== undefined) return this.#forward();
@@ -295,6 +297,10 @@ class Asking {
     this.#forward();
   }
 
+  /** Whether the stale one is to be given meanwhile; whoever is the first fetches a newer one where the gateway cannot do so by itself. */
+  #isRefreshing(entry: Entry): boolean {
+    return this.#context.config.fetchesWithClients ? this.#context.shelf.flights.has(this.#key) : this.#refresh(entry);
+  }
   /** In the background, while the stale one is given. False: it cannot be. */
   #refresh(entry: Entry): boolean {
     const { tools, shelf, entryBytesMax, now } = this.#context;
@@ -304,7 +310,9 @@ class Asking {
     shelf.refreshing.add(id);
     const { origin } = entry;
     const askedAt = now();
-    const headers: [string, string][] = [...entry.vary.flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, value]])), ...validatorsOf(entry)];
+    // What makes its key different made its answer different, too.
+    const keyed = (this.#context.config.key?.headers ?? []).map((name) => name.toLowerCase()).filter((name) => !entry.vary.some(([own]) => own === name)).map((name) => [name, this.#header(name)] as const);
+    const headers: [string, string][] = [...[...entry.vary, ...keyed].flatMap(([name, value]): [string, string][] => (value === undefined ? [] : [[name, value]])), ...validatorsOf(entry)];
     const fetch = shelf.began(this.#key);
     tools.call({ ...origin, method: "GET", headers, timeoutMs: refreshMs, bytesMax: entryBytesMax }, (answer) => {
       shelf.refreshing.delete(id);
@@ -320,7 +328,7 @@ class Asking {
     const fields = fieldsOf(answer.headers);
     // An error leaves what there is, for as long as it may be given.
     if (answer.status >= 500) return;
-    if (isStorable({ method: "GET", cacheControl: undefined, isAuthorized: false }, answer.status, fields, ttlMs)) shelf.store.put(this.#key, madeOf(answer.status, answer.headers, joined([answer.body], answer.body.length), times, ttlMs, entry.vary, entry.origin));
+    if (isStorable({ method: "GET", cacheControl: undefined, isAuthorized: false, hasCookies: false }, answer.status, fields, ttlMs)) shelf.store.put(this.#key, madeOf(answer.status, answer.headers, joined([answer.body], answer.body.length), times, ttlMs, entry.vary, entry.origin));
     else shelf.store.remove(this.#key);
   }
 
@@ -397,9 +405,6 @@ interface StoringOptions {
   landed(): void;
 }
 
-/** Who asks was found out otherwise than by Authorization: what he gets is as much his own. */
-const isPersonal = ({ caller }: Exchange): boolean => caller?.jwt !== undefined || caller?.basic !== undefined || caller?.cookies !== undefined;
-
 /** An answer on its way to the client, kept on the way where it may be. */
 class Storing implements AnswerSink {
   readonly #context: Context;
@@ -432,7 +437,7 @@ class Storing implements AnswerSink {
     if (stale && head.status >= 500 && this.#mayBeStale(stale)) return this.#give(stale, "hit; detail=stale-if-error");
     const { request } = exchange;
     const fields = fieldsOf(head.headers);
-    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || isPersonal(exchange) }, head.status, fields, ttlMs);
+    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || exchange.caller !== undefined, hasCookies: !this.#context.keepsCookiesApart && request.header("cookie") !== undefined }, head.status, fields, ttlMs);
     const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.host };
     if (isKept && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
       const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), seen), origin);

@@ -39,6 +39,7 @@ export const extAuth: Filter<Config> = (config, tools) => {
       if ("deny" in verdict) return outcome.answer(exchange, verdict.deny);
       if ("error" in verdict) return failed(verdict.error, exchange, outcome, next);
       verdict.allow(exchange);
+      exchange.caller = { ...exchange.caller, isGranted: true };
       next(exchange, outcome);
     };
     const failed = (why: string, ...[on, out, go]: [Exchange, Outcome, Handler]): void => {

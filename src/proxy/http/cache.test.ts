@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { request as requestHttp, type IncomingMessage } from "node:http";
@@ -8,6 +9,8 @@ import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import { systemRandom } from "../../base/random.ts";
 import { Shelves } from "../../policy/cache/shelves.ts";
+import type { Caller } from "../../policy/caller.ts";
+import { apiKey } from "../../policy/filters/api-key.ts";
 import { cache } from "../../policy/filters/cache.ts";
 import type { FilterTools, Handler } from "../../policy/exchange.ts";
 import { startGateway, startProgram, type TestGateway, until } from "./testing/gateway.ts";
@@ -216,6 +219,57 @@ test("a purge, and a change, overtake what is being fetched: it is given to whom
     assert.match((await ask(gateway.port, "GET", "/o")).headers["cache-status"] as string, /hit/);
     assert.equal(shelves.purge("shop", ""), 1);
   }
+});
+
+test("what a program answers somebody who is known is nobody else's, however he was found out, unless it says so", async () => {
+  let said: Record<string, string> = {};
+  let calls = 0;
+  await using program = await startProgram((_request, response) => void response.writeHead(200, said).end(`answer ${++calls}`));
+  await using gateway = startGateway([program.port]);
+  const kept = cache({ type: "cache", ttlSeconds: 60 }, toolsOf(gateway, Date.now))(forward);
+  const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+  const keys = apiKey({ type: "apiKey", keys: ["ann", "bob"].map((client) => ({ client, sha256: sha256(`key of ${client}`) })), from: [{ in: "header", name: "x-api-key" }] }, toolsOf(gateway, Date.now))(kept);
+  const known = (caller: Caller): Handler => (exchange, outcome) => (exchange.caller = caller, kept(exchange, outcome));
+  const ways: [handler: (user: string) => Handler, headers: (user: string) => Record<string, string>][] = [
+    [() => kept, (user) => ({ authorization: `Bearer ${user}` })],
+    [() => keys, (user) => ({ "x-api-key": `key of ${user}` })],
+    [(user) => known({ basic: user }), () => ({})],
+    [(user) => known({ jwt: new Map([["idp", { sub: user }]]) }), () => ({})],
+    [(user) => known({ cookies: new Map([["id", user]]) }), () => ({})],
+    [() => known({ isGranted: true }), () => ({})],
+  ];
+  for (const [i, [handler, headers]] of ways.entries()) {
+    for (const [control, isShared] of [[undefined, false], ["max-age=60", false], ["private", false], ["public, max-age=60", true], ["s-maxage=60", true]] as const) {
+      said = control === undefined ? {} : { "cache-control": control };
+      const answers = [];
+      for (const user of ["ann", "bob"]) {
+        gateway.routed.handler = handler(user);
+        answers.push((await ask(gateway.port, "GET", `/${i}/${control ?? ""}`.replaceAll(" ", ""), headers(user))).body);
+      }
+      assert.equal(answers[0] === answers[1], isShared, `way ${i}, ${control}: ${answers.join(" and ")}`);
+    }
+  }
+});
+
+test("while one client fetches what is stale, the others get it", async () => {
+  let now = Date.now();
+  let go: Promise<void> = Promise.resolve();
+  let calls = 0;
+  await using program = await startProgram((_request, response) => void (calls++, go.then(() => response.writeHead(200, { "cache-control": "max-age=10", date: new Date(now).toUTCString() }).end(`answer ${calls}`))));
+  await using gateway = startGateway([program.port]);
+  gateway.routed.handler = cache({ type: "cache", staleWhileRevalidateSeconds: 60, fetchesWithClients: true }, toolsOf(gateway, () => now))(forward);
+  assert.equal((await ask(gateway.port, "GET", "/")).body, "answer 1");
+  now += 20_000;
+  const gate = Promise.withResolvers<void>();
+  go = gate.promise;
+  const first = ask(gateway.port, "GET", "/");
+  await until(() => calls === 2);
+  const second = await ask(gateway.port, "GET", "/");
+  assert.deepEqual([second.body, /stale/.test(second.headers["cache-status"] as string)], ["answer 1", true]);
+  gate.resolve();
+  assert.equal((await first).body, "answer 2");
+  assert.equal((await ask(gateway.port, "GET", "/")).body, "answer 2");
+  assert.equal(calls, 2);
 });
 
 test("what is kept is the same answer on every way: whole, long, for HEAD, with headers of the rule, to an old client, over HTTP/2", async () => {
