@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject, sign, verify, type webcrypto } from "node:crypto";
 import { createHttpClient, Problem, type Service } from "wherry/chassis";
+import { uuidPattern } from "./schemas.ts";
 import { serviceUrl } from "./service.ts";
 
 /**
@@ -97,6 +98,20 @@ export class Tokens {
     this.#keys = new Map(keys.filter(({ kty, crv }) => kty === "EC" && crv === "P-256").map((key) => [key.kid, createPublicKey({ key, format: "jwk" })]));
     this.#fetchedMs = this.#now();
   }
+}
+
+const userHeader = new RegExp(uuidPattern);
+
+/**
+ * X-User-Id, which an edge that has judged the token itself makes of its `sub` (k8s/edge/tokens.yaml): what is asked for is this user's
+ * alone. It narrows what a token allows, and opens nothing by itself: whoever is in the cluster could write it, too.
+ * @throws Problem 400 for what is no id
+ */
+export function onlyOf(request: { headers: Readonly<Record<string, string | string[] | undefined>> }): string | undefined {
+  const given = request.headers["x-user-id"];
+  if (given === undefined) return undefined;
+  if (typeof given !== "string" || !userHeader.test(given)) throw new Problem(400, "X-User-Id is not an id");
+  return given.toLowerCase();
 }
 
 function parsed(part: string): Record<string, unknown> {

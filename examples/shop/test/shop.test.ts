@@ -254,6 +254,40 @@ suite("shop", { skip: programs ? false : "needs a Postgres (initdb, postgres)" }
     assert.deepEqual((await replica().published()).map((one) => one.kid), [kid]);
   });
 
+  test("a key that is made before its day is shown at once, and signs when all have seen it", async () => {
+    const shown = async () => (await get(`${services["user-service"].url}/.well-known/jwks.json`)).body.keys.map(({ kid }: { kid: string }) => kid) as string[];
+    const [first] = await shown();
+    const printed = execFileSync(process.execPath, ["rotate.ts"], { cwd: join(import.meta.dirname, "../cmd/user-service"), env: { ...process.env, ...postgres.env }, encoding: "utf8" });
+    const kid = /^key (\S+) is shown from now on, and signs in 600 s\n$/.exec(printed)?.[1];
+    await until(shown, (keys) => keys[0] === kid && keys.includes(first!));
+    const { token } = await login("edith", "correct horse");
+    assert.equal(JSON.parse(Buffer.from(token.split(".")[0]!, "base64url").toString()).kid, first);
+  });
+
+  test("what an edge says of who asks narrows what a token allows, and opens nothing", async () => {
+    const [hans, ida] = await Promise.all([account("hans"), login("edith", "correct horse")]);
+    const guest = await ada();
+    const [goods] = (await get(`${gateway.url}/products?in_stock=true&sort=price&limit=1`)).body.products;
+    const { url } = services["order-service"];
+    const asked = { items: [{ product_id: goods.id, quantity: 1 }] };
+    const placed = await call("POST", url, asked, { token: hans.token });
+    assert.deepEqual([placed.status, placed.body.user_id], [201, hans.id]);
+    assert.equal((await call("POST", url, asked)).status, 401);
+    await call("POST", url, { ...asked, user_id: guest.id });
+    const list = async (token: string | undefined, only: string | undefined) => {
+      const answer = await fetch(`${url}/?limit=500`, { headers: { ...(token && { authorization: `Bearer ${token}` }), ...(only !== undefined && { "x-user-id": only }) } });
+      return answer.ok ? [...new Set(((await answer.json()) as { orders: { user_id: string }[] }).orders.map((one) => one.user_id))].toSorted() : answer.status;
+    };
+    const everybody = (await list(undefined, undefined)) as string[];
+    assert.ok(everybody.includes(guest.id) && !everybody.includes(hans.id));
+    assert.deepEqual([await list(hans.token, hans.id), await list(hans.token, ida.id), await list(undefined, hans.id), await list(ida.token, hans.id)], [[hans.id], [], [], []]);
+    assert.equal(await list(hans.token, "' OR true --"), 400);
+    const of = async (token: string, only: string) => (await fetch(`${url}/${placed.body.id}`, { headers: { authorization: `Bearer ${token}`, "x-user-id": only } })).status;
+    assert.deepEqual([await of(hans.token, hans.id), await of(hans.token, ida.id), await of(ida.token, hans.id)], [200, 404, 404]);
+    const other = await fetch(url, { method: "POST", headers: { "content-type": "application/json", authorization: `Bearer ${hans.token}`, "x-user-id": ida.id }, body: JSON.stringify({ ...asked, user_id: hans.id }) });
+    assert.equal(other.status, 403);
+  });
+
   test("roles: what is a customer's is the customer's, and an admin may more", async () => {
     const [alice, bob] = await Promise.all([account("alice"), account("bob")]);
     const [goods] = (await get(`${gateway.url}/products?in_stock=true&sort=price&limit=1`)).body.products;

@@ -4,7 +4,7 @@ import { Database } from "../../internal/database.ts";
 import { operation } from "../../internal/openapi.ts";
 import { idParams, listOf, order, pageQuery, uuid } from "../../internal/schemas.ts";
 import { createShopService, serviceUrl } from "../../internal/service.ts";
-import { type Caller, Tokens } from "../../internal/tokens.ts";
+import { type Caller, onlyOf, Tokens } from "../../internal/tokens.ts";
 import { migrations, outboxTable } from "./migrations.ts";
 import { type Line, type NewOrder, type Order, Orders } from "./orders.ts";
 
@@ -13,10 +13,10 @@ const { stuck } = loadConfig({ stuck: { after: duration({ default: 15_000 }) } }
 
 const newOrder = {
   type: "object",
-  required: ["user_id", "items"],
+  required: ["items"],
   additionalProperties: false,
   properties: {
-    user_id: uuid,
+    user_id: { ...uuid, description: "Whose token it is, unless said; nobody orders for somebody else" },
     items: {
       type: "array",
       minItems: 1,
@@ -39,21 +39,28 @@ const service = createShopService({
   title: "Orders",
   collection: "orders",
   routes: (app) => {
-    app.get<{ Querystring: { limit: number; offset: number; user_id?: string } }>("/", { schema: operation({ summary: "Orders, the latest first: one's own, an admin's are all, and those of guests are everybody's", querystring: { type: "object", properties: { ...pageQuery, user_id: uuid } }, answers: { 200: { description: "Orders", schema: listOf("orders", order) } } }) }, async (request) => ({
-      instance_id: service.instanceId,
-      orders: await orders.list(request.query, await tokens.caller(request)),
-    }));
+    app.get<{ Querystring: { limit: number; offset: number; user_id?: string } }>("/", { schema: operation({ summary: "Orders, the latest first: one's own, an admin's are all, and those of guests are everybody's", querystring: { type: "object", properties: { ...pageQuery, user_id: uuid } }, answers: { 200: { description: "Orders", schema: listOf("orders", order) } } }) }, async (request, reply) => {
+      const caller = await tokens.caller(request);
+      reply.header("cache-control", "private, no-cache");
+      return { instance_id: service.instanceId, orders: await orders.list({ ...request.query, only: onlyOf(request) }, caller) };
+    });
 
-    app.get<{ Params: { id: string } }>("/:id", { schema: operation({ summary: "One order", params: idParams, answers: { 200: { description: "The order", schema: order }, 404: "There is none that you may see" } }) }, async (request) => {
+    app.get<{ Params: { id: string } }>("/:id", { schema: operation({ summary: "One order", params: idParams, answers: { 200: { description: "The order", schema: order }, 404: "There is none that you may see" } }) }, async (request, reply) => {
       const { id } = request.params;
-      const [found] = await orders.list({ id, limit: 1, offset: 0 }, await tokens.caller(request));
+      const caller = await tokens.caller(request);
+      reply.header("cache-control", "private, no-cache");
+      const [found] = await orders.list({ id, only: onlyOf(request), limit: 1, offset: 0 }, caller);
       if (!found) throw new Problem(404, `there is no order ${id} that you may see`);
       return found;
     });
 
-    app.post<{ Body: NewOrder; Headers: { "idempotency-key"?: string } }>("/", { schema: operation({ summary: "Orders, and pays from the balance; guests pay at the door", body: newOrder, headers: keyHeader, answers: { 201: { description: "Placed", schema: order }, 202: { description: "The goods are reserved; whether it is paid will be known soon", schema: order }, 402: "The balance does not suffice: nothing was taken", 409: "Not enough in stock: nothing was taken", 422: "There is no such user or product, or the key was used for another order" } }) }, async (request, reply) => {
-      const { body } = request;
+    app.post<{ Body: Omit<NewOrder, "user_id"> & { user_id?: string }; Headers: { "idempotency-key"?: string } }>("/", { schema: operation({ summary: "Orders, and pays from the balance; guests pay at the door", body: newOrder, headers: keyHeader, answers: { 201: { description: "Placed", schema: order }, 202: { description: "The goods are reserved; whether it is paid will be known soon", schema: order }, 402: "The balance does not suffice: nothing was taken", 409: "Not enough in stock: nothing was taken", 422: "There is no such user or product, or the key was used for another order" } }) }, async (request, reply) => {
       const caller = await tokens.caller(request);
+      const only = onlyOf(request);
+      const user_id = request.body.user_id ?? only ?? caller?.id;
+      if (user_id === undefined) throw new Problem(401, "log in first: POST /users/login; or say for which guest: user_id");
+      if (only !== undefined && only !== user_id.toLowerCase()) throw new Problem(403, "nobody orders for somebody else");
+      const body: NewOrder = { ...request.body, user_id };
       const key = request.headers["idempotency-key"]?.replace(/^"(.*)"$/, "$1");
       const { role, lines } = await lookedUp(body);
       if (role !== "guest") {

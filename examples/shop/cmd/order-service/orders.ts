@@ -115,13 +115,13 @@ export class Orders {
     return rows.map(({ id }) => id);
   }
 
-  /** What `caller` may see: their own; an admin all; and everybody those of guests. */
-  list(filter: { id?: string; user_id?: string | undefined; limit: number; offset: number }, caller: { id: string; role: string } | undefined): Promise<Order[]> {
+  /** What `caller` may see: their own; an admin all; and everybody those of guests. `only`: of it, what is this user's. */
+  list(filter: { id?: string; user_id?: string | undefined; only?: string | undefined; limit: number; offset: number }, caller: { id: string; role: string } | undefined): Promise<Order[]> {
     return this.#db.query<Order>(
       `SELECT ${columns} FROM orders
-        WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR user_id = $2) AND (NOT private OR user_id = $5 OR $6)
+        WHERE ($1::uuid IS NULL OR id = $1) AND ($2::uuid IS NULL OR user_id = $2) AND ($7::uuid IS NULL OR user_id = $7) AND (NOT private OR user_id = $5 OR $6)
         ORDER BY created DESC, id LIMIT $3 OFFSET $4`,
-      [filter.id, filter.user_id, filter.limit, filter.offset, caller?.id, caller?.role === "admin"],
+      [filter.id, filter.user_id, filter.limit, filter.offset, caller?.id, caller?.role === "admin", filter.only],
     );
   }
 }

@@ -1,4 +1,5 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, randomUUID, type webcrypto } from "node:crypto";
+import { duration, loadConfig } from "wherry/chassis/config";
 import type { Database } from "../../internal/database.ts";
 import type { Jwk } from "../../internal/tokens.ts";
 
@@ -9,6 +10,14 @@ export interface KeyTimes {
   publishMs: number;
   /** Of the tokens: so much longer a key is shown after it signed the last. */
   lifetimeMs: number;
+}
+
+const hour = 3_600_000;
+
+/** TOKENS_LIFETIME, TOKENS_ROTATE, TOKENS_PUBLISH. */
+export function readKeyTimes(): KeyTimes {
+  const { tokens } = loadConfig({ tokens: { lifetime: duration({ default: hour, min: 1_000 }), rotate: duration({ default: 24 * hour, min: 1_000 }), publish: duration({ default: 600_000 }) } }, { watch: false }).value;
+  return { rotateMs: tokens.rotate, publishMs: tokens.publish, lifetimeMs: tokens.lifetime };
 }
 
 interface Row {

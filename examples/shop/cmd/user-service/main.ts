@@ -1,11 +1,11 @@
 import { Problem } from "wherry/chassis";
-import { duration, integer, loadConfig } from "wherry/chassis/config";
+import { integer, loadConfig } from "wherry/chassis/config";
 import { Database, isDuplicate } from "../../internal/database.ts";
 import { operation } from "../../internal/openapi.ts";
 import { idParams, listOf, pageQuery, user, uuid } from "../../internal/schemas.ts";
 import { createShopService } from "../../internal/service.ts";
 import { type Caller, signToken, Tokens } from "../../internal/tokens.ts";
-import { SigningKeys } from "./keys.ts";
+import { readKeyTimes, SigningKeys } from "./keys.ts";
 import { migrations } from "./migrations.ts";
 import { hashPassword, isPassword } from "./passwords.ts";
 import { close, pay } from "./payments.ts";
@@ -20,15 +20,9 @@ interface User {
   balance_cents: number;
 }
 
-const hour = 3_600_000;
-const { tokens: times, welcome } = loadConfig(
-  {
-    tokens: { lifetime: duration({ default: hour, min: 1_000 }), rotate: duration({ default: 24 * hour, min: 1_000 }), publish: duration({ default: 600_000 }) },
-    /** What a new customer can spend. */
-    welcome: { cents: integer({ default: 100_000, min: 0 }) },
-  },
-  { watch: false },
-).value;
+const times = readKeyTimes();
+/** What a new customer can spend. */
+const { welcome } = loadConfig({ welcome: { cents: integer({ default: 100_000, min: 0 }) } }, { watch: false }).value;
 
 const columns = "id, username, role, created, email, balance_cents";
 const usernameOf = { type: "string", minLength: 1, maxLength: 64 } as const;
@@ -66,7 +60,11 @@ const service = createShopService({
       return shown(await userOf(request.params.id), caller);
     });
 
-    app.get("/me", { schema: operation({ summary: "Whose token it is", signedIn: true, answers: { 200: { description: "The user", schema: user }, 401: "Not logged in" } }) }, async (request) => userOf((await tokens.required(request)).id));
+    app.get("/me", { schema: operation({ summary: "Whose token it is", signedIn: true, answers: { 200: { description: "The user", schema: user }, 401: "Not logged in" } }) }, async (request, reply) => {
+      const { id } = await tokens.required(request);
+      reply.header("cache-control", "private, no-cache");
+      return userOf(id);
+    });
 
     app.post<{ Body: { username: string; email: string; password?: string } }>("/", { schema: operation({ summary: "A new user: a customer with a password, a guest without", body: newUser, answers: { 201: { description: "The user", schema: user }, 409: "The username or email is taken" } }) }, async ({ body }, reply) => {
       const { username, email, password } = body;
@@ -85,7 +83,7 @@ const service = createShopService({
       const { kid, key } = await keys.current();
       const { password: _, ...user } = found;
       reply.header("cache-control", "no-store");
-      return { access_token: signToken(kid, key, user, times.lifetime), token_type: "Bearer", expires_in: Math.floor(times.lifetime / 1000), user };
+      return { access_token: signToken(kid, key, user, times.lifetimeMs), token_type: "Bearer", expires_in: Math.floor(times.lifetimeMs / 1000), user };
     });
 
     app.put<{ Params: { id: string }; Body: { role: "customer" | "admin" } }>("/:id/role", { schema: operation({ summary: "What a user may do", signedIn: true, params: idParams, body: { type: "object", required: ["role"], additionalProperties: false, properties: { role: { enum: ["customer", "admin"] } } }, answers: { 200: { description: "The user; tokens they have already keep the old role until they expire", schema: user }, 403: "Only admins may", 409: "A guest has no password" } }) }, async (request) => {
@@ -99,7 +97,7 @@ const service = createShopService({
 });
 const { app } = service;
 const db = new Database(service);
-const keys = new SigningKeys(db, { rotateMs: times.rotate, publishMs: times.publish, lifetimeMs: times.lifetime });
+const keys = new SigningKeys(db, times);
 const tokens = new Tokens(() => keys.published());
 
 async function userOf(id: string): Promise<User> {
@@ -126,5 +124,5 @@ app.post<{ Params: { id: string } }>("/internal/payments/:id/close", { schema: {
 
 service.prepare("migrations", () => db.migrate(migrations));
 service.prepare("keys", () => keys.rotate());
-service.loop("keys", Math.min(60_000, times.rotate / 4), () => keys.rotate());
+service.loop("keys", Math.min(60_000, times.rotateMs / 4), () => keys.rotate());
 await service.start();
