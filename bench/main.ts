@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 /** `npm run bench -- [NAME …] [--quick] [--workers=N]`: one file a question; each prints a table with the peer beside us. The flags are the gateway's. */
-const all = ["start", "reload", "test-stack", "idle", "pods", "reactions", "api", "definitions", "probe", "pump", "mesh", "preload", "chassis", "gateway", "routes", "policy", "policies", "store", "peer", "growth"];
+const all = ["start", "reload", "test-stack", "idle", "pods", "reactions", "api", "definitions", "probe", "pump", "mesh", "preload", "chassis", "gateway", "routes", "policy", "policies", "policy-changes", "store", "peer", "growth"];
 const args = process.argv.slice(2);
 const names = args.filter((arg) => !arg.startsWith("--"));
 const options = { quick: args.includes("--quick"), workers: Number(args.find((arg) => arg.startsWith("--workers="))?.slice("--workers=".length) ?? 1) };

@@ -47,8 +47,8 @@ export function startGatewayCompiler(options: GatewayOptions): Compiler {
       };
       const tell = (): void => {
         keeper.start();
-        const policies = statuses.filter(({ kind }) => (policyKinds as readonly string[]).includes(kind));
-        say(statuses.filter((status) => !policies.includes(status)));
+        const { true: policies = [], false: others = [] } = Object.groupBy(statuses, ({ kind }) => String((policyKinds as readonly string[]).includes(kind)));
+        say(others);
         if (policies.length === 0) return;
         const waits = patch && inForce ? inForce().catch((error: unknown) => log.warn("nobody says whether policies are in force", { error })) : undefined;
         if (!waits && !untold) return say(policies);

@@ -1,6 +1,6 @@
 import type { Client } from "../../api/client.ts";
 import { policyResources } from "../../api/envoy/kinds.ts";
-import { keyOf, splitKey } from "../../api/informer.ts";
+import { splitKey } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
@@ -61,7 +61,7 @@ export class StatusWriter {
       case "SecurityPolicy":
       case "BackendTrafficPolicy":
       case "ClientTrafficPolicy":
-        return { resource: policyResources[kind], object: world.attached(kind).find((policy) => keyOf(policy) === key) };
+        return { resource: policyResources[kind], object: world.attachedPolicy(kind, key) };
       default:
         return { resource: routeResources[kind], object: world.route(kind, key) };
     }

@@ -74,6 +74,40 @@ test("changes one by one, in any order, come to what a fresh translation makes o
   }
 });
 
+test("of many policies a change tells those that it is about, and no others", () => {
+  const world = new ObjectWorld();
+  const translator = new Translator(world, new FreeAddresses());
+  const group = "gateway.networking.k8s.io";
+  const put = (kind: string, name: string, generation: number, spec: object): void => {
+    world.put({ apiVersion: `${group}/v1`, kind, metadata: { name, namespace: "many", uid: `${kind}/${name}`, generation, creationTimestamp: "2026-01-01T00:00:00Z", resourceVersion: "1" }, spec });
+    translator.changed(kind, `many/${name}`);
+  };
+  const route = (i: number, generation = 1): void => put("HTTPRoute", `route${i}`, generation, { parentRefs: [{ name: "edge" }], hostnames: [`${i}.example.com`], rules: [{ timeouts: { request: `${generation}s` } }] });
+  const policy = (i: number, generation = 1): void => put("SecurityPolicy", `policy${i}`, generation, { targetRefs: [{ group, kind: "HTTPRoute", name: `route${i}` }], ...(i % 2 === 0 && { mergeType: "JSONMerge" }), csrf: { additionalOrigins: [`https://${generation}.example.com`] } });
+  const wide = (generation: number, more: object = {}): void => put("SecurityPolicy", "wide", generation, { targetRefs: [{ group, kind: "Gateway", name: "edge" }], cors: { allowOrigins: [`https://${generation}.example.com`] }, ...more });
+  const told = (): string[] => translator.flush().statuses.map(({ key }) => key.slice("many/".length)).sort();
+  world.put({ apiVersion: `${group}/v1`, kind: "GatewayClass", metadata: { name: "wherry", uid: "1", creationTimestamp: "2026-01-01T00:00:00Z", resourceVersion: "1" }, spec: { controllerName: "wherry.dev/gateway-controller" } });
+  put("Gateway", "edge", 1, { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }] });
+  const count = 400;
+  for (let i = 0; i < count; i++) (route(i), policy(i));
+  wide(1);
+  assert.equal(told().length, 2 * count + 2);
+  assert.deepEqual(told(), []);
+  route(7, 2);
+  assert.deepEqual(told(), ["route7"]);
+  policy(8, 2);
+  assert.deepEqual(told(), ["policy8", "route8"]);
+  // A message may be no longer than 32 KiB, however many there are.
+  const { statuses } = (wide(2), translator.flush());
+  const own = statuses.find(({ key }) => key === "many/wide")!;
+  assert.ok("ancestors" in own);
+  assert.deepEqual(own.ancestors[0]!.conditions.map(({ type, message }) => `${type} ${message.replace(/: .* and/, ": … and")}`).slice(1), ["Merged This policy is being merged by other policies of its kind for: … and 150 more", "Overridden This policy is being overridden by other policies of its kind for: … and 150 more"]);
+  assert.deepEqual(statuses.filter(({ kind }) => kind === "SecurityPolicy").map(({ key }) => key), ["many/wide"]);
+  // What it cannot do, those that are merged over it cannot either.
+  wide(3, { wasm: {} });
+  assert.equal(translator.flush().statuses.filter(({ kind, ...status }) => kind === "SecurityPolicy" && "ancestors" in status && status.ancestors[0]!.conditions[0]!.status === "False").length, count / 2 + 1);
+});
+
 function objectsOf(file: string): KubeObject[] {
   const objects = loadAll(readFileSync(join(folder, file), "utf8")) as unknown as KubeObject[];
   const given = (index: number) => ({ uid: `${file}/${index}`, creationTimestamp: "2026-01-01T00:00:00Z", generation: 1, resourceVersion: "1" });

@@ -1,8 +1,8 @@
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
-import { type PolicyKind, policyKinds } from "../../api/envoy/kinds.ts";
+import { policyKinds } from "../../api/envoy/kinds.ts";
 import { PolicyBook } from "../policies/book.ts";
-import { policyAncestors } from "../policies/ancestors.ts";
 import type { Place } from "../policies/attach.ts";
+import { type PolicyStatus, PolicyStatuses } from "../policies/statuses.ts";
 import { apiOfName as apiOf, stageOf } from "../product/stage-route.ts";
 import { Index, Published } from "../published.ts";
 import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
@@ -23,7 +23,8 @@ export type WantedStatus =
   | { kind: "Gateway"; key: string; notes: string[]; conditions: Condition[]; addresses: { type: string; value: string }[]; listeners: ReturnType<typeof listenerStatus>[]; attachedListenerSets: number }
   | { kind: "ListenerSet"; key: string; conditions: Condition[]; listeners: ReturnType<typeof listenerStatus>[] }
   | { kind: RouteKind; key: string; parents: RouteStatus["parents"] }
-  | { kind: "BackendTLSPolicy" | PolicyKind; key: string; notes: string[]; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
+  | PolicyStatus
+  | { kind: "BackendTLSPolicy"; key: string; notes: string[]; ancestors: { ancestorRef: ParentReference; controllerName: string; conditions: Condition[] }[] };
 
 interface TranslatedRoute {
   kind: RouteKind;
@@ -59,6 +60,7 @@ export class Translator {
   readonly #listeners = new Published<EdgeListener>();
   readonly #published = new Published<Route>();
   readonly #book: PolicyBook;
+  readonly #policyStatuses: PolicyStatuses;
   readonly #upstreams = new Published<Upstream>();
   readonly #dirty = { classes: new Set<string>(), gateways: new Set<string>(), routes: new Set<string>(), upstreams: new Set<string>(), policies: new Set<string>(), all: false };
   /** Gateways whose counts of routes are to be told anew. */
@@ -69,14 +71,15 @@ export class Translator {
     this.#world = world;
     this.#addresses = addresses;
     this.#book = new PolicyBook(world);
+    this.#policyStatuses = new PolicyStatuses(this.#book);
   }
 
   /** Something is there, is otherwise, or is gone: the world already shows it. */
   changed(kind: string, key: string): void {
     const dirty = this.#dirty;
-    if (isAboutPolicies(kind) || kind === "ReferenceGrant") this.#book.changed();
+    if (isAboutPolicies(kind) || kind === "ReferenceGrant") this.#book.changed(kind);
     else this.#book.namedChanged(kind, key);
-    if ((policyKinds as readonly string[]).includes(kind)) return;
+    if ((policyKinds as readonly string[]).includes(kind)) return this.#policyStatuses.changed(kind, key);
     if ((routeKinds as readonly string[]).includes(kind)) return void dirty.routes.add(`${kind}/${key}`);
     switch (kind) {
       case "GatewayClass":
@@ -277,18 +280,13 @@ export class Translator {
     if (section === undefined) return routes;
     return routes.filter((id) => this.#routes.get(id)?.attachments.some((attachment) => attachment.gateway === gateway && attachment.listeners.some(({ listener }) => listener.name === section && listener.owner.kind === "Gateway")) ?? true);
   }
-  /** Envoy Gateway's policies. Each has a Gateway for its ancestor, or those that its route is attached to. */
+  /** Of Envoy Gateway's policies. */
   #attachedStatuses(): WantedStatus[] {
-    return policyKinds.flatMap((kind) =>
-      this.#book.policies(kind).flatMap((attached): WantedStatus[] => {
-        const { policy } = attached;
-        const ancestors = policyAncestors(attached, (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway }) => ({ parentRef, gateway })) ?? [], (gateway) => this.#gateways.has(gateway));
-        const overriding = attached.places.filter((place) => place.startsWith("Gateway/")).flatMap((place) => this.#book.routePolicies(kind, this.#routesAt(place)));
-        const conditions = this.#book.conditions(kind, attached, overriding);
-        if (!conditions) return [];
-        return [{ kind, key: `${policy.metadata.namespace}/${policy.metadata.name}`, notes: conditions.flatMap(({ type, status, message }) => (type === "Accepted" && status === "False" ? [message] : [])), ancestors: ancestors.map((ancestorRef) => ({ ancestorRef, controllerName, conditions })) }];
-      }),
-    );
+    return this.#policyStatuses.take({
+      attachmentsOf: (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway, listeners }) => ({ parentRef, gateway, listeners: listeners.map(({ listener: { name, owner } }) => (owner.kind === "Gateway" ? name : "")) })) ?? [],
+      isOurs: (gateway) => this.#gateways.has(gateway),
+      routesAt: (place) => this.#routesAt(place),
+    });
   }
 
   #onServices(kind: RouteKind, object: AnyRouteObject): TranslatedRoute["onServices"] {

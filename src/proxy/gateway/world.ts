@@ -30,6 +30,7 @@ export interface World {
   policies(): BackendTlsPolicy[];
   /** Envoy Gateway's. */
   attached(kind: PolicyKind): Policy[];
+  attachedPolicy(kind: PolicyKind, key: string): Policy | undefined;
   routeFilter(key: string): HttpRouteFilterObject | undefined;
   routeFilters(): HttpRouteFilterObject[];
   apis(): ApiObject[];
@@ -100,6 +101,7 @@ export class ObjectWorld implements World {
   policies = () => this.#all<BackendTlsPolicy>("BackendTLSPolicy");
   policiesOf = (service: string) => this.policies().filter((policy) => servicesOfPolicy(policy).includes(service));
   attached = (kind: PolicyKind) => this.#all<Policy>(kind);
+  attachedPolicy = (kind: PolicyKind, key: string) => this.#get<Policy>(kind, key);
   routeFilter = (key: string) => this.#get<HttpRouteFilterObject>("HTTPRouteFilter", key);
   routeFilters = () => this.#all<HttpRouteFilterObject>("HTTPRouteFilter");
 }
@@ -179,6 +181,7 @@ export class WatchedWorld implements World {
   policies = () => this.#policies.list();
   policiesOf = (service: string) => this.#policies.byIndex("service", service);
   attached = (kind: PolicyKind) => this.#attached[kind].list();
+  attachedPolicy = (kind: PolicyKind, key: string) => this.#attached[kind].get(key);
   routeFilter = (key: string) => this.#routeFilters.get(key);
   routeFilters = () => this.#routeFilters.list();
   namedSecret = (key: string) => this.#named.get(key);

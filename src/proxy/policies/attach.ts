@@ -97,11 +97,13 @@ export class Attachments {
 
   /** Of a route's requests at a listener; without a route, of the listener itself. */
   at(position: Position): Effective | undefined {
+    const policies = this.chain(position);
+    return policies.length === 0 ? undefined : { spec: effectiveSpec(policies), policies };
+  }
+  /** Whose word counts there, the most specific first: nobody's, one's, or what two say together. */
+  chain(position: Position): Policy[] {
     const found = placesAt(position).flatMap((place) => this.#winners.get(place) ?? []);
-    const [first, second] = found;
-    if (!first) return undefined;
-    if (first.spec.mergeType === undefined || !second) return { spec: first.spec, policies: [first] };
-    return { spec: merged(second.spec, first.spec), policies: [first, second] };
+    return found.slice(0, found[0]?.spec.mergeType === undefined ? 1 : 2);
   }
   /** Who has it. */
   winner(place: Place): Policy | undefined {
@@ -129,6 +131,10 @@ function selected(world: World, selector: TargetSelector, own: string): string[]
   return objects.filter(({ metadata }) => isLetIn(metadata.namespace!) && fits.matches(metadata.labels ?? {})).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
 }
 
+/** What one policy says, or two together. */
+export function effectiveSpec([first, second]: readonly Policy[]): Policy["spec"] {
+  return second ? merged(second.spec, first!.spec) : first!.spec;
+}
 /** As RFC 7396 has it: what the more specific one says, field by field, over the other; lists are taken whole. Targets are nobody's. */
 function merged(base: Policy["spec"], over: Policy["spec"]): Policy["spec"] {
   const { targetRef: _one, targetRefs: _refs, targetSelectors: _selectors, mergeType: _type, ...rest } = base;

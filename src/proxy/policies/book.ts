@@ -1,11 +1,9 @@
 import { type Policy, type PolicyKind, policyKinds } from "../../api/envoy/kinds.ts";
 import type { HttpRule } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
-import { condition } from "../gateway/conditions.ts";
-import type { Condition } from "../gateway/kinds.ts";
 import type { CompiledListener } from "../gateway/listeners.ts";
 import type { World } from "../gateway/world.ts";
-import { type AttachedPolicy, Attachments, type Place, type Position } from "./attach.ts";
+import { type AttachedPolicy, Attachments, effectiveSpec, type Place, type Position } from "./attach.ts";
 import { backendTrafficEffect } from "./backend-traffic.ts";
 import { clientTrafficEffect } from "./client-traffic.ts";
 import { type Effect, inOrder, type Refusal } from "./effect.ts";
@@ -38,6 +36,8 @@ export class PolicyBook {
   /** Policies by what they name, "KIND/NAMESPACE/NAME"; and how often that was otherwise. */
   readonly #naming = new Map<string, Set<string>>();
   readonly #turns = new Map<string, number>();
+  /** By the versions of those who say it together: what was asked for since the last look, and before. */
+  #refused = { now: new Map<string, readonly Refusal[]>(), before: new Map<string, readonly Refusal[]>() };
   #isDue = true;
   #places: ReadonlyMap<Place, string> = new Map();
 
@@ -46,8 +46,10 @@ export class PolicyBook {
   }
 
   /** Something is otherwise that policies are about. */
-  changed(): void {
+  changed(kind: string): void {
     this.#isDue = true;
+    // What they may name is otherwise, and nobody knows whose.
+    if (kind === "ReferenceGrant") this.#refused = { now: new Map(), before: new Map() };
   }
 
   /** So is something that policies may name: a Secret, a Service, "Name" and a host name. */
@@ -79,6 +81,7 @@ export class PolicyBook {
     if (!this.#isDue) return [];
     this.#isDue = false;
     this.#effects.clear();
+    this.#refused = { now: new Map(), before: this.#refused.now };
     const places = new Map<Place, string>();
     for (const kind of policyKinds) {
       const attachments = new Attachments(kind, this.#world.attached(kind), this.#world);
@@ -126,7 +129,7 @@ export class PolicyBook {
     const effective = this.#attachments.get(kind)?.at({ gateway: compiled.gateway, listener: compiled.owner.kind === "Gateway" ? compiled.name : "" });
     if (!effective || !compiled.edge) return compiled;
     const [policy] = effective.policies as [Policy];
-    const refused = this.#refusals(kind, policy) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
+    const refused = this.refusals(kind, this.policies(kind).find((attached) => attached.policy === policy)!, [policy]) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
     return withClientPolicy(compiled, clientTrafficEffect(policy.spec, this.#references(kind, [policy]), compiled.edge), refused.length === 0 ? undefined : `${idOf(policy).replace("/", " ")}: ${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}`);
   }
 
@@ -134,41 +137,28 @@ export class PolicyBook {
     return this.#attachments.get(kind)?.policies ?? [];
   }
 
-  /** Of these routes, those that have a policy of the kind for themselves, which takes the place of their Gateway's. */
-  routePolicies(kind: PolicyKind, routes: Iterable<string>): Place[] {
-    const own = new Set(this.policies(kind).flatMap(({ policy, places }) => (policy.spec.mergeType === undefined ? places.map((place) => place.split("#")[0]!) : [])));
-    return [...routes].filter((route) => own.has(route)).sort();
+  /** Whose word counts there, the most specific first. */
+  chain(kind: PolicyKind, position: Position): readonly Policy[] {
+    return this.#attachments.get(kind)?.chain(position) ?? [];
   }
 
-  /** What a policy's status says, to each of its ancestors. `routes`: those with policies of their own. Undefined: it is not known yet. */
-  conditions(kind: PolicyKind, { policy, places, conflicts, missing, invalid }: AttachedPolicy, routes: readonly Place[]): Condition[] | undefined {
-    if (places.length === 0 && invalid.length > 0) return [condition("Accepted", false, "Invalid", invalid.join("; "))];
-    if (places.length === 0 && missing.length > 0) return [condition("Accepted", false, "TargetNotFound", missing.join("; "))];
-    if (places.length === 0 && conflicts.length > 0) return [condition("Accepted", false, "Conflicted", conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`).join("; "))];
-    const refused = this.#refusals(kind, policy);
-    if (!refused) return undefined;
-    if (refused.length > 0) return [condition("Accepted", false, "Invalid", `${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}; what the policy is for is answered with 500`)];
-    const notes = [...invalid, ...missing, ...conflicts.map(({ target, with: other }) => `${target} has ${kind} ${other} already, which is older`)];
-    const overriding = [...this.#overriding(kind, places), ...routes];
-    return [
-      condition("Accepted", true, "Accepted", ["Policy has been accepted.", ...notes].join(" ")),
-      ...(overriding.length > 0 ? [condition("Overridden", true, "Overridden", `This policy is being overridden by other policies of its kind for: ${overriding.join(", ")}`)] : []),
-    ];
-  }
-  #refusals(kind: PolicyKind, policy: Policy): Refusal[] | undefined {
-    const references = this.#references(kind, [policy]);
+  /** Why what these say together cannot be done as it is written. Undefined: it is not known yet. */
+  refusals(kind: PolicyKind, { places }: Pick<AttachedPolicy, "places">, policies: readonly Policy[]): readonly Refusal[] | undefined {
+    const references = this.#references(kind, policies);
     if (kind === "ClientTrafficPolicy") {
-      const attachments = this.#attachments.get(kind)!;
-      const all = clientRefusals(this.#world, attachments, policy, attachments.policies.find((attached) => attached.policy === policy)?.places ?? [], references);
+      const all = clientRefusals(this.#world, this.#attachments.get(kind)!, policies[0]!, places, references);
       return references.isPending ? undefined : all;
     }
-    const { refused = [] } = effects[kind]?.(policy.spec, references, [policy]) ?? {};
-    return references.isPending ? undefined : [...notHonoured(kind, policy.spec), ...refused];
-  }
-  /** More specific places that have policies of their own, and do not merge this one in. */
-  #overriding(kind: PolicyKind, places: readonly Place[]): string[] {
-    const sections = this.policies(kind).flatMap(({ policy, places: others }) => (policy.spec.mergeType === undefined ? others : []));
-    return sections.filter((other) => places.some((place) => place !== other && other.startsWith(`${place}#`))).sort();
+    const key = `${kind} ${policies.map((policy) => this.#version(policy)).join("+")}`;
+    let known = this.#refused.now.get(key) ?? this.#refused.before.get(key);
+    if (!known) {
+      const spec = effectiveSpec(policies);
+      const { refused = [] } = effects[kind]?.(spec, references, policies) ?? {};
+      if (references.isPending) return undefined;
+      known = [...notHonoured(kind, spec), ...refused];
+    }
+    this.#refused.now.set(key, known);
+    return known;
   }
 }
 
