@@ -55,6 +55,10 @@ export class CacheStore {
     for (const entry of slot.entries) if (entry.vary.length === 0 || entry.vary.every(([name, value]) => normal(name, header(name)) === value)) return entry;
     return undefined;
   }
+  /** For some request, if not for this one. */
+  has(key: string): boolean {
+    return this.#keys.has(key);
+  }
   put(key: string, entry: Omit<Entry, "size">): void {
     // Texts of fields are there twice: as they are looked at, and as they are written.
     const size = overhead + key.length + entry.body.length + entry.headers.reduce((sum, [name, value]) => sum + fieldOverhead + 2 * (name.length + value.length), 0);

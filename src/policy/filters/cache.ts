@@ -246,6 +246,12 @@ class Asking {
     return { head: { status: entry.status, headers: [...entry.headers, ...more], length: entry.body.length }, body: entry.body };
   }
 
+  /** Why the upstream is asked. Source: RFC 9211 §2.2. */
+  #reasonFor(entry: Entry | undefined): string {
+    if (!entry) return this.#context.shelf.store.has(this.#key) ? "vary-miss" : "uri-miss";
+    return this.#ageOf(entry) < entry.lifetimeMs && !entry.directives.has("no-cache") ? "request" : "stale";
+  }
+
   // Together.
   #wait(waiting: Asking[]): void {
     waiting.push(this);
@@ -289,7 +295,7 @@ class Asking {
     const exchange = this.#exchange;
     if (validators.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders ?? noEdits, { remove: ["if-none-match", "if-modified-since", "if-match", "if-unmodified-since", "if-range"], set: validators, add: [] });
     const fetch = this.#context.shelf.began(this.#key);
-    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, fetch, given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, seen: this.#header, landed: () => this.#landed(waiting) }));
+    exchange.takeAnswer((_response, next) => new Storing(this.#context, { next, askedAt, fetch, forwarded: this.#reasonFor(entry), given: (kept, status) => this.#given(kept, this.#ageOf(kept), status), entry: validators.length > 0 ? entry : undefined, stale: entry, key: this.#key, exchange, seen: this.#header, landed: () => this.#landed(waiting) }));
     exchange.onEnd(() => {
       this.#context.shelf.ended(this.#key, fetch);
       this.#landed(waiting);
@@ -393,6 +399,8 @@ interface StoringOptions {
   next: AnswerSink;
   askedAt: number;
   fetch: Fetch;
+  /** Why: of `Cache-Status`. */
+  forwarded: string;
   /** What this client gets of it. */
   given(entry: Entry, status: string): { head: AnswerHead; body: Uint8Array };
   /** Whose validators were sent. */
@@ -424,7 +432,7 @@ class Storing implements AnswerSink {
   }
 
   begin(head: AnswerHead): void {
-    const { next, exchange, seen, askedAt, entry, stale, key, fetch } = this.#options;
+    const { next, exchange, seen, askedAt, entry, stale, key, fetch, forwarded } = this.#options;
     const { shelf, ttlMs, entryBytesMax, name, now } = this.#context;
     const times = { askedAt, answeredAt: now() };
     if (entry && head.status === 304) {
@@ -449,7 +457,7 @@ class Storing implements AnswerSink {
       if (stale && head.status < 400) shelf.store.remove(key);
       this.#options.landed();
     }
-    next.begin({ ...head, headers: [...head.headers, ["cache-status", `${name}; fwd=${stale ? "stale" : "uri-miss"}${this.#made ? "; stored" : ""}`]] });
+    next.begin({ ...head, headers: [...head.headers, ["cache-status", `${name}; fwd=${forwarded}${this.#made ? "; stored" : ""}`]] });
   }
   content(bytes: Uint8Array): void {
     if (this.#isGiven) return;
