@@ -1,5 +1,5 @@
 /** Filters that look into requests and answers: whether they are as an API describes them, and what becomes of them. */
-export type ContentFilter = ValidateFilter | RequestTemplateFilter | ResponseTemplateFilter | RequestRulesFilter;
+export type ContentFilter = ValidateFilter | RequestTemplateFilter | ResponseTemplateFilter | RequestRulesFilter | RequestParametersFilter | MockFilter | GatewayResponsesFilter;
 
 export interface ValidateFilter {
   type: "validate";
@@ -34,14 +34,10 @@ export interface RequestTemplateFilter {
 
 export interface ResponseTemplateFilter {
   type: "responseTemplate";
-  /** The first whose pattern is the status of the answer ("4\\d\\d", RE2); without a pattern: all others. What none is for goes on as it is. */
-  responses: {
-    pattern?: string;
-    /** Instead of the upstream's. */
-    status?: number;
-    /** Velocity, by media type: the first that the client accepts, else the first. */
-    templates?: { [mediaType: string]: string };
-  }[];
+  /** The first whose pattern is the status of the answer. What none is for goes on as it is, or is refused where it is `closed`. */
+  responses: MappedResponse[];
+  /** Of the upstream's headers only those go on that a response names, and those that say what its body is. What no response is for is answered with 500. */
+  closed?: boolean;
   /** Also of answers that are made here, as a mock's are. */
   ofLocal?: boolean;
   path?: PathNames;
@@ -49,6 +45,72 @@ export interface ResponseTemplateFilter {
   /** 1 MB unless said. */
   bytesMax?: number;
 }
+
+export interface MappedResponse {
+  /** Of a status ("4\\d\\d", RE2, the whole of it); without it: all others. */
+  pattern?: string;
+  /** Instead of the upstream's. */
+  status?: number;
+  /** Velocity, by media type: the first that the client accepts, else the first. */
+  templates?: { [mediaType: string]: string };
+  headers?: MappedField[];
+}
+
+/** Request parameters as API Gateway maps them: what the upstream gets as headers, query and path is made of what came. */
+export interface RequestParametersFilter {
+  type: "requestParameters";
+  headers?: MappedField[];
+  query?: MappedField[];
+  /** Instead of the request's path; what is put into it is encoded, but for slashes in `path: "NAME"` with `rest`. */
+  target?: MappedPart[];
+  /** The client's query goes on only as far as it is named here, and of its headers those that are named and those that say what the body is, and what is accepted. */
+  closed?: boolean;
+  path?: PathNames;
+  stage?: TemplateStage;
+  /** Of a body that is looked into; 1 MB unless said. */
+  bytesMax?: number;
+}
+
+/** Answers in place of an upstream: a template of the request says with which status, and that chooses the response. */
+export interface MockFilter {
+  type: "mock";
+  templates: { [mediaType: string]: string };
+  passthrough: RequestTemplateFilter["passthrough"];
+  responses: MappedResponse[];
+  path?: PathNames;
+  stage?: TemplateStage;
+  bytesMax?: number;
+}
+
+/** What answers look like that are the gateway's own: refusals, and what went wrong on the way. The first rule that fits. */
+export interface GatewayResponsesFilter {
+  type: "gatewayResponses";
+  rules: {
+    /** API Gateway's name for it: what templates see as `$context.error.responseType`. */
+    name: string;
+    /** Of `policy/flags.ts`; absent: any but those that a rule itself answers with. */
+    flags?: string[];
+    statuses?: { from: number; to: number };
+    /** The beginning of its reason. */
+    reason?: string;
+    status?: number;
+    headers?: MappedField[];
+    templates?: { [mediaType: string]: string };
+  }[];
+  path?: PathNames;
+  stage?: TemplateStage;
+}
+
+/** One that comes to nothing sets nothing. */
+export interface MappedField {
+  name: string;
+  /** `set` unless said. */
+  do?: "set" | "add" | "remove";
+  from: MappedPart[];
+}
+
+/** What a value is made of, one behind another. `body`: a JSONPath into it, "" for all of it; `context`: "identity.sourceIp", as templates have it. */
+export type MappedPart = { text: string } | { header: string } | { query: string; /** All of them, where it is there several times. */ all?: boolean } | { path: string; /** Slashes in it stay. */ rest?: boolean } | { body: string } | { context: string } | { responseHeader: string };
 
 export interface RequestRulesFilter {
   type: "requestRules";
@@ -58,6 +120,8 @@ export interface RequestRulesFilter {
   status?: number;
   /** Of bodies that are looked at; 128 KB unless said. Longer ones are refused (413) by rules that look into them. */
   bodyBytesMax?: number;
+  /** "pass": longer ones, and those that do not say how long they are, are not looked into, which the access log tells. */
+  oversize?: "pass";
 }
 
 export interface RequestParameter {

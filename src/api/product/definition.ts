@@ -9,14 +9,39 @@ const object = (properties: object, more: object = {}) => ({ type: "object", pro
 const listOf = (items: object, more: object = {}) => ({ type: "array", items, ...more });
 
 const secondsMax = 31_536_000;
+const bytesMax = 1_073_741_824;
 const throttle = object({ requestsPerSecond: whole(1, 1_000_000), burst: whole(1, 1_000_000) }, { required: ["requestsPerSecond"] });
-const cache = object({
+const cacheFields = {
   enabled: { type: "boolean" },
   ttlSeconds: whole(0, secondsMax),
   staleWhileRevalidateSeconds: whole(0, secondsMax),
+  staleIfErrorSeconds: whole(0, secondsMax),
+  maxObjectBytes: whole(1, bytesMax),
   keyHeaders: listOf(text({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }), { maxItems: 16 }),
   keyQuery: listOf(text(), { maxItems: 64 }),
-});
+};
+const cache = object(cacheFields);
+
+const fieldName = text({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" });
+const addresses = listOf(text({ maxLength: 64 }), { minItems: 1, maxItems: 1000 });
+const bound = whole(0, bytesMax);
+const pattern = { type: "string", minLength: 1, maxLength: 4096 };
+const breaches = ["methods", "contentTypes", "max", "deny", "require", "clients"];
+const rule = object(
+  {
+    name: text({ maxLength: 100, pattern: "^[A-Za-z0-9_ .:/-]+$" }),
+    action: { type: "string", enum: ["Deny", "Log"], default: "Deny" },
+    status: whole(400, 599),
+    except: object({ paths: listOf(text({ maxLength: 1024, pattern: "^/" }), { maxItems: 64 }), clients: addresses }),
+    methods: listOf(text({ maxLength: 40, pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }), { minItems: 1, maxItems: 32 }),
+    contentTypes: listOf(text({ pattern: "^[^/; ]+/[^/; ]+$" }), { minItems: 1, maxItems: 32 }),
+    max: object({ headBytes: bound, headers: bound, pathBytes: bound, queryBytes: bound, parameters: bound, bodyBytes: bound }, { minProperties: 1 }),
+    deny: object({ in: listOf({ type: "string", enum: ["path", "query", "headers", "body"] }, { maxItems: 4 }), headers: listOf(fieldName, { maxItems: 16 }), pattern, ignoreCase: { type: "boolean" } }, { required: ["pattern"], "x-kubernetes-validations": [{ rule: "(has(self.in) && size(self.in) > 0) || (has(self.headers) && size(self.headers) > 0)", message: "one of in and headers must say where" }] }),
+    require: object({ header: fieldName, pattern }, { required: ["header"] }),
+    clients: object({ allow: addresses, deny: addresses }, { minProperties: 1 }),
+  },
+  { required: ["name"], "x-kubernetes-validations": [{ rule: `[${breaches.map((field) => `has(self.${field})`).join(", ")}].filter(x, x).size() == 1`, message: `exactly one of ${breaches.join(", ")} must be set` }] },
+);
 
 const stage = object(
   {
@@ -30,7 +55,9 @@ const stage = object(
     security: { type: "string", enum: ["Gateway", "Backend"], default: "Gateway" },
     validation: { type: "string", enum: ["Document", "All", "Report", "None"], default: "Document" },
     throttle,
-    cache,
+    cache: object({ ...cacheFields, maxBytes: whole(1, bytesMax) }, { "x-kubernetes-validations": [{ rule: "!has(self.maxBytes) || !has(self.maxObjectBytes) || self.maxObjectBytes <= self.maxBytes", message: "maxObjectBytes must not be more than maxBytes" }] }),
+    rules: listOf(rule, { maxItems: 100, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    inspection: object({ maxBodyBytes: whole(1, 16_777_216), oversize: { type: "string", enum: ["Deny", "Pass"], default: "Deny" } }),
     operations: listOf(object({ operation: text(), throttle, cache }, { required: ["operation"] }), { maxItems: 1024, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"] }),
   },
   { required: ["name", "parentRefs"] },
@@ -54,6 +81,7 @@ const usage = object({ policy: { type: "string" }, unit: { type: "string" }, key
 const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
+  purge: object({ requested: { type: "string" }, removed: { type: "integer", format: "int64" }, completed: { type: "string", format: "date-time" }, message: { type: "string" } }),
   stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage) })),
 });
 

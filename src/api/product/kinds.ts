@@ -1,4 +1,5 @@
 import type { GroupVersionResource, KubeObject } from "../meta.ts";
+import type { RequestRule } from "../traffic-content.ts";
 
 /** An API as a product: the one kind of the gateway that is ours (docs/decisions/018). What each field means: docs/reference/api-product.md. */
 export const productGroup = "api.wherry.dev";
@@ -6,6 +7,11 @@ export const productVersion = `${productGroup}/v1alpha1`;
 export const apiResource: GroupVersionResource = { group: productGroup, version: "v1alpha1", resource: "apis" };
 /** Of an HTTPRoute that stands for a stage, and says which. */
 export const stageLabel = "api.wherry.dev/stage";
+/**
+ * Of an API: what of its caches is to be emptied: "TOKEN", of all stages; "TOKEN STAGE", of one; "TOKEN STAGE /PATH", what begins so.
+ * Done once for each value; `status.purge` says for which.
+ */
+export const purgeAnnotation = "api.wherry.dev/purge";
 /** Of a ControllerRevision that is a deployment, and says of which API. */
 export const apiLabel = "api.wherry.dev/api";
 
@@ -31,7 +37,11 @@ export interface ApiStage {
   /** All requests of the stage together. */
   throttle?: ApiThrottle;
   /** Answers to GET. */
-  cache?: ApiCache;
+  cache?: ApiCache & { /** Of all that one worker keeps for the stage. */ maxBytes?: number };
+  /** Before anything else looks at a request, preflights apart: in their order, the first that a request breaks refuses it. */
+  rules?: ApiRule[];
+  /** Of bodies that rules look into: so much, and what becomes of longer ones. */
+  inspection?: { maxBodyBytes?: number; oversize?: "Deny" | "Pass" };
   /** By operation; an operation without `operationId` is called "METHOD /path". */
   operations?: { operation: string; throttle?: ApiThrottle; cache?: ApiCache }[];
 }
@@ -47,8 +57,19 @@ export interface ApiCache {
   enabled?: boolean;
   ttlSeconds?: number;
   staleWhileRevalidateSeconds?: number;
+  /** Instead of an error, so long after its end. */
+  staleIfErrorSeconds?: number;
+  /** Longer answers are not kept. */
+  maxObjectBytes?: number;
   keyHeaders?: string[];
   keyQuery?: string[];
+}
+
+/** As {@link RequestRule} has it. */
+export interface ApiRule extends Omit<RequestRule, "dryRun" | "deny"> {
+  /** `Log`: the access log says what it would have refused. */
+  action?: "Deny" | "Log";
+  deny?: { in?: ("path" | "query" | "headers" | "body")[]; /** These alone. */ headers?: string[]; pattern: string; ignoreCase?: boolean };
 }
 
 export interface ApiObject extends KubeObject {
@@ -65,6 +86,8 @@ export interface ApiStatus {
   conditions?: { type: string; status: "True" | "False"; reason: string; message: string; observedGeneration?: number; lastTransitionTime?: string }[];
   /** Newest first. */
   deployments?: { revision: number; created: string; title: string; version: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
+  /** The value of the annotation that was done last, and how many answers went: each worker's counted. */
+  purge?: { requested: string; removed: number; completed: string; message?: string };
   stages?: { name: string; deployment?: number; url?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[] }[];
 }
 

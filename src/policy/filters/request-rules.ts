@@ -15,6 +15,9 @@ const rulesMax = 500;
 const kinds = ["methods", "contentTypes", "max", "deny", "require", "clients"] as const;
 const token = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
+/** A receiver that undoes them may find itself elsewhere: what is excepted by its path is not meant. */
+const slashed = /%2f|%5c|%00|%25|;|\\/i;
+
 /** What a request breaks of a rule, and what that is answered with. */
 interface Breach {
   why: string;
@@ -64,19 +67,21 @@ export const requestRules: Filter<Config> = (config) => {
     }
     if (!looking) return next(exchange, outcome);
     // What is packed cannot be looked into, and so does not pass.
-    const coding = request.header("content-encoding");
-    if (coding !== undefined && coding.toLowerCase() !== "identity") {
+    const coding = hiddenBy(request);
+    if (coding !== undefined) {
       for (const rule of looking) if (refuses(rule, { why: `the body is encoded (${coding}), and cannot be looked into`, status: 415 })) return;
       return next(exchange, outcome);
     }
     // Rules on trial alone refuse nothing, also not for want of room.
-    if (looking.every(({ rule }) => rule.dryRun) && !(Number(request.header("content-length") ?? NaN) <= bodyBytesMax)) {
+    if ((config.oversize === "pass" || looking.every(({ rule }) => rule.dryRun)) && !(Number(request.header("content-length") ?? NaN) <= bodyBytesMax)) {
       if (mayHaveBody(request)) (exchange.notes ??= []).push(`RB not looked into: a body of more than ${bodyBytesMax} bytes, or of unknown length`);
       return next(exchange, outcome);
     }
     exchange.readBody(bodyBytesMax, (bytes) => {
       if (bytes.length > 0) {
-        const texts = textsOf(bytes, mediaTypeOf(request.header("content-type")));
+        const type = mediaTypeOf(request.header("content-type"));
+        const texts = textsOf(bytes, type);
+        if (type.startsWith("multipart/") && hiddenPart.test(texts[0]!)) for (const rule of looking) if (refuses(rule, { why: "a part of the body is encoded, and cannot be looked into", status: 415 })) return;
         for (const rule of looking) if (refuses(rule, rule.judgeBody!(texts))) return;
       }
       next(exchange, outcome);
@@ -99,7 +104,7 @@ function compileRule(rule: RequestRule): Rule {
     if (!path.startsWith("/")) throw new PolicyError(`except.paths[${i}]`, path, "must begin with '/'");
     return path.replace(/\/+$/, "");
   });
-  const isExcepted = clients || paths.length > 0 ? (request: RequestView) => clients?.includes(request.client) === true || paths.some((path) => request.path === path || request.path.startsWith(`${path}/`)) : () => false;
+  const isExcepted = clients || paths.length > 0 ? (request: RequestView) => clients?.includes(request.client) === true || (!slashed.test(request.path) && paths.some((path) => request.path === path || request.path.startsWith(`${path}/`))) : () => false;
   const [kind] = given as [(typeof kinds)[number]];
   return { rule, isExcepted, judgeBody: undefined, ...compilers[kind](rule) };
 }
@@ -212,6 +217,16 @@ function mayHaveBody(request: RequestView): boolean {
   return request.header("transfer-encoding") !== undefined || ["POST", "PUT", "PATCH"].includes(request.method);
 }
 
+/** What makes a body something else than the text that it is for its receiver: gzip, UTF-16, EBCDIC. */
+function hiddenBy(request: RequestView): string | undefined {
+  const coding = request.header("content-encoding");
+  if (coding !== undefined && coding.toLowerCase() !== "identity") return coding.slice(0, 40);
+  const charset = /;\s*charset\s*=\s*"?([^\s";,]*)/i.exec(request.header("content-type") ?? "")?.[1];
+  return charset === undefined || /^(?:utf-?8|us-ascii|iso-8859-1|windows-1252)$/i.test(charset) ? undefined : `charset ${charset.slice(0, 40)}`;
+}
+/** Of a part of a multipart body: it says that its bytes are another text. */
+const hiddenPart = /^content-transfer-encoding:(?![ \t]*(?:7bit|8bit|binary)[ \t]*\r?$)/im;
+
 /** As whoever is behind will read it. */
 function readable(text: string, isQuery: boolean): string {
   const spaced = isQuery ? text.replaceAll("+", " ") : text;
@@ -223,9 +238,10 @@ function readable(text: string, isQuery: boolean): string {
 /** A body as text: as it came, and without the escapes of its media type. */
 function textsOf(bytes: Uint8Array, type: string): string[] {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8");
-  if (isForm(type)) return [text, readable(text, true)];
-  // JSON's escapes, whatever the media type: not all receivers ask for one.
-  if (text.includes("\\")) return [text, text.replace(/\\(?:u([\dA-Fa-f]{4})|([\s\S]))/g, (_, hex?: string, other?: string) => (hex ? String.fromCharCode(Number.parseInt(hex, 16)) : (escapes[other!] ?? other!)))];
-  return [text];
+  const texts = [text];
+  // Not all receivers ask for a media type: where it says nothing, both are looked at.
+  if (isForm(type) || type === "" || type === "text/plain") texts.push(readable(text, true));
+  if (!isForm(type) && text.includes("\\")) texts.push(text.replace(/\\(?:u([\dA-Fa-f]{4})|([\s\S]))/g, (_, hex?: string, other?: string) => (hex ? String.fromCharCode(Number.parseInt(hex, 16)) : (escapes[other!] ?? other!))));
+  return texts;
 }
 const escapes: Record<string, string> = { n: "\n", r: "\r", t: "\t", b: "\b", f: "\f" };

@@ -13,6 +13,10 @@ const checkers: Record<Checked, { filters: readonly string[]; field: string }> =
   authorizer: { filters: ["extAuth"], field: "extAuth" },
 };
 
+/** What a stage says itself stands behind policies' filters; of these two kinds it is before them: a preflight brings no credentials, and rules judge before anybody asks for some. */
+const first: readonly HttpFilter["type"][] = ["compress", "override", "cors", "requestRules"];
+const placeOf = ({ type }: HttpFilter): number => (first.includes(type) ? first.indexOf(type) : first.length);
+
 /** Operations that cannot be done as they are written are answered with 500, and so are those whose security nobody checks. */
 export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObject): CompiledRoute {
   const operations = new Map((object.spec.rules ?? []).flatMap((rule) => ((rule as OperationRule)[operation] ? [[rule.name!, (rule as OperationRule)[operation]!] as const] : [])));
@@ -23,8 +27,7 @@ export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObjec
     const rules = route.rules.map((rule): HttpRule => {
       const made = operations.get(rule.name);
       const why = made?.refusal ?? (made?.security && unchecked(made.id, made.security, rule.filters));
-      // A preflight brings no credentials: it is answered before anybody asks for them.
-      if (why === undefined) return rule.filters.some(({ type }) => type === "cors") ? { ...rule, filters: rule.filters.toSorted((a, b) => Number(b.type === "cors") - Number(a.type === "cors")) } : rule;
+      if (why === undefined) return rule.filters.some(({ type }) => first.includes(type)) ? { ...rule, filters: rule.filters.toSorted((a, b) => placeOf(a) - placeOf(b)) } : rule;
       refused.set(rule.name, why);
       return { name: rule.name, matches: rule.matches, filters: [], backends: [{ weight: 1, error: { status: 500, reason: why } }] };
     });

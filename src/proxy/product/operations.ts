@@ -5,6 +5,7 @@ import type { BackendReference } from "../gateway/kinds.ts";
 import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve } from "./document.ts";
 import { type Integrated, readIntegration } from "./integration.ts";
 import { NotHonoured } from "./not-honoured.ts";
+import { rulesOf } from "./rules.ts";
 import { type PathTemplate, readTemplate, substitution } from "./template.ts";
 import { validationOf } from "./validation.ts";
 
@@ -34,6 +35,8 @@ export interface Place {
   /** "NAMESPACE/API.STAGE": what counts together and is cached together. */
   id: string;
   stage: ApiStage;
+  /** Of what was kept for another deployment nothing is given. */
+  epoch: string;
 }
 
 /** Extensions that say nothing of how a request is served. */
@@ -70,6 +73,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   const ranks = [...new Set(paths.flatMap(({ template }) => (isRanked(template) ? [template.rank] : [])))].sort();
   const priorityOf = (template: PathTemplate): number => (template.match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : ranks.indexOf(template.rank) + 1);
   const taken = new Set<string>();
+  const rules = rulesOf(stage);
   const operations = paths.flatMap(({ path, item, template }) => {
     const priority = priorityOf(template);
     const matches = (method: string | undefined): HttpMatch[] => template.match.map((match) => ({ ...match, ...(method !== undefined && { method }), ...(priority > 0 && { priority }) }));
@@ -81,7 +85,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
       const name = unique(nameOf(id), taken);
       const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
       try {
-        return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, cors }, place) }, `${verb} ${path}`)];
+        return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, before: [...cors, ...rules] }, place) }, `${verb} ${path}`)];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
         return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
@@ -89,13 +93,13 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     });
     if (own.length === 0 || item[anyMethod] !== undefined) return own;
     const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
-    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...cors, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
+    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...cors, ...rules, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
   return operations;
 }
 
-function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, cors }: { verb: string; id: string; path: string; server: string; template: PathTemplate; cors: HttpFilter[] }, { stage, id: share, api }: Place): Omit<Operation, "name" | "id" | "matches"> {
+function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, before }: { verb: string; id: string; path: string; server: string; template: PathTemplate; before: HttpFilter[] }, { stage, id: share, api, epoch }: Place): Omit<Operation, "name" | "id" | "matches"> {
   if (!isObject(given)) throw new DocumentError("must be an object");
   refuseExtensions(item, [anyMethod], "");
   refuseExtensions(given, ["x-amazon-apigateway-integration", "x-amazon-apigateway-request-validator"], "");
@@ -105,15 +109,16 @@ function operationOf(document: OpenApi, item: Record<string, Json>, given: Json,
   const integration = resolve(document.root, given["x-amazon-apigateway-integration"], "x-amazon-apigateway-integration");
   const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables, stage: { name: stage.name, apiId: api, resourcePath: path, ...(typeof given["operationId"] === "string" && { operationName: id }), variables } }) : passed(backendRef, `${server}${path}`, stage, template);
   const caching = own?.cache ?? cache;
+  const isCached = caching !== undefined && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY");
   const security = securityOf(document, given, stage);
   return {
     filters: [
-      ...cors,
+      ...before,
       ...(throttle ? [limit(throttle, share)] : []),
       ...(own?.throttle ? [limit(own.throttle)] : []),
-      ...(caching && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY") ? [cached(caching, share)] : []),
+      ...(isCached ? [...integrated.filters.filter(isOfAllAnswers), cached(caching, { share, epoch, bytesMax: cache?.maxBytes, fetchesWithClients: integrated.filters.some(({ type }) => type !== "rewrite" && type !== "responseHeaders") })] : []),
       ...validationOf(document, item, given, template, stage),
-      ...integrated.filters,
+      ...(isCached ? integrated.filters.filter((filter) => !isOfAllAnswers(filter)) : integrated.filters),
     ],
     ...(integrated.backendRef && { backendRef: integrated.backendRef }),
     ...(integrated.timeoutMs !== undefined && { timeoutMs: integrated.timeoutMs }),
@@ -144,13 +149,21 @@ function limit({ requestsPerSecond, burst = requestsPerSecond }: ApiThrottle, sh
   return { type: "rateLimit", requests: requestsPerSecond, periodMs: 1000, burst: burst - 1, by: "route", ...(share !== undefined && { share: `api/${share}` }) };
 }
 
-function cached({ ttlSeconds, staleWhileRevalidateSeconds, keyHeaders, keyQuery }: ApiCache, share: string): HttpFilter {
+/** What is kept does not pass what stands behind the cache: headers of all answers are said before it. */
+const isOfAllAnswers = ({ type }: HttpFilter): boolean => type === "responseHeaders";
+
+function cached({ ttlSeconds, staleWhileRevalidateSeconds, staleIfErrorSeconds, maxObjectBytes, keyHeaders, keyQuery }: ApiCache, { share, epoch, bytesMax, fetchesWithClients }: { share: string; epoch: string; bytesMax: number | undefined; fetchesWithClients: boolean }): HttpFilter {
   return {
     type: "cache",
     ...(ttlSeconds !== undefined && { ttlSeconds }),
     ...(staleWhileRevalidateSeconds !== undefined && { staleWhileRevalidateSeconds }),
+    ...(staleIfErrorSeconds !== undefined && { staleIfErrorSeconds }),
+    ...(bytesMax !== undefined && { bytesMax }),
+    ...(maxObjectBytes !== undefined && { entryBytesMax: maxObjectBytes }),
     ...((keyHeaders || keyQuery) && { key: { ...(keyQuery && { query: keyQuery }), ...(keyHeaders && { headers: keyHeaders }) } }),
+    ...(fetchesWithClients && { fetchesWithClients }),
     share: `api/${share}`,
+    epoch,
   };
 }
 

@@ -87,7 +87,7 @@ function problemOf(api: ApiObject, document: Record<string, unknown>): string | 
     if (error instanceof DocumentError) return error.message;
     throw error;
   }
-  const next = { data: { document } } as unknown as Deployment;
+  const next = { metadata: { name: "" }, data: { document } } as unknown as Deployment;
   for (const stage of api.spec.stages ?? []) {
     const problem = stage.deployment === undefined ? operationsOf(api, stage, next).problem : undefined;
     if (problem !== undefined) return problem;

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { controllerOf, type KubeObject } from "../../api/meta.ts";
 import { type ApiObject, type ApiStage, apiLabel, type Deployment, productGroup, stageLabel } from "../../api/product/kinds.ts";
 import type { HttpRouteObject, HttpRouteRule } from "../gateway/kinds.ts";
@@ -67,12 +68,17 @@ export function operationsOf(api: ApiObject, stage: ApiStage, deployment: Deploy
 
 function compiledOf(id: string, api: string, stage: ApiStage, deployment: Deployment): StageOperations {
   try {
-    const operations = compileOperations(readDocument(deployment.data?.document), { api, id, stage });
+    const operations = compileOperations(readDocument(deployment.data?.document), { api, id, stage, epoch: epochOf(stage, deployment) });
     return operations.length > 0 ? { operations } : { operations, problem: "the document has no operations" };
   } catch (error) {
     if (!(error instanceof DocumentError || error instanceof NotHonoured)) throw error;
     return { operations: [], problem: error.message };
   }
+}
+
+/** Other answers than these: of another deployment, of another API of the name, or from elsewhere. */
+function epochOf({ variables, backendRef, path }: ApiStage, { metadata }: Deployment): string {
+  return createHash("sha256").update(JSON.stringify([metadata.uid, variables, backendRef, path])).digest("base64url").slice(0, 16);
 }
 
 /**
