@@ -12,7 +12,13 @@ const ofBody = new Set(["content-type", "content-encoding", "content-language", 
 export const override: Filter<OverrideFilter> = ({ rules }) => {
   const compiled = rules.map((rule, i) => at(`rules[${i}]`, () => compileRule(rule)));
   return (next) => (exchange, outcome) => {
-    exchange.takeAnswer((response, sink) => compiled.find(({ fits }) => fits(response))?.sink(exchange, sink));
+    exchange.takeAnswer((response, sink) => {
+      const rule = compiled.find(({ fits }) => fits(response));
+      if (!rule) return undefined;
+      // The log has what the client got: here stands what it got that instead of.
+      (exchange.notes ??= []).push(`override: it was ${response.status}`);
+      return rule.sink(exchange, sink);
+    });
     next(exchange, outcome);
   };
 };

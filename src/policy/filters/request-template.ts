@@ -13,6 +13,7 @@ import { type Members, textOf } from "../template/values.ts";
 type Config = Extract<HttpFilter, { type: "requestTemplate" }>;
 
 const bytesMaxDefault = 1024 * 1024;
+const notJson = "$input: the body is not JSON";
 
 /** What goes on to the upstream is made of what came by a template: AWS API Gateway's mapping templates. */
 export const requestTemplate: Filter<Config> = (config, tools) => {
@@ -41,7 +42,10 @@ export const requestTemplate: Filter<Config> = (config, tools) => {
         // A request that has no body, and whose method asks for none, gets none.
         if (bytes.length > 0 || !["GET", "HEAD", "DELETE", "OPTIONS"].includes(request.method)) exchange.replaceBody(Buffer.from(text));
       } catch (error) {
-        return outcome.answer(exchange, localAnswer(request, "TF", reasonOf(error), { body: "the request could not be transformed\n" }));
+        const reason = reasonOf(error);
+        // Whose fault it is decides who should look: the client sent it, and nothing of the template is told.
+        if (reason.endsWith(notJson)) return outcome.answer(exchange, localAnswer(request, "TF", reason, { status: 400, body: "the body is not JSON\n" }));
+        return outcome.answer(exchange, localAnswer(request, "TF", reason, { body: "the request could not be transformed\n" }));
       }
       next(exchange, outcome);
     });

@@ -129,10 +129,13 @@ test("templates make what goes on and what comes back, for both protocols; what 
     }
     const head = await asking(gateway, { method: "HEAD", headers: json });
     assert.deepEqual([head.status, head.body, head.headers["x-made"]], [200, "", "yes"]);
+    // What a client sends wrong is not the gateway's failure.
+    const broken = await asking(gateway, { body: '{"name":', headers: json });
+    assert.deepEqual([broken.status, broken.body], [400, "the body is not JSON\n"]);
   }
   assert.deepEqual(got.slice(0, 2), ['POST 14 127.0.0.1  {"user":"Bob"}', 'POST 11 127.0.0.1  {"user":""}']);
-  await until(() => gateway.lines.length === 12);
-  assert.equal(gateway.lines.filter(({ flag }) => flag === "TF").length, 6);
+  await until(() => gateway.lines.length === 14);
+  assert.equal(gateway.lines.filter(({ flag }) => flag === "TF").length, 8);
   assert.equal(gateway.lines.filter(({ notes }) => notes === "the template failed: line 1: $input: the body is not JSON").length, 2);
   assert.ok(gateway.policy.running === 0);
 });
