@@ -1,3 +1,4 @@
+import type { AccessFilterConfig } from "./traffic-access.ts";
 import type { AnswerFilterConfig } from "./traffic-answers.ts";
 import type { ContentFilter } from "./traffic-content.ts";
 import type { Guard, TokenRule } from "./guard.ts";
@@ -145,12 +146,13 @@ export interface HeaderChange {
 
 /** Each type is one file in `policy/filters/`, with its meaning and its bounds. */
 export type HttpFilter =
+  | AccessFilterConfig
   | AnswerFilterConfig
   | ContentFilter
   | ({ type: "requestHeaders" } & HeaderChange)
   | ({ type: "responseHeaders" } & HeaderChange)
   | { type: "redirect"; scheme?: string; hostname?: string; port?: number; path?: PathChange; status: number }
-  | { type: "rewrite"; hostname?: string; path?: PathChange }
+  | { type: "rewrite"; hostname?: string; /** Of the request, instead: what stands in a header, or the path with what the pattern (RE2) finds replaced, `${1}` for its groups. It stays where there is nothing of it. */ hostnameFrom?: { header: string } | { pattern: string; substitution: string }; path?: PathChange }
   | { type: "mirror"; upstream: string; /** Of a million requests. */ perMillion: number }
   | { type: "cors"; origins: string[]; methods: string[]; headers: string[]; exposeHeaders: string[]; maxAgeSeconds: number; credentials: boolean; /** RE2; must match a whole origin. */ originPatterns?: string[]; /** Preflights of other origins go on, instead of being answered without a grant. */ passesUnmatched?: boolean }
   | { type: "fault"; delay?: { ms: number; perMillion: number }; abort?: { status: number; grpcStatus?: number; perMillion: number } }
@@ -240,7 +242,7 @@ export type HttpFilter =
       /** SHA-256 of each key, in hexadecimal digits. */
       keys: { client: string; sha256: string; plan?: string }[];
       /** The first that holds something counts; names of headers in any case. */
-      from: { in: "header" | "query" | "cookie"; name: string }[];
+      from: ({ in: "header" | "query" | "cookie"; name: string } | { /** What an authorizer has said: `usageIdentifierKey`. */ in: "authorizer"; name: string })[];
       clientHeader?: string;
       /** The key does not go on. */
       sanitise?: boolean;

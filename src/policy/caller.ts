@@ -6,6 +6,8 @@ export interface Caller {
   jwt?: ReadonlyMap<string, Claims>;
   /** Whose API key it is, and under which usage plan, where there are plans. */
   apiKey?: { client: string; plan?: string };
+  /** What a program has said of whoever asks; `context`: for templates and headers. */
+  authorizer?: { principalId?: string; context: Readonly<Record<string, unknown>>; usageIdentifierKey?: string };
   /** Who has given the right password. */
   basic?: string;
   /** Somebody else was asked, who let it through. */

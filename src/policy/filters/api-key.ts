@@ -1,6 +1,6 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import { lazyModule } from "../../base/lazy.ts";
-import type { Filter, RequestView } from "../exchange.ts";
+import type { Exchange, Filter } from "../exchange.ts";
 import { compileEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
 import { at, PolicyError } from "../policy-error.ts";
@@ -31,15 +31,20 @@ export const apiKey: Filter<Config> = ({ keys, from, clientHeader, sanitise = fa
   const named = (where: Config["from"][number]["in"]): string[] => places.filter((place) => place.where === where).map(({ name }) => name);
   const [headers, params, cookies] = [named("header"), named("query"), named("cookie")];
   /** Its bytes as they were sent. */
-  const keyOf = (request: RequestView): Buffer | undefined => {
+  const keyOf = ({ request, caller }: Exchange): Buffer | undefined => {
     for (const { where, name } of places) {
+      if (where === "authorizer") {
+        const said = caller?.authorizer?.usageIdentifierKey;
+        if (said !== undefined && said !== "") return Buffer.from(said);
+        continue;
+      }
       const value = where === "header" ? request.header(name) : where === "query" ? queryValue(request.query, name) : cookieValue(request.header("cookie"), name);
       if (value !== undefined && value !== "") return Buffer.from(value, where === "query" ? "utf8" : "latin1");
     }
     return undefined;
   };
   return (next) => (exchange, outcome) => {
-    const key = keyOf(exchange.request);
+    const key = keyOf(exchange);
     const found = key === undefined || key.length > keyBytesMax ? undefined : clients.get(crypto().createHash("sha256").update(key).digest("hex"));
     if (!found) return outcome.answer(exchange, localAnswer(exchange.request, "NA", "Client authentication failed."));
     exchange.caller = { ...exchange.caller, apiKey: found };

@@ -2,6 +2,7 @@ import type { HttpFilter } from "../../api/traffic.ts";
 import type { Filter } from "../exchange.ts";
 import { apiKey } from "./api-key.ts";
 import { authorise } from "./authorise.ts";
+import { authorizer } from "./authorizer.ts";
 import { basic } from "./basic.ts";
 import { bodyLimit } from "./body-limit.ts";
 import { cache } from "./cache.ts";
@@ -12,15 +13,19 @@ import { credential } from "./credential.ts";
 import { csrf } from "./csrf.ts";
 import { extAuth } from "./ext-auth.ts";
 import { fault } from "./fault.ts";
+import { gatewayResponses } from "./gateway-responses.ts";
 import { jwt } from "./jwt.ts";
 import { mirror } from "./mirror.ts";
+import { mock } from "./mock.ts";
 import { oidc } from "./oidc.ts";
 import { override } from "./override.ts";
+import { plans } from "./plans.ts";
 import { quota } from "./quota.ts";
 import { rateLimit } from "./rate-limit.ts";
 import { redirect } from "./redirect.ts";
 import { requestBuffer } from "./request-buffer.ts";
 import { requestHeaders } from "./request-headers.ts";
+import { requestParameters } from "./request-parameters.ts";
 import { requestRules } from "./request-rules.ts";
 import { requestTemplate } from "./request-template.ts";
 import { respond } from "./respond.ts";
@@ -34,6 +39,7 @@ import { validate } from "./validate.ts";
 export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
   apiKey,
   authorise,
+  authorizer,
   basic,
   bodyLimit,
   cache,
@@ -44,15 +50,19 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   csrf,
   extAuth,
   fault,
+  gatewayResponses,
   jwt,
   mirror,
+  mock,
   oidc,
   override,
+  plans,
   quota,
   rateLimit,
   redirect,
   requestBuffer,
   requestHeaders,
+  requestParameters,
   requestRules,
   requestTemplate,
   respond,

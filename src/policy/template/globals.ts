@@ -28,7 +28,7 @@ function pathOf(source: string, work: Work): JsonPath {
 }
 
 /** `body`: of the request, or of the answer. `request`: as the filters before this one have left it, and none behind it. */
-export function globalsOf(exchange: Exchange, request: RequestView, body: string, path: ReadonlyMap<string, string>, stage: TemplateStage | undefined, nowMs: number): Globals {
+export function globalsOf(exchange: Exchange, request: RequestView, body: string, path: ReadonlyMap<string, string>, stage: TemplateStage | undefined, nowMs: number, error?: Record<string, string>): Globals {
   let parsed: unknown;
   let isParsed = false;
   const json = (work: Work): unknown => {
@@ -77,13 +77,16 @@ export function globalsOf(exchange: Exchange, request: RequestView, body: string
     httpMethod: request.method,
     protocol: "HTTP/1.1",
     domainName: request.host,
+    domainPrefix: request.host.split(".")[0]!,
     requestId: exchange.requestId ?? "",
+    extendedRequestId: exchange.requestId ?? "",
     requestTimeEpoch: nowMs,
     requestTime: clfTime(nowMs),
     identity: members({ sourceIp: request.client, userAgent: request.header("user-agent") ?? "", ...(user?.apiKey && { apiKeyId: user.apiKey.client }), ...(user?.basic !== undefined && { user: user.basic }) }),
-    authorizer: members({ ...(claims && { claims, ...("sub" in claims && { principalId: claims.sub }) }) }),
+    authorizer: members({ ...user?.authorizer?.context, ...(user?.authorizer?.principalId !== undefined && { principalId: user.authorizer.principalId }), ...(claims && { claims, ...("sub" in claims && { principalId: claims.sub }) }) }),
     requestOverride: members({ header: overrides.requestHeaders, querystring: overrides.query, path: overrides.path }),
     responseOverride: overrides.response,
+    ...(error && { error: members(error) }),
   });
   return { names: { input, context, stageVariables: members(stage?.variables ?? {}), util }, overrides };
 }
