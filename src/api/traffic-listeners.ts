@@ -35,6 +35,11 @@ export interface ListenerTls {
   minVersion?: "TLSv1.2" | "TLSv1.3";
   maxVersion?: "TLSv1.2" | "TLSv1.3";
   ciphers?: string;
+  /** As OpenSSL names them, the preferred first: "X25519:P-256", "ecdsa_secp256r1_sha256:ed25519". */
+  curves?: string;
+  signatures?: string;
+  /** Whether a client may take up its last session, by its ticket; it may unless said. */
+  resumes?: false;
   /** What may be spoken inside, the preferred first; both unless said. */
   protocols?: ("h2" | "http/1.1")[];
 }
@@ -42,6 +47,8 @@ export interface ListenerTls {
 export interface ClientValidation {
   /** PEM of the authorities of client certificates; "" where nobody looks who has signed them. */
   authorities: string;
+  /** PEM of lists of revoked certificates, one each. Where there are some, each authority must have one that is still good. */
+  revoked?: string[];
   /** Connections without a valid one are let in. */
   optional: boolean;
   /** Of those that are not `optional`: one without a certificate is let in, or one with any. */
@@ -76,6 +83,10 @@ export interface ListenerLimits {
   /** Of one connection: then it ends, with the request that it has. */
   requestsMax?: number;
   connectionMs?: number;
+  /** 1: a connection of HTTP/1 that is idle ends at `connectionMs`; else the next request is told so, and answered. */
+  endsAtOnce?: number;
+  /** So long those that are one too many stay before they are closed. */
+  closeDelayMs?: number;
   /** Of HTTP/2: requests under way, and bytes that may come before somebody reads them. */
   streamsMax?: number;
   streamWindow?: number;
@@ -103,6 +114,10 @@ export interface ListenerManners {
   keepsSlashes?: boolean;
   /** Of a request of HTTP/1.0 that names none. */
   defaultHost?: string;
+  /** Answers do not tell what is left of a rate limit. */
+  hidesLimits?: boolean;
+  /** "example.com." goes on as "example.com"; for routes it is the same anyhow. */
+  cutsHostDot?: boolean;
   /** GET of it is answered here: 200, and 503 by a worker that ends. */
   healthPath?: string;
   /** What becomes of X-Forwarded-Client-Cert, and what it says of a certificate besides its hash; absent: it is taken off. */

@@ -73,7 +73,7 @@ function withoutNotes(secret: Secret): Secret {
 }
 
 /** Fields of Envoy Gateway's policies that name Secrets without saying so. */
-const fields = new Set(["credentialRefs", "users", "clientSecret", "clientIDRef", "hmacSecret", "caCertificateRefs"]);
+const fields = new Set(["credentialRefs", "users", "clientSecret", "clientIDRef", "hmacSecret", "caCertificateRefs", "refs"]);
 
 /** "NAMESPACE/NAME" of the Secrets that an object's spec names, there or not. */
 export function secretsNamed(object: KubeObject | undefined): string[] {

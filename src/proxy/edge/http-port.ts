@@ -72,7 +72,7 @@ export function routeOn(routes: RouteTable, listener: string, request: RequestVi
 /** What differs between listeners of one socket is not known before the head is read: the widest bound holds. */
 export function boundsOf(listeners: readonly EdgeListener[], { gaugeOf }: ListenerTools): Bounds {
   const most = (name: keyof ListenerLimits, usual: number): number => Math.max(...listeners.map(({ limits }) => limits?.[name] ?? usual));
-  const { receiveMs, exchangeMs, silenceMs, requestsMax, connectionMs, connectionsMax, streamsMax, streamWindow, connectionWindow } = listeners[0]!.limits ?? {};
+  const { receiveMs, exchangeMs, silenceMs, requestsMax, connectionMs, endsAtOnce, connectionsMax, closeDelayMs = 0, streamsMax, streamWindow, connectionWindow } = listeners[0]!.limits ?? {};
   return {
     ...defaultBounds,
     headBytesMax: most("headerBytesMax", defaultBounds.headBytesMax),
@@ -84,10 +84,11 @@ export function boundsOf(listeners: readonly EdgeListener[], { gaugeOf }: Listen
     exchangeMs,
     requestsMax,
     connectionMs,
+    endsAtOnce: endsAtOnce === 1,
     streamsMax,
     streamWindow,
     connectionWindow,
-    gauge: connectionsMax === undefined ? undefined : gaugeOf(listeners[0]!.id, connectionsMax),
+    gauge: connectionsMax === undefined ? undefined : Object.assign(gaugeOf(listeners[0]!.id, connectionsMax), { closeDelayMs }),
   };
 }
 

@@ -38,6 +38,8 @@ export class ClientConnection implements StreamOwner, Client {
   readonly gauge: Gauge | undefined;
   readonly #since = performance.now();
   #requestsBegun = 0;
+  /** When it ends, in use or not. */
+  #endsAt = Infinity;
   deadline = Infinity;
   #head: Head | undefined;
   #exchange: HttpExchange | undefined;
@@ -81,7 +83,9 @@ export class ClientConnection implements StreamOwner, Client {
 
   start(): void {
     this.#engine.sweeper.add(this);
-    this.deadline = this.#engine.sweeper.now + this.listener.bounds.headersMs;
+    const { headersMs, endsAtOnce, connectionMs = 0 } = this.listener.bounds;
+    if (endsAtOnce && connectionMs > 0) this.#endsAt = this.#since + connectionMs;
+    this.deadline = Math.min(this.#engine.sweeper.now + headersMs, this.#endsAt);
     this.stream.resume();
   }
   get isBlocked(): boolean {
@@ -352,7 +356,7 @@ export class ClientConnection implements StreamOwner, Client {
   }
   /** What has not been read of the request cannot be told from the next one. */
   #settleKeepAlive(exchange: HttpExchange): void {
-    if (!exchange.bodyComplete || this.#isLeaving) this.#keepAlive = false;
+    if (!exchange.bodyComplete || this.#isLeaving || (this.#endsAt !== Infinity && this.#endsAt <= performance.now())) this.#keepAlive = false;
   }
   #connectionOption(): string {
     return this.#keepAlive ? (this.#isOld ? "keep-alive" : "") : "close";
@@ -405,7 +409,7 @@ export class ClientConnection implements StreamOwner, Client {
       // All is read and all is written: nothing can break the answer on its way.
       return bodyComplete && !this.#stash && !this.isBlocked ? this.#close() : this.#linger();
     }
-    this.deadline = this.#engine.sweeper.now + this.listener.bounds.idleMs;
+    this.deadline = Math.min(this.#engine.sweeper.now + this.listener.bounds.idleMs, this.#endsAt);
     if (this.#isBodyPaused) {
       this.#isBodyPaused = false;
       this.stream.resume();

@@ -74,6 +74,7 @@ export class Engine {
   readonly #pools = new Map<string, Pool>();
   readonly #clients = new Set<Connected>();
   readonly #perClient = new Map<string, number>();
+  readonly #turnedAway = new Set<() => void>();
   readonly #tunnels = new Map<HttpExchange, Endpoint>();
   draining = false;
   /** What is answered instead of asking an endpoint; undefined: nobody keeps any from anybody. */
@@ -88,17 +89,14 @@ export class Engine {
 
   /** A connection that was accepted for this listener. `address`: its client's, where it is not its peer's; `came`: what was read of it already. */
   accept(handle: TcpHandle, listener: Listener, address = peerAddress(handle), came?: Buffer): void {
-    if (!this.#admit(address, listener)) {
-      if (handle.reset() !== 0) handle.close();
-      return;
-    }
+    if (!this.#admit(address, listener)) return this.#turnAway(listener, () => void (handle.reset() === 0 || handle.close()));
     const connection = new ClientConnection(this, handle, listener, address);
     this.#serve(connection);
     if (came && came.length > 0) connection.onBytes(came, 0, came.length);
   }
   /** The same for one that is decrypted on its way. */
   acceptStream(stream: Stream, listener: Listener, address: string): void {
-    if (!this.#admit(address, listener)) return stream.reset();
+    if (!this.#admit(address, listener)) return this.#turnAway(listener, () => stream.reset());
     if (stream instanceof TlsStream && stream.isHttp2) return this.#serveHttp2(new StreamSocket(stream, noBytes), listener, address);
     this.#serve(new ClientConnection(this, stream, listener, address));
   }
@@ -125,6 +123,17 @@ export class Engine {
     counters.connections++;
     counters.connectionsTotal++;
     return true;
+  }
+  /** Where a policy says so it is felt a while later: whoever dials again at once dials less often. */
+  #turnAway({ bounds: { gauge } }: Listener, reset: () => void): void {
+    if (!gauge || !gauge.closeDelayMs || gauge.count < gauge.max || this.draining || this.#turnedAway.size >= limits.gatewayHellosMax) return reset();
+    const late = (): void => {
+      this.#turnedAway.delete(late);
+      clearTimeout(timer);
+      reset();
+    };
+    const timer = setTimeout(late, gauge.closeDelayMs).unref();
+    this.#turnedAway.add(late);
   }
   #serve(connection: ClientConnection): void {
     this.#clients.add(connection);
@@ -260,6 +269,7 @@ export class Engine {
   close(): void {
     this.draining = true;
     for (const client of this.#clients) client.abort();
+    for (const late of this.#turnedAway) late();
     for (const id of this.#pools.keys()) this.removeUpstream(id);
     this.#log?.flush();
   }

@@ -25,6 +25,9 @@ export interface Met {
 }
 
 const methodsOfHealth = new Set(["GET", "HEAD"]);
+const ofLimits = new Set(["x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]);
+/** Undefined: it has none. */
+const withoutDot = (host: string): string | undefined => (/\.(?=:\d*$|$)/.test(host) ? host.replace(/\.(?=:\d*$|$)/, "") : undefined);
 const requestIdShape = /^[\w.~:+/=@-]{1,128}$/;
 
 /**
@@ -48,13 +51,14 @@ export class Manners {
   }
 
   meet(head: Head, listener: Listener, peer: string): Met {
-    const { underscores, defaultHost, healthPath } = this.#config;
+    const { underscores, defaultHost, healthPath, cutsHostDot } = this.#config;
     const found = this.#clientOf?.(peer, (name) => head.find(name)) ?? { address: peer, trusted: false };
     // Whoever is believed about the client is believed about how it came.
     const told = found.trusted ? head.find("x-forwarded-proto")?.split(",").at(-1)?.trim() : undefined;
     const scheme = told === "http" || told === "https" ? told : listener.scheme;
     let host: string | undefined;
     if (defaultHost !== undefined && head.hostField < 0 && !head.absolute) head.host = host = defaultHost;
+    else if (cutsHostDot && head.hostField >= 0 && !head.absolute) host = withoutDot(head.valueAt(head.hostField));
     const isRefused = underscores !== undefined && this.#judgeNames(head);
     const path = this.#path(head);
     const edits = this.#edits(head, listener, path.location === undefined);
@@ -85,7 +89,8 @@ export class Manners {
     return !this.#config.keepsForwardedFor;
   }
   /** After all that routes say of an answer; undefined: nothing. */
-  late(edits: HeaderEdits | undefined, response: ResponseView): HeaderEdits | undefined {
+  late(told: HeaderEdits | undefined, response: ResponseView): HeaderEdits | undefined {
+    const edits = told && this.#config.hidesLimits ? { ...told, set: told.set.filter(([name]) => !ofLimits.has(name)) } : told;
     if (!this.#late) return edits;
     const has = (name: string): boolean => {
       if (edits && [...edits.set, ...edits.add].some(([known]) => known === name)) return true;

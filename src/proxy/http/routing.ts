@@ -55,6 +55,8 @@ export interface Bounds {
   /** Requests of one connection, and how long it may be used. */
   requestsMax?: number | undefined;
   connectionMs?: number | undefined;
+  /** One of HTTP/1 that is idle ends then, and is not asked first. */
+  endsAtOnce?: boolean | undefined;
   /** Of HTTP/2. */
   streamsMax?: number | undefined;
   streamWindow?: number | undefined;
@@ -66,6 +68,8 @@ export interface Bounds {
 export interface Gauge {
   max: number;
   count: number;
+  /** So long those that are one too many stay. */
+  closeDelayMs?: number;
 }
 
 /** What whoever guards the endpoint has found, whatever became of the request. */

@@ -17,11 +17,11 @@ export class ListenerCertificates {
 
   /**
    * `resumes`: a client may take up its last session, whose certificates nobody looks at again.
-   * @throws Error a certificate, key or authority that OpenSSL does not accept
+   * @throws Error a certificate, key, authority or list of revoked ones that OpenSSL does not accept
    */
-  constructor(settings: ListenerTls, { resumes = true } = {}) {
+  constructor(settings: ListenerTls, { resumes = settings.resumes !== false } = {}) {
     this.settings = settings;
-    const { minVersion, maxVersion, ciphers, clientValidation, protocols = ["h2", "http/1.1"] } = settings;
+    const { minVersion, maxVersion, ciphers, curves, signatures, clientValidation, protocols = ["h2", "http/1.1"] } = settings;
     this.protocols = Buffer.concat(protocols.map((name) => Buffer.from([name.length, ...Buffer.from(name, "latin1")])));
     this.#pairs = settings.certificates.map(({ certificate, key }) => ({
       certificate: new X509Certificate(certificate),
@@ -31,7 +31,10 @@ export class ListenerCertificates {
         minVersion: minVersion ?? "TLSv1.2",
         ...(maxVersion && { maxVersion }),
         ...(ciphers && { ciphers }),
+        ...(curves && { ecdhCurve: curves }),
+        ...(signatures && { sigalgs: signatures }),
         ...(clientValidation && clientValidation.authorities !== "" && { ca: clientValidation.authorities }),
+        ...(clientValidation?.revoked && { crl: clientValidation.revoked }),
         // Without one, OpenSSL resumes no session whose client has shown a certificate. Each context has ticket keys of its own.
         ...(resumes ? { sessionIdContext: "wherry" } : { secureOptions: constants.SSL_OP_NO_TICKET }),
       }),

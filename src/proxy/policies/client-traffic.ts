@@ -24,7 +24,7 @@ interface HeaderChangeSpec {
 interface ClientTrafficSpec {
   tls?: ClientTlsSpec;
   timeout?: { http?: { requestReceivedTimeout?: string; requestHeadersReceivedTimeout?: string; idleTimeout?: string; streamIdleTimeout?: string } };
-  connection?: { connectionLimit?: { value?: number; maxConnectionDuration?: string; maxRequestsPerConnection?: number; maxStreamDuration?: string } };
+  connection?: { connectionLimit?: { value?: number; maxConnectionDuration?: string; maxRequestsPerConnection?: number; maxStreamDuration?: string; closeDelay?: string } };
   headers?: {
     maxRequestHeaderLimit?: string | number;
     withUnderscoresAction?: string;
@@ -34,10 +34,12 @@ interface ClientTrafficSpec {
     lateResponseHeaders?: HeaderChangeSpec;
     xForwardedClientCert?: { mode?: string; certDetailsToAdd?: string[] };
     enableEnvoyHeaders?: boolean;
+    disableRateLimitHeaders?: boolean;
+    host?: { stripTrailingHostDot?: boolean };
   };
   clientIPDetection?: { xForwardedFor?: { numTrustedHops?: number; trustedCIDRs?: string[]; disableXForwardedForAppend?: boolean }; customHeader?: { name: string; failClosed?: boolean }; directSourceIP?: object };
   path?: { escapedSlashesAction?: string; disableMergeSlashes?: boolean };
-  http1?: { enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
+  http1?: { disableSafeMaxConnectionDuration?: boolean; enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
   http2?: { maxConcurrentStreams?: number; initialStreamWindowSize?: string | number; initialConnectionWindowSize?: string | number };
   enableProxyProtocol?: boolean;
   proxyProtocol?: { optional?: boolean };
@@ -57,6 +59,7 @@ export function clientTrafficEffect(spec: object, references: References, { prot
   const refused: Refusal[] = [];
   const isRead = protocol === "HTTP" || protocol === "HTTPS";
   const limits = limitsOf(timeout, connection, http2, headers, refused);
+  if (http1?.disableSafeMaxConnectionDuration && limits.connectionMs !== undefined) limits.endsAtOnce = 1;
   const manners: ListenerManners = {
     ...headerManners(headers, refused),
     ...clientManners(clientIPDetection, refused),
@@ -85,8 +88,8 @@ export function clientTrafficEffect(spec: object, references: References, { prot
 function limitsOf(timeout: ClientTrafficSpec["timeout"], connection: ClientTrafficSpec["connection"], http2: ClientTrafficSpec["http2"], headers: ClientTrafficSpec["headers"], refused: Refusal[]): ListenerLimits {
   const limits: ListenerLimits = {};
   const { requestReceivedTimeout, requestHeadersReceivedTimeout, idleTimeout, streamIdleTimeout } = timeout?.http ?? {};
-  const { value, maxConnectionDuration, maxRequestsPerConnection, maxStreamDuration } = connection?.connectionLimit ?? {};
-  const duration = (name: "receiveMs" | "headersMs" | "idleMs" | "silenceMs" | "connectionMs" | "exchangeMs", text: string | undefined): void => {
+  const { value, maxConnectionDuration, maxRequestsPerConnection, maxStreamDuration, closeDelay } = connection?.connectionLimit ?? {};
+  const duration = (name: "receiveMs" | "headersMs" | "idleMs" | "silenceMs" | "connectionMs" | "exchangeMs" | "closeDelayMs", text: string | undefined): void => {
     if (text !== undefined) limits[name] = parseDuration(text);
   };
   const size = (name: "headerBytesMax" | "streamWindow" | "connectionWindow", field: string, given: string | number | undefined, least: number, most: number): void => {
@@ -101,6 +104,7 @@ function limitsOf(timeout: ClientTrafficSpec["timeout"], connection: ClientTraff
   duration("silenceMs", streamIdleTimeout);
   duration("connectionMs", maxConnectionDuration);
   duration("exchangeMs", maxStreamDuration);
+  duration("closeDelayMs", closeDelay);
   if (value !== undefined) limits.connectionsMax = value;
   if (maxRequestsPerConnection !== undefined && maxRequestsPerConnection > 0) limits.requestsMax = maxRequestsPerConnection;
   if (http2?.maxConcurrentStreams !== undefined) limits.streamsMax = http2.maxConcurrentStreams;
@@ -116,7 +120,7 @@ const certificateModes: Record<string, NonNullable<ListenerManners["clientCertif
 const certificateDetails = ["Subject", "Cert", "DNS", "URI"] as const;
 
 function headerManners(headers: ClientTrafficSpec["headers"] = {}, refused: Refusal[]): ListenerManners {
-  const { requestID, preserveXRequestID, withUnderscoresAction = "", earlyRequestHeaders, lateResponseHeaders, xForwardedClientCert } = headers;
+  const { requestID, preserveXRequestID, withUnderscoresAction = "", earlyRequestHeaders, lateResponseHeaders, xForwardedClientCert, disableRateLimitHeaders, host } = headers;
   const requestId = requestIds[requestID ?? (preserveXRequestID ? "PreserveOrGenerate" : "")];
   const mode = certificateModes[xForwardedClientCert?.mode ?? ""];
   const details = xForwardedClientCert?.certDetailsToAdd ?? [];
@@ -126,6 +130,8 @@ function headerManners(headers: ClientTrafficSpec["headers"] = {}, refused: Refu
     ...(underscores[withUnderscoresAction] && { underscores: underscores[withUnderscoresAction]! }),
     ...(earlyRequestHeaders && { requestHeaders: changeOf(earlyRequestHeaders, "headers.earlyRequestHeaders", refused) }),
     ...(lateResponseHeaders && { responseHeaders: changeOf(lateResponseHeaders, "headers.lateResponseHeaders", refused) }),
+    ...(disableRateLimitHeaders && { hidesLimits: true }),
+    ...(host?.stripTrailingHostDot && { cutsHostDot: true }),
     ...(mode && { clientCertificate: { mode, details: certificateDetails.filter((detail) => details.includes(detail)) } }),
   };
 }
