@@ -76,6 +76,12 @@ function rooted(target: string): string {
   return target.startsWith("/") ? target : `/${target}`;
 }
 
+/** Each place where the pattern is found, as `substitution` has it. */
+export function compileReplacement(pattern: Pattern, substitution: string): (text: string) => string {
+  const parts = partsOf(checked(substitution, "substitution"));
+  return (text) => replaceEach(pattern, text, parts);
+}
+
 function replaceEach(pattern: Pattern, path: string, parts: readonly (string | number)[]): string {
   let result = "";
   let end = 0;

@@ -6,6 +6,7 @@ import type { Unusable } from "./certificates.ts";
 import { condition } from "./conditions.ts";
 import { parseDuration } from "./duration.ts";
 import { compileFilters } from "./filters.ts";
+import { narrowed, narrows, narrowsNoBackend } from "./route-filter.ts";
 import type { AnyRouteObject, BackendReference, Condition, GrpcRouteRule, HttpRouteRule, RouteFilter, RouteKind, SessionPersistence, StreamRouteRule } from "./kinds.ts";
 import type { ServiceAttachment } from "./services.ts";
 import { underPolicies } from "../policies/routes.ts";
@@ -70,7 +71,8 @@ function compile(world: World, kind: RouteKind, object: AnyRouteObject, places: 
         problems.refused.push({ reason: "UnsupportedValue", message: `rules[${index}].sessionPersistence.absoluteTimeout: a session ends by the age of its cookie, so by a cookie with lifetimeType Permanent alone` });
         return [];
       }
-      const made = httpRule(world, from, rule as HttpRouteRule, index, matches, use, problems);
+      const own = (rule as HttpRouteRule).filters;
+      const made = httpRule(world, from, rule as HttpRouteRule, index, own ? narrowed(world, from.namespace, own, matches) : matches, use, problems);
       const wrong = checkRule(made);
       if (!wrong) return [made];
       problems.refused.push({ reason: "UnsupportedValue", message: `rules[${index}].${wrong.message}` });
@@ -97,6 +99,10 @@ function httpRule(world: World, from: From, rule: HttpRouteRule, index: number, 
   const backends = (rule.backendRefs ?? []).map((reference: BackendReference & { filters?: RouteFilter[] }) => {
     const { backend } = use(resolveBackend(world, from, reference));
     const own = reference.filters?.length ? filtersOf(world, from, reference.filters, use, problems) : undefined;
+    if (own && !own.error && narrows(world, from.namespace, reference.filters!)) {
+      problems.unresolved.push({ reason: "InvalidKind", message: narrowsNoBackend });
+      own.error = { status: 500, reason: narrowsNoBackend };
+    }
     return { ...backend, ...(own?.error && { upstream: undefined, error: own.error }), ...(own && { filters: own.filters }) };
   });
   const { timeouts, retry, sessionPersistence, [operation]: made } = rule as OperationRule;
