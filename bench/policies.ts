@@ -1,4 +1,4 @@
-import { type ChildProcess, execFile } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createHash, createSign, generateKeyPairSync } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import { loadavg } from "node:os";
@@ -12,21 +12,26 @@ import { filters as allFilters } from "../src/policy/filters/index.ts";
 import { complete, Head } from "../src/proxy/http/head.ts";
 import { HeadView } from "../src/proxy/http/request-view.ts";
 import { createNetSupervisor } from "../src/proxy/supervisor.ts";
-import { common, type Ground, inOwnNetwork, program, startGround, temporary, untilOpen, versionOf } from "./gateway-peers.ts";
+import { type Ground, inOwnNetwork, startGround, untilOpen } from "./gateway-peers.ts";
 import { cpuSeconds, family, median, print } from "./measure.ts";
+import { type EnvoyFilter, type Peer, type PeerPolicy, startPolicyPeers } from "./policies-peers.ts";
 
 /**
  * What does a policy cost a request? Each alone and the common stack before the bare proxy that gets the same request, and beside
- * nginx (limit_req, auth_request, proxy_cache) and Caddy (forward_auth) with the same work; a line in a log each. Processor time of
+ * nginx, Caddy, Envoy, Express and Fastify where they have the same; a line in a log each. Processor time of
  * the gateway by whole requests over loopback; what a policy costs is the middle of each round's own difference, since machines have
  * slow minutes. A difference of two times of 40 µs says nothing of one microsecond on such a machine: the marks for a policy alone are
  * judged by what its own code takes, measured in this process with the parser's own heads. A policy more is a line of `policies`. `--quick`: fewer rounds. BENCH_POLICIES="rate limit,cache hit" chooses,
  * BENCH_ROUNDS and BENCH_SECONDS too.
  */
 const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "prime256v1" });
+const issuer = "https://users.example";
+const audience = "shop";
+const origin = "https://shop.example";
+const users = { alice: "secret" };
 const part = (value: object | Buffer): string => (Buffer.isBuffer(value) ? value : Buffer.from(JSON.stringify(value))).toString("base64url");
 function token(): string {
-  const signed = `${part({ alg: "ES256", typ: "JWT", kid: "bench" })}.${part({ iss: "https://users.example", aud: "shop", sub: "alice", exp: 4_102_444_800, scope: "orders:write" })}`;
+  const signed = `${part({ alg: "ES256", typ: "JWT", kid: "bench" })}.${part({ iss: issuer, aud: audience, sub: "alice", exp: 4_102_444_800, scope: "orders:write" })}`;
   return `${signed}.${part(createSign("sha256").update(signed).sign({ key: privateKey, dsaEncoding: "ieee-p1363" }))}`;
 }
 const jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "bench", alg: "ES256", use: "sig" }] });
@@ -35,14 +40,14 @@ const order = JSON.stringify({ customer: "alice", items: Array.from({ length: 10
 const schema = { type: "object", required: ["customer", "items"], additionalProperties: false, properties: { customer: { type: "string", minLength: 1 }, items: { type: "array", minItems: 1, items: { type: "object", required: ["product", "quantity"], properties: { product: { type: "string", pattern: "^[a-z0-9-]+$" }, quantity: { type: "integer", minimum: 1 }, price: { type: "number" }, note: { type: "string" } } } } } };
 
 const filters = {
-  jwt: { type: "jwt", providers: [{ name: "users", issuer: "https://users.example", audiences: ["shop"], jwks }] },
+  jwt: { type: "jwt", providers: [{ name: "users", issuer, audiences: [audience], jwks }] },
   limit: { type: "rateLimit", requests: 1_000_000, periodMs: 1_000, burst: 1_000_000, by: "client" },
-  cors: { type: "cors", origins: ["https://shop.example"], methods: ["GET", "POST"], headers: ["authorization"], exposeHeaders: [], maxAgeSeconds: 600, credentials: true },
+  cors: { type: "cors", origins: [origin], methods: ["GET", "POST"], headers: ["authorization"], exposeHeaders: [], maxAgeSeconds: 600, credentials: true },
   validate: { type: "validate", body: { content: { "application/json": schema }, required: true } },
   cache: { type: "cache", ttlSeconds: 86_400 },
 } satisfies Record<string, HttpFilter>;
 
-interface Policy {
+interface Policy extends PeerPolicy {
   name: string;
   filters: readonly HttpFilter[];
   /** The request; GET without more unless said. */
@@ -50,15 +55,11 @@ interface Policy {
   body?: string;
   /** Path of the upstream; "/" unless said. */
   path?: string;
-  /** What nginx does for the same, in its location. */
-  nginx?: string;
-  caddy?: string;
   mark?: { what: string; isMet(figures: Figures): boolean };
 }
 interface Figures {
-  /** Microseconds of processor time a request, of it what the policy adds, and of the bare proxy for the same request. */
+  /** Microseconds of processor time a request, and of the bare proxy for the same request. */
   own: number;
-  added: number;
   bare: number;
   /** Of its own code. */
   code: number;
@@ -66,22 +67,34 @@ interface Figures {
   toNginx: number | undefined;
 }
 const bearer = [`Authorization: Bearer ${token()}`];
-const browser = [...bearer, "Origin: https://shop.example"];
+const browser = [...bearer, `Origin: ${origin}`];
 const json = ["Content-Type: application/json"];
 const atMost = (us: number) => ({ what: `its code ≤ ${us} µs`, isMet: ({ code }: Figures) => code <= us });
 const asNginx = { what: "≥ 1.0× nginx's", isMet: ({ toNginx }: Figures) => (toNginx ?? 0) >= 1 };
 
+/** Envoy's filters of the same, and how they are told what to do. */
+const envoyFilter = (name: string, version: string, type: string, config: object): EnvoyFilter => ({ name: `envoy.filters.http.${name}`, typed_config: { "@type": `type.googleapis.com/envoy.extensions.filters.http.${name}.${version}.${type}`, ...config } });
+const envoy = {
+  limit: envoyFilter("local_ratelimit", "v3", "LocalRateLimit", { stat_prefix: "limit", token_bucket: { max_tokens: 1_000_000, tokens_per_fill: 1_000_000, fill_interval: "1s" }, filter_enabled: { default_value: { numerator: 100 } }, filter_enforced: { default_value: { numerator: 100 } } }),
+  jwt: envoyFilter("jwt_authn", "v3", "JwtAuthentication", { providers: { users: { issuer, audiences: [audience], local_jwks: { inline_string: jwks }, forward: true, jwt_cache_config: { jwt_cache_size: 100 } } }, rules: [{ match: { prefix: "/" }, requires: { provider_name: "users" } }] }),
+  cors: envoyFilter("cors", "v3", "Cors", {}),
+  cache: envoyFilter("cache", "v3", "CacheConfig", { typed_config: { "@type": "type.googleapis.com/envoy.extensions.http.cache.simple_http_cache.v3.SimpleHttpCacheConfig" } }),
+};
+const corsRoute = { typed_per_filter_config: { "envoy.filters.http.cors": { "@type": "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy", allow_origin_string_match: [{ exact: origin }], allow_methods: "GET,POST", allow_headers: "authorization", max_age: "600", allow_credentials: true } } };
+const kept = { nginx: "proxy_cache kept; proxy_cache_valid 200 1d;", envoy: { filters: [envoy.cache], route: { response_headers_to_add: [{ header: { key: "cache-control", value: "max-age=86400" } }] } } };
+
 const policies: readonly Policy[] = [
-  { name: "rate limit", filters: [filters.limit], nginx: "limit_req zone=limit burst=100000 nodelay;", mark: atMost(1) },
-  { name: "JWT, key cached", filters: [filters.jwt], headers: bearer, nginx: "auth_request /allowed;", caddy: "forward_auth", mark: atMost(12) },
-  { name: "API key", filters: [{ type: "apiKey", keys: [{ client: "alice", sha256: createHash("sha256").update(apiKey).digest("hex") }], from: [{ in: "header", name: "x-api-key" }] }], headers: [`X-Api-Key: ${apiKey}`] },
-  { name: "basic", filters: [{ type: "basic", users: [{ name: "alice", sha1: createHash("sha1").update("secret").digest("base64") }] }], headers: [`Authorization: Basic ${Buffer.from("alice:secret").toString("base64")}`] },
-  { name: "CORS", filters: [filters.cors], headers: browser },
-  { name: "headers set and removed", filters: [{ type: "requestHeaders", set: [{ name: "x-env", value: "bench" }], remove: ["x-debug"] }, { type: "responseHeaders", add: [{ name: "x-by", value: "bench" }] }] },
-  { name: "validation of 1 KB", filters: [filters.validate], headers: json, body: order, mark: atMost(10) },
-  { name: "cache hit, 14 B", filters: [filters.cache], nginx: "proxy_cache kept; proxy_cache_valid 200 1d;", mark: asNginx },
-  { name: "cache hit, 100 KB", filters: [filters.cache], path: "/files/100k", nginx: "proxy_cache kept; proxy_cache_valid 200 1d;", mark: asNginx },
-  { name: "JWT + limit + CORS + validation", filters: [filters.jwt, filters.limit, filters.cors, filters.validate], headers: [...browser, ...json], body: order, mark: { what: "≤ 2× the bare proxy", isMet: ({ own, bare }) => own <= 2 * bare } },
+  { name: "rate limit", filters: [filters.limit], nginx: "limit_req zone=limit burst=100000 nodelay;", envoy: { filters: [envoy.limit] }, node: ["limit"], mark: atMost(1) },
+  { name: "JWT, key cached", filters: [filters.jwt], headers: bearer, nginx: "auth_request /allowed;", caddy: true, envoy: { filters: [envoy.jwt] }, node: ["jwt"], mark: atMost(12) },
+  { name: "API key", filters: [{ type: "apiKey", keys: [{ client: "alice", sha256: createHash("sha256").update(apiKey).digest("hex") }], from: [{ in: "header", name: "x-api-key" }] }], headers: [`X-Api-Key: ${apiKey}`], envoy: { filters: [envoyFilter("api_key_auth", "v3", "ApiKeyAuth", { credentials: [{ key: apiKey, client: "alice" }], key_sources: [{ header: "x-api-key" }] })] } },
+  { name: "basic", filters: [{ type: "basic", users: [{ name: "alice", sha1: createHash("sha1").update(users.alice).digest("base64") }] }], headers: [`Authorization: Basic ${Buffer.from(`alice:${users.alice}`).toString("base64")}`], envoy: { filters: [envoyFilter("basic_auth", "v3", "BasicAuth", { users: { inline_string: `alice:{SHA}${createHash("sha1").update(users.alice).digest("base64")}` } })] }, node: ["basic"] },
+  { name: "CORS", filters: [filters.cors], headers: browser, envoy: { filters: [envoy.cors], route: corsRoute }, node: ["cors"] },
+  { name: "headers set and removed", filters: [{ type: "requestHeaders", set: [{ name: "x-env", value: "bench" }], remove: ["x-debug"] }, { type: "responseHeaders", add: [{ name: "x-by", value: "bench" }] }], nginx: 'proxy_set_header X-Env bench; proxy_set_header X-Debug ""; add_header X-By bench;', envoy: { filters: [], route: { request_headers_to_add: [{ header: { key: "x-env", value: "bench" } }], request_headers_to_remove: ["x-debug"], response_headers_to_add: [{ header: { key: "x-by", value: "bench" } }] } } },
+  { name: "validation of 1 KB", filters: [filters.validate], headers: json, body: order, node: ["validate"], mark: atMost(10) },
+  { name: "cache hit, 14 B", filters: [filters.cache], ...kept, mark: asNginx },
+  { name: "cache hit, 100 KB", filters: [filters.cache], path: "/files/100k", ...kept, mark: asNginx },
+  { name: "JWT + limit + CORS", filters: [filters.jwt, filters.limit, filters.cors], headers: browser, envoy: { filters: [envoy.cors, envoy.jwt, envoy.limit], route: corsRoute }, node: ["cors", "jwt", "limit"] },
+  { name: "JWT + limit + CORS + validation", filters: [filters.jwt, filters.limit, filters.cors, filters.validate], headers: [...browser, ...json], body: order, node: ["cors", "jwt", "limit", "validate"], mark: { what: "≤ 2× the bare proxy", isMet: ({ own, bare }) => own <= 2 * bare } },
 ];
 
 interface Setup {
@@ -109,26 +122,6 @@ async function serve({ port, upstream, log, paths }: Setup): Promise<void> {
 }
 
 const firstPort = 18_191;
-const slug = (i: number): string => `/p${i}`;
-
-function nginxConf({ folder, upstream }: Ground, port: number, wanted: readonly Policy[]): string {
-  const proxied = `proxy_pass http://web/; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr; proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Request-Id $request_id;`;
-  return `${common(folder, "policies", 1)} http { ${temporary(folder)} access_log ${folder}/policies.log; keepalive_requests 100000000; limit_req_zone $binary_remote_addr zone=limit:1m rate=1000000r/s; proxy_cache_path ${folder}/kept keys_zone=kept:8m;
-    upstream web { server ${upstream.address}:${upstream.port}; keepalive 1024; keepalive_requests 100000000; }
-    upstream allowing { server 127.0.0.1:${port + 1}; keepalive 1024; keepalive_requests 100000000; }
-    server { listen 127.0.0.1:${port} backlog=1024;
-    location = /allowed { internal; proxy_pass http://allowing; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass_request_body off; proxy_set_header Content-Length ""; }
-    location /bare/ { ${proxied} }
-    ${wanted.map(({ nginx }, i) => (nginx === undefined ? "" : `location ${slug(i)}/ { ${nginx} ${proxied} }`)).join("\n    ")} } }`;
-}
-/** Who says yes to auth_request: another process, which does not count. */
-const allowing = ({ folder }: Ground, port: number): string => `${common(folder, "allowing", 1)} http { ${temporary(folder)} access_log off; keepalive_requests 100000000; server { listen 127.0.0.1:${port}; location / { return 204; } } }`;
-const caddyConf = ({ folder, upstream }: Ground, port: number, allowed: number, wanted: readonly Policy[]): string => {
-  const proxied = `reverse_proxy ${upstream.address}:${upstream.port} {\n transport http {\n keepalive_idle_conns_per_host 1024\n }\n }`;
-  const all = wanted.flatMap(({ caddy }, i) => (caddy === undefined ? [] : [`handle_path ${slug(i)}/* {\n forward_auth 127.0.0.1:${allowed} {\n uri /\n }\n ${proxied}\n}`]));
-  return `{\n admin off\n auto_https off\n}\nhttp://:${port} {\n bind 127.0.0.1\n log {\n output file ${folder}/caddy-policies.log\n }\n handle_path /bare/* {\n ${proxied}\n }\n ${all.join("\n")}\n}\n`;
-};
-
 /** Microseconds of processor time that the filters take of a request that they let through, the middle of several rounds. */
 function codeOf({ filters: own, headers = [], body }: Policy): number {
   const tools = { random: systemRandom, nowMs: () => performance.now(), dateMs: Date.now, setTimer: () => ({ cancel() {} }) };
@@ -157,12 +150,6 @@ function codeOf({ filters: own, headers = [], body }: Policy): number {
   return median(rounds);
 }
 
-interface Peer {
-  name: string;
-  port: number;
-  pids(): number[];
-}
-
 export async function run({ quick = false }: { quick?: boolean } = {}): Promise<void> {
   if (!(await inOwnNetwork("policies", quick ? ["--quick"] : []))) return;
   const chosen = process.env["BENCH_POLICIES"]?.split(",");
@@ -170,56 +157,51 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
   const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 7));
   const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.5 : 1));
   await using ground = await startGround(1);
-  const started = (name: string, port: number, child: ChildProcess, pids: (pid: number) => number[] = family): Peer => ({ name, port, pids: () => pids(child.pid!) });
-  const setup: Setup = { port: firstPort, upstream: ground.upstream, log: join(ground.folder, "wherry.log"), paths: [{ path: "/bare", filters: [] }, ...wanted.map(({ filters: own }, i) => ({ path: slug(i), filters: own }))] };
-  const ours = started("Wherry", firstPort, ground.start(ground.forGateways, process.execPath, [import.meta.filename, JSON.stringify(setup)]), (pid) => family(pid).slice(1));
-  ground.start("0", ground.nginx, ["-c", ground.conf("allowing.conf", allowing(ground, firstPort + 2)), "-e", join(ground.folder, "allowing.errors")]);
-  const nginx = started(ground.nginxVersion, firstPort + 1, ground.start(ground.forGateways, ground.nginx, ["-c", ground.conf("policies.conf", nginxConf(ground, firstPort + 1, wanted)), "-e", join(ground.folder, "policies.errors")]));
-  const file = quick ? undefined : program("caddy");
-  const caddy = file === undefined ? undefined : started(`Caddy ${versionOf(file, ["version"], /[\d.]+/)}`, firstPort + 3, ground.start(ground.forGateways, file, ["run", "--config", ground.conf("policies.caddy", caddyConf(ground, firstPort + 3, firstPort + 2, wanted)), "--adapter", "caddyfile"], { GOMAXPROCS: "1" }));
-  for (const peer of [ours, nginx, ...(caddy ? [caddy] : [])]) await untilOpen(peer.port, "127.0.0.1", peer.name, ground.errors);
+  const setup: Setup = { port: firstPort, upstream: ground.upstream, log: join(ground.folder, "wherry.log"), paths: [{ path: "/bare", filters: [] }, ...wanted.map(({ filters: own }, i) => ({ path: `/p${i}`, filters: own }))] };
+  const worker = ground.start(ground.forGateways, process.execPath, [import.meta.filename, JSON.stringify(setup)]);
+  const ours: Peer = { name: "Wherry", pids: () => family(worker.pid!).slice(1), url: (i) => `http://127.0.0.1:${firstPort}${i === "bare" ? "/bare" : `/p${i}`}` };
+  await untilOpen(firstPort, "127.0.0.1", ours.name, ground.errors);
+  const others = quick ? [] : await startPolicyPeers(ground, firstPort + 1, wanted, { publicKey: publicKey.export({ type: "spki", format: "pem" }) as string, issuer, audience, origin, users, schema });
   process.stdout.write(`Node ${process.versions.node}; ${rounds} rounds of ${seconds} s; load average ${loadavg().map((value) => value.toFixed(1)).join(" ")}\n`);
 
   const rows: string[][] = [];
   const marks: string[] = [];
   let warm = Math.ceil((quick ? 2 : 6) / seconds);
   for (const [i, policy] of wanted.entries()) {
-    const sides: { peer: Peer; path: string; us: number[] }[] = [
-      { peer: ours, path: "/bare", us: [] },
-      { peer: ours, path: slug(i), us: [] },
-      ...(policy.nginx === undefined ? [] : [{ peer: nginx, path: "/bare", us: [] }, { peer: nginx, path: slug(i), us: [] }]),
-      ...(policy.caddy === undefined || !caddy ? [] : [{ peer: caddy, path: "/bare", us: [] }, { peer: caddy, path: slug(i), us: [] }]),
-    ];
+    const sides = [ours, ...others].flatMap((peer) => {
+      const url = peer.url(i);
+      return url === undefined ? [] : [{ peer, url: peer.url("bare")!, us: [] as number[] }, { peer, url, us: [] as number[] }];
+    });
     for (let round = -warm; round < rounds; round++) {
       for (let turn = 0; turn < sides.length; turn++) {
         const side = sides[(turn + Math.max(0, round)) % sides.length]!;
-        const us = await costOf(ground, policy, side.peer, side.path, seconds);
+        const us = await costOf(ground, policy, side.peer, side.url, seconds);
         if (round >= 0) side.us.push(us);
       }
     }
     warm = 1;
     const code = policy.filters.some(({ type }) => type === "cache") ? 0 : codeOf(policy);
-    const figuresOf = (at: number, other?: number[]): Figures => {
-      const [bare, own] = [sides[at]!.us, sides[at + 1]!.us];
-      return { code, own: median(own), bare: median(bare), added: median(own.map((us, round) => us - bare[round]!)), toNginx: other && median(own.map((us, round) => other[round]! / us)) };
-    };
+    const ownTimes = sides[1]!.us;
     for (let at = 0; at < sides.length; at += 2) {
-      const figures = figuresOf(at, at === 0 && policy.nginx !== undefined ? sides[3]!.us : undefined);
-      const { mark } = policy;
-      const verdict = at === 0 && mark ? `${mark.what}: ${mark.isMet(figures) ? "met" : "MISSED"}` : "";
-      if (verdict !== "") marks.push(`${policy.name}: ${verdict}`);
-      rows.push([at === 0 ? policy.name : "", sides[at]!.peer.name, figures.bare.toFixed(1), figures.own.toFixed(1), figures.added.toFixed(1), at === 0 && code > 0 ? code.toFixed(2) : "", (figures.own / figures.bare).toFixed(2), figures.toNginx?.toFixed(2) ?? "", verdict]);
+      const [{ peer, us: bare }, { us: own }] = [sides[at]!, sides[at + 1]!];
+      const byOurs = at === 0 ? undefined : median(own.map((us, round) => us / ownTimes[round]!));
+      rows.push([at === 0 ? policy.name : "", peer.name, median(bare).toFixed(1), median(own).toFixed(1), median(own.map((us, round) => us - bare[round]!)).toFixed(1), at === 0 && code > 0 ? code.toFixed(2) : "", (median(own) / median(bare)).toFixed(2), byOurs?.toFixed(2) ?? ""]);
     }
+    const nginx = sides.findLast(({ peer }) => peer.name.startsWith("nginx"));
+    const { mark } = policy;
+    // Whom it is compared with may have been left out.
+    if (mark && (nginx || mark !== asNginx)) marks.push(`${policy.name}: ${mark.what}: ${mark.isMet({ code, own: median(ownTimes), bare: median(sides[0]!.us), toNginx: nginx && median(nginx.us.map((us, round) => us / ownTimes[round]!)) }) ? "met" : "MISSED"}`);
   }
-  print(["policy", "gateway", "µs bare", "µs with it", "adds µs", "its code µs", "to bare", "nginx's by ours", "mark"], rows);
+  print(["policy", "gateway", "µs bare", "µs with it", "adds µs", "its code µs", "to bare", "by Wherry's"], rows);
+  process.stdout.write(`${marks.join("\n")}\n`);
   process.stdout.write(`${marks.filter((line) => line.endsWith(": met")).length} of ${marks.length} marks met\n`);
 }
 
-async function costOf(ground: Ground, { name, headers = [], body, path = "/" }: Policy, peer: Peer, prefix: string, seconds: number): Promise<number> {
+async function costOf(ground: Ground, { name, headers = [], body, path = "/" }: Policy, peer: Peer, url: string, seconds: number): Promise<number> {
   const script = join(ground.folder, "body.lua");
   if (body !== undefined) writeFileSync(script, `wrk.method = "POST"; wrk.body = [==[${body}]==]`);
   const before = cpuSeconds(peer.pids());
-  const [file, args] = ground.loadCommand(ground.wrk, ["-t1", "-c64", "-d60s", ...headers.flatMap((header) => ["-H", header]), ...(body === undefined ? [] : ["-s", script]), `http://127.0.0.1:${peer.port}${prefix}${path}`]);
+  const [file, args] = ground.loadCommand(ground.wrk, ["-t1", "-c64", "-d60s", ...headers.flatMap((header) => ["-H", header]), ...(body === undefined ? [] : ["-s", script]), `${url}${path}`]);
   const running = promisify(execFile)(file, args, { env: ground.env });
   const timer = setTimeout(() => running.child.kill("SIGINT"), seconds * 1000);
   const { stdout } = await running.finally(() => clearTimeout(timer));
@@ -227,7 +209,7 @@ async function costOf(ground: Ground, { name, headers = [], body, path = "/" }: 
   const count = Number(/(\d+) requests in/.exec(stdout)![1]);
   const wrong = /.*(?:Non-2xx|Socket errors).*/.exec(stdout);
   if (wrong) throw new Error(`${peer.name}, ${name}: ${wrong[0].trim()}`);
-  return count === 0 ? costOf(ground, { name, headers, ...(body !== undefined && { body }), path, filters: [] }, peer, prefix, seconds * 2) : (used / count) * 1e6;
+  return count === 0 ? costOf(ground, { name, headers, ...(body !== undefined && { body }), path, filters: [] }, peer, url, seconds * 2) : (used / count) * 1e6;
 }
 
 if (import.meta.main) await serve(JSON.parse(process.argv[2]!) as Setup);
