@@ -36,7 +36,7 @@ const rule = object(
     methods: listOf(text({ maxLength: 40, pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }), { minItems: 1, maxItems: 32 }),
     contentTypes: listOf(text({ pattern: "^[^/; ]+/[^/; ]+$" }), { minItems: 1, maxItems: 32 }),
     max: object({ headBytes: bound, headers: bound, pathBytes: bound, queryBytes: bound, parameters: bound, bodyBytes: bound }, { minProperties: 1 }),
-    deny: object({ in: listOf({ type: "string", enum: ["path", "query", "headers", "body"] }, { maxItems: 4 }), headers: listOf(fieldName, { maxItems: 16 }), pattern, ignoreCase: { type: "boolean" } }, { required: ["pattern"], "x-kubernetes-validations": [{ rule: "(has(self.in) && size(self.in) > 0) || (has(self.headers) && size(self.headers) > 0)", message: "one of in and headers must say where" }] }),
+    deny: object({ in: listOf({ type: "string", enum: ["path", "query", "headers", "body"] }, { maxItems: 4 }), headers: listOf(fieldName, { maxItems: 16 }), pattern, ignoreCase: { type: "boolean" } }, { required: ["pattern"], "x-kubernetes-validations": [{ rule: "(has(self.__in__) && size(self.__in__) > 0) || (has(self.headers) && size(self.headers) > 0)", message: "one of in and headers must say where" }] }),
     require: object({ header: fieldName, pattern }, { required: ["header"] }),
     clients: object({ allow: addresses, deny: addresses }, { minProperties: 1 }),
   },
