@@ -22,6 +22,10 @@ export class EndpointState implements Member, Picked {
   /** When it came to others, in milliseconds; -Infinity for those that were there first. */
   cameAtMs = -Infinity;
   usable = true;
+  /** What checks have found; undefined before the first. */
+  isWell: boolean | undefined;
+  /** It came to others that are checked: nothing goes there before it was. */
+  awaitsCheck = false;
   active = 0;
   latencyMs = 0;
   latencyAtMs = 0;
@@ -34,6 +38,9 @@ export class EndpointState implements Member, Picked {
   /** How often it was, less one for each interval it has stayed since. */
   ejections = 0;
   returnedAtMs = 0;
+  /** Of the interval that runs. */
+  seen = 0;
+  failed = 0;
   /** As a session has it; made when first needed. */
   session: string | undefined;
   readonly #pool: Pool;

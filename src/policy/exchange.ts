@@ -138,6 +138,9 @@ export interface ResponseView {
   readonly status: number;
   /** It was made here, and no upstream was asked or believed. */
   readonly isLocal?: boolean;
+  /** Of one that was made here: {@link LocalAnswer}'s. */
+  readonly flag?: string;
+  readonly reason?: string;
   header(name: string): string | undefined;
 }
 
@@ -241,8 +244,11 @@ export interface SideRequest {
   body?: Uint8Array;
   /** For all of it. */
   timeoutMs: number;
-  /** Of the answer's body; a longer one is no answer. */
+  /** Of the answer's body; a longer one is no answer, unless `cuts`: then it ends there. */
   bytesMax: number;
+  cuts?: boolean;
+  /** Of tries that nobody has begun with, the first included; three unless said. */
+  triesMax?: number;
 }
 
 export interface SideAnswer {

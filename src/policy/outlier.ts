@@ -12,6 +12,8 @@ export class OutlierDetector {
   readonly config: Outlier;
   /** When the next one comes back; Infinity while none is out. */
   nextReturnMs = Infinity;
+  /** When shares of failures are looked at next. */
+  #nextLookMs = -Infinity;
 
   constructor(config: Outlier) {
     this.config = config;
@@ -20,9 +22,15 @@ export class OutlierDetector {
   /** Whether the endpoint was ejected by this result. */
   learn(state: EndpointState, result: TryResult, all: readonly EndpointState[], nowMs: number): boolean {
     if (result.type === "cancelled") return false;
-    const { consecutive5xx, consecutiveGatewayErrors = 0, consecutiveLocalFailures } = this.config;
     const isLocal = result.type !== "answered";
     const status = result.status ?? 0;
+    const ejected = this.#countShare(state, isLocal, status, all, nowMs);
+    return this.#countRow(state, isLocal, status, all, nowMs) || ejected;
+  }
+
+  /** Failures in a row. */
+  #countRow(state: EndpointState, isLocal: boolean, status: number, all: readonly EndpointState[], nowMs: number): boolean {
+    const { consecutive5xx, consecutiveGatewayErrors = 0, consecutiveLocalFailures } = this.config;
     if (isLocal && consecutiveLocalFailures !== undefined) {
       state.localFailures++;
       return reached(state.localFailures, consecutiveLocalFailures) && this.#eject(state, all, nowMs);
@@ -33,11 +41,30 @@ export class OutlierDetector {
     return (reached(state.errors5xx, consecutive5xx) || reached(state.gatewayErrors, consecutiveGatewayErrors)) && this.#eject(state, all, nowMs);
   }
 
+  /** Whether somebody was ejected for the share of its failures, at the end of an interval that had enough to judge by. */
+  #countShare(state: EndpointState, isLocal: boolean, status: number, all: readonly EndpointState[], nowMs: number): boolean {
+    const { failurePercent, intervalMs, consecutiveLocalFailures } = this.config;
+    if (!failurePercent) return false;
+    let ejected = false;
+    if (nowMs >= this.#nextLookMs) {
+      const judged = all.filter(({ seen }) => seen >= failurePercent.minRequests);
+      if (judged.length >= failurePercent.minEndpoints) for (const one of judged) if (one.failed * 100 >= failurePercent.threshold * one.seen && this.#eject(one, all, nowMs)) ejected = true;
+      for (const one of all) one.seen = one.failed = 0;
+      this.#nextLookMs = nowMs + intervalMs;
+    }
+    // What has failed here is looked at apart, where that was asked for.
+    if (isLocal && consecutiveLocalFailures !== undefined) return ejected;
+    state.seen++;
+    if (isLocal || status >= 500) state.failed++;
+    return ejected;
+  }
+
   #eject(state: EndpointState, all: readonly EndpointState[], nowMs: number): boolean {
     // A result of a try from before it was ejected, or from an endpoint that is no longer there.
     if (state.ejectedUntilMs > 0 || !all.includes(state)) return false;
     const out = all.filter(({ ejectedUntilMs }) => ejectedUntilMs > 0).length;
-    const allowed = Math.min(Math.floor((all.length * this.config.maxEjectionPercent) / 100), all.length - 1);
+    const share = Math.min(Math.floor((all.length * this.config.maxEjectionPercent) / 100), all.length - 1);
+    const allowed = this.config.ejectsOne ? Math.max(1, share) : share;
     if (out + 1 > allowed) return false;
     const { intervalMs, baseEjectionMs } = this.config;
     const stayed = intervalMs > 0 ? Math.floor((nowMs - state.returnedAtMs) / intervalMs) : 0;

@@ -173,7 +173,7 @@ test("the last endpoint is never ejected, and below the panic threshold all are 
   for (let i = 0; i < 20; i++) all.outcome(failed);
   assert.equal(all.policy.endpoints().filter(({ ejectedForMs }) => ejectedForMs > 0).length, 2);
   assert.equal(seen(all), 1);
-  all.policy.configure({ ...base, outlier: { ...outlier, consecutive5xx: 1, panicPercent: 50 } });
+  all.policy.configure({ ...base, outlier: { ...outlier, consecutive5xx: 1 }, panicPercent: 50 });
   for (let i = 0; i < 20; i++) all.outcome(failed);
   assert.equal(seen(all), 3);
 });

@@ -11,18 +11,18 @@ import { RetryBudget } from "./retry-budget.ts";
 import type { SessionNames } from "./session-token.ts";
 import { cookieText, Sessions } from "./sessions.ts";
 import { nextStepMs, warmth } from "./slow-start.ts";
-import type { Endpoint, Picked, Refused, TryResult, UpstreamPolicy } from "./upstream.ts";
+import type { CheckedUpstream, Endpoint, Picked, Refused, TryResult } from "./upstream.ts";
 
 export interface UpstreamTools extends BalancerTools {
   sessions: SessionNames;
 }
 
 /** @throws PolicyError a balancer that nobody knows */
-export function createUpstreamPolicy(upstream: Upstream, tools: UpstreamTools): UpstreamPolicy {
+export function createUpstreamPolicy(upstream: Upstream, tools: UpstreamTools): CheckedUpstream {
   return new ConfiguredUpstream(upstream, tools);
 }
 
-class ConfiguredUpstream implements UpstreamPolicy, Pool {
+class ConfiguredUpstream implements CheckedUpstream, Pool {
   #config: Upstream;
   readonly #tools: UpstreamTools;
   #states: readonly EndpointState[] = [];
@@ -33,6 +33,8 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
   #circuit: Circuit | undefined;
   #budget: RetryBudget | undefined;
   readonly #sessions: Sessions;
+  /** What checks have found, of endpoints by key. */
+  readonly #found = new Map<string, boolean>();
   #requests = 0;
   #retries = 0;
   #connections = 0;
@@ -55,7 +57,10 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
     const [balancer, text] = this.#balancerOf(config);
     this.#config = config;
     if (text !== this.#balancerText) [this.#balancer, this.#balancerText] = [balancer, text];
-    const { outlier, breaker, retryBudget } = config;
+    const { outlier, breaker, retryBudget, check } = config;
+    // What was found by another check, or before there was one, says nothing.
+    if (!check) this.#found.clear();
+    if (!check) for (const state of this.#states) [state.isWell, state.awaitsCheck] = [undefined, false];
     if (!same(outlier, this.#outlier?.config)) {
       this.#outlier = outlier && new OutlierDetector(outlier);
       for (const state of this.#states) if (state.ejectedUntilMs > 0) giveBack(state, this.#tools.nowMs());
@@ -73,11 +78,25 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
       const state = known ?? new EndpointState(endpoint, this);
       // Where all are new, nobody is warmer than another.
       if (!known && before.size > 0) state.cameAtMs = this.#tools.nowMs();
+      if (!known) [state.isWell, state.awaitsCheck] = [this.#found.get(endpoint.key), before.size > 0 && this.#config.check !== undefined];
       state.endpoint = endpoint;
       this.#byKey.set(endpoint.key, state);
     }
     this.#states = [...this.#byKey.values()];
     this.#sessions.changed();
+    this.#refresh();
+  }
+
+  learnHealth(key: string, isWell: boolean | undefined): void {
+    if (!this.#config.check) return;
+    if (isWell === undefined) this.#found.delete(key);
+    else this.#found.set(key, isWell);
+    const state = this.#byKey.get(key);
+    if (!state) return;
+    const isBack = isWell === true && state.ejectedUntilMs > 0;
+    if (isBack) giveBack(state, this.#tools.nowMs());
+    if (state.isWell === isWell && !isBack) return;
+    state.isWell = isWell;
     this.#refresh();
   }
 
@@ -185,13 +204,15 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
     return [factory<EndpointState>(balancer, this.#tools), text];
   }
 
-  /** Who may be used: all that are not ejected; or all, when so few are left that they would be overrun. */
+  /** Who may be used: all that are not ejected, and not known to be unwell; or all, when so few are left that they would be overrun. */
   #refresh(): void {
-    const panicPercent = this.#config.outlier?.panicPercent ?? 0;
-    const healthy = this.#states.filter(({ ejectedUntilMs }) => ejectedUntilMs === 0);
-    const isPanic = healthy.length === 0 || healthy.length < (this.#states.length * panicPercent) / 100;
+    const { panicPercent } = this.#config;
+    const healthy = this.#states.filter(isHealthy);
+    // Who is not known yet is no sign that others would be overrun.
+    const known = this.#states.reduce((count, { isWell, awaitsCheck }) => (awaitsCheck && isWell === undefined ? count : count + 1), 0);
+    const isPanic = healthy.length === 0 ? panicPercent !== 0 : healthy.length < (known * (panicPercent ?? 0)) / 100;
     const usable = isPanic ? this.#states : healthy;
-    for (const state of this.#states) state.usable = isPanic || state.ejectedUntilMs === 0;
+    for (const state of this.#states) state.usable = isPanic || isHealthy(state);
     this.#warm();
     this.#balancer.update(this.#states, usable);
   }
@@ -212,6 +233,8 @@ class ConfiguredUpstream implements UpstreamPolicy, Pool {
     return { status: flags[flag].status, flag, reason: `${this.#config.id} ${what}` };
   }
 }
+
+const isHealthy = ({ ejectedUntilMs, isWell, awaitsCheck }: EndpointState): boolean => ejectedUntilMs === 0 && (isWell ?? !awaitsCheck);
 
 function same(a: object | undefined, b: object | undefined): boolean {
   return a === b || JSON.stringify(a) === JSON.stringify(b);

@@ -41,6 +41,12 @@ export interface UpstreamPolicy {
   pendingEnded(): void;
 }
 
+/** One whose endpoints may be checked. */
+export interface CheckedUpstream extends UpstreamPolicy {
+  /** What checks have found of an endpoint, known already or not; undefined: nothing any more. Each good one takes back who was ejected. */
+  learnHealth(key: string, isWell: boolean | undefined): void;
+}
+
 export interface Picked {
   readonly endpoint: Endpoint;
   /** What the answer must add as Set-Cookie, so that the client comes back to the same endpoint. */

@@ -1,4 +1,5 @@
 import type { EdgeBinding, HostAddress, NetSnapshot, ServicePortSnapshot, ServiceSnapshot } from "../api/network.ts";
+import type { EdgeListener } from "../api/traffic.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { declaredBy } from "./mesh/protocol.ts";
@@ -259,4 +260,14 @@ function hashOf(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   return h >>> 0;
+}
+
+/** Listeners that differ by host name share a socket. */
+export function edgeAddresses({ listeners }: { listeners: ReadonlyMap<string, EdgeListener> }): EdgeAddress[] {
+  const distinct = new Map<string, EdgeAddress>();
+  for (const { address, port, protocol } of listeners.values()) {
+    const edge: EdgeAddress = { address, port, protocol: protocol === "UDP" ? "UDP" : "TCP" };
+    distinct.set(`${edge.protocol}/${address}:${port}`, edge);
+  }
+  return [...distinct.values()];
 }

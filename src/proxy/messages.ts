@@ -1,12 +1,13 @@
 import type { MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficSnapshot } from "../api/traffic.ts";
+import type { Health } from "../api/traffic-health.ts";
 import { hash } from "../policy/hash.ts";
 
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/roots  net/purge  net/stop
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/roots  net/purge  net/check  net/health  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease  net/quotas  net/identity
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and
@@ -21,6 +22,8 @@ export interface WorkerInit {
   dnsIP: string;
   snapshot: NetSnapshot;
   traffic: TrafficSnapshot;
+  /** What checks have found so far. */
+  health: Health[];
   overrides: [ip: string, ready: Readiness][];
   pods: [ip: string, pod: PodIdentity][];
   /** Whether guards are heeded: only where an address proves who calls. */

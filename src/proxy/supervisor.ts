@@ -1,9 +1,11 @@
 import type { EdgeBinding, GuardedPod, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
 import { accountKey, type MeshAccount, type MeshIdentity } from "../api/mesh-identity.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
+import type { HealthReport } from "../api/traffic-health.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { systemClock } from "../base/clock.ts";
+import { systemRandom } from "../base/random.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import type { QuotaAsk, QuotaCount } from "../policy/quotas/counters.ts";
@@ -11,7 +13,9 @@ import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
 import { limits } from "../base/limits.ts";
 import { AccessLogFiles } from "./access-log-files.ts";
-import { type EdgeAddress, HostPlan } from "./host-listeners.ts";
+import type { CheckResult } from "./health/checker.ts";
+import { HealthOwner } from "./health/owner.ts";
+import { edgeAddresses, HostPlan } from "./host-listeners.ts";
 import { emptySnapshot, firstInherited, type Give, type HostListener, isServedBy, privilegedPortOffset, type WorkerInit } from "./messages.ts";
 import { guardedPods } from "./mesh/guarded-pods.ts";
 import { readGuards, writeGuards } from "./mesh/guards-file.ts";
@@ -77,6 +81,8 @@ export interface NetSupervisor extends PodNetwork, Component {
   purge(name: string, prefix: string): Promise<number>;
   /** What has been counted in the windows that are open, of quotas whose id begins so. */
   quotaCounts(prefix: string): QuotaCount[];
+  /** Of endpoints that are checked. */
+  health(): HealthReport[];
   /** PEM of the roots that the mesh trusts from now on. */
   trust(roots: string): void;
 }
@@ -109,6 +115,7 @@ class Supervisor implements NetSupervisor {
   readonly #rates = new RateOwner(() => performance.now());
   readonly #quotas: QuotaOwner;
   readonly #identities: IdentityCache;
+  readonly #health: HealthOwner;
   #snapshot: NetSnapshot = emptySnapshot;
   #lastEdges = "[]";
   #lastAddresses = "[]";
@@ -132,6 +139,12 @@ class Supervisor implements NetSupervisor {
     this.#options = options;
     this.#identities = new IdentityCache(options.issue ?? (() => Promise.reject(new Error("nobody signs certificates here"))), Date.now);
     this.#quotas = new QuotaOwner({ file: options.quotasFile, clock: systemClock, log: options.log });
+    this.#health = new HealthOwner({ snapshot: () => this.#snapshot, overrides: this.#overrides }, {
+      clock: systemClock,
+      random: systemRandom,
+      check: async (request) => (await (await this.#nextChannel()).request<CheckResult | null>("net/check", request)).body ?? undefined,
+      tell: (health) => this.#workers.forEach(({ channel }) => channel?.notify("net/health", health)),
+    });
     this.#program = workerProgram(options.network.enter, { bundle: options.workerBundle });
     this.#outside = options.outside ?? createOutside({ log: options.log });
     this.#egressPorts = options.egressPorts ?? [80, 443];
@@ -184,6 +197,7 @@ class Supervisor implements NetSupervisor {
     clearInterval(this.#accessLogTimer);
     this.#accessLog?.close();
     this.#quotas.close();
+    this.#health.close();
     for (const { handle } of this.#egress.values()) handle.close();
     this.#egress.clear();
   }
@@ -203,6 +217,7 @@ class Supervisor implements NetSupervisor {
       worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#hostListeners() });
       this.#giveMissing(worker);
     }
+    this.#health.applySnapshot(snapshot);
   }
 
   publishTraffic(patch: TrafficPatch): void {
@@ -220,6 +235,7 @@ class Supervisor implements NetSupervisor {
       worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
       if (listenersChanged) this.#giveMissing(worker);
     }
+    this.#health.applyTraffic(changed);
   }
 
   #turnAccessLog(): void {
@@ -236,6 +252,7 @@ class Supervisor implements NetSupervisor {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
     for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });
+    this.#health.setReady(ip, ready);
   }
 
   /** Whoever has answered has done what it was told before; whoever ends meanwhile dials nobody. */
@@ -271,7 +288,7 @@ class Supervisor implements NetSupervisor {
   }
 
   async purge(name: string, prefix: string): Promise<number> {
-    const gone = await Promise.all(this.#workers.map(async ({ channel }) => (await channel?.request<number>("net/purge", { name, prefix }).catch(() => undefined))?.body ?? 0));
+    const gone = await Promise.all(this.#workers.map((worker) => worker.purge(name, prefix)));
     return gone.reduce((sum, one) => sum + one, 0);
   }
 
@@ -287,6 +304,10 @@ class Supervisor implements NetSupervisor {
 
   quotaCounts(prefix: string): QuotaCount[] {
     return this.#quotas.counts(prefix);
+  }
+
+  health(): HealthReport[] {
+    return this.#health.reports();
   }
 
   hostAddresses(): HostAddress[] {
@@ -385,6 +406,7 @@ class Supervisor implements NetSupervisor {
       dnsIP: this.#options.network.dnsIP,
       snapshot: this.#snapshot,
       traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
+      health: this.#health.found(),
       overrides: [...this.#overrides],
       pods: [...this.#pods],
       judges: this.#judges,
@@ -471,14 +493,4 @@ class Supervisor implements NetSupervisor {
     const isOpen = ({ protocol, address, boundPort }: EdgeBinding) => protocol === "UDP" || boundPort === undefined || this.#workers.some(({ kept }) => kept.get(`host/tcp/${address}:${boundPort}`)?.listening);
     return this.#plan.edgeBindings.filter(isOpen);
   }
-}
-
-/** Listeners that differ by host name share a socket. */
-function edgeAddresses({ listeners }: TrafficState): EdgeAddress[] {
-  const distinct = new Map<string, EdgeAddress>();
-  for (const { address, port, protocol } of listeners.values()) {
-    const edge: EdgeAddress = { address, port, protocol: protocol === "UDP" ? "UDP" : "TCP" };
-    distinct.set(`${edge.protocol}/${address}:${port}`, edge);
-  }
-  return [...distinct.values()];
 }

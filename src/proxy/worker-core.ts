@@ -3,6 +3,7 @@ import type { Guard } from "../api/guard.ts";
 import type { MeshAccount, MeshIdentity } from "../api/mesh-identity.ts";
 import type { NetSnapshot, PodIdentity, Readiness } from "../api/network.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
+import type { Health } from "../api/traffic-health.ts";
 import { directFeedPort } from "../base/direct-feed-port.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
@@ -14,6 +15,7 @@ import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { connectionRefused, dial } from "./dial.ts";
 import type { Edge } from "./edge/edge.ts";
+import type { CheckRequest, CheckResult } from "./health/checker.ts";
 import type { Engine } from "./http/engine.ts";
 import { Listeners, type Keeper, type ListenerSpec } from "./listeners.ts";
 import type { Judge } from "./mesh/judge.ts";
@@ -143,6 +145,16 @@ export class Worker {
     return this.#edge?.shelves.purge(name, prefix) ?? 0;
   }
 
+  /** What checks have found; until there are upstreams, it is kept for them. */
+  learnHealth(health: Health): void {
+    if (this.#edge) this.#edge.learnHealth(health);
+    else this.init.health.push(health);
+  }
+  async check(request: CheckRequest): Promise<CheckResult | undefined> {
+    await this.#edgeLoading;
+    return this.#edge?.check(request);
+  }
+
   #applyGuards({ put, remove }: TrafficPatch): void {
     if (!this.init.judges) return;
     for (const id of remove.guards ?? []) this.#guards.delete(id);
@@ -184,6 +196,7 @@ export class Worker {
     const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine(), this.#judgeLoading]);
     const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
     this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, countQuotas: (asks) => this.#outside.countQuotas(asks), ...lease }, this.#traffic.snapshot());
+    for (const health of this.init.health.splice(0)) this.#edge.learnHealth(health);
     const { serviceStreams } = this.#edge;
     this.#connections.lead = (client, service, first, go) => serviceStreams.lead(client, service, first, go);
     this.#want();

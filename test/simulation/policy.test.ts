@@ -48,7 +48,8 @@ always("ejection: never the last one, never more than allowed, and there is alwa
     random,
     {
       balancer: oneOf(random, [{ type: "roundRobin" }, { type: "leastRequest" }, { type: "peakEwma" }, { type: "random" }, { type: "maglev", by: "address" }, { type: "ringHash", by: "address" }] as const),
-      outlier: { consecutive5xx: between(random, 1, 4), consecutiveGatewayErrors: between(random, 0, 3), ...(random.next() < 0.5 && { consecutiveLocalFailures: 2 }), intervalMs: 1_000, baseEjectionMs: between(random, 1, 3_000), maxEjectionPercent, panicPercent },
+      outlier: { consecutive5xx: between(random, 1, 4), consecutiveGatewayErrors: between(random, 0, 3), ...(random.next() < 0.5 && { consecutiveLocalFailures: 2 }), intervalMs: 1_000, baseEjectionMs: between(random, 1, 3_000), maxEjectionPercent },
+      ...(panicPercent > 0 && { panicPercent }),
     },
     endpoints,
   );

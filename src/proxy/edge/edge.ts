@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
+import type { Health } from "../../api/traffic-health.ts";
 import type { TcpHandle, UdpHandle } from "../../base/handles.ts";
 import { limits } from "../../base/limits.ts";
 import type { Log } from "../../base/log.ts";
@@ -12,8 +13,9 @@ import { Shelves } from "../../policy/cache/shelves.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { SessionNames } from "../../policy/session-token.ts";
 import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-policy.ts";
-import type { UpstreamPolicy } from "../../policy/upstream.ts";
+import type { CheckedUpstream } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
+import type { CheckRequest, CheckResult } from "../health/checker.ts";
 import { Engine } from "../http/engine.ts";
 import { Manners } from "../http/manners.ts";
 import type { Gauge } from "../http/routing.ts";
@@ -72,7 +74,7 @@ export class Edge {
   readonly serviceStreams: ServiceStreams;
   readonly #options: EdgeOptions;
   readonly #state = new TrafficState();
-  readonly #upstreams = new Map<string, UpstreamPolicy>();
+  readonly #upstreams = new Map<string, CheckedUpstream>();
   /** Upstreams by the Service port behind them. */
   readonly #byServicePort = new Map<string, Set<string>>();
   /** What DestinationRules say of Service ports, for whoever calls them from elsewhere than the mesh. */
@@ -220,6 +222,21 @@ export class Edge {
     if (ids) ids.add(id);
     else this.#byServicePort.set(key, new Set([id]));
     this.#refreshUpstream(id, key);
+  }
+
+  /** What checks have found, in whatever worker. */
+  learnHealth({ upstream, key, isWell }: Health): void {
+    this.#upstreams.get(upstream)?.learnHealth(key, isWell ?? undefined);
+  }
+  /** Asks an endpoint of an upstream, for all workers; undefined: there is nothing to be asked any more. */
+  async check({ upstream: id, ip, port }: CheckRequest): Promise<CheckResult | undefined> {
+    const { checkEndpoint } = await import("../health/check.ts");
+    const { check, tls } = this.#state.upstreams.get(id) ?? {};
+    const settings = this.engine.pool(id)?.settings;
+    if (!check || !settings) return undefined;
+    // Who is asked by gRPC speaks HTTP/2, also where its port does not say so.
+    const called = check.ask.type === "grpc" && tls && !settings.http2 ? { ...settings, secure: secureUpstream(tls, "h2") } : settings;
+    return checkEndpoint(check, { ip, port, key: `${ip}:${port}` }, called, { dial: this.#options.dial, output: this.engine.output, sweeper: this.engine.sweeper });
   }
 
   #putPolicy(policy: Upstream): void {

@@ -8,7 +8,7 @@ import { Output, type Sink } from "./output.ts";
 import type { Pool } from "./upstream-pool.ts";
 
 /** A first try on a kept connection that has just ended, and one at another endpoint. */
-const triesMax = 3;
+const triesMaxDefault = 3;
 
 /**
  * A request that the gateway makes for itself, by the same pools, policy and TLS as its clients' requests: to whoever says who may
@@ -91,11 +91,18 @@ export class SideCall implements Asker {
     this.#headers = responseFields(head, undefined);
   }
   content(bytes: Buffer, from: number, to: number): void {
-    if (this.#body.length + to - from > this.#request.bytesMax) return this.#fail(`its answer is longer than ${this.#request.bytesMax} bytes`, "cancelled");
-    this.#body.add(bytes, from, to);
+    const { bytesMax, cuts } = this.#request;
+    const isTooLong = this.#body.length + to - from > bytesMax;
+    if (isTooLong && !cuts) return this.#fail(`its answer is longer than ${bytesMax} bytes`, "cancelled");
+    this.#body.add(bytes, from, isTooLong ? from + bytesMax - this.#body.length : to);
+    // The rest is not waited for: the connection ends with it.
+    if (isTooLong) this.#finished([]);
   }
   ended(trailers: Trailers): void {
     this.#connection = undefined;
+    this.#finished(trailers);
+  }
+  #finished(trailers: Trailers): void {
     const { bytes, length } = this.#body;
     for (const [name, value] of trailers) this.#headers.push([name, value]);
     const answer = { status: this.#status, headers: this.#headers, body: bytes.subarray(0, length) };
@@ -123,7 +130,7 @@ export class SideCall implements Asker {
     this.#picked = undefined;
     picked?.done({ type: "local", latencyMs: performance.now() - this.#triedAt });
     if (picked) this.#tried.push(picked.endpoint.key);
-    if (this.#tries >= triesMax) return this.#fail(reason, "local");
+    if (this.#tries >= (this.#request.triesMax ?? triesMaxDefault)) return this.#fail(reason, "local");
     this.#try();
   }
   #fail(reason: string, type: "local" | "timeout" | "cancelled"): void {

@@ -57,6 +57,7 @@ export function settingsOf(merged: Merged, context: PolicyContext): Settings {
     ...(merged.loadBalancer && slowStartOf(merged.loadBalancer.value)),
     ...(pool && poolOf(pool.value, report, pool.at)),
     ...(merged.outlierDetection && { outlier: outlierOf(merged.outlierDetection.value, report, merged.outlierDetection.at) }),
+    ...(merged.outlierDetection?.value.minHealthPercent && { panicPercent: merged.outlierDetection.value.minHealthPercent }),
     ...secured,
   };
   if (merged.retryBudget) {
@@ -134,7 +135,7 @@ function poolOf({ tcp, http }: ConnectionPool, report: Report, at: string): Pick
 
 /** Defaults are Istio's. */
 function outlierOf(detection: OutlierDetection, report: Report, at: string): Outlier {
-  const { splitExternalLocalOriginErrors, consecutiveLocalOriginFailures = 5, consecutiveGatewayErrors, consecutive5xxErrors = 5, consecutiveErrors, interval, baseEjectionTime, maxEjectionPercent = 10, minHealthPercent } = detection;
+  const { splitExternalLocalOriginErrors, consecutiveLocalOriginFailures = 5, consecutiveGatewayErrors, consecutive5xxErrors = 5, consecutiveErrors, interval, baseEjectionTime, maxEjectionPercent = 10 } = detection;
   if (detection.outlierDetectionHttpErrorCodes?.length) report.field(`${at}.outlierDetectionHttpErrorCodes`, "failures are the 5xx");
   return {
     consecutive5xx: consecutive5xxErrors,
@@ -143,7 +144,6 @@ function outlierOf(detection: OutlierDetection, report: Report, at: string): Out
     intervalMs: interval ? parseDuration(interval) : 10_000,
     baseEjectionMs: baseEjectionTime ? parseDuration(baseEjectionTime) : 30_000,
     maxEjectionPercent,
-    ...(minHealthPercent && { panicPercent: minHealthPercent }),
   };
 }
 

@@ -1,7 +1,8 @@
-import type { Balancer, Breaker, HashBy, HttpFilter, HttpRule, Outlier, Retry, Upstream } from "../../api/traffic.ts";
+import type { Balancer, Breaker, HashBy, HttpFilter, HttpRule, Retry, Upstream } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
 import type { Policy } from "../../api/envoy/kinds.ts";
 import { answerFilters } from "./backend-answers.ts";
+import { healthOf, type HealthSpec } from "./backend-health.ts";
 import type { Effect, Refusal } from "./effect.ts";
 import { rateLimitFilters, type RateLimitSpec } from "./rate-limit.ts";
 import type { References } from "./references.ts";
@@ -11,19 +12,10 @@ interface BackendTrafficSpec {
   retry?: { numRetries?: number; retryOn?: { triggers?: string[]; httpStatusCodes?: number[] }; perRetry?: { timeout?: string; backOff?: { baseInterval?: string; maxInterval?: string } } };
   faultInjection?: { delay?: { fixedDelay: string; percentage?: number }; abort?: { httpStatus?: number; grpcStatus?: number; percentage?: number } };
   circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
-  healthCheck?: { panicThreshold?: number; passive?: Passive };
+  healthCheck?: HealthSpec;
   loadBalancer?: { type: string; slowStart?: { window: string }; consistentHash?: ConsistentHash };
   rateLimit?: RateLimitSpec;
   routingType?: string;
-}
-interface Passive {
-  consecutive5XxErrors?: number;
-  consecutiveGatewayErrors?: number;
-  consecutiveLocalOriginFailures?: number;
-  splitExternalLocalOriginErrors?: boolean;
-  interval?: string;
-  baseEjectionTime?: string;
-  maxEjectionPercent?: number;
 }
 interface ConsistentHash {
   type: string;
@@ -40,7 +32,7 @@ export function backendTrafficEffect(spec: object, references: References, polic
     ...(timeout?.tcp?.connectTimeout && { connectMs: parseDuration(timeout.tcp.connectTimeout) }),
     ...(timeout?.http?.connectionIdleTimeout && { idleMs: parseDuration(timeout.http.connectionIdleTimeout) }),
     ...(circuitBreaker && { breaker: breakerOf(circuitBreaker) }),
-    ...(healthCheck && { outlier: outlierOf(healthCheck) }),
+    ...(healthCheck && healthOf(healthCheck, refused)),
     ...(loadBalancer && balancerOf(loadBalancer, refused)),
   };
   // Endpoints are whom the data plane calls; a Service's own address would hide them from balancers and breakers.
@@ -120,20 +112,6 @@ function breakerOf({ maxConnections, maxPendingRequests, maxParallelRequests, ma
     ...(maxPendingRequests !== undefined && { pendingMax: maxPendingRequests }),
     ...(maxParallelRequests !== undefined && { requestsMax: maxParallelRequests }),
     ...(maxParallelRetries !== undefined && { retriesMax: maxParallelRetries }),
-  };
-}
-
-/** Defaults are the kind's own. */
-function outlierOf({ panicThreshold, passive = {} }: NonNullable<BackendTrafficSpec["healthCheck"]>): Outlier {
-  const { consecutive5XxErrors = 5, consecutiveGatewayErrors = 0, consecutiveLocalOriginFailures = 5, splitExternalLocalOriginErrors = false, interval = "3s", baseEjectionTime = "30s", maxEjectionPercent = 10 } = passive;
-  return {
-    consecutive5xx: consecutive5XxErrors,
-    consecutiveGatewayErrors,
-    ...(splitExternalLocalOriginErrors && { consecutiveLocalFailures: consecutiveLocalOriginFailures }),
-    intervalMs: parseDuration(interval),
-    baseEjectionMs: parseDuration(baseEjectionTime),
-    maxEjectionPercent,
-    panicPercent: panicThreshold ?? 50,
   };
 }
 

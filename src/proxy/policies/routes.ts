@@ -3,6 +3,7 @@ import type { ResolvedBackend } from "../gateway/backends.ts";
 import type { AnyRouteObject, RouteKind } from "../gateway/kinds.ts";
 import type { CompiledListener } from "../gateway/listeners.ts";
 import type { CompiledRoute } from "../gateway/routes.ts";
+import { withHost } from "./backend-health.ts";
 import { type PolicyBook, type RuleEffect, withPolicies } from "./book.ts";
 
 /**
@@ -28,13 +29,15 @@ export function underPolicies(compiled: CompiledRoute, kind: RouteKind, object: 
   if ([...groups.values()].every(({ effects }) => effects.every((effect) => effect === undefined))) return compiled;
   const upstreams = new Map<string, NonNullable<ResolvedBackend["upstream"]>>(compiled.upstreams.map((upstream) => [upstream.id, upstream]));
   const routes = [...groups.values()].map(({ attachments, effects }, index): HttpRoute => {
+    const host = attachments.flatMap(({ hostnames }) => hostnames).find((name) => name !== "" && !name.startsWith("*"));
     const rules = route.rules.map((rule, i) => {
       const effect = effects[i];
       if (!effect) return rule;
       const called = (id: string): string => {
         const upstream = upstreams.get(id);
         if (!upstream || !effect.upstream || effect.upstreamKey === "") return id;
-        const own = { ...upstream, id: `${id}@${effect.upstreamKey}`, settings: effect.upstream };
+        const settings = withHost(effect.upstream, host);
+        const own = { ...upstream, id: `${id}@${effect.upstreamKey}${settings === effect.upstream ? "" : `/${host}`}`, settings };
         upstreams.set(own.id, own);
         return own.id;
       };
