@@ -1,11 +1,14 @@
 import type { HttpFilter } from "../../api/traffic.ts";
+import type { MappedResponse } from "../../api/traffic-content.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter } from "../exchange.ts";
 import { compileEdits, mergeEdits } from "../header-edits.ts";
+import { type CompiledField, compileHeaderFields, type Mapping, mappedHeaders, readsBody } from "../mapped-value.ts";
 import { isOfRange } from "../media-type.ts";
 import { compilePathNames } from "../path-names.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
+import { Budget } from "../template/budget.ts";
 import { globalsOf } from "../template/globals.ts";
 import type { Template } from "../template/render.ts";
 import { textOf } from "../template/values.ts";
@@ -13,26 +16,39 @@ import { bytesOf, compileTemplates, dateOf, headersIn, reasonOf } from "./reques
 
 type Config = Extract<HttpFilter, { type: "responseTemplate" }>;
 
+/** Of an upstream's headers, these go on where only those do that are named: what the body is, and what every answer says. */
+const passing = new Set(["content-type", "content-encoding", "content-language", "content-range", "date", "retry-after", "vary", "x-content-type-options"]);
+
 /** What the client gets is made of the upstream's answer: by its status another one, by a template another body. */
 export const responseTemplate: Filter<Config> = (config, tools) => {
+  const { closed, stage } = config;
   const bytesMax = bytesOf(config.bytesMax);
   const pathOf = compilePathNames(config.path);
   const responses = config.responses.map((response, i) => at(`responses[${i}]`, () => compileResponse(response)));
+  const wantsPlain = responses.some(({ templates, wantsBody }) => templates.length > 0 || wantsBody);
   return (next) => (exchange, outcome) => {
     const request = asLeft(exchange);
     // What is packed could not be read.
-    if (responses.some(({ templates }) => templates.length > 0)) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, { remove: ["accept-encoding"], set: [], add: [] });
+    if (wantsPlain) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, { remove: ["accept-encoding"], set: [], add: [] });
     exchange.takeAnswer((response, sink, drained) => {
       void drained;
       if (response.isLocal && !config.ofLocal) return undefined;
       const chosen = responses.find(({ matches }) => matches(response.status));
-      if (!chosen) return undefined;
+      if (!chosen) return closed ? new Refused(sink, response.status) : undefined;
       const status = chosen.status ?? response.status;
       const template = templateFor(exchange.request.header("accept"), chosen.templates);
-      if (!template && status === response.status) return undefined;
-      if (!template) return { get isBlocked() { return sink.isBlocked; }, begin: (head) => sink.begin({ ...head, status }), content: sink.content, end: sink.end, fail: sink.fail };
-      return new Rendering(exchange, sink, { status, bytesMax, type: template[0], render: (body) => {
-        const globals = globalsOf(exchange, request, body, pathOf(exchange), config.stage, dateOf(tools));
+      const editsOf = (body: string) => (given: AnswerHead["headers"]): AnswerHead["headers"] => {
+        if (!closed && chosen.fields.length === 0) return given;
+        const mapping: Mapping = { exchange, request, path: pathOf(exchange), body, stage, nowMs: dateOf(tools), response: { header: (name) => given.filter(([known]) => known === name).map(([, value]) => value).join(", ") || undefined } };
+        return mappedHeaders(closed ? given.filter(([name]) => passing.has(name)) : given, chosen.fields, mapping);
+      };
+      if (!template && !chosen.wantsBody) {
+        if (status === response.status && !closed && chosen.fields.length === 0) return undefined;
+        return { get isBlocked() { return sink.isBlocked; }, begin: (head) => sink.begin({ ...head, status, headers: editsOf("")(head.headers) }), content: sink.content.bind(sink), end: sink.end.bind(sink), fail: sink.fail.bind(sink) };
+      }
+      return new Rendering(exchange, sink, { status, bytesMax, type: template?.[0], edits: editsOf, render: (body) => {
+        if (!template) return { text: body, response: {}, headers: {} };
+        const globals = globalsOf(exchange, request, body, pathOf(exchange), stage, dateOf(tools));
         const text = template[1]({ names: globals.names, charactersMax: bytesMax });
         return { text, response: globals.overrides.response, headers: globals.overrides.responseHeaders };
       } });
@@ -41,14 +57,56 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
   };
 };
 
-function compileResponse({ pattern: source, status, templates }: Config["responses"][number]): { matches(status: number): boolean; status: number | undefined; templates: (readonly [string, Template])[] } {
+export interface CompiledResponse {
+  matches(status: number): boolean;
+  status: number | undefined;
+  templates: (readonly [mediaType: string, template: Template])[];
+  fields: CompiledField[];
+  wantsBody: boolean;
+}
+
+export function compileResponse({ pattern: source, status, templates, headers }: MappedResponse): CompiledResponse {
   if (status !== undefined && !(Number.isInteger(status) && status >= 200 && status <= 599)) throw new PolicyError("status", status, "must be between 200 and 599");
   const pattern = source === undefined ? undefined : compilePattern(source, { whole: true }, "pattern");
-  return { matches: pattern ? (given) => pattern.test(String(given)) : () => true, status, templates: compileTemplates(templates ?? {}, "templates") };
+  return { matches: pattern ? (given) => pattern.test(String(given)) : () => true, status, templates: compileTemplates(templates ?? {}, "templates"), fields: compileHeaderFields(headers, "headers"), wantsBody: (headers ?? []).some(({ from }) => readsBody(from)) };
+}
+
+/** What a response's template has set instead of its status. @throws PolicyError */
+export function statusIn(response: Record<string, unknown>, otherwise: number): number {
+  const status = Object.hasOwn(response, "status") ? Number(textOf(response["status"], new Budget())) : otherwise;
+  if (!(Number.isInteger(status) && status >= 200 && status <= 599)) throw new PolicyError("$context.responseOverride.status", response["status"], "must be between 200 and 599");
+  return status;
+}
+
+/** An answer that nobody has foreseen tells the client nothing of itself. */
+class Refused implements AnswerSink {
+  readonly #next: AnswerSink;
+  readonly #status: number;
+  #isOver = false;
+
+  constructor(next: AnswerSink, status: number) {
+    this.#next = next;
+    this.#status = status;
+  }
+  get isBlocked(): boolean {
+    return this.#next.isBlocked;
+  }
+  begin(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#next.fail("TF", `no response of the integration is for status ${this.#status}`);
+  }
+  content(): void {}
+  end(): void {}
+  fail(...why: Parameters<AnswerSink["fail"]>): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#next.fail(...why);
+  }
 }
 
 /** The first that the client accepts, else the first: an answer of another kind tells more than none. */
-function templateFor(accept: string | undefined, templates: readonly (readonly [type: string, template: Template])[]): readonly [string, Template] | undefined {
+export function templateFor(accept: string | undefined, templates: readonly (readonly [type: string, template: Template])[]): readonly [string, Template] | undefined {
   if (templates.length < 2 || accept === undefined) return templates[0];
   for (const range of accept.split(",")) {
     const wanted = range.split(";")[0]!.trim().toLowerCase();
@@ -61,10 +119,14 @@ function templateFor(accept: string | undefined, templates: readonly (readonly [
 interface RenderingOptions {
   status: number;
   bytesMax: number;
-  /** Media type of what is made. */
-  type: string;
+  /** Media type of what is made; undefined: it stays. */
+  type: string | undefined;
+  edits(body: string): (headers: AnswerHead["headers"]) => AnswerHead["headers"];
   render(body: string): { text: string; response: Record<string, unknown>; headers: Record<string, unknown> };
 }
+
+/** They say something of a body that is not the same any more. */
+const ofBody = new Set(["content-type", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges", "content-range"]);
 
 /** An answer that is held until it is whole, and then another. */
 class Rendering implements AnswerSink {
@@ -99,7 +161,7 @@ class Rendering implements AnswerSink {
   }
   end(trailers?: readonly (readonly [name: string, value: string])[]): void {
     if (this.#isOver) return;
-    const { status, type, render } = this.#options;
+    const { status, type, render, edits } = this.#options;
     const { method } = this.#exchange.request;
     const given = this.#head!;
     let head: AnswerHead;
@@ -107,14 +169,18 @@ class Rendering implements AnswerSink {
     try {
       // Without a body there is nothing to read: its head alone is another.
       const isEmpty = method === "HEAD" || given.status === 304;
-      const { text, response, headers } = render(isEmpty ? "" : Buffer.concat(this.#pieces).toString("utf8"));
-      body = Buffer.from(text);
-      const own = Object.hasOwn(response, "status") ? Number(textOf(response["status"], { step() {}, make() {}, made: (made) => made, fail: (message) => { throw new PolicyError("status", "", message); } })) : status;
-      if (!(Number.isInteger(own) && own >= 200 && own <= 599)) throw new PolicyError("$context.responseOverride.status", response["status"], "must be between 200 and 599");
+      const came = isEmpty ? "" : Buffer.concat(this.#pieces).toString("utf8");
+      const { text, response, headers } = render(came);
+      body = type === undefined ? Buffer.concat(this.#pieces) : Buffer.from(text);
+      const own = statusIn(response, status);
       const set = compileEdits({ set: headersIn(headers) }).set;
-      const gone = new Set(["content-type", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges", "content-range", ...set.map(([name]) => name)]);
-      const isTyped = set.some(([name]) => name === "content-type");
-      head = { status: given.status === 304 ? 304 : own, headers: [...given.headers.filter(([name]) => !gone.has(name)), ...(isTyped ? [] : [["content-type", type] as [string, string]]), ...set.map(([name, value]): [string, string] => [name, value])], length: isEmpty ? undefined : body.length };
+      const mapped = edits(came)(given.headers.filter(([name]) => type === undefined || !ofBody.has(name) || name === "content-type"));
+      const wasTyped = given.headers.find(([name]) => name === "content-type")?.[1];
+      // A type that a mapping has made stays; the upstream's was of its own body.
+      const isMapped = mapped.some(([name, value]) => name === "content-type" && value !== wasTyped);
+      const kept = mapped.filter(([name]) => (name !== "content-type" || type === undefined || isMapped) && !set.some(([other]) => other === name));
+      const isTyped = type === undefined || isMapped || set.some(([name]) => name === "content-type");
+      head = { status: given.status === 304 ? 304 : own, headers: [...kept, ...(isTyped ? [] : [["content-type", type] as [string, string]]), ...set.map(([name, value]): [string, string] => [name, value])], length: isEmpty ? undefined : body.length };
     } catch (error) {
       // The client learns that, the log why.
       (this.#exchange.notes ??= []).push(reasonOf(error));

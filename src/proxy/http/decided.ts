@@ -91,7 +91,7 @@ export abstract class Decided {
 }
 
 /** An answer of ours as those see it who want to be told. */
-export const localView = ({ status, headers }: LocalAnswer): ResponseView => ({ status, isLocal: true, header: (name) => headers.find(([known]) => known.toLowerCase() === name)?.[1] });
+export const localView = ({ status, headers, flag, reason }: LocalAnswer): ResponseView => ({ status, isLocal: true, flag, reason, header: (name) => headers.find(([known]) => known.toLowerCase() === name)?.[1] });
 
 /** Timeouts as they are where the listener bounds exchanges, 0 for not. */
 export const withinMs = (ms: number, timeouts: HttpRule["timeouts"]): HttpRule["timeouts"] => (ms > 0 ? { ...timeouts, requestMs: Math.min(ms, timeouts?.requestMs || Infinity) } : timeouts);

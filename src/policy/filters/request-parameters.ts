@@ -1,0 +1,70 @@
+import type { HttpFilter } from "../../api/traffic.ts";
+import type { Exchange, Filter, HeaderEdits } from "../exchange.ts";
+import { isConnectionHeader, mergeEdits } from "../header-edits.ts";
+import { localAnswer } from "../local-answer.ts";
+import { compileFields, compileHeaderFields, compileParts, headerValue, type Mapping, readsBody } from "../mapped-value.ts";
+import { compilePathNames } from "../path-names.ts";
+import { at, PolicyError } from "../policy-error.ts";
+import { asLeft } from "../request-edits.ts";
+import { bytesOf, dateOf, reasonOf } from "./request-template.ts";
+
+type Config = Extract<HttpFilter, { type: "requestParameters" }>;
+
+/** Of a client's headers, these go on where it is closed: what the body is, what is accepted, who asks with what, and traces. */
+const passing = new Set(["accept", "accept-encoding", "accept-language", "content-encoding", "content-language", "content-type", "expect", "host", "user-agent", "traceparent", "tracestate", "x-request-id"]);
+
+/** Headers, query and path for the upstream, made of the request's: API Gateway's parameter mappings. */
+export const requestParameters: Filter<Config> = (config, tools) => {
+  const { closed, stage } = config;
+  const bytesMax = bytesOf(config.bytesMax);
+  const headers = compileHeaderFields(config.headers, "headers");
+  const query = compileFields(config.query, "query");
+  const target = config.target && at("target", () => compileParts(config.target!, (value, part) => ("text" in part ? value : "path" in part && part.rest ? value.split("/").map(encodeURIComponent).join("/") : encodeURIComponent(value))));
+  const wantsBody = [...(config.headers ?? []), ...(config.query ?? [])].some(({ from }) => readsBody(from)) || readsBody(config.target ?? []);
+  const pathOf = compilePathNames(config.path);
+
+  const apply = (exchange: Exchange, body: string): void => {
+    const request = asLeft(exchange);
+    const from: Mapping = { exchange, request, path: pathOf(exchange), body, stage, nowMs: dateOf(tools) };
+    const parameters = new URLSearchParams(closed ? "" : request.query);
+    for (const { name, do: how, value } of query) {
+      const found = how === "remove" ? [] : value(from);
+      if (how === "remove" || (how === "set" && found.length > 0)) parameters.delete(name);
+      for (const one of found) parameters.append(name, one);
+    }
+    const edits = { remove: [] as string[], set: [] as [string, string][], add: [] as [string, string][] };
+    for (const { name, do: how, value } of headers) {
+      const found = how === "remove" ? [] : value(from);
+      if (how === "remove") edits.remove.push(name);
+      else if (found.length > 0) edits[how].push([name, headerValue(found)]);
+    }
+    if (closed) edits.remove.push(...foreign(exchange, edits));
+    if (edits.remove.length + edits.set.length + edits.add.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, edits);
+    if (closed || query.length > 0) exchange.query = parameters.toString();
+    if (!target) return;
+    const path = target(from)[0]!;
+    const left = exchange.query ?? request.query;
+    exchange.target = `${path.startsWith("/") ? path : `/${path}`}${left === "" ? "" : `${path.includes("?") ? "&" : "?"}${left}`}`;
+  };
+
+  return (next) => (exchange, outcome) => {
+    const go = (body: string): void => {
+      try {
+        apply(exchange, body);
+      } catch (error) {
+        return outcome.answer(exchange, localAnswer(exchange.request, "TF", reasonOf(error), { body: "the request could not be transformed\n" }));
+      }
+      next(exchange, outcome);
+    };
+    if (!wantsBody) return go("");
+    exchange.readBody(bytesMax, (bytes) => go(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8")));
+  };
+};
+
+/** What the client said and nobody here has named. */
+function foreign({ request, requestHeaders }: Exchange, edits: HeaderEdits): string[] {
+  if (!request.headers) throw new PolicyError("closed", true, "needs to know all headers");
+  const named = new Set([...(requestHeaders ? [...requestHeaders.set, ...requestHeaders.add] : []), ...edits.set, ...edits.add].map(([name]) => name));
+  const names = new Set(request.headers().map(([name]) => name));
+  return [...names].filter((name) => !passing.has(name) && !named.has(name) && !isConnectionHeader(name) && !name.startsWith("x-forwarded-") && name !== "forwarded" && name !== "via");
+}
