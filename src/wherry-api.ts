@@ -180,7 +180,7 @@ export async function runApi(): Promise<void> {
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
     const { startGateways } = await import("./proxy/gateway/start.ts");
-    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: challenges.pass, inForce: () => channel.request("net/in-force"), usage: async (prefix) => (await channel.request<QuotaCount[]>("net/quota-counts", prefix)).body });
+    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: challenges.pass, inForce: () => channel.request("net/in-force"), usage: async (prefix) => (await channel.request<QuotaCount[]>("net/quota-counts", prefix)).body, purge: async (cache, prefix) => (await channel.request<number>("net/empty-cache", { cache, prefix })).body });
     const { startIngresses } = await import("./proxy/ingress/start.ts");
     const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: challenges.pass });
     const { startIstio } = await import("./proxy/istio/start.ts");

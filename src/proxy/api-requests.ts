@@ -13,6 +13,7 @@ export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSuperviso
     return { body: null };
   });
   channel.on("net/quota-counts", (prefix: string) => ({ body: net.quotaCounts(prefix) }));
+  channel.on("net/empty-cache", async ({ cache, prefix }: { cache: string; prefix: string }) => ({ body: await net.purge(cache, prefix) }));
   channel.on("mesh/roots", (roots: string) => net.trust(roots));
   channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
 }

@@ -105,6 +105,15 @@ export class WorkerProcess {
     });
   }
 
+  /** How many answers went. What one kept that is gone is gone with it. */
+  async purge(name: string, prefix: string): Promise<number> {
+    const { channel } = this;
+    const answer = await channel?.request<number>("net/purge", { name, prefix }).catch((error: unknown) => {
+      if (!channel.isClosed) throw error;
+    });
+    return answer?.body ?? 0;
+  }
+
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopping = true;
     clearTimeout(this.#timer);

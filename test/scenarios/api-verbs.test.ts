@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { envoyResources } from "../../src/api/envoy/kinds.ts";
-import { type ApiObject, apiLabel, apiResource } from "../../src/api/product/kinds.ts";
+import { type ApiObject, apiLabel, apiResource, purgeAnnotation } from "../../src/api/product/kinds.ts";
 import { resources } from "../../src/api/resources.ts";
 import type { TrafficPatch } from "../../src/api/traffic.ts";
 import { systemClock } from "../../src/base/clock.ts";
@@ -20,7 +20,8 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   const { client } = server;
   const traffic = new TrafficState();
   const usage = (prefix: string) => Promise.resolve(prefix === "policy/default/plans/" ? [{ id: `${prefix}global/0`, unit: "month" as const, key: "alice", startMs: 0, endMs: Date.UTC(2027, 0, 1), count: 17 }] : []);
-  const gateways = startGateways({ client, clock: systemClock, log: silentLog, publish: (patch: TrafficPatch) => void traffic.apply(patch), usage });
+  const emptied: string[] = [];
+  const gateways = startGateways({ client, clock: systemClock, log: silentLog, publish: (patch: TrafficPatch) => void traffic.apply(patch), usage, purge: (cache, prefix) => Promise.resolve(emptied.push(`${cache} ${prefix}`.trim()) && 3) });
   await gateways.definitions;
   await client.create(resources.services, "default", { metadata: { name: "pets" }, spec: { ports: [{ port: 80 }] } });
   await client.create(gatewayResources.gateways, "default", { metadata: { name: "edge" }, spec: { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }] } });
@@ -35,7 +36,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
       const at = words.indexOf(`--${name}`);
       return at < 0 ? undefined : words.splice(at, 2)[1];
     };
-    const asked = { namespace: "default", to: option("to"), from: option("from"), add: option("add"), remove: option("remove"), words };
+    const asked = { namespace: "default", to: option("to"), from: option("from"), add: option("add"), remove: option("remove"), path: option("path"), words };
     return apiVerbs.find(({ name }) => name === verb)!.run(client, asked).then((text) => text.trimEnd().replace(/ +/g, " "), (error: Error) => `refused: ${error.message}`);
   };
   const head = "NAMESPACE API STAGE LIVE NEWEST OPERATIONS WHERE";
@@ -83,6 +84,30 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   await client.create(envoyResources.backendTrafficPolicies, "default", { metadata: { name: "plans" }, spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", name: "pets.prod" }], rateLimit: { type: "Global", global: { rules: [{ limit: { requests: 1000, unit: "Month" } }] } } } });
   await until("it is told", async () => (await say("usage pets prod")) === "KEY COUNT UNIT UNTIL POLICY\nalice 17 month 2027-01-01T00:00:00Z plans");
 
+  // Caches are emptied once for each value of the annotation, whoever writes it.
+  assert.equal(await say("purge pets prod --path /pets"), "pets prod /pets: 3 answers are kept no longer, each worker's counted");
+  assert.equal(await say("purge pets"), "pets: 6 answers are kept no longer, each worker's counted");
+  assert.equal(await say("purge pets staging"), "refused: API pets has no stage staging; it has dev, prod");
+  assert.equal(await say("purge pets --path /pets"), "refused: --path: say of which stage");
+  assert.equal(await say("purge pets prod --path pets"), "refused: --path pets: must begin with '/', and have no blanks");
+  assert.deepEqual(emptied.splice(0), ["api/default/pets.prod /pets", "api/default/pets.dev", "api/default/pets.prod"]);
+  const annotate = (value: string) => client.patch(apiResource, "default", "pets", { metadata: { annotations: { [purgeAnnotation]: value } } }, { type: "merge" });
+  const purge = async () => (await client.get<ApiObject>(apiResource, "default", "pets")).status?.purge;
+  for (const [value, removed, message, done] of [
+    ["2026-11-21T00:00:00Z dev", 3, undefined, ["api/default/pets.dev"]],
+    ["2 staging", 0, "there is no stage staging", []],
+    ["3 dev pets", 0, "pets: a path begins with '/'", []],
+    ["4 dev /a /b", 0, "must be TOKEN, TOKEN STAGE, or TOKEN STAGE /PATH", []],
+  ] as const) {
+    await annotate(value);
+    await until(value, async () => (await purge())?.requested === value);
+    assert.deepEqual([(await purge())?.removed, (await purge())?.message, emptied.splice(0)], [removed, message, done]);
+  }
+  const both = await Promise.all([say("purge pets dev"), say("purge pets prod")]);
+  assert.deepEqual(both, ["dev", "prod"].map((stage) => `pets ${stage}: 3 answers are kept no longer, each worker's counted`));
+  assert.ok(["dev", "prod"].every((stage) => emptied.includes(`api/default/pets.${stage}`)));
+  const emptiedBefore = emptied.length;
+
   // A document that is none changes nothing but what is said of it.
   await client.patch(apiResource, "default", "pets", { spec: { document: { openapi: "2" } } }, { type: "merge" });
   const accepted = async () => (await client.get<ApiObject>(apiResource, "default", "pets")).status?.conditions?.find(({ type }) => type === "Accepted");
@@ -93,6 +118,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   await until("its route is gone", () => rules("dev").length === 0);
   const { items } = await client.list(resources.controllerRevisions, { namespace: "default", labelSelector: apiLabel });
   assert.deepEqual(items.map(({ metadata }) => metadata.name).sort(), ["pets.1", "pets.2"]);
+  assert.equal(emptied.length, emptiedBefore, "nobody asked for more");
   await gateways.stop();
 });
 

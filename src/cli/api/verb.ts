@@ -9,8 +9,9 @@ export interface ApiVerb {
   /** "promote API --to STAGE". */
   line: string;
   about: string;
-  /** How many words follow the name, and which options are its own. */
+  /** How many words follow the name, of which the last ones may be left out; and which options are its own. */
   words: number;
+  optionalWords?: number;
   options: readonly string[];
   /** Gives what is printed. @throws WherryError */
   run(client: Client, asked: Asked): Promise<string>;
@@ -23,6 +24,7 @@ export interface Asked {
   from: string | undefined;
   add: string | undefined;
   remove: string | undefined;
+  path?: string | undefined;
 }
 
 /** @throws WherryError there is none */

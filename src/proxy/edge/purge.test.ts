@@ -7,7 +7,14 @@ import { eventually, gatewayTo, listen, nextAddress, port, snapshot, startSuperv
 test("each worker keeps its own, and a purge empties all of them, by name and by what the address begins with", async () => {
   await using net = await startSupervisor({ workers: 2 });
   let asked = 0;
-  await using pod = await listen((socket) => socket.on("data", () => socket.end(`HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: ${String(++asked).length}\r\nconnection: close\r\n\r\n${asked}`)));
+  let gate = Promise.resolve();
+  const answer = (text: string) => `HTTP/1.1 200 OK\r\ncache-control: max-age=600\r\ncontent-length: ${text.length}\r\nconnection: close\r\n\r\n${text}`;
+  await using pod = await listen((socket) =>
+    socket.on("data", () => {
+      const text = String(++asked);
+      void gate.then(() => socket.end(answer(text)));
+    }),
+  );
   const [ip, address] = [nextAddress(), nextAddress()];
   net.publish(snapshot(1, { name: "web", clusterIPs: [ip], ports: [port(80, [{ ip: "127.0.0.1", port: pod.port }])] }));
   net.publishTraffic({ revision: 1, put: gatewayTo(address, 80, [{ type: "cache", share: "catalogue/prod", name: "catalogue" }]), remove: {} });
@@ -32,4 +39,21 @@ test("each worker keeps its own, and a purge empties all of them, by name and by
   await known(["5", "6"]);
   assert.equal(await net.purge("catalogue/prod", ""), 2);
   assert.equal(await net.purge("catalogue/prod", ""), 0);
+
+  // What both are fetching when it comes is told to whoever asked, and not kept.
+  const held = Promise.withResolvers<void>();
+  gate = held.promise;
+  const before = asked;
+  const waiting: Promise<string>[] = [];
+  await eventually(async () => {
+    waiting.push(ask());
+    await new Promise((resolve) => setImmediate(resolve));
+    return asked >= before + 2;
+  }, 20_000);
+  assert.equal(await net.purge("catalogue/prod", ""), 0);
+  const old = Array.from({ length: asked - before }, (_, i) => String(before + 1 + i));
+  held.resolve();
+  const told = await Promise.all(waiting);
+  assert.ok(told.every((text) => Number(text) > before) && old.some((text) => told.includes(text)), "they are answered");
+  for (let i = 0; i < 20; i++) assert.ok(!old.includes(await ask()), "an old answer was kept");
 });

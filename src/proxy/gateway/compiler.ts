@@ -1,6 +1,7 @@
 import type { KubeObject } from "../../api/meta.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
+import { purgeAnnotation } from "../../api/product/kinds.ts";
 import { policyKinds } from "../../api/envoy/kinds.ts";
 import { Keeper } from "../product/keeper.ts";
 import { LoopbackAddresses } from "./addresses.ts";
@@ -12,6 +13,8 @@ export interface GatewayOptions extends CompilerOptions {
   inForce?(): Promise<unknown>;
   /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
   usage?(prefix: string): Promise<QuotaCount[]>;
+  /** Empties what is kept of answers; see NetSupervisor. Absent: nobody serves. */
+  purge?(cache: string, prefix: string): Promise<number>;
 }
 
 /**
@@ -67,7 +70,7 @@ export function startGatewayCompiler(options: GatewayOptions): Compiler {
   const translator = new Translator(world, addresses);
   const writer = new StatusWriter({ client, world, clock, log });
   const tellApi = (api: KubeObject, problems: readonly string[]): void => compiling.notes.tell(api, problems.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
-  const keeper = new Keeper({ client, world, clock, log, ...(options.usage && { usage: options.usage }), addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
+  const keeper = new Keeper({ client, world, clock, log, ...(options.usage && { usage: options.usage }), ...(options.purge && { purge: options.purge }), addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
   return compiling.start((bindings) => {
     addresses.bindings = bindings;
     compiling.changed("Binding", "");
@@ -83,6 +86,8 @@ function matters(kind: string, object: KubeObject, old: KubeObject): boolean {
     case "Secret":
     case "ConfigMap":
       return !same(object["data"], old["data"]);
+    case "API":
+      return object.metadata.generation !== old.metadata.generation || object.metadata.annotations?.[purgeAnnotation] !== old.metadata.annotations?.[purgeAnnotation];
     default:
       return object.metadata.generation !== old.metadata.generation || !same(object.metadata.labels, old.metadata.labels);
   }

@@ -1,7 +1,7 @@
 import type { Client } from "../../api/client.ts";
 import { splitKey } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
-import { type ApiObject, apiResource, type ApiStatus, routeNameOf } from "../../api/product/kinds.ts";
+import { type ApiObject, apiResource, type ApiStatus, purgeAnnotation, routeNameOf } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
@@ -12,6 +12,7 @@ import type { World } from "../gateway/world.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { LatestWriter } from "../latest-writer.ts";
 import { type Plan, planOf, type Seen, stable, urlOfStage } from "./plan.ts";
+import { purged } from "./purge.ts";
 import { apiOfName, stageOf } from "./stage-route.ts";
 import { quotaPolicies, usageOf } from "./usage.ts";
 
@@ -30,6 +31,8 @@ export interface KeeperOptions {
   addressOf(gateway: Gateway): string | undefined;
   /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
   usage?(prefix: string): Promise<QuotaCount[]>;
+  /** Empties what all workers keep under a cache's name, of it what begins with a path; how many answers went. Absent: nobody serves. */
+  purge?(cache: string, prefix: string): Promise<number>;
   /** What is wrong with an API, whole: for Events. */
   tell(api: ApiObject, problems: readonly string[]): void;
 }
@@ -42,6 +45,8 @@ export class Keeper {
   readonly #applied = new Map<string, { text: string; generation: number | undefined }>();
   readonly #parents = new Map<string, RouteStatus["parents"]>();
   readonly #timers = new Map<string, Timer>();
+  /** By uid. */
+  readonly #purges = new Map<string, NonNullable<ApiStatus["purge"]>>();
   #isStarted = false;
 
   constructor(options: KeeperOptions) {
@@ -109,10 +114,23 @@ export class Keeper {
     for (const { metadata } of plan.remove.routes) await client.delete(gatewayResources.httpRoutes, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     for (const { metadata } of plan.remove.deployments) await client.delete(resources.controllerRevisions, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     tell(api, plan.problems);
-    const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
-    const status = { ...plan.status, conditions, stages: await Promise.all(plan.status.stages!.map((stage) => this.#withUsage(api, stage))) };
+    const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+    const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, now);
+    const purge = await this.#purge(api, now);
+    const status = { ...plan.status, conditions, ...(purge && { purge }), stages: await Promise.all(plan.status.stages!.map((stage) => this.#withUsage(api, stage))) };
     if (stable(status) === stable(api.status)) return;
-    await client.patch(apiResource, namespace, name, { metadata: { uid: api.metadata.uid }, status }, { type: "merge", subresource: "status", fieldManager });
+    await client.patch(apiResource, namespace, name, { metadata: { uid: api.metadata.uid }, status: { ...status, ...(purge && { purge: { ...purge, message: purge.message ?? null } }) } }, { type: "merge", subresource: "status", fieldManager });
+  }
+
+  /** What was done is remembered: the watch may bring the status that says so later than something else. */
+  async #purge(api: ApiObject, now: string): Promise<ApiStatus["purge"]> {
+    const { purge } = this.#options;
+    const { uid, annotations } = api.metadata;
+    const done = this.#purges.get(uid);
+    if (done && done.requested === annotations?.[purgeAnnotation]) return done;
+    const made = purge ? await purged(api, purge, now) : api.status?.purge;
+    if (made) this.#purges.set(uid, made);
+    return made;
   }
 
   /** Quotas are counted without anybody changing an object: they are looked at again after a while. */
