@@ -118,6 +118,8 @@ export interface ListenerManners {
   hidesLimits?: boolean;
   /** "example.com." goes on as "example.com"; for routes it is the same anyhow. */
   cutsHostDot?: boolean;
+  /** Calls of browsers (gRPC-Web) go on as gRPC's. */
+  grpcWeb?: boolean;
   /** GET of it is answered here: 200, and 503 by a worker that ends. */
   healthPath?: string;
   /** What becomes of X-Forwarded-Client-Cert, and what it says of a certificate besides its hash; absent: it is taken off. */

@@ -8,6 +8,7 @@ import { type Flag, flags } from "./flags.ts";
  */
 const grpcStatuses: Record<number, number> = { 400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14 };
 const unknown = 2;
+export const grpcStatusOf = (status: number): number => grpcStatuses[status] ?? unknown;
 const deadlineExceeded = 4;
 
 export interface AnswerDetails {
@@ -26,7 +27,7 @@ export function localAnswer(request: RequestView, flag: Flag, reason: string, de
   const status = details.status ?? flags[flag].status;
   const headers = details.headers ? [...details.headers] : [];
   if (isGrpc(request) && (status >= 400 || details.grpcStatus !== undefined)) {
-    const grpcStatus = details.grpcStatus ?? (flag === "UT" ? deadlineExceeded : (grpcStatuses[status] ?? unknown));
+    const grpcStatus = details.grpcStatus ?? (flag === "UT" ? deadlineExceeded : grpcStatusOf(status));
     headers.push(["content-type", "application/grpc"], ["grpc-status", String(grpcStatus)], ["grpc-message", encodeURIComponent(reason).replaceAll("%20", " ")]);
     return { status: 200, headers, body: "", flag, reason };
   }

@@ -1,5 +1,6 @@
 import type { EdgeListener, ListenerLimits } from "../../api/traffic.ts";
 import type { LocalAnswer, RequestView } from "../../policy/exchange.ts";
+import { asksGrpcWeb, grpcWeb } from "../../policy/grpc-web.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import { localAnswer } from "../../policy/local-answer.ts";
 import type { Found, RouteTable } from "../../policy/route-table.ts";
@@ -48,7 +49,7 @@ export class HttpPort implements Listener {
     const listener = this.#byHost.find(request.host);
     if (!listener) return localAnswer(request, "NR", "no listener has this host name", { status: 404 });
     if (listener.refusal !== undefined) return refused(listener.refusal, request);
-    return routeOn(this.#routes, listener.id, request);
+    return routeOn(this.#routes, listener.id, request, this.manners?.hasGrpcWeb);
   }
 }
 
@@ -63,10 +64,11 @@ export interface ListenerTools {
 export const refused = (reason: string, request: RequestView): LocalAnswer => localAnswer(request, "NC", reason, { status: 500 });
 
 /** Where a request goes that this listener answers. */
-export function routeOn(routes: RouteTable, listener: string, request: RequestView): Routed | LocalAnswer {
+export function routeOn(routes: RouteTable, listener: string, request: RequestView, hasGrpcWeb = false): Routed | LocalAnswer {
   const found = routes.find(listener, request);
   if (!found.rule) return localAnswer(request, "NR", found.why === "host" ? "no route has this host name" : "no route matches", { status: 404 });
-  return routedOf(found);
+  const routed = routedOf(found);
+  return hasGrpcWeb && asksGrpcWeb(request) ? { ...routed, handler: grpcWeb(routed.handler) } : routed;
 }
 
 /** What differs between listeners of one socket is not known before the head is read: the widest bound holds. */

@@ -38,7 +38,7 @@ export class HttpsListener implements Listener {
     if (right && right.id !== this.#own.id) return localAnswer(request, "MD", `${host} is another listener's`);
     if (!right) return localAnswer(request, "NR", "no listener has this host name", { status: 404 });
     if (this.#own.refusal !== undefined) return refused(this.#own.refusal, request);
-    return routeOn(this.#routes, this.#own.id, request);
+    return routeOn(this.#routes, this.#own.id, request, this.manners?.hasGrpcWeb);
   }
 }
 

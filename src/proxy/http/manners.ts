@@ -84,6 +84,10 @@ export class Manners {
     if (requestIdShape.test(given)) return given;
     return requestId === "given" ? "" : undefined;
   }
+  /** Calls of gRPC-Web are made gRPC's. */
+  get hasGrpcWeb(): boolean {
+    return this.#config.grpcWeb === true;
+  }
   /** Whether the peer's address goes behind what X-Forwarded-For says already. */
   get appends(): boolean {
     return !this.#config.keepsForwardedFor;

@@ -41,6 +41,7 @@ interface ClientTrafficSpec {
   path?: { escapedSlashesAction?: string; disableMergeSlashes?: boolean };
   http1?: { disableSafeMaxConnectionDuration?: boolean; enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
   http2?: { maxConcurrentStreams?: number; initialStreamWindowSize?: string | number; initialConnectionWindowSize?: string | number };
+  grpc?: { enableWeb?: boolean };
   enableProxyProtocol?: boolean;
   proxyProtocol?: { optional?: boolean };
   scheme?: string;
@@ -55,7 +56,7 @@ const headBytesMost = 1024 * 1024;
 
 /** A ClientTrafficPolicy for one listener. What it says of HTTP means nothing to a listener of connections that nobody reads. */
 export function clientTrafficEffect(spec: object, references: References, { protocol, tls, hostname }: Pick<EdgeListener, "protocol" | "tls" | "hostname">): ListenerEffect {
-  const { tls: tlsSpec, timeout, connection, headers, clientIPDetection, path, http1, http2, enableProxyProtocol, proxyProtocol, scheme, healthCheck, tcpKeepalive } = spec as ClientTrafficSpec;
+  const { tls: tlsSpec, timeout, connection, headers, clientIPDetection, path, http1, http2, grpc, enableProxyProtocol, proxyProtocol, scheme, healthCheck, tcpKeepalive } = spec as ClientTrafficSpec;
   const refused: Refusal[] = [];
   const isRead = protocol === "HTTP" || protocol === "HTTPS";
   const limits = limitsOf(timeout, connection, http2, headers, refused);
@@ -65,6 +66,7 @@ export function clientTrafficEffect(spec: object, references: References, { prot
     ...clientManners(clientIPDetection, refused),
     ...pathManners(path, refused),
     ...(http1?.http10?.useDefaultHost && defaultHost(hostname, refused)),
+    ...(grpc?.enableWeb && { grpcWeb: true }),
     ...(healthCheck?.path !== undefined && { healthPath: healthCheck.path }),
   };
   if (scheme !== undefined && scheme !== "Preserve") refused.push({ field: "scheme", why: `${scheme} is not honoured: Preserve is how requests go on` });

@@ -103,6 +103,7 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
     "http1.enableTrailers",
     "http1.preserveHeaderCase",
     "http1.http10.*",
+    "grpc.enableWeb",
     "http2.maxConcurrentStreams",
     "http2.initialStreamWindowSize",
     "http2.initialConnectionWindowSize",
