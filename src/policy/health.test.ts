@@ -9,7 +9,7 @@ const cases: { what: string; unhealthy?: number; healthy?: number; found: string
   { what: "silence must last", unhealthy: 3, found: "wsssw", is: "+++-+" },
   { what: "a good one in between begins it anew", unhealthy: 2, found: "wswswss", is: "++++++-" },
   { what: "a wrong answer decides at once", unhealthy: 3, found: "wxw", is: "+-+" },
-  { what: "good ones must come in a row", healthy: 3, found: "wxwwxwww", is: "+-----" + "-+" },
+  { what: "good ones must come in a row", healthy: 3, found: "wxwwxwww", is: "+------+" },
   { what: "flapping at every check is seen at every check with thresholds of one", unhealthy: 1, found: "wxwxwsw", is: "+-+-+-+" },
 ];
 const names: Record<string, Finding> = { w: "well", s: "silent", x: "unwell" };

@@ -3,7 +3,7 @@ import type { Upstream } from "../../src/api/traffic.ts";
 import { FakeClock } from "../../src/base/clock.ts";
 import { type Random, randomInt, seededRandom } from "../../src/base/random.ts";
 import { SessionNames } from "../../src/policy/session-token.ts";
-import type { Endpoint, TryResult, UpstreamPolicy } from "../../src/policy/upstream.ts";
+import type { CheckedUpstream, Endpoint, TryResult } from "../../src/policy/upstream.ts";
 import { createUpstreamPolicy } from "../../src/policy/upstream-policy.ts";
 
 /** Of which each is a world of its own: SEED runs one again. */
@@ -27,7 +27,7 @@ export const base: Upstream = { id: "shop/cart/80", namespace: "shop", service: 
 
 export class World {
   readonly clock = new FakeClock();
-  readonly policy: UpstreamPolicy;
+  readonly policy: CheckedUpstream;
   constructor(random: Random, config: Partial<Upstream>, endpoints: readonly Endpoint[]) {
     this.policy = createUpstreamPolicy({ ...base, ...config }, { random, nowMs: () => this.clock.monotonicMs(), sessions: new SessionNames("0123456789abcdef0123456789abcdef") });
     this.policy.update(endpoints);

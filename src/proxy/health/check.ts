@@ -3,7 +3,7 @@ import type { TcpHandle } from "../../base/handles.ts";
 import { limits } from "../../base/limits.ts";
 import { ProtobufWriter, readProtobuf } from "../../policy/ext-auth/protobuf.ts";
 import type { SideAnswer, SideRequest } from "../../policy/exchange.ts";
-import type { Endpoint, Picked, TryResult, UpstreamPolicy } from "../../policy/upstream.ts";
+import type { Endpoint, Picked, UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import type { Output } from "../http/output.ts";
 import { SideCall } from "../http/side-call.ts";
@@ -140,7 +140,7 @@ function checkTcp({ send, expect }: TcpAsk, timeoutMs: number, { ip, port, key }
 
 /** The one endpoint that is asked, whatever is known of it. */
 function onlyAt(endpoint: Endpoint): UpstreamPolicy {
-  const picked: Picked = { endpoint, done: (_: TryResult) => {} };
+  const picked: Picked = { endpoint, done() {} };
   const all = { configure() {}, update() {}, pick: () => picked, mayRetry: () => false, endpoints: () => [], connectionOpened: () => true, connectionClosed() {}, pendingStarted: () => true, pendingEnded() {} };
   return all;
 }
