@@ -27,6 +27,8 @@ export interface ApiStage {
   variables?: Record<string, string>;
   /** Where operations go that have no integration of their own. */
   backendRef?: { namespace?: string; name: string; port: number };
+  /** Which Services are meant by integrations whose uri begins so: hosts beyond the cluster, and functions. The longest counts. */
+  backends?: { uri: string; backendRef: { namespace?: string; name: string; port: number } }[];
   /** Who checks what the document's `security` asks for. */
   security?: "Gateway" | "Backend";
   /**
@@ -42,6 +44,12 @@ export interface ApiStage {
   rules?: ApiRule[];
   /** Of bodies that rules look into: so much, and what becomes of longer ones. */
   inspection?: { maxBodyBytes?: number; oversize?: "Deny" | "Pass" };
+  /** How security schemes of the document are checked here; what it says of them itself need not be said again. */
+  authorizers?: ApiAuthorizer[];
+  /** Whose keys open what asks for one, and how much each may ask. */
+  plans?: ApiPlan[];
+  /** What Services want to be shown; the Secret has `username` and `password`, a `token` (bearer), or the header's whole value in `credential`. */
+  credentials?: { backendRef: { namespace?: string; name: string; port?: number }; secretRef: { name: string }; /** "Authorization" unless said. */ header?: string }[];
   /** By operation; an operation without `operationId` is called "METHOD /path". */
   operations?: { operation: string; throttle?: ApiThrottle; cache?: ApiCache }[];
 }
@@ -50,6 +58,33 @@ export interface ApiThrottle {
   requestsPerSecond: number;
   /** So many at once; `requestsPerSecond` unless said. */
   burst?: number;
+}
+
+/** Of one scheme, by its name. */
+export interface ApiAuthorizer {
+  scheme: string;
+  /** Of authorizers that are asked (`token`, `request`): who is, and at which path ("/" unless said). */
+  backendRef?: { namespace?: string; name: string; port: number };
+  path?: string;
+  /** Of tokens: who issues them, for whom, and where his keys are, unless his own document (OpenID Connect Discovery) says so. */
+  issuer?: string;
+  audiences?: string[];
+  jwksUri?: string;
+}
+
+export interface ApiPlan extends PlanLimits {
+  name: string;
+  /** Clients' names, and the key of each. */
+  secretRef: { name: string };
+  /** Besides the plan's own; what counts for one counts for the other. */
+  operations?: ({ operation: string } & PlanLimits)[];
+}
+
+/** For each key by itself. */
+export interface PlanLimits {
+  throttle?: ApiThrottle;
+  /** In calendar windows, in UTC. */
+  quota?: { requests: number; unit: "Hour" | "Day" | "Week" | "Month" | "Year" };
 }
 
 export interface ApiCache {
@@ -93,8 +128,11 @@ export interface ApiStatus {
 
 /** What has been counted of a quota, by whom it counts; as it was a few seconds ago. */
 export interface ApiUsage {
-  /** The BackendTrafficPolicy that limits. */
-  policy: string;
+  /** The BackendTrafficPolicy that limits; of another namespace "NAMESPACE/NAME". Absent: a plan of the stage does. */
+  policy?: string;
+  plan?: string;
+  /** Of a plan: absent, all operations together. */
+  operation?: string;
   /** "hour", "month". */
   unit: string;
   key: string;

@@ -2,47 +2,71 @@ import type { HttpFilter, HttpRule } from "../../api/traffic.ts";
 import { condition } from "../gateway/conditions.ts";
 import type { AnyRouteObject } from "../gateway/kinds.ts";
 import type { CompiledRoute } from "../gateway/routes.ts";
-import type { Checked } from "./operations.ts";
+import type { World } from "../gateway/world.ts";
+import { Guards, policyFilters } from "./guards.ts";
+import type { Operation } from "./operations.ts";
+import type { AskedScheme, Checked } from "./security.ts";
 import { operation, type OperationRule } from "./stage-route.ts";
 
-/** The filters that check what a scheme asks for, and in which kind's fields people say so. */
-const checkers: Record<Checked, { filters: readonly string[]; field: string }> = {
-  jwt: { filters: ["jwt", "oidc", "extAuth"], field: "jwt, oidc or extAuth" },
-  apiKey: { filters: ["apiKey", "extAuth"], field: "apiKeyAuth or extAuth" },
-  basic: { filters: ["basic", "extAuth"], field: "basicAuth or extAuth" },
-  authorizer: { filters: ["extAuth"], field: "extAuth" },
+/** In which fields of a SecurityPolicy, and of a stage, people say who checks what a scheme asks for. */
+const checkers: Record<Checked, { field: string; ofStage?: string }> = {
+  jwt: { field: "jwt, oidc or extAuth", ofStage: "authorizers" },
+  apiKey: { field: "apiKeyAuth or extAuth", ofStage: "plans" },
+  basic: { field: "basicAuth or extAuth" },
+  authorizer: { field: "extAuth", ofStage: "authorizers" },
 };
 
-/** What a stage says itself stands behind policies' filters; of these two kinds it is before them: a preflight brings no credentials, and rules judge before anybody asks for some. */
-const first: readonly HttpFilter["type"][] = ["compress", "override", "cors", "requestRules"];
+/** What a stage says itself stands behind policies' filters; of these kinds it is before them: a preflight brings no credentials, rules judge before anybody asks for some, and what an API says of refusals it says of theirs, too. */
+const first: readonly HttpFilter["type"][] = ["compress", "override", "gatewayResponses", "cors", "requestRules"];
 const placeOf = ({ type }: HttpFilter): number => (first.includes(type) ? first.indexOf(type) : first.length);
 
-/** Operations that cannot be done as they are written are answered with 500, and so are those whose security nobody checks. */
-export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObject): CompiledRoute {
+/**
+ * What stages say of who may ask is put where it belongs. Operations that cannot be done as they are written are answered with 500, and so
+ * are those whose security nobody checks. `seen` hears of what stages name.
+ */
+export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObject, world: World, seen: (what: string) => void): CompiledRoute {
   const operations = new Map((object.spec.rules ?? []).flatMap((rule) => ((rule as OperationRule)[operation] ? [[rule.name!, (rule as OperationRule)[operation]!] as const] : [])));
   if (operations.size === 0) return compiled;
+  const guards = new Guards(world, object.metadata.namespace!, seen);
+  const upstreams = new Map(compiled.upstreams.map((upstream) => [upstream.id, upstream]));
   const refused = new Map<string, string>();
   const routes = compiled.routes.map((route) => {
     if (route.type !== "http") return route;
     const rules = route.rules.map((rule): HttpRule => {
       const made = operations.get(rule.name);
-      const why = made?.refusal ?? (made?.security && unchecked(made.id, made.security, rule.filters));
-      if (why === undefined) return rule.filters.some(({ type }) => first.includes(type)) ? { ...rule, filters: rule.filters.toSorted((a, b) => placeOf(a) - placeOf(b)) } : rule;
+      const present = new Set<string>(rule.filters.map(({ type }) => type));
+      const guard = made?.guarded && guards.of(made.guarded, present);
+      const why = made?.refusal ?? (made?.guarded?.security && unchecked(made.id, made.guarded.security, present)) ?? guard?.refusal;
+      if (why === undefined) {
+        for (const need of guard?.needs ?? []) upstreams.set(need.id, need);
+        const filters = guard ? guarded(rule, made!, guard) : rule.filters;
+        return filters.some(({ type }) => first.includes(type)) ? { ...rule, filters: filters.toSorted((a, b) => placeOf(a) - placeOf(b)) } : filters === rule.filters ? rule : { ...rule, filters };
+      }
       refused.set(rule.name, why);
       return { name: rule.name, matches: rule.matches, filters: [], backends: [{ weight: 1, error: { status: 500, reason: why } }] };
     });
     return { ...route, rules };
   });
-  if (refused.size === 0) return compiled;
+  const served = { ...compiled, routes, upstreams: [...upstreams.values()] };
+  if (refused.size === 0) return served;
   const message = `Dropped Rule: ${[...refused].map(([name, why]) => `${name}: ${why}`).join("; ")}; requests for it are answered with 500`;
-  return { ...compiled, routes, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", shortened(message)) };
+  return { ...served, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", shortened(message)) };
 }
 
-function unchecked(id: string, security: Checked[][], filters: readonly HttpFilter[]): string | undefined {
-  const present = new Set<string>(filters.map(({ type }) => type));
-  if (security.some((alternative) => alternative.every((scheme) => checkers[scheme].filters.some((type) => present.has(type))))) return undefined;
-  const wanted = [...new Set(security.map((alternative) => alternative.map((scheme) => checkers[scheme].field).join(" and ")))].join(", or ");
-  return `${id} asks for security that nobody checks: a SecurityPolicy with ${wanted} for this route does, or the stage says security: Backend`;
+/** Behind what policies say, and what the stage says of everybody. */
+function guarded({ filters }: HttpRule, { filters: own, guardAt = 0 }: Operation, { before, after }: { before: HttpFilter[]; after: HttpFilter[] }): HttpFilter[] {
+  // A policy that is refused has left nothing.
+  if (before.length + after.length === 0 || filters.length < own.length) return filters;
+  const at = filters.length - own.length + guardAt;
+  return [...filters.slice(0, at), ...before, ...filters.slice(at), ...after];
+}
+
+function unchecked(id: string, security: AskedScheme[][], present: ReadonlySet<string>): string | undefined {
+  if (security.some((alternative) => alternative.every(({ checked, own }) => own !== undefined || policyFilters[checked].some((type) => present.has(type))))) return undefined;
+  const wanted = [...new Set(security.map((alternative) => alternative.map(({ checked }) => checkers[checked].field).join(" and ")))].join(", or ");
+  const ofStage = [...new Set(security.flatMap((alternative) => alternative.flatMap(({ checked, own }) => (own ? [] : (checkers[checked].ofStage ?? [])))))];
+  const more = ofStage.length === 0 ? "" : `, or the stage's ${ofStage.join(" and ")}`;
+  return `${id} asks for security that nobody checks: a SecurityPolicy with ${wanted} for this route does${more}, or the stage says security: Backend`;
 }
 
 /** A condition's message has an end. */

@@ -1,16 +1,20 @@
-import type { TemplateStage } from "../../api/traffic-content.ts";
+import type { ApiStage } from "../../api/product/kinds.ts";
+import type { RequestParametersFilter, TemplateStage } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
 import { isObject, type Json } from "./document.ts";
-import { mappedAnswers, mappedRequest, mockAnswer } from "./mapping.ts";
+import { mappedAnswers, mappedRequest, mockAnswer, proxiedAnswers } from "./mapping.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
-import { type PathTemplate, substitution } from "./template.ts";
+import { type MappedRequest, readRequestParameters, variableOf } from "./parameters.ts";
+import { pathNames, type PathTemplate, substitution } from "./template.ts";
 
 /** What an operation comes to behind its own filters. */
 export interface Integrated {
   filters: HttpFilter[];
   backendRef?: BackendReference;
   timeoutMs?: number;
+  /** `cacheKeyParameters`: instead of the stage's. */
+  cacheKey?: { keyQuery: string[]; keyHeaders: string[] };
 }
 
 export interface IntegrationContext {
@@ -20,101 +24,182 @@ export interface IntegrationContext {
   variables: Readonly<Record<string, string>>;
   /** For mapping templates. */
   stage: TemplateStage;
+  /** Which Services uris mean that are not of the cluster. */
+  backends?: ApiStage["backends"];
+  /** To a Service as the request came, but for the stage's path. */
+  passed?(backendRef: BackendReference): Integrated;
 }
 
+/** Fields of an integration that say nothing of how a request is served. */
+export const ignoredFields = ["type", "payloadFormatVersion", "cacheNamespace"] as const;
+/** Fields that are read, of each type. */
+export const integrationFields = {
+  http_proxy: ["uri", "httpMethod", "requestParameters", "responseParameters", "timeoutInMillis", "connectionType", "connectionId", "responses", "cacheKeyParameters", "passthroughBehavior"],
+  http: ["uri", "httpMethod", "requestParameters", "requestTemplates", "passthroughBehavior", "timeoutInMillis", "connectionType", "connectionId", "responses", "cacheKeyParameters"],
+  mock: ["requestTemplates", "passthroughBehavior", "responses", "httpMethod", "timeoutInMillis", "requestParameters", "cacheKeyParameters"],
+  aws_proxy: ["uri", "httpMethod", "passthroughBehavior", "timeoutInMillis", "responses", "cacheKeyParameters"],
+} as const;
+
 /**
- * `x-amazon-apigateway-integration`: `http_proxy` and `http` to a Service, and `mock`. See "OpenAPI extensions for API Gateway" in AWS' documentation.
+ * `x-amazon-apigateway-integration`: `http_proxy` and `http` to a Service, `mock`, and `aws_proxy` where the stage says which Service is
+ * meant. See "OpenAPI extensions for API Gateway" in AWS' documentation.
  * @throws NotHonoured
  */
 export function readIntegration(given: Json, context: IntegrationContext): Integrated {
   if (!isObject(given)) throw new NotHonoured("x-amazon-apigateway-integration", "must be an object");
   const type = String(given["type"] ?? "").toLowerCase();
-  if (type === "mock") return { filters: mockAnswer(given, context) };
+  if (type === "mock") return mock(given, context);
   if (type === "http_proxy") return httpProxy(given, context);
   if (type === "http") return http(given, context);
-  const why = { aws: "needs a service of AWS", aws_proxy: "needs a function of AWS" }[type];
+  if (type === "aws_proxy") return awsProxy(given, context);
+  const why = { aws: "needs a service of AWS" }[type];
   throw new NotHonoured("type", `${type === "" ? "is missing" : `${type} ${why ?? "is not known"}`}; http_proxy, http and mock are honoured`);
+}
+
+function mock(given: Record<string, Json>, context: IntegrationContext): Integrated {
+  refuse(given, "mock");
+  return { filters: mockAnswer(given, context) };
 }
 
 /** What is asked, and what comes of the answer, is made by templates. */
 function http(given: Record<string, Json>, context: IntegrationContext): Integrated {
-  const { requestTemplates, responses, passthroughBehavior, ...rest } = given;
-  const called = httpProxy(rest, context);
+  refuse(given, "http");
+  const { requestTemplates, responses, passthroughBehavior } = given;
+  const called = call(given, context, true);
   return { ...called, filters: [...mappedAnswers(responses, context), ...mappedRequest(requestTemplates, passthroughBehavior, context), ...called.filters] };
 }
 
-function httpProxy(given: Record<string, Json>, { method, template, variables }: IntegrationContext): Integrated {
-  refuseOthers(given, ["uri", "httpMethod", "requestParameters", "timeoutInMillis", "connectionType", "responses", "cacheKeyParameters", "passthroughBehavior"]);
-  const { httpMethod, connectionType, timeoutInMillis, responses, cacheKeyParameters } = given;
-  if (typeof httpMethod === "string" && httpMethod.toUpperCase() !== method) throw new NotHonoured("httpMethod", `${httpMethod} is not the operation's; a request goes on with the method that it came with`);
-  if (connectionType !== undefined && connectionType !== "INTERNET") throw new NotHonoured("connectionType", `${String(connectionType)} is a network of AWS`);
-  if (cacheKeyParameters !== undefined && !(Array.isArray(cacheKeyParameters) && cacheKeyParameters.length === 0)) throw new NotHonoured("cacheKeyParameters", "is not honoured; the stage's cache says keyHeaders and keyQuery");
+function httpProxy(given: Record<string, Json>, context: IntegrationContext): Integrated {
+  refuse(given, "http_proxy");
   // A proxy passes the answer as it is: what stands in `responses` is for documentation, unless it maps something.
-  for (const [pattern, response] of isObject(responses) ? Object.entries(responses) : []) {
-    for (const field of ["responseParameters", "responseTemplates", "contentHandling"]) if (isObject(response) && response[field] !== undefined) throw new NotHonoured(`responses.${pattern}.${field}`, "is not honoured of http_proxy");
+  for (const [pattern, response] of isObject(given["responses"]) ? Object.entries(given["responses"]) : []) {
+    for (const field of ["responseParameters", "responseTemplates", "contentHandling"]) if (isObject(response) && response[field] !== undefined && response[field] !== null && Object.keys(response[field]).length > 0) throw new NotHonoured(`responses.${pattern}.${field}`, "is not honoured of http_proxy");
   }
+  const called = call(given, context, false);
+  return { ...called, filters: [...proxiedAnswers(given["responseParameters"], context), ...called.filters] };
+}
+
+/** Only where the stage names a Service in place of the function: it gets the request as it came, and not an event. */
+function awsProxy(given: Record<string, Json>, context: IntegrationContext): Integrated {
+  const uri = withVariables(given["uri"], context.variables);
+  const backendRef = backendOf(uri, context);
+  if (!backendRef || !context.passed) throw new NotHonoured("type", "aws_proxy needs a function of AWS, unless one of the stage's backends says which Service is meant by its uri; http_proxy, http and mock are honoured");
+  refuse(given, "aws_proxy");
+  const { timeoutInMillis } = given;
+  return { ...context.passed(backendRef), ...(timeoutInMillis !== undefined && { timeoutMs: milliseconds(timeoutInMillis) }), ...cacheKeyOf(given["cacheKeyParameters"]) };
+}
+
+function refuse(given: Record<string, Json>, type: keyof typeof integrationFields): void {
+  const { credentials, tlsConfig, contentHandling } = given;
+  if (credentials !== undefined && credentials !== null) throw new NotHonoured("credentials", "are a role of AWS");
+  if (tlsConfig !== undefined) throw new NotHonoured("tlsConfig", "is not honoured; a BackendTLSPolicy of the Service says how it is encrypted");
+  if (contentHandling !== undefined && contentHandling !== null) throw new NotHonoured("contentHandling", "is not honoured; bodies go on byte by byte");
+  refuseOthers(given, [...integrationFields[type], ...ignoredFields, "credentials", "contentHandling"]);
+}
+
+/** To a Service, by the uri. `closed`: of the request only what is mapped goes along. */
+function call(given: Record<string, Json>, context: IntegrationContext, closed: boolean): Integrated {
+  const { method, template, variables, stage } = context;
+  const { httpMethod, connectionType, timeoutInMillis, cacheKeyParameters } = given;
+  if (typeof httpMethod === "string" && httpMethod.toUpperCase() !== method && httpMethod.toUpperCase() !== "ANY") throw new NotHonoured("httpMethod", `${httpMethod} is not the operation's; a request goes on with the method that it came with`);
   const uri = withVariables(given["uri"], variables);
-  const { host, port, path } = readUri(uri);
-  const captures = new Map<string, number>();
-  const headers: { name: string; value: string }[] = [];
-  for (const [to, from] of isObject(given["requestParameters"]) ? Object.entries(given["requestParameters"]) : []) parameterOf(to, from, { template, variables, captures, headers });
-  let value: string;
-  try {
-    value = substitution(path, (name) => captures.get(name) ?? undefined);
-  } catch (error) {
-    throw new NotHonoured("uri", `${(error as Error).message}; requestParameters must say integration.request.path.NAME`);
-  }
-  const isFixed = captures.size === 0 || !/\$\{\d+\}/.test(value);
-  const rewrite: HttpFilter = { type: "rewrite", path: isFixed ? { type: "full", value } : { type: "regex", ...(template.pattern !== undefined && { pattern: template.pattern }), substitution: value } };
+  const named = backendOf(uri, context);
+  if (!named && connectionType !== undefined && connectionType !== "INTERNET") throw new NotHonoured("connectionType", `${String(connectionType)} is a network of AWS; one of the stage's backends may say which Service is meant by the uri`);
+  const { backendRef, path } = named ? { backendRef: named, path: pathOf(uri) } : serviceIn(uri);
+  const parameters = readRequestParameters(given["requestParameters"], { template, variables });
   return {
-    filters: [...(headers.length > 0 ? [{ type: "requestHeaders", set: headers } satisfies HttpFilter] : []), rewrite],
-    backendRef: serviceOf(host, port),
+    filters: requestFilters(path, parameters, template, stage, closed),
+    backendRef,
     ...(timeoutInMillis !== undefined && { timeoutMs: milliseconds(timeoutInMillis) }),
+    ...cacheKeyOf(cacheKeyParameters),
   };
 }
 
-function parameterOf(to: string, from: Json, { template, variables, captures, headers }: { template: PathTemplate; variables: IntegrationContext["variables"]; captures: Map<string, number>; headers: { name: string; value: string }[] }): void {
-  const field = `requestParameters.${to}`;
-  const [, kind, name] = /^integration\.request\.(path|header|querystring)\.(.+)$/.exec(to) ?? [];
-  if (kind === undefined || typeof from !== "string") throw new NotHonoured(field, "is not honoured; integration.request.path, .header and .querystring are");
-  const [, source, given] = /^method\.request\.(path|header|querystring)\.(.+)$/.exec(from) ?? [];
-  if (kind === "path") {
-    const at = source === "path" ? template.names.indexOf(given!) : -1;
-    if (at < 0) throw new NotHonoured(field, `${from} is not a parameter of the path`);
-    captures.set(name!, at + 1);
-    return;
+function requestFilters(path: string, { headers, query, path: names, target }: MappedRequest, template: PathTemplate, stage: TemplateStage, closed: boolean): HttpFilter[] {
+  // What a header or parameter is mapped to under its own name goes along anyway.
+  const goesAlong = (name: string, from: RequestParametersFilter["headers"], kind: "header" | "query"): boolean => !closed && from!.length === 1 && kind in from![0]! && (from![0] as unknown as Record<string, string>)[kind]!.toLowerCase() === name.toLowerCase();
+  const ownHeaders = headers.filter((field) => (field.do ?? "set") !== "set" || !goesAlong(field.name, field.from as never, "header"));
+  const ownQuery = query.filter((field) => (field.do ?? "set") !== "set" || !goesAlong(field.name, field.from as never, "query"));
+  const captured = (name: string): number | undefined => {
+    const part = names.get(name) ?? { path: name };
+    const at = "path" in part ? template.names.indexOf(part.path) : -1;
+    return at < 0 ? undefined : at + 1;
+  };
+  // The path is put together where it has more in it than the request's own path can give.
+  const isMade = target !== undefined || [...names.values()].some((part) => !("path" in part));
+  const made = target ?? (isMade ? madePath(path, names, template) : undefined);
+  const isFixed = [...ownHeaders, ...ownQuery].every(({ do: how = "set", from }) => how === "set" && from.every((part) => "text" in part)) && ownQuery.length === 0;
+  const filters: HttpFilter[] = [];
+  if (isFixed && !closed && !made) {
+    if (ownHeaders.length > 0) filters.push({ type: "requestHeaders", set: ownHeaders.map(({ name, from }) => ({ name, value: from.map((part) => ("text" in part ? part.text : "")).join("") })) });
+  } else {
+    filters.push({ type: "requestParameters", ...(ownHeaders.length > 0 && { headers: ownHeaders }), ...(ownQuery.length > 0 && { query: ownQuery }), ...(made && { target: made }), ...(closed && { closed }), ...pathNames(template), stage });
   }
-  // It goes along anyway.
-  if (source === kind && (kind === "header" ? given!.toLowerCase() === name!.toLowerCase() : given === name)) return;
-  const literal = /^'(.*)'$/s.exec(from)?.[1] ?? stageVariable(from, variables);
-  if (kind !== "header" || literal === undefined) throw new NotHonoured(field, `${from} is not honoured; 'text' and stageVariables.NAME for a header are`);
-  headers.push({ name: name!, value: literal });
+  if (made) return filters;
+  let value: string;
+  try {
+    value = substitution(path, captured);
+  } catch (error) {
+    throw new NotHonoured("uri", `${(error as Error).message}; requestParameters must say integration.request.path.NAME`);
+  }
+  const isOwn = /\$\{\d+\}/.test(value);
+  filters.push({ type: "rewrite", path: isOwn ? { type: "regex", ...(template.pattern !== undefined && { pattern: template.pattern }), substitution: value } : { type: "full", value } });
+  return filters;
+}
+
+function madePath(path: string, names: MappedRequest["path"], template: PathTemplate): NonNullable<RequestParametersFilter["target"]> {
+  const parts: NonNullable<RequestParametersFilter["target"]> = [];
+  let end = 0;
+  for (const found of path.matchAll(/\{([^{}/]*?)\+?\}/g)) {
+    if (found.index > end) parts.push({ text: path.slice(end, found.index) });
+    const name = found[1]!;
+    const part = names.get(name) ?? (template.names.includes(name) ? { path: name } : undefined);
+    if (!part) throw new NotHonoured("uri", `{${name}} is given by nothing; requestParameters must say integration.request.path.NAME`);
+    parts.push(part);
+    end = found.index + found[0].length;
+  }
+  if (end < path.length) parts.push({ text: path.slice(end) });
+  return parts;
+}
+
+/** Of a cached operation: exactly these, besides host and path. */
+function cacheKeyOf(given: Json | undefined): Pick<Integrated, "cacheKey"> {
+  if (given === undefined || given === null) return {};
+  if (!Array.isArray(given)) throw new NotHonoured("cacheKeyParameters", "must be a list");
+  if (given.length === 0) return {};
+  const key = { keyQuery: [] as string[], keyHeaders: [] as string[] };
+  for (const one of given) {
+    const [, place, name] = /^(?:method|integration)\.request\.(path|querystring|header|multivaluequerystring|multivalueheader)\.(.+)$/.exec(String(one)) ?? [];
+    if (place === undefined) throw new NotHonoured("cacheKeyParameters", `${String(one)} is not honoured; method.request.path, .querystring and .header are`);
+    if (place !== "path") key[place.endsWith("header") ? "keyHeaders" : "keyQuery"].push(name!);
+  }
+  return { cacheKey: key };
 }
 
 function withVariables(uri: Json | undefined, variables: IntegrationContext["variables"]): string {
   if (typeof uri !== "string") throw new NotHonoured("uri", "must be given");
-  return uri.replace(/\$\{?stageVariables\.([A-Za-z0-9_-]+)\}?/g, (_, name: string) => variableOf(name, variables, "uri"));
-}
-function stageVariable(from: string, variables: IntegrationContext["variables"]): string | undefined {
-  const name = /^stageVariables\.([A-Za-z0-9_-]+)$/.exec(from)?.[1];
-  return name === undefined ? undefined : variableOf(name, variables, "requestParameters");
-}
-function variableOf(name: string, variables: IntegrationContext["variables"], field: string): string {
-  if (!Object.hasOwn(variables, name)) throw new NotHonoured(field, `names the stage variable ${name}, which the stage does not have`);
-  return variables[name]!;
+  return uri.replace(/\$\{stageVariables\.([A-Za-z0-9_-]+)\}|\$stageVariables\.([A-Za-z0-9_]+)/g, (_, braced: string | undefined, plain: string) => variableOf(braced ?? plain, variables, "uri"));
 }
 
-function readUri(uri: string): { host: string; port: number; path: string } {
+/** The Service that the stage says is meant: the longest beginning of the uri counts, whole elements of it. */
+function backendOf(uri: string, { backends = [] }: IntegrationContext): BackendReference | undefined {
+  const fits = backends.filter(({ uri: begin }) => uri === begin || (uri.startsWith(begin) && (/[/:]$/.test(begin) || /^[/:?{]/.test(uri.slice(begin.length)))));
+  return fits.sort((a, b) => b.uri.length - a.uri.length)[0]?.backendRef;
+}
+/** An ARN has none. */
+const pathOf = (uri: string): string => /^[a-z]+:\/\/[^/?#]*(\/[^?#]*)?/i.exec(uri)?.[1] ?? "/";
+
+function serviceIn(uri: string): { backendRef: BackendReference; path: string } {
   const [, scheme, host, port, path] = /^([a-z]+):\/\/([^/:?#]+)(?::(\d{1,5}))?(\/[^?#]*)?$/i.exec(uri) ?? [];
   if (host === undefined) throw new NotHonoured("uri", `${uri} is not of the form http://SERVICE[.NAMESPACE.svc][:PORT]/PATH`);
-  if (scheme!.toLowerCase() !== "http") throw new NotHonoured("uri", `${uri} is called by ${scheme}; http is honoured, which a BackendTLSPolicy of the Service encrypts`);
-  return { host: host.toLowerCase(), port: Number(port ?? 80), path: path ?? "/" };
+  if (scheme!.toLowerCase() !== "http") throw new NotHonoured("uri", `${uri} is called by ${scheme}; http is honoured, which a BackendTLSPolicy of the Service encrypts, or one of the stage's backends says which Service is meant`);
+  return { backendRef: serviceOf(host.toLowerCase(), Number(port ?? 80)), path: path ?? "/" };
 }
 
 /** "users", "users.shop.svc" and "users.shop.svc.cluster.local". */
 function serviceOf(host: string, port: number): BackendReference {
   const [, name, namespace] = /^([a-z0-9-]+)(?:\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?)?$/.exec(host) ?? [];
-  if (name === undefined) throw new NotHonoured("uri", `${host} is not a Service: NAME, or NAME.NAMESPACE.svc; what is beyond the cluster is not called`);
+  if (name === undefined) throw new NotHonoured("uri", `${host} is not a Service: NAME, or NAME.NAMESPACE.svc; what is beyond the cluster is not called, unless one of the stage's backends says which Service is meant`);
   return { name, ...(namespace !== undefined && { namespace }), port };
 }
 

@@ -7,9 +7,6 @@ export class NotHonoured extends Error {
   }
 }
 
-/** Of an integration: they say nothing of how a request is served. */
-const ignored = new Set(["type", "payloadFormatVersion"]);
-
 export function refuseOthers(given: Record<string, Json>, known: readonly string[], at?: string): void {
-  for (const field of Object.keys(given)) if (!known.includes(field) && (at !== undefined || !ignored.has(field))) throw new NotHonoured(at === undefined ? field : `${at}.${field}`, "is not honoured");
+  for (const field of Object.keys(given)) if (!known.includes(field)) throw new NotHonoured(at === undefined ? field : `${at}.${field}`, "is not honoured");
 }

@@ -10,6 +10,8 @@ export interface PathTemplate {
   rank: string;
   /** Two templates with the same shape are the same path. */
   shape: string;
+  /** The last of `names` is the rest of a path, slashes and all. */
+  hasRest?: true;
   /** Takes `names` out of a path where the match itself does not: of the rest of a path. */
   pattern?: string;
 }
@@ -17,11 +19,15 @@ export interface PathTemplate {
 /** The parameters of a path where filters ask for them. */
 export const pathNames = ({ names, pattern }: PathTemplate): { path?: PathNames } => (names.length === 0 ? {} : { path: { type: "regex", names, ...(pattern !== undefined && { pattern }) } });
 
+/** Of HTTP APIs: whatever no other path is for. */
+export const defaultPath = "/$default";
+
 const parameter = /\{([^{}/]*?)(\+?)\}/g;
 
 /** @throws Error with what is wrong */
 export function readTemplate(base: string, path: string): PathTemplate {
   const names: string[] = [];
+  if (path === defaultPath) return { names, match: [{ path: { type: "prefix", value: base === "" ? "/" : base } }], rank: "", shape: defaultPath };
   const elements = path.slice(1).split("/");
   let [pattern, literal, rank, shape] = [escaped(base), base, "", base];
   let isLiteral = true;
@@ -30,8 +36,8 @@ export function readTemplate(base: string, path: string): PathTemplate {
     if (rest) {
       if (i < elements.length - 1) throw new Error(`{${rest[1]}+} must be the last element`);
       names.push(rest[1]!);
-      if (isLiteral) return { names, match: [{ path: { type: "prefix", value: literal === "" ? "/" : literal } }], rank: `${rank}0`, shape: `${shape}/{+}`, pattern: `^${pattern}/?(.*)$` };
-      return { names, match: [{ path: { type: "regex", value: `${pattern}/(.*)` } }], rank: `${rank}0`, shape: `${shape}/{+}` };
+      if (isLiteral) return { names, match: [{ path: { type: "prefix", value: literal === "" ? "/" : literal } }], hasRest: true, rank: `${rank}0`, shape: `${shape}/{+}`, pattern: `^${pattern}/?(.*)$` };
+      return { names, match: [{ path: { type: "regex", value: `${pattern}/(.*)` } }], hasRest: true, rank: `${rank}0`, shape: `${shape}/{+}` };
     }
     let end = 0;
     let part = "";

@@ -1,0 +1,30 @@
+export type Json = null | boolean | number | string | Json[] | { [field: string]: Json };
+
+export const methods = ["get", "put", "post", "delete", "options", "head", "patch", "trace"] as const;
+
+/** A document that is none: nothing of it can be served. */
+export class DocumentError extends Error {}
+
+export const isObject = (value: Json | undefined): value is { [field: string]: Json } => typeof value === "object" && value !== null && !Array.isArray(value);
+
+export const anyMethod = "x-amazon-apigateway-any-method";
+
+const referencesMax = 16;
+
+/** What a `$ref` within the document leads to. @throws DocumentError */
+export function resolve(root: Json, given: Json | undefined, at: string): Json | undefined {
+  let value = given;
+  for (let i = 0; i < referencesMax; i++) {
+    if (!isObject(value) || typeof value["$ref"] !== "string") return value;
+    const reference: string = value["$ref"];
+    if (!reference.startsWith("#/")) throw new DocumentError(`${at}: $ref ${reference} leads out of the document`);
+    let found: Json | undefined = root;
+    for (const part of reference.slice(2).split("/")) {
+      const name = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
+      found = typeof found === "object" && found !== null && Object.hasOwn(found, name) ? (found as Record<string, Json>)[name] : undefined;
+    }
+    if (found === undefined) throw new DocumentError(`${at}: $ref ${reference} leads nowhere`);
+    value = found;
+  }
+  throw new DocumentError(`${at}: $ref goes in circles`);
+}
