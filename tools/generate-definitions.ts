@@ -39,6 +39,7 @@ function withoutProse(value: Json, named = false): Json {
 
 export function generateDefinitions(shared: string): Record<string, string> {
   const files: Record<string, string> = {};
+  const names: Record<string, string[]> = {};
   for (const { name, folder, only } of sources) {
     const definitions: Json[] = [];
     for (const file of readdirSync(join(shared, folder)).sort()) {
@@ -50,8 +51,11 @@ export function generateDefinitions(shared: string): Record<string, string> {
       }
     }
     if (definitions.length === 0) throw new Error(`${folder} has none of ${only.source}`);
+    names[name] = definitions.map((definition) => (definition as { metadata: { name: string } }).metadata.name);
     files[`${name}.json`] = `[\n${definitions.map((definition) => JSON.stringify(definition)).join(",\n")}\n]\n`;
   }
+  // What a start reads, to see whether anything of the others is missing.
+  files["names.json"] = `${JSON.stringify(names, null, 1)}\n`;
   return files;
 }
 
