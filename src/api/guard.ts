@@ -57,9 +57,11 @@ export interface TokenRule {
   jwks?: string;
   jwksUri?: string;
   /** Where tokens are looked for, names in lower case. Without any: "Authorization: Bearer …", and the parameter "access_token". */
-  headers?: { name: string; prefix: string }[];
+  headers?: { name: string; prefix: string; /** Of "Bearer ", in any case: with or without it. */ isOptional?: true }[];
   params?: string[];
   cookies?: string[];
+  /** Of a token without an audience its client id (`client_id`) is one. */
+  clientIdIsAudience?: boolean;
   /** The program gets the token too. */
   isForwarded?: boolean;
   /** A header for the program: the token's payload in base64url. */

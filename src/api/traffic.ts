@@ -282,6 +282,8 @@ export interface TokenProvider extends Omit<TokenRule, "jwksUri" | "spaceDelimit
     host: string;
     /** Path and query. */
     target: string;
+    /** What is there is this issuer's own document (OpenID Connect Discovery 1.0), which says where its keys are: on the same host. */
+    issuer?: string;
     /** They are asked for again after so long; five minutes unless said. */
     cacheMs?: number;
     /** After a failure; a second unless said. */
@@ -400,6 +402,12 @@ export interface Upstream {
   balancer?: Balancer;
   connectMs?: number;
   idleMs?: number;
+  /** So old a connection gets no more requests; 0 for no bound. */
+  connectionAgeMs?: number;
+  /** TCP's keepalive, after so long a silence. */
+  keepAliveSeconds?: number;
+  /** Connections begin by saying whose they are (HAProxy's PROXY protocol), and are each client's own. Of HTTP/1.1. */
+  proxyProtocol?: "v1" | "v2";
   breaker?: Breaker;
   outlier?: Outlier;
   check?: HealthCheck;

@@ -72,8 +72,8 @@ function withoutNotes(secret: Secret): Secret {
   return { ...metadataOf(secret), ...(type !== undefined && { type }), ...(data && { data }) };
 }
 
-/** Fields of Envoy Gateway's policies that name Secrets without saying so. */
-const fields = new Set(["credentialRefs", "users", "clientSecret", "clientIDRef", "hmacSecret", "caCertificateRefs", "refs"]);
+/** Fields of Envoy Gateway's policies, and of APIs, that name Secrets without saying so. */
+const fields = new Set(["credentialRefs", "users", "clientSecret", "clientIDRef", "hmacSecret", "secretRef", "caCertificateRefs", "refs"]);
 
 /** "NAMESPACE/NAME" of the Secrets that an object's spec names, there or not. */
 export function secretsNamed(object: KubeObject | undefined): string[] {

@@ -43,6 +43,18 @@ const rule = object(
   { required: ["name"], "x-kubernetes-validations": [{ rule: `[${breaches.map((field) => `has(self.${field})`).join(", ")}].filter(x, x).size() == 1`, message: `exactly one of ${breaches.join(", ")} must be set` }] },
 );
 
+const backendRef = object({ namespace: label, name: subdomain, port: whole(1, 65_535) }, { required: ["name", "port"] });
+
+const whereTokensAre = text({ maxLength: 1024, pattern: "^https?://" });
+const secretRef = object({ name: subdomain }, { required: ["name"] });
+const quota = object({ requests: whole(0, 4_294_967_295), unit: { type: "string", enum: ["Hour", "Day", "Week", "Month", "Year"] } }, { required: ["requests", "unit"] });
+const authorizer = object({ scheme: text(), backendRef, path: text({ maxLength: 1024, pattern: "^/[!-~]*$" }), issuer: whereTokensAre, audiences: listOf(text({ maxLength: 1024 }), { minItems: 1, maxItems: 32 }), jwksUri: whereTokensAre }, { required: ["scheme"] });
+const plan = object(
+  { name: label, secretRef, throttle, quota, operations: listOf(object({ operation: text(), throttle, quota }, { required: ["operation"] }), { maxItems: 1024, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"] }) },
+  { required: ["name", "secretRef"] },
+);
+const credential = object({ backendRef: object({ namespace: label, name: subdomain, port: whole(1, 65_535) }, { required: ["name"] }), secretRef, header: text({ pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }) }, { required: ["backendRef", "secretRef"] });
+
 const stage = object(
   {
     name: label,
@@ -51,13 +63,17 @@ const stage = object(
     hostnames: listOf(text({ pattern: "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" }), { maxItems: 16 }),
     path: text({ maxLength: 1024, pattern: "^(/[A-Za-z0-9._~!&'()*+,;=:@-]+)+$" }),
     variables: { type: "object", maxProperties: 64, additionalProperties: { type: "string", maxLength: 1024 } },
-    backendRef: object({ namespace: label, name: subdomain, port: whole(1, 65_535) }, { required: ["name", "port"] }),
+    backendRef,
+    backends: listOf(object({ uri: text({ maxLength: 1024 }), backendRef }, { required: ["uri", "backendRef"] }), { maxItems: 256, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["uri"] }),
     security: { type: "string", enum: ["Gateway", "Backend"], default: "Gateway" },
     validation: { type: "string", enum: ["Document", "All", "Report", "None"], default: "Document" },
     throttle,
     cache: object({ ...cacheFields, maxBytes: whole(1, bytesMax) }, { "x-kubernetes-validations": [{ rule: "!has(self.maxBytes) || !has(self.maxObjectBytes) || self.maxObjectBytes <= self.maxBytes", message: "maxObjectBytes must not be more than maxBytes" }] }),
     rules: listOf(rule, { maxItems: 100, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
     inspection: object({ maxBodyBytes: whole(1, 16_777_216), oversize: { type: "string", enum: ["Deny", "Pass"], default: "Deny" } }),
+    authorizers: listOf(authorizer, { maxItems: 32, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["scheme"] }),
+    plans: listOf(plan, { minItems: 1, maxItems: 64, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    credentials: listOf(credential, { maxItems: 64 }),
     operations: listOf(object({ operation: text(), throttle, cache }, { required: ["operation"] }), { maxItems: 1024, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["operation"] }),
   },
   { required: ["name", "parentRefs"] },
@@ -77,7 +93,7 @@ const condition = object(
   { type: text({ maxLength: 316 }), status: { type: "string", enum: ["True", "False", "Unknown"] }, reason: text({ maxLength: 1024 }), message: { type: "string", maxLength: 32_768 }, observedGeneration: whole(0, Number.MAX_SAFE_INTEGER), lastTransitionTime: { type: "string", format: "date-time" } },
   { required: ["lastTransitionTime", "message", "reason", "status", "type"] },
 );
-const usage = object({ policy: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, until: { type: "string" } });
+const usage = object({ policy: { type: "string" }, plan: { type: "string" }, operation: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, until: { type: "string" } });
 const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),

@@ -83,16 +83,16 @@ class Provider {
   constructor(config: TokenProvider, tools: FilterTools) {
     this.config = config;
     this.places = placesOf(config);
-    const { issuer, audiences, jwks, keys } = config;
+    const { issuer, audiences, clientIdIsAudience, jwks, keys } = config;
     if ((jwks === undefined) === (keys === undefined)) throw new PolicyError("jwks", jwks, "exactly one of jwks and keys must be given");
     at("claimHeaders", () => compileEdits({ set: headersOf(config).map((name) => ({ name, value: "" })) }));
     // Rules and routes that trust the same provider ask for its keys once, and verify a token once.
     const make = (): Pick<Provider, "verifier" | "remote"> => {
-      const verifier = new TokenVerifier({ ...(issuer !== undefined && { issuer }), ...(audiences && { audiences }) }, undefined);
+      const verifier = new TokenVerifier({ ...(issuer !== undefined && { issuer }), ...(audiences && { audiences }), ...(clientIdIsAudience && { clientIdIsAudience }) }, undefined);
       if (jwks !== undefined && !verifier.keysAre(jwks)) throw new PolicyError("jwks", jwks.slice(0, 100), "must be a JSON Web Key Set");
       return { verifier, remote: keys && new RemoteKeys(keys, tools, (text) => verifier.takes(text), () => void verifier.keysAre(undefined)) };
     };
-    const key = `jwt/${JSON.stringify([issuer, audiences, jwks, keys])}`;
+    const key = `jwt/${JSON.stringify([issuer, audiences, jwks, keys, clientIdIsAudience])}`;
     const { verifier, remote } = tools.shared ? tools.shared(key, make) : make();
     this.verifier = verifier;
     this.remote = remote;

@@ -18,6 +18,14 @@ const inHeader = (name: string, prefix: string): Place => ({
     return value === undefined || !value.startsWith(prefix) ? none : [value.slice(prefix.length).trim()];
   },
 });
+/** With or without its scheme. */
+const inHeaderAlone = (name: string): Place => ({
+  header: name,
+  tokens: (request) => {
+    const value = request.header(name)?.replace(/^bearer +/i, "").trim() ?? "";
+    return value === "" ? none : [value];
+  },
+});
 const inParam = (name: string): Place => ({ param: name, tokens: ({ query }) => (query.includes(name) || query.includes("%") ? new URLSearchParams(query).getAll(name) : none) });
 const inCookie = (name: string): Place => ({ cookie: name, tokens: (request) => (request.header("cookie") ?? "").split(/[;,]\s*/).flatMap((pair) => (pair.startsWith(`${name}=`) ? [pair.slice(name.length + 1)] : [])) });
 const bearer: Place = {
@@ -31,6 +39,6 @@ const bearer: Place = {
 /** Those that are named are the only ones; without any, those of RFC 6750. */
 export function placesOf({ headers = [], params = [], cookies = [] }: Pick<TokenRule, "headers" | "params" | "cookies">): Place[] {
   if (headers.length + params.length + cookies.length === 0) return [bearer, inParam("access_token")];
-  return [...headers.map(({ name, prefix }) => inHeader(name, prefix)), ...params.map(inParam), ...cookies.map(inCookie)];
+  return [...headers.map(({ name, prefix, isOptional }) => (isOptional ? inHeaderAlone(name) : inHeader(name, prefix))), ...params.map(inParam), ...cookies.map(inCookie)];
 }
 

@@ -72,15 +72,45 @@ export class RemoteKeys {
     this.#askedAt = nowMs();
     if (!call) return then();
     this.#waiting = [then];
-    const { upstream, host, target } = this.#where;
-    call({ upstream, method: "GET", target, host, headers: [["accept", "application/json"]], timeoutMs: answerMs, bytesMax: answerBytesMax }, (answer, reason) => {
+    const { target, issuer } = this.#where;
+    const done = (failure: string): void => {
       this.#askedAt = nowMs();
-      const failure = !answer ? reason : answer.status !== 200 ? `answered ${answer.status}` : this.#take(answer.body.toString("utf8")) ? "" : "is no key set";
       this.failure = failure;
       if (failure === "") this.#knownAt = nowMs();
       const waiting = this.#waiting!;
       this.#waiting = undefined;
       for (const go of waiting) go();
+    };
+    const keysAt = (where: string): void => this.#get(where, (text, failure) => done(text === undefined ? failure : this.#take(text) ? "" : "is no key set"));
+    if (issuer === undefined) return keysAt(target);
+    this.#get(target, (text, failure) => {
+      const found = text === undefined ? { failure } : keysIn(text, issuer, this.#where.host);
+      if ("failure" in found) done(found.failure);
+      else keysAt(found.target);
     });
   }
+
+  #get(target: string, then: (text: string | undefined, failure: string) => void): void {
+    const { upstream, host } = this.#where;
+    this.#tools.call!({ upstream, method: "GET", target, host, headers: [["accept", "application/json"]], timeoutMs: answerMs, bytesMax: answerBytesMax }, (answer, reason) => {
+      if (answer?.status === 200) then(answer.body.toString("utf8"), "");
+      else then(undefined, answer ? `answered ${answer.status}` : reason);
+    });
+  }
+}
+
+/** Where an issuer's own document says that its keys are. Only who is asked is asked: nobody is sent elsewhere by an answer. */
+function keysIn(text: string, issuer: string, host: string): { target: string } | { failure: string } {
+  let document: unknown;
+  try {
+    document = JSON.parse(text);
+  } catch {
+    return { failure: "its document is no JSON" };
+  }
+  const { issuer: own, jwks_uri: uri } = (typeof document === "object" && document !== null ? document : {}) as { issuer?: unknown; jwks_uri?: unknown };
+  if (own !== issuer) return { failure: "its document is another issuer's" };
+  const url = typeof uri === "string" ? URL.parse(uri) : null;
+  if (!url || (url.protocol !== "https:" && url.protocol !== "http:")) return { failure: "its document has no jwks_uri" };
+  if (url.host !== host) return { failure: `its keys are at ${url.host}, which nobody has named: jwksUri does` };
+  return { target: url.pathname + url.search };
 }

@@ -16,6 +16,7 @@ export interface Expected {
   issuer?: string;
   /** One of them must be among the token's. */
   audiences?: readonly string[];
+  clientIdIsAudience?: boolean;
 }
 
 export interface Key {
@@ -42,7 +43,7 @@ export interface NotBelieved {
  * Verifies one JSON Web Token; `seconds` since the epoch. Whatever is not understood is refused; the words are Envoy's. Sources: RFC
  * 7515, 7517, 7518, 7519, 8725.
  */
-export function verifyToken(token: string, { issuer, audiences }: Expected, keys: readonly Key[] | undefined, seconds: number): Believed | NotBelieved {
+export function verifyToken(token: string, { issuer, audiences, clientIdIsAudience = false }: Expected, keys: readonly Key[] | undefined, seconds: number): Believed | NotBelieved {
   const parts = token.split(".");
   if (token.length > tokenCharsMax || parts.length !== 3) return refused("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections");
   const [head, payload, signature] = parts as [string, string, string];
@@ -57,7 +58,7 @@ export function verifyToken(token: string, { issuer, audiences }: Expected, keys
   if (issuer !== undefined && claims["iss"] !== issuer) return refused("Jwt issuer is not configured");
   const late = isInTime(claims, seconds);
   if (late !== undefined) return refused(late);
-  if (!isForUs(claims["aud"], audiences)) return refused("Audiences in Jwt are not allowed", 403);
+  if (!isForUs(claims["aud"] ?? (clientIdIsAudience ? claims["client_id"] : undefined), audiences)) return refused("Audiences in Jwt are not allowed", 403);
   if (!keys) return { ...refused("Jwks remote fetch is failed"), lacksKey: true };
   const fitting = keys.filter((key) => (key.kid === undefined || kid === undefined || key.kid === kid) && (key.alg === undefined || key.alg === alg) && algorithm.fits(key.key));
   if (fitting.length === 0) return { ...refused("Jwks doesn't have key to match kid or alg from Jwt"), lacksKey: true };

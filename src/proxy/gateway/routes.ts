@@ -28,12 +28,12 @@ export interface CompiledRoute {
 
 type From = Parameters<typeof resolveBackend>[1];
 
-/** As far as it is attached to Gateways. */
-export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly Attachment[], policies: PolicyBook): CompiledRoute {
+/** As far as it is attached to Gateways. `seen` hears of what its stage names besides backends: "Secret/NAMESPACE/NAME". */
+export function compileRoute(world: World, kind: RouteKind, object: AnyRouteObject, attachments: readonly Attachment[], policies: PolicyBook, seen: (what: string) => void = () => {}): CompiledRoute {
   const served = attachments.flatMap(({ listeners }) => listeners.filter(({ listener }) => listener.edge));
   const places = served.map(({ listener, hostnames }) => ({ listener: listener.id, hostnames }));
   const compiled = compile(world, kind, object, places, { kind, namespace: object.metadata.namespace! }, "");
-  return operationsChecked(underPolicies(compiled, kind, object, new Map(served.map(({ listener }) => [listener.id, listener])), policies), object);
+  return operationsChecked(underPolicies(compiled, kind, object, new Map(served.map(({ listener }) => [listener.id, listener])), policies), object, world, seen);
 }
 
 /** As far as it is attached to Services. Its clients may call whom they like, so nobody must grant where a route of theirs leads. */

@@ -63,6 +63,8 @@ export class Translator {
   readonly #policyStatuses: PolicyStatuses;
   readonly #upstreams = new Published<Upstream>();
   readonly #dirty = { classes: new Set<string>(), gateways: new Set<string>(), routes: new Set<string>(), upstreams: new Set<string>(), policies: new Set<string>(), all: false };
+  /** Routes of stages by what these name, "KIND/NAMESPACE/NAME", there or not. */
+  readonly #stagesNaming = new Map<string, Set<string>>();
   /** Gateways whose counts of routes are to be told anew. */
   readonly #recount = new Set<string>();
   #revision = 0;
@@ -81,6 +83,7 @@ export class Translator {
     else this.#book.namedChanged(kind, key);
     if ((policyKinds as readonly string[]).includes(kind)) return this.#policyStatuses.changed(kind, key);
     if ((routeKinds as readonly string[]).includes(kind)) return void dirty.routes.add(`${kind}/${key}`);
+    for (const route of this.#stagesNaming.get(`${kind}/${key}`) ?? []) dirty.routes.add(route);
     switch (kind) {
       case "GatewayClass":
         dirty.classes.add(key);
@@ -250,7 +253,10 @@ export class Translator {
       const compiled = gateway === undefined ? undefined : this.#gateways.get(gateway);
       return compiled ? [attach(kind, object, parent, compiled)] : [];
     });
-    const compiled = compileRoute(this.#world, kind, object, attachments, this.#book);
+    const compiled = compileRoute(this.#world, kind, object, attachments, this.#book, (what) => {
+      const naming = this.#stagesNaming.get(what) ?? new Set();
+      this.#stagesNaming.set(what, naming.add(id));
+    });
     const onServices = this.#onServices(kind, object);
     const services = servicesNamed(object);
     this.#routesOfService.move(id, before?.services ?? [], services);

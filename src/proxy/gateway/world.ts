@@ -156,6 +156,7 @@ export class WatchedWorld implements World {
     this.#routeFilters = watches.of<HttpRouteFilterObject>("HTTPRouteFilter", envoyResources.httpRouteFilters);
     this.#routeFilters.onChange((_, filter, old) => this.#named.move(secretsNamed(filter), secretsNamed(old)));
     this.#apis = watches.of("API", apiResource);
+    this.#apis.onChange((_, api, old) => this.#named.move(secretsNamed(api), secretsNamed(old)));
     // Those of StatefulSets and DaemonSets are others' affair.
     this.#deployments = watches.of<Deployment>("ControllerRevision", resources.controllerRevisions, { labelSelector: apiLabel, indexes: { api: (revision) => [apiOfDeployment(revision) ?? ""] } });
   }

@@ -3,7 +3,7 @@ import type { ConfigMap, Secret } from "../../api/types.ts";
 import type { Upstream } from "../../api/traffic.ts";
 import { type ResolvedBackend, resolveBackend, upstreamId } from "../gateway/backends.ts";
 import { isGranted } from "../gateway/grants.ts";
-import type { BackendReference } from "../gateway/kinds.ts";
+import { type BackendReference, gatewayGroup } from "../gateway/kinds.ts";
 import type { World } from "../gateway/world.ts";
 
 /** A Service port, or a place beyond the cluster, that a filter asks by itself: what {@link Effect.needs} holds. */
@@ -18,14 +18,14 @@ export type Refuse = (why: string) => void;
  */
 export class References {
   readonly #world: World;
-  readonly #from: { group: string; kind: PolicyKind | "HTTPRouteFilter"; namespace: string };
+  readonly #from: { group: string; kind: PolicyKind | "HTTPRouteFilter" | "HTTPRoute"; namespace: string };
   readonly #seen: (what: string) => void;
   #state = { isPending: false };
 
   /** `seen` hears "KIND/NAMESPACE/NAME" of objects, and "Name/HOST" of names beyond the cluster. */
-  constructor(world: World, kind: PolicyKind | "HTTPRouteFilter", namespace: string, seen: (what: string) => void) {
+  constructor(world: World, kind: PolicyKind | "HTTPRouteFilter" | "HTTPRoute", namespace: string, seen: (what: string) => void) {
     this.#world = world;
-    this.#from = { group: envoyGroup, kind, namespace };
+    this.#from = { group: kind === "HTTPRoute" ? gatewayGroup : envoyGroup, kind, namespace };
     this.#seen = seen;
   }
   get namespace(): string {

@@ -3,10 +3,15 @@ import type { HttpFilter, HttpMatch } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
 import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve } from "./document.ts";
+import { forgetting } from "./forgetting.ts";
 import { type Integrated, readIntegration } from "./integration.ts";
+import { gatewayResponsesField, gatewayResponsesOf } from "./gateway-responses.ts";
 import { NotHonoured } from "./not-honoured.ts";
+import { policyField, resourcePolicyOf } from "./resource-policy.ts";
+import type { Guarded } from "./guards.ts";
 import { rulesOf } from "./rules.ts";
-import { type PathTemplate, readTemplate, substitution } from "./template.ts";
+import { securityOf } from "./security.ts";
+import { defaultPath, type PathTemplate, readTemplate, substitution } from "./template.ts";
 import { validationOf } from "./validation.ts";
 
 /** An operation as a rule of the stage's route. */
@@ -19,16 +24,14 @@ export interface Operation {
   filters: HttpFilter[];
   backendRef?: BackendReference;
   timeoutMs?: number;
-  /** Who must have been checked: any of these lists, whole. Absent: nobody. */
-  security?: Checked[][];
+  /** What it asks of its stage, and behind how many of its filters that stands. */
+  guarded?: Guarded;
+  guardAt?: number;
   /** Not of the document: what a path answers to its other methods. */
   isOther?: true;
   /** Why it is answered with 500 instead. */
   refusal?: string;
 }
-
-/** What a scheme of the document's asks for. */
-export type Checked = "jwt" | "apiKey" | "basic" | "authorizer";
 
 export interface Place {
   api: string;
@@ -40,7 +43,7 @@ export interface Place {
 }
 
 /** Extensions that say nothing of how a request is served. */
-const descriptive = new Set(["x-amazon-apigateway-documentation", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-tag-value", "x-amazon-apigateway-integrations", "x-amazon-apigateway-endpoint-configuration", "x-amazon-apigateway-api-key-source", "x-amazon-apigateway-request-validators", "x-amazon-apigateway-binary-media-types"]);
+export const descriptive: ReadonlySet<string> = new Set(["x-amazon-apigateway-documentation", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-tag-value", "x-amazon-apigateway-integrations", "x-amazon-apigateway-endpoint-configuration", "x-amazon-apigateway-api-key-source", "x-amazon-apigateway-request-validators", "x-amazon-apigateway-binary-media-types", "x-amazon-apigateway-security-policy"]);
 const prefix = "x-amazon-apigateway-";
 
 /**
@@ -50,7 +53,7 @@ const prefix = "x-amazon-apigateway-";
  */
 export function compileOperations(document: OpenApi, place: Place): Operation[] {
   const { stage } = place;
-  refuseExtensions(document.root, [corsField, "x-amazon-apigateway-request-validator"], "");
+  refuseExtensions(document.root, [corsField, policyField, gatewayResponsesField, compressionField, "x-amazon-apigateway-request-validator"], "");
   const cors = corsOf(document.root[corsField]);
   const server = serverPath(document, stage);
   const base = `${stage.path ?? ""}${server}`;
@@ -74,6 +77,13 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   const priorityOf = (template: PathTemplate): number => (template.match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : ranks.indexOf(template.rank) + 1);
   const taken = new Set<string>();
   const rules = rulesOf(stage);
+  const hasDefault = Object.hasOwn(document.paths, defaultPath);
+  const compressed = compressionOf(document.root[compressionField]);
+  const first = (template: PathTemplate, method: string, path: string, isOther: boolean): HttpFilter[] => [
+    ...compressed,
+    ...gatewayResponsesOf(document.root[gatewayResponsesField], { template, variables: stage.variables ?? {}, stage: { name: stage.name, apiId: place.api, resourcePath: path, variables: stage.variables ?? {} } }, isOther),
+    ...resourcePolicyOf(document.root[policyField], { stage: stage.name, method, path }),
+  ];
   const operations = paths.flatMap(({ path, item, template }) => {
     const priority = priorityOf(template);
     const matches = (method: string | undefined): HttpMatch[] => template.match.map((match) => ({ ...match, ...(method !== undefined && { method }), ...(priority > 0 && { priority }) }));
@@ -85,15 +95,16 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
       const name = unique(nameOf(id), taken);
       const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
       try {
-        return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, before: [...cors, ...rules] }, place) }, `${verb} ${path}`)];
+        return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, before: [...first(template, verb, path, false), ...cors, ...rules] }, place) }, `${verb} ${path}`)];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
         return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
       }
     });
-    if (own.length === 0 || item[anyMethod] !== undefined) return own;
+    // Where there is a default, it is for other methods, too.
+    if (own.length === 0 || item[anyMethod] !== undefined || hasDefault) return own;
     const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
-    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...cors, ...rules, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
+    const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...othersOf(() => first(template, "ANY", path, true)), ...cors, ...rules, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
   return operations;
@@ -102,27 +113,30 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
 function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, before }: { verb: string; id: string; path: string; server: string; template: PathTemplate; before: HttpFilter[] }, { stage, id: share, api, epoch }: Place): Omit<Operation, "name" | "id" | "matches"> {
   if (!isObject(given)) throw new DocumentError("must be an object");
   refuseExtensions(item, [anyMethod], "");
-  refuseExtensions(given, ["x-amazon-apigateway-integration", "x-amazon-apigateway-request-validator"], "");
+  refuseExtensions(given, ["x-amazon-apigateway-integration", "x-amazon-apigateway-request-validator", authField], "");
+  authOf(given[authField]);
   if (given["servers"] !== undefined || item["servers"] !== undefined) throw new NotHonoured("servers", "of an operation is not honoured; the document's is");
   const { variables = {}, backendRef, throttle, cache, operations = [] } = stage;
   const own = operations.find(({ operation }) => operation === id);
   const integration = resolve(document.root, given["x-amazon-apigateway-integration"], "x-amazon-apigateway-integration");
-  const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables, stage: { name: stage.name, apiId: api, resourcePath: path, ...(typeof given["operationId"] === "string" && { operationName: id }), variables } }) : passed(backendRef, `${server}${path}`, stage, template);
+  const integrated = integration !== undefined ? readIntegration(integration, { method: verb, template, variables, backends: stage.backends, passed: (to) => passed(to as ApiStage["backendRef"], `${server}${path}`, stage, template), stage: { name: stage.name, apiId: api, resourcePath: path, ...(typeof given["operationId"] === "string" && { operationName: id }), variables } }) : passed(backendRef, `${server}${path}`, stage, template);
   const caching = own?.cache ?? cache;
   const isCached = caching !== undefined && caching.enabled !== false && (verb === "GET" || verb === "HEAD" || verb === "ANY");
-  const security = securityOf(document, given, stage);
+  const security = securityOf(document, given, { stage, api, namespace: share.slice(0, share.indexOf("/")), path, ...(typeof given["operationId"] === "string" && { operationName: id }), base: `${stage.path ?? ""}${server}`, template });
   return {
     filters: [
       ...before,
       ...(throttle ? [limit(throttle, share)] : []),
       ...(own?.throttle ? [limit(own.throttle)] : []),
-      ...(isCached ? [...integrated.filters.filter(isOfAllAnswers), cached(caching, { share, epoch, bytesMax: cache?.maxBytes, fetchesWithClients: integrated.filters.some(({ type }) => type !== "rewrite" && type !== "responseHeaders") })] : []),
+      ...(isCached ? [...integrated.filters.filter(isOfAllAnswers), cached({ ...caching, ...integrated.cacheKey }, { share, epoch, bytesMax: cache?.maxBytes, fetchesWithClients: stage.credentials !== undefined || integrated.filters.some(({ type }) => type !== "rewrite" && type !== "responseHeaders") })] : []),
+      ...forgetting(item, verb, path, stage, { share, epoch }),
       ...validationOf(document, item, given, template, stage),
       ...(isCached ? integrated.filters.filter((filter) => !isOfAllAnswers(filter)) : integrated.filters),
     ],
     ...(integrated.backendRef && { backendRef: integrated.backendRef }),
     ...(integrated.timeoutMs !== undefined && { timeoutMs: integrated.timeoutMs }),
-    ...(security && { security }),
+    guardAt: before.length,
+    guarded: { id, place: share, stage, ...(security && { security }), ...(integrated.backendRef && { backendRef: integrated.backendRef }) },
   };
 }
 
@@ -168,6 +182,31 @@ function cached({ ttlSeconds, staleWhileRevalidateSeconds, staleIfErrorSeconds, 
 }
 
 const corsField = `${prefix}cors`;
+const compressionField = `${prefix}minimum-compression-size`;
+const authField = `${prefix}auth`;
+
+/** Of a path's other methods there is nothing to refuse: what a policy says of them alone is not asked. */
+function othersOf(make: () => HttpFilter[]): HttpFilter[] {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof NotHonoured) return [{ type: "sourceRanges", deny: ["0.0.0.0/0", "::/0"] }];
+    throw error;
+  }
+}
+
+/** Answers of so many bytes are compressed for clients that take it. */
+function compressionOf(given: Json | undefined): HttpFilter[] {
+  if (given === undefined || given === null) return [];
+  if (typeof given !== "number" || !Number.isInteger(given) || given < 0 || given > 10_485_760) throw new NotHonoured(compressionField, `${JSON.stringify(given)} is not a number of bytes between 0 and 10485760`);
+  return [{ type: "compress", encodings: [{ name: "gzip", minBytes: given }] }];
+}
+
+function authOf(given: Json | undefined): void {
+  if (given === undefined) return;
+  const type = isObject(given) ? given["type"] : given;
+  if (String(type).toUpperCase() !== "NONE") throw new NotHonoured(`${authField}.type`, `${String(type)} is known to AWS alone; the document's security says who must be known`);
+}
 
 /** As HTTP APIs of AWS have it; a SecurityPolicy for the stage's route says the same for any document. */
 function corsOf(given: Json | undefined): HttpFilter[] {
@@ -183,37 +222,6 @@ function corsOf(given: Json | undefined): HttpFilter[] {
   const { maxAge = 0, allowCredentials = false } = given;
   if (typeof maxAge !== "number" || maxAge < 0) throw new NotHonoured(`${corsField}.maxAge`, "must be a number of seconds, 0 or more");
   return [{ type: "cors", origins: list("allowOrigins"), methods: list("allowMethods"), headers: list("allowHeaders"), exposeHeaders: list("exposeHeaders"), maxAgeSeconds: Math.floor(maxAge), credentials: allowCredentials === true }];
-}
-
-/** What the document asks for; undefined: nothing, or nothing that the gateway has to see to. */
-function securityOf(document: OpenApi, operation: Record<string, Json>, { security: who = "Gateway" }: ApiStage): Checked[][] | undefined {
-  const asked = operation["security"] ?? document.security;
-  if (asked === undefined || who === "Backend") return undefined;
-  if (!Array.isArray(asked)) throw new DocumentError("security: must be a list");
-  // An empty alternative means that nobody need be known.
-  if (asked.length === 0 || asked.some((alternative) => isObject(alternative) && Object.keys(alternative).length === 0)) return undefined;
-  const components = document.root["components"];
-  const schemes = isObject(components) ? components["securitySchemes"] : undefined;
-  return asked.map((alternative) => {
-    if (!isObject(alternative)) throw new DocumentError("security: must be a list of objects");
-    return Object.keys(alternative).map((name) => checkedBy(name, isObject(schemes) && Object.hasOwn(schemes, name) ? resolve(document.root, schemes[name], `securitySchemes.${name}`) : undefined));
-  });
-}
-
-function checkedBy(name: string, scheme: Json | undefined): Checked {
-  if (!isObject(scheme)) throw new NotHonoured(`security.${name}`, "is not one of the document's securitySchemes");
-  const { type, scheme: http } = scheme;
-  if (scheme[`${prefix}authtype`] !== undefined || scheme[`${prefix}authorizer`] !== undefined) {
-    const authorizer = scheme[`${prefix}authorizer`];
-    return isObject(authorizer) && (authorizer["type"] === "jwt" || authorizer["type"] === "cognito_user_pools") ? "jwt" : "authorizer";
-  }
-  if (type === "oauth2" || type === "openIdConnect") return "jwt";
-  if (type === "apiKey") return "apiKey";
-  if (type === "http" && typeof http === "string") {
-    if (http.toLowerCase() === "bearer") return "jwt";
-    if (http.toLowerCase() === "basic") return "basic";
-  }
-  throw new NotHonoured(`security.${name}`, `is of type ${String(type)}${typeof http === "string" ? ` ${http}` : ""}, which is not honoured`);
 }
 
 function refuseExtensions(given: Record<string, Json>, known: readonly string[], at: string): void {
