@@ -4,12 +4,14 @@ import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readlinkSyn
 import { connect } from "node:net";
 import { availableParallelism, tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
+import { envoyArgs, envoyConf, envoyVersion } from "./envoy.ts";
 import { family } from "./measure.ts";
 
 /**
  * The gateways that are compared, each with the same work: requests on to one upstream over kept connections, X-Forwarded-*,
  * X-Request-Id where it has one, timeouts, a bound on bodies and on connections per client, counters, and a line a request into a
- * file. Programs are looked for in .cache/gateway-peers (`tools/gateway-peers.sh` puts them there) and in PATH.
+ * file. Programs are looked for in .cache/gateway-peers and .cache/policy-peers
+ * (`tools/gateway-peers.sh` and `tools/policy-peers.sh` put them there) and in PATH.
  */
 export interface Peer {
   name: string;
@@ -32,6 +34,7 @@ export interface Peers extends AsyncDisposable {
 }
 
 const root = join(import.meta.dirname, "..", ".cache", "gateway-peers");
+export const policyPeers = join(import.meta.dirname, "..", ".cache", "policy-peers");
 const libraries = join(root, "usr/lib/x86_64-linux-gnu");
 export const env = { ...process.env, LD_LIBRARY_PATH: [libraries, process.env["LD_LIBRARY_PATH"]].filter(Boolean).join(delimiter) };
 const gatewayIp = "10.244.7.1";
@@ -41,7 +44,7 @@ const firstPort = 18_091;
 const tlsOffset = 100;
 
 export function program(name: string): string | undefined {
-  const folders = [...["usr/sbin", "usr/bin"].map((folder) => join(root, folder)), ...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
+  const folders = [...["usr/sbin", "usr/bin"].map((folder) => join(root, folder)), join(policyPeers, "envoy/_bin"), ...(process.env["PATH"] ?? "").split(delimiter), "/usr/sbin", "/sbin"];
   return folders.map((folder) => join(folder, name)).find((file) => existsSync(file));
 }
 
@@ -140,7 +143,9 @@ export async function startPeers({ workers, quick, routes }: { workers: number; 
     if (haproxy) add(versionOf(haproxy, ["-v"], /HAProxy version [\d.]+/).replace(" version", ""), (at) => start(forGateways, haproxy, ["-db", "-f", conf("haproxy.cfg", haproxyConf({ port: at, workers, certificate }))]));
     const caddy = quick ? undefined : program("caddy");
     if (caddy) add(`Caddy ${versionOf(caddy, ["version"], /[\d.]+/)}`, (at) => start(forGateways, caddy, ["run", "--config", conf("Caddyfile", caddyConf({ folder, port: at, certificate })), "--adapter", "caddyfile"], { GOMAXPROCS: String(workers) }));
-    for (const [name, found] of [["HAProxy", haproxy], ["Caddy", caddy ?? (quick ? "left out" : undefined)]] as const) if (!found) process.stdout.write(`${name} is not here and not measured\n`);
+    const envoy = quick ? undefined : program("envoy");
+    if (envoy) add(envoyVersion(envoy), (at) => start(forGateways, envoy, envoyArgs(conf("envoy.json", envoyConf({ folder, pods: [{ ip: podIp, port: upstreamPort }], listeners: [{ port: at, isLogged: true }, { port: at + tlsOffset, isLogged: true, certificate }] })), workers)));
+    for (const [name, found] of [["HAProxy", haproxy], ["Caddy", caddy ?? (quick ? "left out" : undefined)], ["Envoy", envoy ?? (quick ? "left out" : undefined)]] as const) if (!found) process.stdout.write(`${name} is not here and not measured\n`);
     add(`node:http ${process.versions.node}`, (at) => start(forGateways, process.execPath, [ours, "node", String(at), String(at + tlsOffset), podIp, String(upstreamPort), join(folder, "node.log"), certificate]));
     for (const peer of result.peers) for (const at of [peer.port, peer.tlsPort]) await untilOpen(at, "127.0.0.1", `${peer.name}: ${at}`, errors);
     return result;

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { envoyArgs, envoyConf, envoyVersion } from "./envoy.ts";
 import { common, type Ground, program, startGround, temporary, untilOpen, versionOf } from "./gateway-peers.ts";
 import { directFeedPort } from "../src/base/direct-feed-port.ts";
 import { family } from "./measure.ts";
@@ -8,7 +9,7 @@ import type { MeshService, MeshSetup } from "./mesh-process.ts";
 
 /** A way to the same two pods. */
 export interface Way {
-  key: "direct" | "unread" | "http" | "route" | "judged" | "nginx" | "nginx-log" | "haproxy" | "before";
+  key: "direct" | "unread" | "http" | "route" | "judged" | "nginx" | "nginx-log" | "haproxy" | "envoy" | "envoy-log" | "before";
   name: string;
   ip: string;
   port: number;
@@ -31,7 +32,7 @@ const beforeDnsIP = "10.96.2.10";
 const port = 8074;
 
 /**
- * What stands beside the listener is one nginx and one HAProxy before the same pods, as a sidecar would: kept connections, the
+ * What stands beside the listener is one nginx, one HAProxy and one Envoy before the same pods, as a sidecar would: kept connections, the
  * Host and all fields as they came, no log, nothing counted, so as cheap as they can be had; and nginx as it logs by default, for
  * a Service whose requests are logged because it has a route.
  */
@@ -76,6 +77,13 @@ export async function startWays(): Promise<Ways> {
     const haproxy = program("haproxy");
     if (haproxy) hop("haproxy", versionOf(haproxy, ["-v"], /HAProxy version [\d.]+/).replace(" version", ""), (at) => start(forGateways, haproxy, ["-db", "-f", conf("haproxy.cfg", haproxyConf(at, pods))]));
     else process.stdout.write("HAProxy is not here and not measured\n");
+    // What Istio's sidecar is, without what Istio adds to it.
+    const envoy = program("envoy");
+    const envoyWith = (isLogged: boolean) => (at: number) => start(forGateways, envoy!, envoyArgs(conf(`envoy-${at}.json`, envoyConf({ folder, pods, listeners: [{ port: at, isLogged }] })), 1));
+    if (envoy) {
+      hop("envoy", envoyVersion(envoy), envoyWith(false));
+      hop("envoy-log", `${envoyVersion(envoy)}, logging`, envoyWith(true));
+    } else process.stdout.write("Envoy is not here and not measured\n");
     for (const way of ways) await untilOpen(way.port, way.ip, way.name, errors);
     return { ground, ways, mesh: { feed: `${dnsIP}:${directFeedPort}`, services: "10.96.", ip: clientIP }, [Symbol.asyncDispose]: () => ground[Symbol.asyncDispose]() };
   } catch (error) {

@@ -13,7 +13,7 @@ import { startWays, type Way, type Ways } from "./mesh-ways.ts";
 /**
  * What does the mesh cost a request, and what would a sidecar? The same two pods by five kinds of ways, in one network namespace
  * made for it: by their own address, with the preload, through a Service's listener (passed on unread, read as HTTP, with a
- * route, each request judged by an AuthorizationPolicy), and through nginx and HAProxy as a sidecar would stand there. The pods,
+ * route, each request judged by an AuthorizationPolicy), and through nginx, HAProxy and Envoy as a sidecar would stand there. The pods,
  * wrk and what sends at a constant rate have one processor, the hop the other. Rounds alternate; ratios are medians of each
  * round's own: read them, not the microseconds. Under six minutes; `--quick`: under two.
  *
@@ -50,7 +50,7 @@ export async function run({ quick = false }: { quick?: boolean } = {}): Promise<
   const ways = started.ways.filter(({ key }) => !wanted || wanted.includes(key));
   const rounds = Number(process.env["BENCH_ROUNDS"] ?? (quick ? 3 : 5));
   const seconds = Number(process.env["BENCH_SECONDS"] ?? (quick ? 0.25 : 0.6));
-  process.stdout.write(`${ways.filter(({ key }) => key === "nginx" || key === "haproxy").map(({ name }) => name).join(", ")}, Node ${process.versions.node}, Linux ${release()}, ${/model name\s*: (.*)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? ""} × ${availableParallelism()}; ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds of ${seconds} s; load average ${load()}\n\n`);
+  process.stdout.write(`${ways.filter(({ key }) => key === "nginx" || key === "haproxy" || key === "envoy").map(({ name }) => name).join(", ")}, Node ${process.versions.node}, Linux ${release()}, ${/model name\s*: (.*)/.exec(readFileSync("/proc/cpuinfo", "utf8"))?.[1] ?? ""} × ${availableParallelism()}; ${new Date().toISOString().slice(0, 10)}; ${rounds} rounds of ${seconds} s; load average ${load()}\n\n`);
   if (parts.includes("cpu")) await costs(started, ways.filter(({ key }) => key !== "direct"), rounds, seconds, quick);
   if (parts.includes("rate")) await latencies(started, ways, rounds, seconds);
   if (parts.includes("node")) await ofProgram(started, rounds + 1, seconds);

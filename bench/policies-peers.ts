@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { common, type Ground, program, temporary, untilOpen, versionOf } from "./gateway-peers.ts";
+import { type EnvoyFilter, envoyArgs, envoyConf, envoyVersion } from "./envoy.ts";
+import { common, type Ground, policyPeers, program, temporary, untilOpen, versionOf } from "./gateway-peers.ts";
 import { family } from "./measure.ts";
 
 /**
@@ -27,10 +28,6 @@ export interface PeerPolicy {
   node?: readonly NodePart[];
 }
 export type NodePart = "jwt" | "limit" | "cors" | "validate" | "basic";
-export interface EnvoyFilter {
-  name: string;
-  typed_config: { "@type": string; [field: string]: unknown };
-}
 /** What the policies of programs need to know. */
 export interface Knowledge {
   publicKey: string;
@@ -41,7 +38,6 @@ export interface Knowledge {
   schema: object;
 }
 
-const peersFolder = join(import.meta.dirname, "..", ".cache", "policy-peers");
 const slug = (i: number | "bare"): string => (i === "bare" ? "/bare" : `/p${i}`);
 const missing = (name: string): undefined => void process.stdout.write(`${name} is not here and not measured\n`);
 
@@ -61,18 +57,19 @@ export async function startPolicyPeers(ground: Ground, firstPort: number, polici
     const caddy = start(forGateways, caddyFile, ["run", "--config", conf("policies.caddy", caddyConf(ground, ports.caddy, allowed, policies)), "--adapter", "caddyfile"], { GOMAXPROCS: "1" });
     peers.push(byPath(`Caddy ${versionOf(caddyFile, ["version"], /[\d.]+/)}`, ports.caddy, caddy.pid!, (policy) => policy.caddy === true));
   }
-  const envoyFile = join(peersFolder, "envoy/_bin/envoy");
-  if (existsSync(envoyFile)) {
-    const envoy = start(forGateways, envoyFile, ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error", "-c", conf("envoy.json", JSON.stringify(envoyConf(ground, ports.envoy, policies)))]);
+  const envoyFile = program("envoy") ?? missing("Envoy");
+  if (envoyFile) {
     const portOf = (i: number | "bare"): number => ports.envoy + (i === "bare" ? 0 : 1 + i);
-    peers.push({ name: `Envoy ${versionOf(envoyFile, ["--version"], /\d+\.\d+\.\d+(?=\/)/)}`, pids: () => family(envoy.pid!), url: (i) => (i === "bare" || policies[i]!.envoy ? `http://127.0.0.1:${portOf(i)}${slug(i)}` : undefined) });
-  } else missing("Envoy");
+    const listeners = [{ port: portOf("bare"), isLogged: true, prefix: `${slug("bare")}/` }, ...policies.flatMap(({ envoy }, i) => (envoy ? [{ port: portOf(i), isLogged: true, prefix: `${slug(i)}/`, ...envoy }] : []))];
+    const envoy = start(forGateways, envoyFile, envoyArgs(conf("envoy.json", envoyConf({ folder, pods: [{ ip: ground.upstream.address, port: ground.upstream.port }], listeners })), 1));
+    peers.push({ name: envoyVersion(envoyFile), pids: () => family(envoy.pid!), url: (i) => (i === "bare" || policies[i]!.envoy ? `http://127.0.0.1:${portOf(i)}${slug(i)}` : undefined) });
+  }
   for (const framework of ["express", "fastify"] as const) {
-    if (!existsSync(join(peersFolder, "node_modules", framework))) {
+    if (!existsSync(join(policyPeers, "node_modules", framework))) {
       missing(framework);
       continue;
     }
-    const config = { folder: peersFolder, port: ports[framework], upstream: `http://${ground.upstream.address}:${ground.upstream.port}`, log: join(folder, `${framework}.log`), ...knowledge, paths: [{ path: slug("bare"), parts: [] }, ...policies.flatMap(({ node }, i) => (node ? [{ path: slug(i), parts: node }] : []))] };
+    const config = { folder: policyPeers, port: ports[framework], upstream: `http://${ground.upstream.address}:${ground.upstream.port}`, log: join(folder, `${framework}.log`), ...knowledge, paths: [{ path: slug("bare"), parts: [] }, ...policies.flatMap(({ node }, i) => (node ? [{ path: slug(i), parts: node }] : []))] };
     const child = start(forGateways, process.execPath, [join(import.meta.dirname, "policies-node.cjs"), framework, conf(`${framework}.json`, JSON.stringify(config))], { NODE_ENV: "production" });
     peers.push(byPath(framework === "express" ? "Express" : "Fastify", ports[framework], child.pid!, (policy) => policy.node !== undefined));
   }
@@ -98,30 +95,4 @@ function caddyConf({ folder, upstream }: Ground, port: number, allowed: number, 
   const proxied = `reverse_proxy ${upstream.address}:${upstream.port} {\n transport http {\n keepalive_idle_conns_per_host 1024\n }\n }`;
   const all = policies.flatMap(({ caddy }, i) => (caddy === undefined ? [] : [`handle_path ${slug(i)}/* {\n forward_auth 127.0.0.1:${allowed} {\n uri /\n }\n ${proxied}\n}`]));
   return `{\n admin off\n auto_https off\n}\nhttp://:${port} {\n bind 127.0.0.1\n log {\n output file ${folder}/caddy-policies.log\n }\n handle_path /bare/* {\n ${proxied}\n }\n ${all.join("\n")}\n}\n`;
-}
-
-const typed = (type: string, fields: object = {}) => ({ "@type": `type.googleapis.com/envoy.extensions.${type}`, ...fields });
-
-/** A listener for each policy: what a chain does not have, a request does not pay for. */
-function envoyConf({ folder, upstream }: Ground, firstPort: number, policies: readonly PeerPolicy[]): object {
-  const address = (host: string, port: number) => ({ socket_address: { address: host, port_value: port } });
-  const listener = (at: number, path: string, { filters, route = {} }: NonNullable<PeerPolicy["envoy"]>) => ({
-    address: address("127.0.0.1", firstPort + at),
-    filter_chains: [{ filters: [{
-      name: "http",
-      typed_config: typed("filters.network.http_connection_manager.v3.HttpConnectionManager", {
-        stat_prefix: `p${at}`,
-        use_remote_address: true,
-        access_log: [{ name: "file", typed_config: typed("access_loggers.file.v3.FileAccessLog", { path: join(folder, "envoy.log") }) }],
-        route_config: { virtual_hosts: [{ name: "all", domains: ["*"], routes: [{ match: { prefix: `${path}/` }, route: { cluster: "web", prefix_rewrite: "/" }, ...route }] }] },
-        http_filters: [...filters, { name: "envoy.filters.http.router", typed_config: typed("filters.http.router.v3.Router") }],
-      }),
-    }] }],
-  });
-  return {
-    static_resources: {
-      listeners: [listener(0, slug("bare"), { filters: [] }), ...policies.flatMap(({ envoy }, i) => (envoy ? [listener(1 + i, slug(i), envoy)] : []))],
-      clusters: [{ name: "web", type: "STATIC", circuit_breakers: { thresholds: [{ max_connections: 8192, max_pending_requests: 8192, max_requests: 8192 }] }, load_assignment: { cluster_name: "web", endpoints: [{ lb_endpoints: [{ endpoint: { address: address(upstream.address, upstream.port) } }] }] } }],
-    },
-  };
 }

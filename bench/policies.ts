@@ -12,9 +12,10 @@ import { filters as allFilters } from "../src/policy/filters/index.ts";
 import { complete, Head } from "../src/proxy/http/head.ts";
 import { HeadView } from "../src/proxy/http/request-view.ts";
 import { createNetSupervisor } from "../src/proxy/supervisor.ts";
+import type { EnvoyFilter } from "./envoy.ts";
 import { type Ground, inOwnNetwork, startGround, untilOpen } from "./gateway-peers.ts";
 import { cpuSeconds, family, median, print } from "./measure.ts";
-import { type EnvoyFilter, type Peer, type PeerPolicy, startPolicyPeers } from "./policies-peers.ts";
+import { type Peer, type PeerPolicy, startPolicyPeers } from "./policies-peers.ts";
 
 /**
  * What does a policy cost a request? Each alone and the common stack before the bare proxy that gets the same request, and beside
