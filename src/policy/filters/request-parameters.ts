@@ -6,7 +6,7 @@ import { compileFields, compileHeaderFields, compileParts, headerValue, type Map
 import { compilePathNames } from "../path-names.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
-import { bytesOf, dateOf, reasonOf } from "./request-template.ts";
+import { bytesOf, dateOf, reasonOf, setByTemplates } from "./request-template.ts";
 
 type Config = Extract<HttpFilter, { type: "requestParameters" }>;
 
@@ -26,14 +26,18 @@ export const requestParameters: Filter<Config> = (config, tools) => {
   const apply = (exchange: Exchange, body: string): void => {
     const request = asLeft(exchange);
     const from: Mapping = { exchange, request, path: pathOf(exchange), body, stage, nowMs: dateOf(tools) };
-    const parameters = new URLSearchParams(closed ? "" : request.query);
+    const parameters = new URLSearchParams(request.query);
+    const own = setByTemplates.get(exchange);
+    if (closed) for (const name of new Set(parameters.keys())) if (!own?.query.has(name)) parameters.delete(name);
     for (const { name, do: how, value } of query) {
+      if (own?.query.has(name)) continue;
       const found = how === "remove" ? [] : value(from);
       if (how === "remove" || (how === "set" && found.length > 0)) parameters.delete(name);
       for (const one of found) parameters.append(name, one);
     }
     const edits = { remove: [] as string[], set: [] as [string, string][], add: [] as [string, string][] };
     for (const { name, do: how, value } of headers) {
+      if (own?.headers.has(name)) continue;
       const found = how === "remove" ? [] : value(from);
       if (how === "remove") edits.remove.push(name);
       else if (found.length > 0) edits[how].push([name, headerValue(found)]);

@@ -82,8 +82,12 @@ export function headersIn(members: Members): { name: string; value: string }[] {
   return Object.entries(members).map(([name, value]) => ({ name, value: textOf(value, quiet) }));
 }
 
+/** What a template has set itself, which no mapping of parameters changes any more; headers in lower case. */
+export const setByTemplates = new WeakMap<Exchange, { headers: ReadonlySet<string>; query: ReadonlySet<string> }>();
+
 function applyRequest(exchange: Exchange, { overrides }: Globals): void {
   const headers = headersIn(overrides.requestHeaders);
+  if (headers.length > 0 || Object.keys(overrides.query).length > 0) setByTemplates.set(exchange, { headers: new Set(headers.map(({ name }) => name.toLowerCase())), query: new Set(Object.keys(overrides.query)) });
   if (headers.length > 0) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, compileEdits({ set: headers }));
   if (Object.keys(overrides.path).length > 0) throw new TemplateError(1, "$context.requestOverride.path is not honoured here");
   const query = Object.entries(overrides.query);

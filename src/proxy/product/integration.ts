@@ -27,7 +27,7 @@ export interface IntegrationContext {
   /** Which Services uris mean that are not of the cluster. */
   backends?: ApiStage["backends"];
   /** To a Service as the request came, but for the stage's path. */
-  passed?(backendRef: BackendReference): Integrated;
+  passed(backendRef: BackendReference): Integrated;
 }
 
 /** Fields of an integration that say nothing of how a request is served. */
@@ -83,7 +83,7 @@ function httpProxy(given: Record<string, Json>, context: IntegrationContext): In
 function awsProxy(given: Record<string, Json>, context: IntegrationContext): Integrated {
   const uri = withVariables(given["uri"], context.variables);
   const backendRef = backendOf(uri, context);
-  if (!backendRef || !context.passed) throw new NotHonoured("type", "aws_proxy needs a function of AWS, unless one of the stage's backends says which Service is meant by its uri; http_proxy, http and mock are honoured");
+  if (!backendRef) throw new NotHonoured("type", "aws_proxy needs a function of AWS, unless one of the stage's backends says which Service is meant by its uri; http_proxy, http and mock are honoured");
   refuse(given, "aws_proxy");
   const { timeoutInMillis } = given;
   return { ...context.passed(backendRef), ...(timeoutInMillis !== undefined && { timeoutMs: milliseconds(timeoutInMillis) }), ...cacheKeyOf(given["cacheKeyParameters"]) };
