@@ -69,6 +69,6 @@ function quotaOf(plan: string, id: string, { requests, unit }: NonNullable<PlanL
   return (client, then) =>
     counted.take(client, 1, ({ allowed, resetMs, isUnknown }) => {
       if (allowed) return then(undefined);
-      then(isUnknown ? { reason: "what has been counted of its quota is not known", waitMs: 1000, isUnknown } : { reason: `quota of plan ${plan} reached: ${requests} ${unit === "hour" ? "an" : "a"} ${unit}`, waitMs: resetMs });
+      then(isUnknown ? { reason: "what has been counted of its quota is not known", waitMs: 1000, isUnknown } : { reason: `rate limit reached: ${requests} ${unit === "hour" ? "an" : "a"} ${unit} of plan ${plan}`, waitMs: resetMs });
     });
 }

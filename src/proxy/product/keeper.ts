@@ -14,7 +14,7 @@ import { LatestWriter } from "../latest-writer.ts";
 import { type Plan, planOf, type Seen, stable, urlOfStage } from "./plan.ts";
 import { purged } from "./purge.ts";
 import { apiOfName, stageOf } from "./stage-route.ts";
-import { quotaPolicies, usageOf } from "./usage.ts";
+import { usageOf, usageSources } from "./usage.ts";
 
 const fieldManager = "wherry-api";
 /** Of a document that is YAML. */
@@ -136,13 +136,14 @@ export class Keeper {
   /** Quotas are counted without anybody changing an object: they are looked at again after a while. */
   async #withUsage(api: ApiObject, stage: NonNullable<ApiStatus["stages"]>[number]): Promise<typeof stage> {
     const { world, clock, usage } = this.#options;
-    const policies = usage ? quotaPolicies(world, api, stage.name) : [];
-    if (policies.length === 0) return stage;
+    const settings = api.spec.stages?.find(({ name }) => name === stage.name);
+    const sources = usage && settings ? usageSources(world, api, settings) : [];
+    if (sources.length === 0) return stage;
     const { namespace, name } = api.metadata;
     const key = `${namespace}/${name}`;
     this.#timers.get(key)?.cancel();
     if (this.#isStarted) this.#timers.set(key, clock.setTimer(usageMs, () => this.#want(key)));
-    const counted = await Promise.all(policies.map(async (policy) => usageOf(policy, await usage!(`policy/${namespace}/${policy}/`))));
+    const counted = await Promise.all(sources.map(async (source) => usageOf(source, await usage!(source.prefix))));
     return { ...stage, usage: counted.flat() };
   }
 
