@@ -130,7 +130,7 @@ function expectField(headers: Record<string, string | string[] | undefined>, fie
 }
 
 test("the list has thirty documents and more, and each says what is answered or why not", () => {
-  assert.ok(cases.length >= 2, String(cases.length));
+  assert.ok(cases.length >= 30, String(cases.length));
   assert.deepEqual(cases.filter(({ calls, refused }) => calls.length + refused.length === 0).map(({ title }) => title), []);
   assert.equal(new Set(cases.map(({ title }) => title)).size, cases.length);
 });

@@ -49,6 +49,8 @@ export class Programs {
         const asked: Seen = { service, method: request.method!, target: request.url!, headers: request.headers, body };
         this.seen.push(asked);
         const { status, headers, body: answer } = this.prepared.find(({ method, path }) => method === asked.method && path === asked.target.split("?")[0]) ?? { status: 200, headers: [["content-type", "application/json"]], body: JSON.stringify({ service, method: asked.method, target: asked.target, body }) };
+        // A status of 0: it never answers.
+        if (status === 0) return;
         for (const [name, value] of headers) response.appendHeader(name, value);
         response.writeHead(status).end(answer);
       });
