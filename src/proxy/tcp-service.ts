@@ -141,4 +141,10 @@ export class Connections {
 /** Node writes three properties into it, which is dear where there are none yet. */
 const asked = { address: "", family: "", port: 0 };
 export const peerAddress = (handle: TcpHandle): string => (handle.getpeername(asked) === 0 ? asked.address : "");
+/** Of one that is closed nothing is known. */
+export const peerOf = (handle: TcpHandle): { address?: string; port?: number } => {
+  const found: { address?: string; port?: number } = {};
+  handle.getpeername(found);
+  return found;
+};
 export const localAddress = (handle: TcpHandle): string => (handle.getsockname(asked) === 0 ? asked.address : "");

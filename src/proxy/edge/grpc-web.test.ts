@@ -17,7 +17,7 @@ interface World extends AsyncDisposable {
 async function start(serve: (stream: ServerHttp2Stream, body: Buffer) => void, { listener = { manners: { grpcWeb: true } }, filters = [] }: { listener?: Partial<EdgeListener>; filters?: HttpFilter[] } = {}): Promise<World> {
   const heard: IncomingHttpHeaders[] = [];
   const server: Http2Server = createServer();
-  server.on("stream", (stream, headers) => {
+  server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     heard.push(headers);
     const pieces: Buffer[] = [];
     stream.on("error", () => {}).on("data", (piece: Buffer) => pieces.push(piece)).on("end", () => serve(stream, Buffer.concat(pieces)));

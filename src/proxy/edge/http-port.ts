@@ -18,6 +18,7 @@ export class HttpPort implements Listener {
   readonly trusted = false;
   id = "";
   port = 0;
+  address = "";
   bounds: Bounds = defaultBounds;
   manners: Manners | undefined;
   proxied: EdgeListener["proxyProtocol"];
@@ -38,6 +39,7 @@ export class HttpPort implements Listener {
     const [first] = listeners;
     this.id = listeners.map(({ id }) => id).join(",");
     this.port = first!.port;
+    this.address = first!.address;
     // Those of one port without TLS that are served all have the same: their compiler sees to that.
     const served = listeners.filter(({ refusal }) => refusal === undefined);
     this.bounds = boundsOf(served.length > 0 ? served : listeners, this.#toolsOf);

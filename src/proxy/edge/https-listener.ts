@@ -16,6 +16,7 @@ export class HttpsListener implements Listener {
   readonly trusted = false;
   readonly id: string;
   readonly port: number;
+  readonly address: string;
   readonly bounds: Bounds;
   readonly manners: Manners | undefined;
   readonly #own: EdgeListener;
@@ -25,6 +26,7 @@ export class HttpsListener implements Listener {
   constructor(own: EdgeListener, at: TlsPort, routes: RouteTable, tools: ListenerTools) {
     this.id = own.id;
     this.port = own.port;
+    this.address = own.address;
     this.bounds = boundsOf([own], tools);
     this.manners = tools.mannersOf(own);
     this.#own = own;
@@ -44,6 +46,6 @@ export class HttpsListener implements Listener {
 
 /** The same for one connection, whose client has shown this certificate. */
 export function withCertificate(listener: HttpsListener, certificate: Buffer): Listener {
-  const { id, port, scheme, trusted, bounds, manners } = listener;
-  return { id, port, scheme, trusted, bounds, manners, certificate, route: (request) => listener.route(request) };
+  const { id, port, address, scheme, trusted, bounds, manners } = listener;
+  return { id, port, address, scheme, trusted, bounds, manners, certificate, route: (request) => listener.route(request) };
 }

@@ -1,5 +1,6 @@
 import type { Upstream } from "../../api/traffic.ts";
 import type { ResolvedBackend } from "./backends.ts";
+import { needsOneClient } from "../policies/backend-connection.ts";
 import { authoritiesOf, type Unusable } from "./certificates.ts";
 import { condition } from "./conditions.ts";
 import { byAge } from "./gateways.ts";
@@ -14,6 +15,7 @@ export function compileUpstream(world: World, { id, namespace, service, port, se
   const declared = world.service(`${namespace}/${service}`)?.spec?.ports?.find((candidate) => candidate.port === port);
   const protocol = settings?.protocol ?? protocols[declared?.appProtocol ?? ""] ?? (grpc ? "h2c" : "http1");
   const base: Upstream = { id, namespace, service, port, protocol, ...settings };
+  if (base.proxyProtocol && protocol !== "http1") return { ...base, error: { status: 500, reason: needsOneClient } };
   const policy = policyOf(world, `${namespace}/${service}`, declared?.name);
   if (!policy) return base;
   const { authorities, unusable } = validationOf(world, policy);

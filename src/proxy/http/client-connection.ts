@@ -12,7 +12,7 @@ import { complete, Head, incomplete } from "./head.ts";
 import { writeContent, writeLastChunk } from "./output.ts";
 import type { Gauge, Listener } from "./routing.ts";
 import { StreamSocket } from "./stream-socket.ts";
-import { HandleStream, readBytesMax, type Bulk, type Stream, type StreamOwner } from "./stream.ts";
+import { HandleStream, portAt, readBytesMax, type Bulk, type Stream, type StreamOwner } from "./stream.ts";
 import { Tunnel } from "./tunnel.ts";
 import { bulkFrom } from "./upstream-connection.ts";
 
@@ -87,6 +87,9 @@ export class ClientConnection implements StreamOwner, Client {
     if (endsAtOnce && connectionMs > 0) this.#endsAt = this.#since + connectionMs;
     this.deadline = Math.min(this.#engine.sweeper.now + headersMs, this.#endsAt);
     this.stream.resume();
+  }
+  get port(): number {
+    return portAt(this.stream, this.address);
   }
   get isBlocked(): boolean {
     return this.stream.isBlocked;

@@ -9,6 +9,8 @@ import type { Bulk, Stream } from "./stream.ts";
 export interface Client {
   readonly listener: Listener;
   readonly address: string;
+  /** From which it has dialled; 0: it is not known. */
+  readonly port: number;
   readonly protocol: string;
   /** It has said all, and may still listen. */
   readonly hasEnded?: boolean;

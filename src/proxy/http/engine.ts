@@ -148,9 +148,10 @@ export class Engine {
   putUpstream(settings: UpstreamSettings, policy: UpstreamPolicy): Pool {
     const known = this.#pools.get(settings.id);
     if (known && known.policy === policy && known.settings.http2 === settings.http2) {
+      const isOther = settings.proxyProtocol !== known.settings.proxyProtocol;
       const isTighter = (settings.connectionsMax ?? Infinity) < (known.settings.connectionsMax ?? Infinity);
       known.settings = settings;
-      if (isTighter) known.leave(() => true);
+      if (isTighter || isOther) known.leave(() => true);
       return known;
     }
     known?.close();

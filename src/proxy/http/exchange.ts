@@ -197,7 +197,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     this.#picked = picked;
     if (this.#engine.isDenied(this, picked)) return;
     this.#tries++;
-    const connection = this.#pool!.take(picked.endpoint);
+    const connection = this.#pool!.take(picked.endpoint, this.client);
     this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();
     const tryMs = this.#timeouts?.backendMs ?? 0;
     if (tryMs > 0) this.#tryTimer = this.#timer(tryMs, () => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`));
@@ -214,7 +214,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
         return this.#local("UO", reason);
       }
       this.#tryFailed("connect", `${endpoint.key}: ${reason}`);
-    });
+    }, this.client);
   }
   #refused(flag: string, reason: string, status: number): void {
     if (this.flag !== "" && this.reason !== "") return this.#local(this.flag as Flag, this.reason);

@@ -12,7 +12,8 @@ import { HttpExchange } from "./exchange.ts";
 import { complete, Head } from "./head.ts";
 import type { Gauge, Listener } from "./routing.ts";
 import { Http2Stream } from "./http2-stream.ts";
-import type { Bulk, Stream } from "./stream.ts";
+import { StreamSocket } from "./stream-socket.ts";
+import { portAt, type Bulk, type Stream } from "./stream.ts";
 import { Tunnel } from "./tunnel.ts";
 import { acceptOf, handshakeNames, newKey } from "./websocket.ts";
 
@@ -46,6 +47,9 @@ export class Http2Connection implements Connected {
     this.#socket = socket;
   }
 
+  get port(): number {
+    return this.#socket instanceof StreamSocket ? portAt(this.#socket, this.address) : 0;
+  }
   start(): void {
     this.engine.sweeper.add(this);
     this.deadline = this.engine.sweeper.now + this.listener.bounds.headersMs;
@@ -129,6 +133,9 @@ class Http2Client implements Client {
   }
   get address(): string {
     return this.#connection.address;
+  }
+  get port(): number {
+    return this.#connection.port;
   }
 
   start(): void {

@@ -60,14 +60,14 @@ export class Mirror implements Asker {
       return undefined;
     }
     const mirror = new Mirror(output, counters, picked, exchange);
-    const kept = pool.take(picked.endpoint);
+    const kept = pool.take(picked.endpoint, exchange.client);
     if (kept) mirror.#send(kept, copy);
     else {
       mirror.#giveUp = pool.connect(picked.endpoint, (connection) => {
         mirror.#giveUp = undefined;
         if (connection) mirror.#send(connection, copy);
         else mirror.#drop("local");
-      });
+      }, exchange.client);
     }
     return mirror;
   }

@@ -9,6 +9,8 @@ export interface Listener {
   readonly id: string;
   /** The port that clients dial. */
   readonly port: number;
+  /** Where it is bound; absent: nobody is told. */
+  readonly address?: string;
   readonly scheme: "http" | "https";
   /** Clients' own X-Forwarded-For and X-Request-Id are believed and continued; otherwise they begin here. */
   readonly trusted: boolean;

@@ -1,5 +1,5 @@
 import { Duplex } from "node:stream";
-import type { Releasable, Stream, StreamOwner } from "./stream.ts";
+import type { Peer, Releasable, Stream, StreamOwner } from "./stream.ts";
 
 /** {@link Stream} as a Node stream, for who speaks another protocol on it: the opposite of `DuplexStream`. */
 export class StreamSocket extends Duplex implements StreamOwner {
@@ -19,6 +19,9 @@ export class StreamSocket extends Duplex implements StreamOwner {
     return this;
   }
 
+  peer(): Peer {
+    return this.#stream.peer?.() ?? {};
+  }
   onBytes(bytes: Buffer, from: number, to: number): void {
     // What was read lies in a buffer that is used again.
     if (!this.push(Buffer.from(bytes.subarray(from, to)))) this.#stream.pause();

@@ -1,3 +1,4 @@
+import { peerOf } from "../tcp-service.ts";
 import { endOfFile, lastReadResult, lastWriteIsPending, ShutdownWrap, WriteWrap, type TcpHandle, type WriteRequest } from "../../base/handles.ts";
 
 /**
@@ -26,8 +27,20 @@ export interface Stream {
   close(): void;
   /** The peer sees a break, not an end. */
   reset(): void;
+  /** Who is at its other end; absent: nobody knows. */
+  peer?(): Peer;
   /** Gives up the raw handle, unread and open; undefined when there is none. */
   detach(): TcpHandle | undefined;
+}
+
+export interface Peer {
+  address?: string;
+  port?: number;
+}
+/** Of a client with this address; 0 where somebody else than its connection has said who it is. */
+export function portAt(stream: Pick<Stream, "peer">, address: string): number {
+  const peer = stream.peer?.();
+  return peer?.address === address ? (peer.port ?? 0) : 0;
 }
 
 export interface StreamOwner {
@@ -126,6 +139,9 @@ export class HandleStream implements Stream {
     return this.#pendingWrites > 0;
   }
 
+  peer(): Peer {
+    return peerOf(this.#handle);
+  }
   #read(): Buffer | undefined {
     if (this.isClosed) return undefined;
     const result = lastReadResult();

@@ -1,5 +1,6 @@
 import { endOfFile, lastReadResult, ShutdownWrap, WriteWrap, type TcpHandle, type TlsHandle, type WriteRequest } from "../../base/handles.ts";
-import { nobody, type Releasable, room, shared, sharedRead, type Stream, type StreamOwner } from "./stream.ts";
+import { peerOf } from "../tcp-service.ts";
+import { nobody, type Peer, type Releasable, room, shared, sharedRead, type Stream, type StreamOwner } from "./stream.ts";
 import { Sweeper } from "./sweeper.ts";
 
 /** What was written before a close may take so long to leave. */
@@ -77,6 +78,9 @@ export class TlsStream implements Stream {
     onTlsError(tls, () => process.nextTick(() => this.#break(-71)), () => this.#isOver);
   }
 
+  peer(): Peer {
+    return peerOf(this.#tcp);
+  }
   #read(): undefined {
     const result = lastReadResult();
     if (this.isClosed || this.#ended) return;

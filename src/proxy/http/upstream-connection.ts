@@ -27,6 +27,9 @@ let spare: Head | undefined;
 export class UpstreamConnection implements StreamOwner, Asked {
   readonly endpoint: Endpoint;
   readonly stream: Stream;
+  /** What it is kept by. */
+  readonly key: string;
+  readonly since: number;
   readonly #owner: UpstreamOwner;
   asker: Asker | undefined;
   served = 0;
@@ -44,9 +47,11 @@ export class UpstreamConnection implements StreamOwner, Asked {
   #reusable = true;
   #gone = false;
 
-  constructor(handle: TcpHandle | Stream, endpoint: Endpoint, owner: UpstreamOwner) {
+  constructor(handle: TcpHandle | Stream, endpoint: Endpoint, owner: UpstreamOwner, key = endpoint.key) {
+    this.key = key;
     this.endpoint = endpoint;
     this.#owner = owner;
+    this.since = owner.sweeper.now;
     if ("write" in handle) {
       this.stream = handle;
       handle.owner = this;

@@ -40,6 +40,7 @@ export class Http2Upstream implements Swept {
   readonly owner: SessionOwner;
   readonly session: ClientHttp2Session;
   readonly scheme: "http" | "https";
+  readonly since: number;
   deadline: number;
   /** Requests on their way. */
   streams = 0;
@@ -55,6 +56,7 @@ export class Http2Upstream implements Swept {
   constructor(handle: TcpHandle | Stream, endpoint: Endpoint, owner: SessionOwner) {
     this.endpoint = endpoint;
     this.owner = owner;
+    this.since = owner.sweeper.now;
     this.scheme = handle instanceof DuplexStream ? "https" : "http";
     const socket = socketOf(handle);
     const options: ClientSessionOptions & { strictSingleValueFields: boolean } = {

@@ -1,6 +1,8 @@
 import type { Endpoint, UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import type { Asked } from "./asker.ts";
+import type { Origin } from "./proxy-header.ts";
+import { reach } from "./reach.ts";
 import { UpstreamConnection, type UpstreamOwner } from "./upstream-connection.ts";
 import type { Stream } from "./stream.ts";
 import type { TcpHandle } from "../../base/handles.ts";
@@ -14,6 +16,12 @@ export interface UpstreamSettings {
   /** The policy's bound; when it becomes less, what is open beyond it must go. */
   connectionsMax?: number | undefined;
   /** Over TLS: makes a stream of the connected handle, or says why it cannot. */
+  /** TCP asks after so long a silence. */
+  keepAliveSeconds?: number | undefined;
+  /** So old a connection gets nothing more. */
+  ageMs?: number | undefined;
+  /** Each connection begins with whose it is, and is used for no other client's requests. */
+  proxyProtocol?: "v1" | "v2" | undefined;
   secure?: ((handle: TcpHandle, done: (stream: Stream | undefined, reason: string) => void) => void) | undefined;
 }
 
@@ -22,6 +30,8 @@ const idlePerEndpoint = 1024;
 
 interface Waiting {
   endpoint: Endpoint;
+  origin: Origin | undefined;
+  key: string;
   done: Connected;
   cancelled: boolean;
 }
@@ -35,9 +45,9 @@ export interface Pool {
   /** Those that are open. */
   readonly connections: number;
   /** One that is there, at once. */
-  take(endpoint: Endpoint): Asked | undefined;
-  /** A new one; later. Returns how to give up waiting. */
-  connect(endpoint: Endpoint, done: Connected): () => void;
+  take(endpoint: Endpoint, origin?: Origin): Asked | undefined;
+  /** A new one; later. Returns how to give up waiting. `origin`: whose request it is for; nobody's without. */
+  connect(endpoint: Endpoint, done: Connected, origin?: Origin): () => void;
   /** Closes what is idle to endpoints that get nothing more; running requests finish. */
   leave(isLeaving: (endpoint: Endpoint) => boolean): void;
   close(): void;
@@ -65,15 +75,20 @@ export class UpstreamPool implements Pool {
     return this.#open.size;
   }
 
-  take(endpoint: Endpoint): UpstreamConnection | undefined {
-    const kept = this.#idle.get(endpoint.key);
+  /** What connections are kept by: an endpoint, and where it is told whose they are, a client. */
+  #keyOf({ key }: Endpoint, origin: Origin | undefined): string {
+    return this.settings.proxyProtocol ? `${key} ${origin?.address ?? ""} ${origin?.port ?? 0}` : key;
+  }
+
+  take(endpoint: Endpoint, origin?: Origin): UpstreamConnection | undefined {
+    const kept = this.#idle.get(this.#keyOf(endpoint, origin));
     const connection = kept?.pop();
     if (connection) connection.deadline = Infinity;
     return connection;
   }
 
-  connect(endpoint: Endpoint, done: Connected): () => void {
-    const waiting: Waiting = { endpoint, done, cancelled: false };
+  connect(endpoint: Endpoint, done: Connected, origin?: Origin): () => void {
+    const waiting: Waiting = { endpoint, origin, key: this.#keyOf(endpoint, origin), done, cancelled: false };
     if (this.#takeSlot()) {
       this.#connect(waiting);
     } else if (this.policy.pendingStarted()) {
@@ -109,15 +124,10 @@ export class UpstreamPool implements Pool {
 
   /** The slot is taken already. */
   #connect(waiting: Waiting): void {
-    const { endpoint } = waiting;
-    this.#dial(endpoint.ip, endpoint.port, this.settings.connectMs, (status, handle) => {
-      if (!handle) return this.#failed(waiting, status === -110 ? "it did not accept in time" : "it does not accept connections");
-      if (!this.settings.secure) return this.#connected(waiting, handle);
-      this.settings.secure(handle, (stream, reason) => (stream ? this.#connected(waiting, stream) : this.#failed(waiting, reason)));
-    });
+    reach(this.#dial, waiting.endpoint, this.settings, waiting.origin, (connected, reason) => (connected ? this.#connected(waiting, connected) : this.#failed(waiting, reason)));
   }
   #connected(waiting: Waiting, handle: TcpHandle | Stream): void {
-    const connection = new UpstreamConnection(handle, waiting.endpoint, this.#base);
+    const connection = new UpstreamConnection(handle, waiting.endpoint, this.#base, waiting.key);
     this.#open.add(connection);
     // The last one of an upstream that nobody names any more: its request began before, and is served.
     if (this.#closed) connection.forbidReuse();
@@ -135,7 +145,7 @@ export class UpstreamPool implements Pool {
 
   #keep(connection: UpstreamConnection): void {
     if (this.#waiting.length > 0) {
-      const at = this.#waiting.findIndex(({ endpoint }) => endpoint.key === connection.endpoint.key);
+      const at = this.#waiting.findIndex(({ key }) => key === connection.key);
       // A slot in use by an endpoint that nobody waits for is freed for those who wait.
       if (at < 0) return connection.close();
       const [waiting] = this.#waiting.splice(at, 1);
@@ -146,21 +156,25 @@ export class UpstreamPool implements Pool {
         this.#base.output.flush();
       });
     }
-    const { key } = connection.endpoint;
+    const { key } = connection;
     let kept = this.#idle.get(key);
     if (!kept) this.#idle.set(key, (kept = []));
     const idleMs = Math.min(this.settings.idleMs, connection.keepMs === Infinity ? Infinity : Math.max(connection.keepMs - 1000, connection.keepMs / 2));
-    if (kept.length >= idlePerEndpoint || this.#closed) return connection.close();
-    connection.deadline = this.#base.sweeper.now + idleMs;
+    const { now } = this.#base.sweeper;
+    const endsAt = connection.since + (this.settings.ageMs || Infinity);
+    if (kept.length >= idlePerEndpoint || this.#closed || endsAt <= now) return connection.close();
+    connection.deadline = Math.min(now + idleMs, endsAt);
     kept.push(connection);
+    // Of one client few are worth keeping, and clients are many.
+    if (this.#idle.size > idlePerEndpoint && this.settings.proxyProtocol) for (const oldest of this.#idle.values().next().value!.slice()) oldest.close();
   }
 
   #gone(connection: UpstreamConnection): void {
     if (!this.#open.delete(connection)) return;
-    const kept = this.#idle.get(connection.endpoint.key);
+    const kept = this.#idle.get(connection.key);
     const at = kept?.indexOf(connection) ?? -1;
     if (at >= 0) kept!.splice(at, 1);
-    if (kept?.length === 0) this.#idle.delete(connection.endpoint.key);
+    if (kept?.length === 0) this.#idle.delete(connection.key);
     this.policy.connectionClosed();
     this.#next();
   }

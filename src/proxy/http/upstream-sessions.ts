@@ -4,6 +4,7 @@ import type { Endpoint, UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import type { Asked } from "./asker.ts";
 import type { Output } from "./output.ts";
+import { reach } from "./reach.ts";
 import type { Stream } from "./stream.ts";
 import type { Sweeper } from "./sweeper.ts";
 import type { Http2Upstream } from "./upstream-http2.ts";
@@ -53,7 +54,10 @@ export class UpstreamSessions implements Pool {
   }
 
   take(endpoint: Endpoint): Asked | undefined {
-    return this.#places.get(endpoint.key)?.sessions.find(({ hasRoom }) => hasRoom)?.open();
+    const sessions = this.#places.get(endpoint.key)?.sessions;
+    const { ageMs } = this.settings;
+    if (ageMs) for (const session of sessions?.slice() ?? []) if (session.since + ageMs <= this.#base.sweeper.now) session.retire();
+    return sessions?.find(({ hasRoom }) => hasRoom)?.open();
   }
 
   connect(endpoint: Endpoint, done: Connected): () => void {
@@ -98,11 +102,8 @@ export class UpstreamSessions implements Pool {
       if (!this.policy.connectionOpened()) return false;
     }
     place.dialling++;
-    this.#dial(place.endpoint.ip, place.endpoint.port, this.settings.connectMs, (status, handle) => {
-      if (!handle) return this.#failed(place, status === -110 ? "it did not accept in time" : "it does not accept connections");
-      if (!this.settings.secure) return this.#connected(place, handle);
-      this.settings.secure(handle, (stream, reason) => (stream ? this.#connected(place, stream) : this.#failed(place, reason)));
-    });
+    // One connection is for all clients: nobody is told whose it is.
+    reach(this.#dial, place.endpoint, this.settings, undefined, (connected, reason) => (connected ? this.#connected(place, connected) : this.#failed(place, reason)));
     return true;
   }
   #connected(place: Place, handle: TcpHandle | Stream): void {

@@ -3,12 +3,13 @@ import { parseDuration } from "../gateway/duration.ts";
 import type { Policy } from "../../api/envoy/kinds.ts";
 import { answerFilters } from "./backend-answers.ts";
 import { healthOf, type HealthSpec } from "./backend-health.ts";
+import { type BackendConnectionSpec, connectionOf } from "./backend-connection.ts";
 import type { Effect, Refusal } from "./effect.ts";
 import { rateLimitFilters, type RateLimitSpec } from "./rate-limit.ts";
 import type { References } from "./references.ts";
 
-interface BackendTrafficSpec {
-  timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string; maxStreamDuration?: string; streamIdleTimeout?: string } };
+interface BackendTrafficSpec extends BackendConnectionSpec {
+  timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string; maxConnectionDuration?: string; maxStreamDuration?: string; streamIdleTimeout?: string } };
   retry?: { numRetries?: number; retryOn?: { triggers?: string[]; httpStatusCodes?: number[] }; perRetry?: { timeout?: string; backOff?: { baseInterval?: string; maxInterval?: string } } };
   faultInjection?: { delay?: { fixedDelay: string; percentage?: number }; abort?: { httpStatus?: number; grpcStatus?: number; percentage?: number } };
   circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
@@ -29,8 +30,7 @@ export function backendTrafficEffect(spec: object, references: References, polic
   const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer, rateLimit, routingType } = spec as BackendTrafficSpec;
   const refused: Refusal[] = [];
   const upstream: Partial<Upstream> = {
-    ...(timeout?.tcp?.connectTimeout && { connectMs: parseDuration(timeout.tcp.connectTimeout) }),
-    ...(timeout?.http?.connectionIdleTimeout && { idleMs: parseDuration(timeout.http.connectionIdleTimeout) }),
+    ...connectionOf(spec, refused),
     ...(circuitBreaker && { breaker: breakerOf(circuitBreaker) }),
     ...(healthCheck && healthOf(healthCheck, refused)),
     ...(loadBalancer && balancerOf(loadBalancer, refused)),
