@@ -24,6 +24,8 @@ import { moveServices, publishOwnAddress } from "./apiserver/own-address.ts";
 import { makeFakeCertificate } from "./apiserver/certificate.ts";
 import { kubeconfigFor, openFrontProxy, openPki } from "./apiserver/pki.ts";
 import { systemIdentity } from "./apiserver/rest/context.ts";
+import type { Client } from "./api/client.ts";
+import type { ApiObject } from "./api/product/kinds.ts";
 import { Channel, type Endpoint, type RawHandle } from "./base/channel.ts";
 import { systemClock } from "./base/clock.ts";
 import { WherryError } from "./base/errors.ts";
@@ -43,6 +45,9 @@ import type { ApiOptions, NetworkFacts } from "./wherry.ts";
 const localAuthorities = lazyModule<typeof import("./api/x509/local-authority.ts")>(import.meta.url, "./api/x509/local-authority.ts");
 
 export { makeFirstObjects } from "./first-objects.ts";
+
+/** What `wherry api document` prints. */
+export const documentInCluster = async (client: Client, api: ApiObject, stage: string): Promise<object> => (await import("./proxy/product/portal-in-cluster.ts")).documentInCluster(client, api, stage);
 
 /**
  * The `wherry-api` process: store → API server → controllers → snapshot compiler. `wherry` tells it what to serve

@@ -80,7 +80,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   assert.equal(await say("keys pets prod --remove alice"), "the key of alice is taken out of Secret pets-keys");
   assert.equal(await say("keys pets prod"), "nobody has a key of pets prod");
 
-  assert.equal(await say("usage pets prod"), "no BackendTrafficPolicy with rateLimit.global is for pets prod: nothing is counted");
+  assert.equal(await say("usage pets prod"), "no BackendTrafficPolicy with rateLimit.global is for pets prod, and no plan of it has a quota: nothing is counted");
   await client.create(envoyResources.backendTrafficPolicies, "default", { metadata: { name: "plans" }, spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", name: "pets.prod" }], rateLimit: { type: "Global", global: { rules: [{ limit: { requests: 1000, unit: "Month" } }] } } } });
   await until("it is told", async () => (await say("usage pets prod")) === "KEY COUNT UNIT UNTIL POLICY\nalice 17 month 2027-01-01T00:00:00Z plans");
 
@@ -107,6 +107,11 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   assert.deepEqual(both, ["dev", "prod"].map((stage) => `pets ${stage}: 3 answers are kept no longer, each worker's counted`));
   assert.ok(["dev", "prod"].every((stage) => emptied.includes(`api/default/pets.${stage}`)));
   const emptiedBefore = emptied.length;
+
+  // The document as clients see it: of the deployment that is live there, at the stage's address.
+  const shown = JSON.parse(await say("document pets prod"));
+  assert.deepEqual([shown.openapi, shown.info, shown.servers, Object.keys(shown.paths)], ["3.1.0", { title: "Pets", version: "1" }, [{ url: "http://api.example.com" }], ["/pets"]]);
+  assert.equal(await say("document pets staging"), "refused: API pets has no stage staging; it has dev, prod");
 
   // A document that is none changes nothing but what is said of it.
   await client.patch(apiResource, "default", "pets", { spec: { document: { openapi: "2" } } }, { type: "merge" });

@@ -69,6 +69,7 @@ const stage = object(
     validation: { type: "string", enum: ["Document", "All", "Report", "None"], default: "Document" },
     throttle,
     cache: object({ ...cacheFields, maxBytes: whole(1, bytesMax) }, { "x-kubernetes-validations": [{ rule: "!has(self.maxBytes) || !has(self.maxObjectBytes) || self.maxObjectBytes <= self.maxBytes", message: "maxObjectBytes must not be more than maxBytes" }] }),
+    documentPath: text({ maxLength: 1024, pattern: "^(/[A-Za-z0-9._~!&'()*+,;=:@-]+)+$" }),
     rules: listOf(rule, { maxItems: 100, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
     inspection: object({ maxBodyBytes: whole(1, 16_777_216), oversize: { type: "string", enum: ["Deny", "Pass"], default: "Deny" } }),
     authorizers: listOf(authorizer, { maxItems: 32, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["scheme"] }),
@@ -96,9 +97,9 @@ const condition = object(
 const usage = object({ policy: { type: "string" }, plan: { type: "string" }, operation: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, until: { type: "string" } });
 const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
-  deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
+  deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, description: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
   purge: object({ requested: { type: "string" }, removed: { type: "integer", format: "int64" }, completed: { type: "string", format: "date-time" }, message: { type: "string" } }),
-  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage) })),
+  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, documentUrl: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage) })),
 });
 
 /** What `kubectl get apis` reads; see `kinds.ts`. */

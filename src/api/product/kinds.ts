@@ -50,6 +50,8 @@ export interface ApiStage {
   plans?: ApiPlan[];
   /** What Services want to be shown; the Secret has `username` and `password`, a `token` (bearer), or the header's whole value in `credential`. */
   credentials?: { backendRef: { namespace?: string; name: string; port?: number }; secretRef: { name: string }; /** "Authorization" unless said. */ header?: string }[];
+  /** Behind `path`: here clients find the document, as it is served. Absent: nowhere. */
+  documentPath?: string;
   /** By operation; an operation without `operationId` is called "METHOD /path". */
   operations?: { operation: string; throttle?: ApiThrottle; cache?: ApiCache }[];
 }
@@ -120,10 +122,10 @@ export interface ApiObject extends KubeObject {
 export interface ApiStatus {
   conditions?: { type: string; status: "True" | "False"; reason: string; message: string; observedGeneration?: number; lastTransitionTime?: string }[];
   /** Newest first. */
-  deployments?: { revision: number; created: string; title: string; version: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
+  deployments?: { revision: number; created: string; title: string; version: string; description?: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
   /** The value of the annotation that was done last, and how many answers went: each worker's counted. */
   purge?: { requested: string; removed: number; completed: string; message?: string };
-  stages?: { name: string; deployment?: number; url?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[] }[];
+  stages?: { name: string; deployment?: number; url?: string; documentUrl?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[] }[];
 }
 
 /** What has been counted of a quota, by whom it counts; as it was a few seconds ago. */

@@ -1,3 +1,4 @@
+import { document } from "./document.ts";
 import { keys } from "./keys.ts";
 import { list } from "./list.ts";
 import { promote } from "./promote.ts";
@@ -7,4 +8,4 @@ import { usage } from "./usage.ts";
 import type { ApiVerb } from "./verb.ts";
 
 /** One file, one line. */
-export const apiVerbs: readonly ApiVerb[] = [list, promote, rollback, keys, usage, purge];
+export const apiVerbs: readonly ApiVerb[] = [list, promote, rollback, keys, usage, purge, document];

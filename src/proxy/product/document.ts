@@ -6,7 +6,7 @@ export { anyMethod, DocumentError, isObject, type Json, methods, resolve } from 
 /** An OpenAPI 3 document as far as it is read. What a field means: spec.openapis.org/oas/v3.1.1. */
 export interface OpenApi {
   openapi: string;
-  info: { title: string; version: string };
+  info: { title: string; version: string; description?: Json };
   servers: Json[];
   security: Json[] | undefined;
   paths: Record<string, Record<string, Json>>;

@@ -11,6 +11,8 @@ import { policyField, resourcePolicyOf } from "./resource-policy.ts";
 import type { Guarded } from "./guards.ts";
 import { rulesOf } from "./rules.ts";
 import { securityOf } from "./security.ts";
+import { documentRules } from "./portal.ts";
+import { serverPath } from "./server-path.ts";
 import { defaultPath, type PathTemplate, readTemplate, substitution } from "./template.ts";
 import { validationOf } from "./validation.ts";
 
@@ -107,7 +109,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...othersOf(() => first(template, "ANY", path, true)), ...cors, ...rules, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
     return [...own, others];
   });
-  return operations;
+  return [...operations, ...documentRules(document, operations, stage, { before: [...compressed, ...cors, ...rules], priority: ranks.length > 0 ? ranks.length + 2 : 0 })];
 }
 
 function operationOf(document: OpenApi, item: Record<string, Json>, given: Json, { verb, id, path, server, template, before }: { verb: string; id: string; path: string; server: string; template: PathTemplate; before: HttpFilter[] }, { stage, id: share, api, epoch }: Place): Omit<Operation, "name" | "id" | "matches"> {
@@ -226,22 +228,6 @@ function corsOf(given: Json | undefined): HttpFilter[] {
 
 function refuseExtensions(given: Record<string, Json>, known: readonly string[], at: string): void {
   for (const field of Object.keys(given)) if (field.startsWith(prefix) && !known.includes(field) && !descriptive.has(field)) throw new NotHonoured(`${at}${field}`, "is not honoured");
-}
-
-/** The path of the first server, its variables filled by the stage's or by their defaults. */
-function serverPath({ servers }: OpenApi, { variables = {} }: ApiStage): string {
-  const [server] = servers;
-  if (server === undefined) return "";
-  if (!isObject(server) || typeof server["url"] !== "string") throw new DocumentError("servers[0].url: must be given");
-  const declared = server["variables"];
-  const url = server["url"].replace(/\{([^{}]*)\}/g, (_, name: string) => {
-    const variable = isObject(declared) && Object.hasOwn(declared, name) ? declared[name] : undefined;
-    const value = Object.hasOwn(variables, name) ? variables[name] : isObject(variable) && typeof variable["default"] === "string" ? variable["default"] : undefined;
-    if (value === undefined) throw new DocumentError(`servers[0].url: {${name}} is neither a variable of the stage nor has it a default`);
-    return value;
-  });
-  const path = /^(?:[a-z][a-z0-9+.-]*:)?(?:\/\/[^/?#]*)?(\/[^?#]*)?$/i.exec(url)?.[1] ?? "";
-  return path.replace(/\/{2,}/g, "/").replace(/\/$/, "");
 }
 
 /** As rules may be called: "listPets" → "list-pets", "GET /pets/{id}" → "get-pets-id". */

@@ -52,7 +52,7 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
     const unknown = problem === undefined ? (stage.operations ?? []).map((one) => one.operation).filter((id) => !operations.some((one) => one.id === id)) : [];
     const message = wrong ?? (unknown.length > 0 ? `deployment ${deployment!.revision} has no operation ${unknown.join(", ")}: what the stage says of it is for nothing` : undefined);
     const url = urlOf(stage);
-    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
+    return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url, ...(stage.documentPath !== undefined && { documentUrl: `${url}${stage.documentPath}` }) }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
   });
   return {
     ...(isNew && { deploy: { apiVersion: "apps/v1", kind: "ControllerRevision", metadata: meta(deploymentNameOf(name, next), { [apiLabel]: name }), data: { document: document.value }, revision: next } }),
@@ -95,11 +95,15 @@ function problemOf(api: ApiObject, document: Record<string, unknown>): string | 
   return undefined;
 }
 
+/** A catalogue's; all of it stands in the document. */
+const descriptionMax = 1_000;
+
 function described({ revision, metadata, data }: Deployment): NonNullable<ApiStatus["deployments"]>[number] {
   const created = metadata.creationTimestamp;
   try {
     const document = readDocument(data?.document);
-    return { revision, created, title: document.info.title, version: document.info.version, operations: operationsIn(document) };
+    const { title, version, description } = document.info;
+    return { revision, created, title, version, ...(typeof description === "string" && description !== "" && { description: description.slice(0, descriptionMax) }), operations: operationsIn(document) };
   } catch (error) {
     if (error instanceof DocumentError) return { revision, created, title: "", version: "", operations: 0 };
     throw error;

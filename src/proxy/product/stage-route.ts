@@ -77,8 +77,8 @@ function compiledOf(id: string, api: string, stage: ApiStage, deployment: Deploy
 }
 
 /** Other answers than these: of another deployment, of another API of the name, or from elsewhere. */
-function epochOf({ variables, backendRef, path }: ApiStage, { metadata }: Deployment): string {
-  return createHash("sha256").update(JSON.stringify([metadata.uid, variables, backendRef, path])).digest("base64url").slice(0, 16);
+function epochOf({ variables, backendRef, backends, credentials, path }: ApiStage, { metadata }: Deployment): string {
+  return createHash("sha256").update(JSON.stringify([metadata.uid, variables, backendRef, backends, credentials, path])).digest("base64url").slice(0, 16);
 }
 
 /**
