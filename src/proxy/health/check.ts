@@ -6,6 +6,7 @@ import type { SideAnswer, SideRequest } from "../../policy/exchange.ts";
 import type { Endpoint, Picked, UpstreamPolicy } from "../../policy/upstream.ts";
 import type { dial } from "../dial.ts";
 import type { Output } from "../http/output.ts";
+import { reach } from "../http/reach.ts";
 import { SideCall } from "../http/side-call.ts";
 import { HandleStream, nobody, type Stream } from "../http/stream.ts";
 import type { Sweeper } from "../http/sweeper.ts";
@@ -87,7 +88,8 @@ function servingOf(frame: Buffer): number {
 }
 
 /** Without anything to be expected, who accepts is well. */
-function checkTcp({ send, expect }: TcpAsk, timeoutMs: number, { ip, port, key }: Endpoint, { secure }: UpstreamSettings, tools: CheckTools): Promise<CheckResult> {
+function checkTcp({ send, expect }: TcpAsk, timeoutMs: number, endpoint: Endpoint, settings: UpstreamSettings, tools: CheckTools): Promise<CheckResult> {
+  const { key } = endpoint;
   return new Promise((resolve) => {
     let stream: Stream | undefined;
     let isOver = false;
@@ -130,11 +132,7 @@ function checkTcp({ send, expect }: TcpAsk, timeoutMs: number, { ip, port, key }
       if (!wanted) return over("well", "it accepts connections");
       stream.resume();
     };
-    tools.dial(ip, port, timeoutMs, (_status, handle) => {
-      if (!handle) return over("silent", "it does not accept connections");
-      if (!secure) return begin(handle);
-      secure(handle, (secured, reason) => (secured ? begin(secured) : over("silent", reason)));
-    });
+    reach(tools.dial, endpoint, { ...settings, connectMs: timeoutMs }, undefined, (connected, reason) => (connected ? begin(connected) : over("silent", reason)));
   });
 }
 
