@@ -24,7 +24,7 @@ test("the configurations on the pages can be followed", (t) => {
     writeFileSync(join(folder, name), text);
     return join(folder, name);
   };
-  const access = page("protect-an-api.md");
+  const access = page("give-access.md");
   assert.equal(readAuditPolicy(file("audit.yaml", fileIn(access, "audit.yaml"))).rules.length, 6);
   // Its issuer does not answer here: nothing is dialled, since the address is taken out of the way.
   const authentication = fileIn(access, "authentication.yaml").replace("https://login.example.com", "https://127.0.0.1:1");
