@@ -80,8 +80,8 @@ export interface AnswerSink {
   /** Valid during the call only. */
   content(bytes: Uint8Array): void;
   end(trailers?: readonly (readonly [name: string, value: string])[]): void;
-  /** It cannot be brought to its end. Told to the client as an answer as long as none has begun, else by breaking off. */
-  fail(flag: Flag, reason: string): void;
+  /** It cannot be brought to its end. Told to the client as an answer as long as none has begun (`answer`, or a line of text), else by breaking off. */
+  fail(flag: Flag, reason: string, answer?: LocalAnswer): void;
 }
 
 /**

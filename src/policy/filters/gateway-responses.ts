@@ -1,6 +1,6 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter, ResponseView } from "../exchange.ts";
-import { flags } from "../flags.ts";
+import { type Flag, flags } from "../flags.ts";
 import { compileHeaderFields, type Mapping, mappedHeaders } from "../mapped-value.ts";
 import { compilePathNames } from "../path-names.ts";
 import { at, PolicyError } from "../policy-error.ts";
@@ -20,7 +20,11 @@ export const gatewayResponses: Filter<Config> = (config, tools) => {
   return (next) => (exchange, outcome) => {
     const request = asLeft(exchange);
     exchange.takeAnswer((response, sink) => {
-      if (!response.isLocal) return undefined;
+      if (!response.isLocal) return new Watched(sink, (flag, reason) => shownFor({ status: flags[flag].status, flag, reason, header: () => undefined }));
+      const shown = shownFor(response);
+      return shown && replaced(exchange, sink, shown);
+    });
+    const shownFor = (response: ResponseView): Shown | undefined => {
       const rule = rules.find(({ fits }) => fits(response));
       if (!rule) return undefined;
       const { reason = "" } = response;
@@ -28,19 +32,20 @@ export const gatewayResponses: Filter<Config> = (config, tools) => {
       const message = response.status >= 500 ? "Internal server error" : reason;
       const error = { message, messageString: JSON.stringify(message), responseType: rule.name, validationErrorString: response.flag === "RV" ? reason : "" };
       const mapping: Mapping = { exchange, request, path: pathOf(exchange), body: "", stage, nowMs: dateOf(tools), error };
-      const shown = templateFor(exchange.request.header("accept"), rule.templates);
+      const template = templateFor(exchange.request.header("accept"), rule.templates);
       let text: string | undefined;
       try {
-        text = shown?.[1]({ names: globalsOf(exchange, request, "", mapping.path, stage, mapping.nowMs, error).names, charactersMax });
+        text = template?.[1]({ names: globalsOf(exchange, request, "", mapping.path, stage, mapping.nowMs, error).names, charactersMax });
       } catch (problem) {
         (exchange.notes ??= []).push(reasonOf(problem));
       }
-      return replaced(exchange, sink, text === undefined ? undefined : Buffer.from(text), (head) => ({
-        ...head,
-        status: rule.status ?? head.status,
-        headers: mappedHeaders(text === undefined ? head.headers : [...head.headers.filter(([name]) => name !== "content-type"), ["content-type", shown![0]]], rule.fields, mapping),
-      }));
-    });
+      const head = (given: AnswerHead): AnswerHead => ({
+        ...given,
+        status: rule.status ?? given.status,
+        headers: mappedHeaders(text === undefined ? given.headers : [...given.headers.filter(([name]) => name !== "content-type"), ["content-type", template![0]]], rule.fields, mapping),
+      });
+      return { head, body: text === undefined ? undefined : Buffer.from(text) };
+    };
     next(exchange, outcome);
   };
 };
@@ -62,17 +67,55 @@ function compileRule({ name, flags: given, statuses, reason: begin, status, head
   };
 }
 
-function replaced(exchange: Exchange, next: AnswerSink, body: Buffer | undefined, headOf: (head: AnswerHead) => AnswerHead): AnswerSink {
+interface Shown {
+  head(given: AnswerHead): AnswerHead;
+  /** Undefined: it stays. */
+  body: Buffer | undefined;
+}
+
+function replaced(exchange: Exchange, next: AnswerSink, { head, body }: Shown): AnswerSink {
+  const isHead = exchange.request.method === "HEAD";
   return {
     get isBlocked() {
       return next.isBlocked;
     },
-    begin: (head) => {
-      next.begin({ ...headOf(head), ...(body && { length: exchange.request.method === "HEAD" ? undefined : body.length }) });
-      if (body && exchange.request.method !== "HEAD") next.content(body);
+    begin: (given) => {
+      next.begin({ ...head(given), ...(body && { length: isHead ? undefined : body.length }) });
+      if (body && !isHead) next.content(body);
     },
     content: (bytes) => body === undefined && next.content(bytes),
     end: (trailers) => next.end(trailers),
     fail: next.fail.bind(next),
   };
+}
+
+/** An upstream's answer, which may still become one of ours as long as none of it has gone. */
+class Watched implements AnswerSink {
+  readonly #next: AnswerSink;
+  readonly #shownFor: (flag: Flag, reason: string) => Shown | undefined;
+  #hasBegun = false;
+
+  constructor(next: AnswerSink, shownFor: (flag: Flag, reason: string) => Shown | undefined) {
+    this.#next = next;
+    this.#shownFor = shownFor;
+  }
+  get isBlocked(): boolean {
+    return this.#next.isBlocked;
+  }
+  begin(head: AnswerHead): void {
+    this.#hasBegun = true;
+    this.#next.begin(head);
+  }
+  content(bytes: Uint8Array): void {
+    this.#next.content(bytes);
+  }
+  end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
+    this.#next.end(trailers);
+  }
+  fail(flag: Flag, reason: string): void {
+    const shown = this.#hasBegun ? undefined : this.#shownFor(flag, reason);
+    if (!shown) return this.#next.fail(flag, reason);
+    const { status, headers } = shown.head({ status: flags[flag].status, headers: [], length: undefined });
+    this.#next.fail(flag, reason, { status, headers: shown.body || headers.some(([name]) => name === "content-type") ? headers : [...headers, ["content-type", "text/plain; charset=utf-8"]], body: shown.body?.toString() ?? `${reason}\n`, flag, reason });
+  }
 }

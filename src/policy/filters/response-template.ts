@@ -34,7 +34,7 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
       void drained;
       if (response.isLocal && !config.ofLocal) return undefined;
       const chosen = responses.find(({ matches }) => matches(response.status));
-      if (!chosen) return closed ? new Refused(sink, response.status) : undefined;
+      if (!chosen) return closed ? new Refused(exchange, sink, response.status) : undefined;
       const status = chosen.status ?? response.status;
       const template = templateFor(exchange.request.header("accept"), chosen.templates);
       const editsOf = (body: string) => (given: AnswerHead["headers"]): AnswerHead["headers"] => {
@@ -80,11 +80,13 @@ export function statusIn(response: Record<string, unknown>, otherwise: number): 
 
 /** An answer that nobody has foreseen tells the client nothing of itself. */
 class Refused implements AnswerSink {
+  readonly #exchange: Exchange;
   readonly #next: AnswerSink;
   readonly #status: number;
   #isOver = false;
 
-  constructor(next: AnswerSink, status: number) {
+  constructor(exchange: Exchange, next: AnswerSink, status: number) {
+    this.#exchange = exchange;
     this.#next = next;
     this.#status = status;
   }
@@ -94,7 +96,8 @@ class Refused implements AnswerSink {
   begin(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#next.fail("TF", `no response of the integration is for status ${this.#status}`);
+    (this.#exchange.notes ??= []).push(`no response of the integration is for status ${this.#status}`);
+    this.#next.fail("TF", "the answer could not be transformed");
   }
   content(): void {}
   end(): void {}

@@ -15,7 +15,7 @@ export interface PathOwner {
   /** All of it has gone to the client. */
   closed(): void;
   /** It will not: an answer of ours if none has begun. */
-  broken(flag: Flag, reason: string, hasBegun: boolean): void;
+  broken(flag: Flag, reason: string, hasBegun: boolean, answer?: LocalAnswer): void;
   /** What was blocked is not any more. */
   clientDrained(): void;
 }
@@ -44,7 +44,7 @@ export class AnswerPath {
       begin: (head) => this.#begin(head),
       content: (bytes) => this.#content(bytes),
       end: (trailers) => this.#end(trailers ?? []),
-      fail: (flag, reason) => this.#fail(flag, reason),
+      fail: (flag, reason, answer) => this.#fail(flag, reason, answer),
       get isBlocked() {
         return owner.client.isBlocked;
       },
@@ -124,10 +124,10 @@ export class AnswerPath {
     this.#owner.closed();
     this.#sent();
   }
-  #fail(flag: Flag, reason: string): void {
+  #fail(flag: Flag, reason: string, answer: LocalAnswer | undefined): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#owner.broken(flag, reason, this.#hasBegun);
+    this.#owner.broken(flag, reason, this.#hasBegun, answer);
     this.#sent();
   }
   #sent(): void {

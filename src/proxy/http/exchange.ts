@@ -403,12 +403,12 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   }
 
   // PathOwner: an answer that filters take part in.
-  broken(flag: Flag, reason: string, hasBegun: boolean): void {
+  broken(flag: Flag, reason: string, hasBegun: boolean, answer?: LocalAnswer): void {
     this.flag = flag;
     this.reason = reason;
     this.#abandon("cancelled");
     if (hasBegun) this.client.breakOff();
-    else this.client.local(localAnswer(this.request, flag, reason));
+    else this.client.local(answer ?? localAnswer(this.request, flag, reason));
     this.#conclude();
   }
   #isRefused(head: Head): boolean {
