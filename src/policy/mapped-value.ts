@@ -103,6 +103,8 @@ export interface CompiledField {
   name: string;
   do: "set" | "add" | "remove";
   value: Mapped;
+  /** It tells what was found out here: where there is nothing of it, what a client says in its place is not it. */
+  isOurs: boolean;
 }
 
 /** Headers, by lower-case names. @throws PolicyError for those that nobody may set */
@@ -114,7 +116,7 @@ export function compileHeaderFields(fields: readonly MappedField[] | undefined, 
   });
 }
 export function compileFields(fields: readonly MappedField[] = [], field: string): CompiledField[] {
-  return fields.map(({ name, do: how = "set", from }, i) => ({ name, do: how, value: at(`${field}[${i}].from`, () => compileParts(from)) }));
+  return fields.map(({ name, do: how = "set", from }, i) => ({ name, do: how, value: at(`${field}[${i}].from`, () => compileParts(from)), isOurs: from.some((part) => "context" in part) }));
 }
 
 /** A header's value, of characters that may stand in one: others are left out, so that nobody ends a line with them. */

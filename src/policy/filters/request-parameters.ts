@@ -29,17 +29,17 @@ export const requestParameters: Filter<Config> = (config, tools) => {
     const parameters = new URLSearchParams(request.query);
     const own = setByTemplates.get(exchange);
     if (closed) for (const name of new Set(parameters.keys())) if (!own?.query.has(name)) parameters.delete(name);
-    for (const { name, do: how, value } of query) {
+    for (const { name, do: how, value, isOurs } of query) {
       if (own?.query.has(name)) continue;
       const found = how === "remove" ? [] : value(from);
-      if (how === "remove" || (how === "set" && found.length > 0)) parameters.delete(name);
+      if (how === "remove" || (how === "set" && (found.length > 0 || isOurs))) parameters.delete(name);
       for (const one of found) parameters.append(name, one);
     }
     const edits = { remove: [] as string[], set: [] as [string, string][], add: [] as [string, string][] };
-    for (const { name, do: how, value } of headers) {
+    for (const { name, do: how, value, isOurs } of headers) {
       if (own?.headers.has(name)) continue;
       const found = how === "remove" ? [] : value(from);
-      if (how === "remove") edits.remove.push(name);
+      if (how === "remove" || (how === "set" && isOurs && found.length === 0)) edits.remove.push(name);
       else if (found.length > 0) edits[how].push([name, headerValue(found)]);
     }
     if (closed) edits.remove.push(...foreign(exchange, edits));

@@ -8,6 +8,7 @@ import type { ApiObject } from "../../../api/product/kinds.ts";
 import type { EdgeListener } from "../../../api/traffic.ts";
 import { bindHandle } from "../../../base/handles.ts";
 import { systemRandom } from "../../../base/random.ts";
+import type { FilterTools } from "../../../policy/exchange.ts";
 import { RouteTable } from "../../../policy/route-table.ts";
 import { routeOn } from "../../edge/http-port.ts";
 import { LoopbackAddresses } from "../../gateway/addresses.ts";
@@ -84,8 +85,8 @@ export interface DocumentWorld extends AsyncDisposable {
   lines: Record<string, unknown>[];
 }
 
-/** The API in front of the programs: keeper, translator, route table and engine are those that serve. */
-export async function serveDocument(api: ApiObject, others: readonly KubeObject[], programs: Programs): Promise<DocumentWorld> {
+/** The API in front of the programs, by the machine's clock unless another is given: keeper, translator, route table and engine are those that serve. */
+export async function serveDocument(api: ApiObject, others: readonly KubeObject[], programs: Pick<Programs, "portOf">, clock: Partial<Pick<FilterTools, "nowMs" | "dateMs">> = {}): Promise<DocumentWorld> {
   const world = new ObjectWorld([api, ...others]);
   const translator = new Translator(world, new FreeAddresses());
   for (const object of [api, ...others]) translator.changed(object.kind, keyOf(object));
@@ -100,7 +101,7 @@ export async function serveDocument(api: ApiObject, others: readonly KubeObject[
   const snapshot = translator.snapshot();
   const lines: Record<string, unknown>[] = [];
   const engine = new Engine({ accessLog: (log) => lines.push(...log.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)) });
-  const table = new RouteTable({ random: systemRandom, nowMs: () => performance.now(), dateMs: () => 0, setTimer: (ms, go) => timer(ms, go), sessionKey: "0123456789abcdef0123456789abcdef" });
+  const table = new RouteTable({ random: systemRandom, nowMs: () => performance.now(), dateMs: () => 0, setTimer: (ms, go) => timer(ms, go), sessionKey: "0123456789abcdef0123456789abcdef", call: (request, then) => engine.call(request, then), ...clock });
   const refused: string[] = [];
   for (const route of snapshot.routes) {
     if (route.type !== "http") continue;
