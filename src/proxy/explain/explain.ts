@@ -114,12 +114,12 @@ export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficS
   const attached = routes.filter((route): route is HttpRoute => route.type === "http" && route.attachments.some((attachment) => attachment.listener === listener.id));
   for (const route of attached) table.put(route);
   const lines: string[] = [];
-  const others: string[] = [];
+  const others: { route: string; host: string; what: string; reason: string }[] = [];
   let policies: ReturnType<PoliciesAt> | undefined;
   let served = false;
   for (const { route, rule: name, match, hostname, chosen, reason } of table.explain(listener.id, request)) {
     if (!chosen) {
-      others.push(`  ${route} ${name} (${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`}): ${reason}`);
+      others.push({ route, host: hostname, what: `${name} (${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`})`, reason });
       continue;
     }
     // By what was found, not by name: two rules may have the same.
@@ -131,9 +131,25 @@ export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficS
     served = hasEndpoint(rule.backends, upstreams, endpointsOf) || rule.filters.some(({ type }) => type === "redirect" || type === "respond");
   }
   if (lines.length === 0) lines.push(row("route", attached.length === 0 ? "none is attached to this listener: 404, flag NR" : "none fits: 404, flag NR"));
-  if (others.length > 0) lines.push("", "other rules, in the order in which they are asked:", ...others);
+  if (others.length > 0) lines.push("", "other rules, in the order in which they are asked:", ...othersTold(others));
   if (policies && policies.others.length > 0) lines.push("", "other policies:", ...policies.others);
   return { lines, served };
+}
+
+/** Of a route with many rules that all have another host it is said once: an API has a rule for each operation. */
+function othersTold(others: readonly { route: string; host: string; what: string; reason: string }[]): string[] {
+  const groups = new Map<string, number>();
+  const keyOf = ({ route, host, reason }: (typeof others)[number]): string => JSON.stringify([route, host, reason]);
+  for (const one of others) if (one.reason.startsWith("host is ")) groups.set(keyOf(one), (groups.get(keyOf(one)) ?? 0) + 1);
+  const told = new Set<string>();
+  return others.flatMap((one) => {
+    const key = keyOf(one);
+    const count = groups.get(key) ?? 1;
+    if (count < 3) return [`  ${one.route} ${one.what}: ${one.reason}`];
+    if (told.has(key)) return [];
+    told.add(key);
+    return [`  ${one.route} ${count} rules (host ${one.host}): ${one.reason}`];
+  });
 }
 
 /** By server name alone; of several with one name the oldest. */
@@ -204,6 +220,8 @@ function describeFilter({ type, ...fields }: HttpFilter): string {
 /** What a password or key can be guessed from is not for terminals; a set of keys is too long for them. */
 function shown(name: string, value: unknown): unknown {
   // Values of ext-auth's context may be from Secrets.
+  // What schemas refer into: as long as people like.
+  if (name === "document") return `(${JSON.stringify(value).length} characters)`;
   if (name === "context" && typeof value === "object" && value !== null) return Object.keys(value);
   if (typeof value !== "string") return value;
   if (/^sha(1|256)$|secret$|password$/i.test(name)) return "(not shown)";
