@@ -87,6 +87,11 @@ test("an API: its document in two stages, deployed, promoted, rolled back; its k
     "api.yaml": api,
     "policy.yaml": policy,
     "plans.yaml": plans,
+    "stage.json": JSON.stringify([
+      { op: "add", path: "/spec/stages/0/cache", value: { ttlSeconds: 3600, maxBytes: 1_000_000 } },
+      { op: "add", path: "/spec/stages/0/documentPath", value: "/openapi.json" },
+      { op: "add", path: "/spec/stages/0/rules", value: [{ name: "admin", deny: { in: ["path"], pattern: "admin" } }, { name: "script", deny: { in: ["query", "body"], pattern: "<script" } }, { name: "scanners", action: "Log", deny: { headers: ["user-agent"], pattern: "sqlmap" } }] },
+    ]),
   };
   await playTranscript(wherry, "api-product", files, { env: { WHERRY_DATA_DIR: wherry.dataDir }, variables: { WHERRY: `${process.execPath} ${entry}` } });
 });

@@ -227,12 +227,14 @@ function hiddenBy(request: RequestView): string | undefined {
 /** Of a part of a multipart body: it says that its bytes are another text. */
 const hiddenPart = /^content-transfer-encoding:(?![ \t]*(?:7bit|8bit|binary)[ \t]*\r?$)/im;
 
+/** ASCII in more bytes than it takes, which is no UTF-8: some receivers read it all the same. */
+const overlong = /%(?:c([01])|e0%8([01]))%([89ab][\da-f])/gi;
 /** As whoever is behind will read it. */
 function readable(text: string, isQuery: boolean): string {
   const spaced = isQuery ? text.replaceAll("+", " ") : text;
   const whole = decoded(spaced);
   // One escape that is none must not hide the others.
-  return whole === spaced && spaced.includes("%") ? spaced.replace(/%([\dA-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))) : whole;
+  return whole === spaced && spaced.includes("%") ? spaced.replace(overlong, (_, two: string | undefined, three: string | undefined, last: string) => String.fromCharCode((Number.parseInt(two ?? three!, 16) << 6) | (Number.parseInt(last, 16) & 0x3f))).replace(/%([\dA-Fa-f]{2})/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16))) : whole;
 }
 
 /** A body as text: as it came, and without the escapes of its media type. */
