@@ -3,6 +3,7 @@ import { newTcpSocket, TCPConnectWrap, type TcpHandle } from "../base/handles.ts
 /** As libuv names it; we give it when our own deadline passes. */
 export const timedOut = -110;
 export const connectionRefused = -111;
+export const hostUnreachable = -113;
 
 /**
  * Connects a raw handle that nobody reads from yet. `done` gets 0 and the handle, or a negative error code; it is

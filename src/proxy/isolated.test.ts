@@ -5,7 +5,7 @@ import { bindHandle, type TcpHandle } from "../base/handles.ts";
 import { dialTcp } from "./dial.ts";
 import { NotOutsideError } from "./egress.ts";
 import type { Outside } from "./outside.ts";
-import { eventually, listen, port, snapshot, startSupervisor } from "./testing/network.ts";
+import { eventually, exchange, listen, port, snapshot, startSupervisor } from "./testing/network.ts";
 
 /** The data plane inside the real pod network, with real pods; skipped where namespaces are not allowed. */
 const harness = await SandboxHarness.start().catch(() => undefined);
@@ -68,6 +68,40 @@ test("a killed worker refuses no pod", { skip, timeout: 60_000 }, async () => {
   assert.ok(worst < 2_000, stdout);
   console.log(`# ${stdout.trim()}`);
   await Promise.all([server.remove(), client.remove()]);
+});
+
+const skipLong = skip || (process.env["WHERRY_CONFORMANCE"] ? false : "many pods come and go: npm run conformance");
+test("nobody waits for a pod whose network is taken down under the dial", { skip: skipLong, timeout: 120_000 }, async () => {
+  await using net = await startSupervisor({ network: network! });
+  let worstMs = 0;
+  for (let round = 1; round <= 20; round++) {
+    const server = await harness!.pod();
+    await server.startContainer(containerSpec(["node", "-e", "require('net').createServer(s => { s.on('error', () => {}); s.end('pong') }).listen(8080)"]));
+    net.setPod!(server.ip, { namespace: "default", name: "web", serviceAccount: "default" });
+    net.publish(snapshot(round, { name: "web", clusterIPs: [], ports: [port(80, [{ ip: server.ip, port: 8080 }])] }));
+    const hostPort = Number(net.hostAddresses()[0]!.address!.split(":")[1]);
+    assert.equal(await eventually(() => exchange("127.0.0.1", hostPort)), "pong");
+    let isOver = false;
+    let asked = 0;
+    const load = async () => {
+      while (!isOver) {
+        const began = performance.now();
+        await exchange("127.0.0.1", hostPort).catch(() => {});
+        asked++;
+        worstMs = Math.max(worstMs, performance.now() - began);
+      }
+    };
+    const loads = Array.from({ length: 24 }, load);
+    await eventually(() => asked > 50);
+    // As the agent does it: all has ended, it says so, and the network goes. What is told of endpoints comes later.
+    net.setPod!(server.ip, undefined);
+    await server.remove();
+    const before = asked;
+    await eventually(() => asked > before + 50);
+    isOver = true;
+    await Promise.all(loads);
+  }
+  assert.ok(worstMs < 1_500, `somebody waited for ${worstMs} ms`);
 });
 
 test("egress: dialled outside, never to the machine itself; other ports are refused; a Service may lead outside on any", { skip, timeout: 60_000 }, async () => {

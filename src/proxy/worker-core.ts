@@ -14,6 +14,7 @@ import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
 import type { FrontDoor } from "./front-door.ts";
 import { connectionRefused, dial } from "./dial.ts";
+import { Dials } from "./dials.ts";
 import type { Edge } from "./edge/edge.ts";
 import type { CheckRequest, CheckResult } from "./health/checker.ts";
 import type { Engine } from "./http/engine.ts";
@@ -93,6 +94,7 @@ export class Worker {
   #feed: DirectFeed | undefined;
   #feedLoading: Promise<DirectFeed> | undefined;
   readonly #dial: typeof dial;
+  readonly #dials: Dials | undefined;
   #egressDialling = 0;
   /** Listener keys by the Service port they lead to. */
   #keysOf = new Map<ServicePort, string[]>();
@@ -100,7 +102,9 @@ export class Worker {
   constructor(init: WorkerInit, keeper: Keeper, outside: Outside, log: Log) {
     this.init = init;
     this.#outside = outside;
-    this.#dial = init.mode === "isolated" ? dialFromInside(init.gatewayIP, outside) : dial;
+    // Elsewhere an address is not one pod's alone.
+    this.#dials = init.mode === "isolated" ? new Dials(dialFromInside(init.gatewayIP, outside)) : undefined;
+    this.#dial = this.#dials?.dial ?? dial;
     this.#connections = new Connections(connectionsMax, this.#dial);
     this.#log = log;
     this.#pods = new Map(init.pods);
@@ -242,6 +246,8 @@ export class Worker {
   setPod(ip: string, pod: PodIdentity | undefined): void {
     if (pod) this.#pods.set(ip, pod);
     else this.#pods.delete(ip);
+    if (pod) this.#dials?.came(ip);
+    else this.#dials?.gone(ip);
     this.#judge?.podsChanged();
     this.#feed?.refresh();
   }
