@@ -31,13 +31,13 @@ export interface IntegrationContext {
 }
 
 /** Fields of an integration that say nothing of how a request is served. */
-export const ignoredFields = ["type", "payloadFormatVersion", "cacheNamespace"] as const;
+export const ignoredFields = ["type", "payloadFormatVersion", "cacheNamespace", "responseTransferMode"] as const;
 /** Fields that are read, of each type. */
 export const integrationFields = {
-  http_proxy: ["uri", "httpMethod", "requestParameters", "responseParameters", "timeoutInMillis", "connectionType", "connectionId", "responses", "cacheKeyParameters", "passthroughBehavior"],
-  http: ["uri", "httpMethod", "requestParameters", "requestTemplates", "passthroughBehavior", "timeoutInMillis", "connectionType", "connectionId", "responses", "cacheKeyParameters"],
-  mock: ["requestTemplates", "passthroughBehavior", "responses", "httpMethod", "timeoutInMillis", "requestParameters", "cacheKeyParameters"],
-  aws_proxy: ["uri", "httpMethod", "passthroughBehavior", "timeoutInMillis", "responses", "cacheKeyParameters"],
+  http_proxy: ["uri", "httpMethod", "requestParameters", "responseParameters", "timeoutInMillis", "connectionType", "connectionId", "integrationTarget", "responses", "cacheKeyParameters", "passthroughBehavior"],
+  http: ["uri", "httpMethod", "requestParameters", "requestTemplates", "passthroughBehavior", "timeoutInMillis", "connectionType", "connectionId", "integrationTarget", "responses", "cacheKeyParameters"],
+  mock: ["requestTemplates", "passthroughBehavior", "responses", "httpMethod", "timeoutInMillis"],
+  aws_proxy: ["uri", "httpMethod", "passthroughBehavior", "timeoutInMillis", "responses", "cacheKeyParameters", "credentials", "contentHandling"],
 } as const;
 
 /**
@@ -91,9 +91,9 @@ function awsProxy(given: Record<string, Json>, context: IntegrationContext): Int
 
 function refuse(given: Record<string, Json>, type: keyof typeof integrationFields): void {
   const { credentials, tlsConfig, contentHandling } = given;
-  if (credentials !== undefined && credentials !== null) throw new NotHonoured("credentials", "are a role of AWS");
+  if (credentials !== undefined && credentials !== null && !integrationFields[type].some((field) => field === "credentials")) throw new NotHonoured("credentials", "are a role of AWS");
   if (tlsConfig !== undefined) throw new NotHonoured("tlsConfig", "is not honoured; a BackendTLSPolicy of the Service says how it is encrypted");
-  if (contentHandling !== undefined && contentHandling !== null) throw new NotHonoured("contentHandling", "is not honoured; bodies go on byte by byte");
+  if (contentHandling !== undefined && contentHandling !== null && !integrationFields[type].some((field) => field === "contentHandling")) throw new NotHonoured("contentHandling", "is not honoured; bodies go on byte by byte");
   refuseOthers(given, [...integrationFields[type], ...ignoredFields, "credentials", "contentHandling"]);
 }
 

@@ -45,7 +45,7 @@ export interface Place {
 }
 
 /** Extensions that say nothing of how a request is served. */
-export const descriptive: ReadonlySet<string> = new Set(["x-amazon-apigateway-documentation", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-tag-value", "x-amazon-apigateway-integrations", "x-amazon-apigateway-endpoint-configuration", "x-amazon-apigateway-api-key-source", "x-amazon-apigateway-request-validators", "x-amazon-apigateway-binary-media-types", "x-amazon-apigateway-security-policy"]);
+export const descriptive: ReadonlySet<string> = new Set(["x-amazon-apigateway-documentation", "x-amazon-apigateway-importexport-version", "x-amazon-apigateway-tag-value", "x-amazon-apigateway-integrations", "x-amazon-apigateway-endpoint-configuration", "x-amazon-apigateway-api-key-source", "x-amazon-apigateway-request-validators", "x-amazon-apigateway-binary-media-types", "x-amazon-apigateway-security-policy", "x-amazon-apigateway-endpoint-access-mode"]);
 const prefix = "x-amazon-apigateway-";
 
 /**
