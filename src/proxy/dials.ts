@@ -40,7 +40,7 @@ export class Dials {
   gone(ip: string): void {
     this.#gone.add(ip);
     if (this.#gone.size > goneMax) this.#gone.delete(this.#gone.values().next().value!);
-    for (const fail of [...(this.#pending.get(ip) ?? [])]) fail();
+    for (const fail of this.#pending.get(ip)?.values() ?? []) fail();
   }
   /** There is a pod at this address. */
   came(ip: string): void {
