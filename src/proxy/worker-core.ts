@@ -198,8 +198,10 @@ export class Worker {
   /** Connections wait in the kernel for the time that loading takes. */
   async #loadEdge(): Promise<void> {
     const [{ Edge }, engine] = await Promise.all([import("./edge/edge.ts"), this.#loadEngine(), this.#judgeLoading]);
+    // Patches do not say it: what one worker gives a client, the others know.
+    const { sessionKey } = this.init.traffic;
     const lease = this.init.workers > 1 && { lease: (request: LeaseRequest) => this.#outside.lease(request) };
-    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, countQuotas: (asks) => this.#outside.countQuotas(asks), ...lease }, this.#traffic.snapshot());
+    this.#edge = new Edge({ table: this.#table, dial: this.#dial, connections: this.#connections, random: systemRandom, log: this.#log.child("edge"), engine, servicesChanged: () => this.#want(), namespaceOf: (ip) => this.#pods.get(ip)?.namespace, countQuotas: (asks) => this.#outside.countQuotas(asks), ...lease }, { ...this.#traffic.snapshot(), ...(sessionKey !== undefined && { sessionKey }) });
     for (const health of this.init.health.splice(0)) this.#edge.learnHealth(health);
     const { serviceStreams } = this.#edge;
     this.#connections.lead = (client, service, first, go) => serviceStreams.lead(client, service, first, go);
