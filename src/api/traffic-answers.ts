@@ -2,7 +2,7 @@ import type { HeaderChange, PathChange } from "./traffic.ts";
 import type { TextMatch } from "./traffic-listeners.ts";
 
 /** Filters of answers, and of bodies as a whole. */
-export type AnswerFilterConfig = CompressFilter | CredentialFilter | OverrideFilter | RequestBufferFilter;
+export type AnswerFilterConfig = BandwidthFilter | UpgradesFilter | CompressFilter | CredentialFilter | OverrideFilter | RequestBufferFilter;
 
 export interface CompressFilter {
   type: "compress";
@@ -42,4 +42,16 @@ export interface OverrideFilter {
 export interface RequestBufferFilter {
   type: "requestBuffer";
   bytes: number;
+}
+
+/** What upstreams answer, of all requests of the rule together. */
+export interface BandwidthFilter {
+  type: "bandwidth";
+  answerBytesPerSecond: number;
+}
+
+/** What connections may be upgraded to ("websocket"), in lower case; who asks for another protocol is answered with 403. */
+export interface UpgradesFilter {
+  type: "upgrades";
+  protocols: string[];
 }

@@ -3,6 +3,7 @@ import type { Filter } from "../exchange.ts";
 import { apiKey } from "./api-key.ts";
 import { authorise } from "./authorise.ts";
 import { authorizer } from "./authorizer.ts";
+import { bandwidth } from "./bandwidth.ts";
 import { basic } from "./basic.ts";
 import { bodyLimit } from "./body-limit.ts";
 import { cache } from "./cache.ts";
@@ -33,6 +34,7 @@ import { responseHeaders } from "./response-headers.ts";
 import { responseTemplate } from "./response-template.ts";
 import { rewrite } from "./rewrite.ts";
 import { sourceRanges } from "./source-ranges.ts";
+import { upgrades } from "./upgrades.ts";
 import { validate } from "./validate.ts";
 
 /** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
@@ -40,6 +42,7 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   apiKey,
   authorise,
   authorizer,
+  bandwidth,
   basic,
   bodyLimit,
   cache,
@@ -70,5 +73,6 @@ export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpF
   responseTemplate,
   rewrite,
   sourceRanges,
+  upgrades,
   validate,
 };

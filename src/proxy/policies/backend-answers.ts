@@ -13,6 +13,9 @@ export interface CustomBody {
   inline?: string;
   valueRef?: { group: string; kind: string; name: string };
 }
+interface BandwidthLimit {
+  response?: { limit: { value: string | number; unit: string } };
+}
 interface ResponseOverride {
   match: { statusCodes: { type?: string; value?: number; range?: { start: number; end: number } }[]; responseHeaders?: { name: string; value?: StringMatch }[] };
   source?: string;
@@ -22,16 +25,23 @@ interface ResponseOverride {
 
 /** What a BackendTrafficPolicy says of bodies and answers. */
 export function answerFilters(spec: object, references: References, refused: Refusal[]): HttpFilter[] {
-  const { compression, compressor, responseOverride, requestBuffer } = spec as { compression?: Compressor[]; compressor?: Compressor[]; responseOverride?: ResponseOverride[]; requestBuffer?: { limit: string | number } };
+  const { compression, compressor, responseOverride, requestBuffer, bandwidthLimit, httpUpgrade } = spec as { bandwidthLimit?: BandwidthLimit; httpUpgrade?: { type: string }[]; compression?: Compressor[]; compressor?: Compressor[]; responseOverride?: ResponseOverride[]; requestBuffer?: { limit: string | number } };
   const encodings = (compressor ?? compression ?? []).flatMap((entry, i) => encodingOf(entry, `${compressor ? "compressor" : "compression"}[${i}]`, refused));
   const rules = (responseOverride ?? []).map((override, i) => ruleOf(override, `responseOverride[${i}]`, references, refused));
+  const protocols = (httpUpgrade ?? []).map(({ type }) => type.toLowerCase());
+  for (const [i, type] of protocols.entries()) if (type === "connect") refused.push({ field: `httpUpgrade[${i}].type`, why: "CONNECT is not honoured: nobody is let through by that method; a TCPRoute carries bytes that nobody reads" });
+  const answerBytes = bandwidthLimit?.response && bytesOf(bandwidthLimit.response.limit.value) / (seconds[bandwidthLimit.response.limit.unit] ?? 1);
+  if (answerBytes !== undefined && !(answerBytes > 0)) refused.push({ field: "bandwidthLimit.response.limit.value", why: "must be greater than 0" });
   return [
+    ...(httpUpgrade && protocols.every((type) => type !== "connect") ? [{ type: "upgrades" as const, protocols }] : []),
+    ...(answerBytes !== undefined && answerBytes > 0 ? [{ type: "bandwidth" as const, answerBytesPerSecond: answerBytes }] : []),
     ...(encodings.length > 0 ? [{ type: "compress" as const, encodings }] : []),
     ...(rules.length > 0 ? [{ type: "override" as const, rules }] : []),
     ...(requestBuffer ? [{ type: "requestBuffer" as const, bytes: bytesOf(requestBuffer.limit) }] : []),
   ];
 }
 
+const seconds: Record<string, number> = { Second: 1, Minute: 60, Hour: 3600 };
 const encodingNames: Record<string, CompressFilter["encodings"][number]["name"]> = { Gzip: "gzip", Brotli: "br", Zstd: "zstd" };
 /** Envoy's. */
 const shortest = 30;

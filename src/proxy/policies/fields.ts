@@ -2,6 +2,7 @@ import type { PolicyKind } from "../../api/envoy/kinds.ts";
 import { quantityValue } from "../../api/quantity.ts";
 import type { TextMatch } from "../../api/traffic.ts";
 import type { Refusal } from "./effect.ts";
+import { instead, wordsFor } from "./instead.ts";
 
 /**
  * The fields of `spec` that are honoured, lists as "[]"; one that ends in ".*" means all below it. Whatever else is set is refused:
@@ -37,6 +38,8 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
     "timeout.http.connectionIdleTimeout",
     "timeout.http.maxConnectionDuration",
     "tcpKeepalive.*",
+    "bandwidthLimit.response.limit.*",
+    "httpUpgrade[].type",
     "proxyProtocol.version",
     "timeout.http.maxStreamDuration",
     "timeout.http.streamIdleTimeout",
@@ -138,21 +141,21 @@ export const bytesOf = (size: string | number): number => (typeof size === "numb
 
 /** Fields that are set and not honoured. */
 export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
-  return fieldsBeyond(honoured[kind], spec, defaults[kind]);
+  return fieldsBeyond(honoured[kind], spec, defaults[kind], instead[kind]);
 }
 
-/** Fields that are set, to something else than is `filledIn`, and that `known` does not have. */
-export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}): Refusal[] {
+/** Fields that are set, to something else than is `filledIn`, and that `known` does not have; `words` say why. */
+export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}, words: Readonly<Record<string, string>> = {}): Refusal[] {
   const refused: Refusal[] = [];
   const look = (value: unknown, shape: string, at: string): void => {
     if (known.some((entry) => (entry.endsWith(".*") ? shape.startsWith(entry.slice(0, -1)) || shape === entry.slice(0, -2) : shape === entry))) return;
     if (Object.hasOwn(filledIn, shape) && filledIn[shape] === value) return;
     if (Array.isArray(value)) return value.forEach((item, i) => look(item, `${shape}[]`, `${at}[${i}]`));
-    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(filledIn)].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
+    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(filledIn), ...Object.keys(words)].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
       for (const [name, inner] of Object.entries(value)) look(inner, shape === "" ? name : `${shape}.${name}`, at === "" ? name : `${at}.${name}`);
       return;
     }
-    refused.push({ field: at, why: "is not honoured here" });
+    refused.push({ field: at, why: wordsFor(words, shape) });
   };
   look(spec, "", "");
   return refused;
