@@ -21,6 +21,11 @@ export interface ApiStage {
   deployment?: number;
   parentRefs: { group?: string; kind?: string; namespace?: string; name: string; sectionName?: string; port?: number }[];
   hostnames?: string[];
+  /**
+   * Only requests with all of these; the other stages at the same host have the rest: a canary for who asks for it. It goes before
+   * everything that has no such headers there.
+   */
+  headers?: { name: string; value: string }[];
   /** Before all paths, and taken off again before a backend sees them. */
   path?: string;
   /** For `${stageVariables.NAME}` in integrations, and for the variables of the document's servers. */

@@ -1,6 +1,7 @@
 import { type ApiObject, type ApiStage, type ApiStatus, apiLabel, type Deployment, deploymentNameOf, productGroup, productVersion, routeNameOf, stageLabel } from "../../api/product/kinds.ts";
 import { type Condition, type Gateway, gatewayGroup, type HttpRouteObject } from "../gateway/kinds.ts";
 import { DocumentError, operationsIn, readDocument } from "./document.ts";
+import type { Operation } from "./operations.ts";
 import { liveDeployment, newestOf, operationsOf, stageOf } from "./stage-route.ts";
 
 /** What an API's objects are made of. */
@@ -14,6 +15,10 @@ export interface Seen {
   /** What the gateway says of each of the routes, by name. */
   parents: ReadonlyMap<string, readonly { conditions: readonly Condition[] }[]>;
   urlOf(stage: ApiStage): string | undefined;
+  /** What another stage answers in this one's place. */
+  rivalOf?(stage: ApiStage, operations: readonly Operation[]): string | undefined;
+  /** Why the document cannot be deployed, though it is one. */
+  refused?: string;
 }
 
 export interface Plan {
@@ -32,11 +37,11 @@ export interface Plan {
 type Draft = { apiVersion: string; kind: string; metadata: { name: string; namespace: string; labels: Record<string, string>; ownerReferences: object[] } } & Record<string, unknown>;
 
 /** What is to be written so that an API is served as it says. Pure. */
-export function planOf({ api, document, deployments, routes, parents, urlOf }: Seen): Plan {
+export function planOf({ api, document, deployments, routes, parents, urlOf, rivalOf, refused }: Seen): Plan {
   const { stages = [], revisionHistoryLimit = 10 } = api.spec;
   const { name, namespace } = api.metadata;
   const isChanged = "value" in document && stable(newestOf(deployments)?.data?.document) !== stable(document.value);
-  const wrong = "problem" in document ? document.problem : isChanged ? problemOf(api, document.value) : undefined;
+  const wrong = "problem" in document ? document.problem : isChanged ? (problemOf(api, document.value) ?? refused) : undefined;
   const known = [...deployments].sort((a, b) => b.revision - a.revision);
   const isNew = wrong === undefined && "value" in document && isChanged;
   const next = Math.max(known[0]?.revision ?? 0, api.status?.deployments?.[0]?.revision ?? 0) + 1;
@@ -50,7 +55,7 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
     const route = routeNameOf(name, stage.name);
     const wrong = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
     const unknown = problem === undefined ? (stage.operations ?? []).map((one) => one.operation).filter((id) => !operations.some((one) => one.id === id)) : [];
-    const message = wrong ?? (unknown.length > 0 ? `deployment ${deployment!.revision} has no operation ${unknown.join(", ")}: what the stage says of it is for nothing` : undefined);
+    const message = wrong ?? rivalOf?.(stage, operations) ?? (unknown.length > 0 ? `deployment ${deployment!.revision} has no operation ${unknown.join(", ")}: what the stage says of it is for nothing` : undefined);
     const url = urlOf(stage);
     return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url, ...(stage.documentPath !== undefined && { documentUrl: `${url}${stage.documentPath}` }) }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
   });
@@ -71,11 +76,11 @@ export function planOf({ api, document, deployments, routes, parents, urlOf }: S
 }
 
 /** Its one rule names the API: a gateway that does not know what that means answers 500. */
-function routeSpec(api: ApiObject, { parentRefs, hostnames, path = "/" }: ApiStage): object {
+function routeSpec(api: ApiObject, { parentRefs, hostnames, headers, path = "/" }: ApiStage): object {
   return {
     parentRefs,
     ...(hostnames?.length && { hostnames }),
-    rules: [{ name: "api", matches: [{ path: { type: "PathPrefix", value: path } }], filters: [{ type: "ExtensionRef", extensionRef: { group: productGroup, kind: "API", name: api.metadata.name } }] }],
+    rules: [{ name: "api", matches: [{ path: { type: "PathPrefix", value: path }, ...(headers?.length && { headers: headers.map(({ name, value }) => ({ name, value })) }) }], filters: [{ type: "ExtensionRef", extensionRef: { group: productGroup, kind: "API", name: api.metadata.name } }] }],
   };
 }
 

@@ -100,16 +100,26 @@ export class StageRoutes {
   #rulesOf({ api: key, stage: name }: { api: string; stage: string }): OperationRule[] {
     const api = this.#products.api(key);
     const stage = api?.spec.stages?.find((one) => one.name === name);
-    if (!api || !stage) return [refusing("/", `API ${key} has no stage ${name}`)];
+    if (!api || !stage) return [refusing({}, `API ${key} has no stage ${name}`)];
     const found = operationsOf(api, stage, liveDeployment(stage, this.#products.deployments(key)));
-    if (found.problem !== undefined) return [refusing(stage.path ?? "/", found.problem)];
+    if (found.problem !== undefined) return [refusing(stage, found.problem)];
     let rules = this.#rules.get(found);
-    if (!rules) this.#rules.set(found, (rules = found.operations.map(ruleOf)));
+    if (!rules) this.#rules.set(found, (rules = found.operations.map((one) => ruleOf(narrowed(one, stage)))));
     return rules;
   }
 }
 
-const refusing = (path: string, refusal: string): OperationRule => ruleOf({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: path } }], filters: [], refusal });
+const refusing = (stage: Pick<ApiStage, "path" | "headers">, refusal: string): OperationRule => ruleOf(narrowed({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: stage.path ?? "/" } }], filters: [], refusal }, stage));
+
+/** Above all that documents need to tell their paths from each other. */
+const headersPriority = 1_000_000;
+
+/** Of a stage for requests with certain headers: before whatever else has its hosts, or a path that is more exact there would be another's. */
+function narrowed(operation: Operation, { headers }: Pick<ApiStage, "headers">): Operation {
+  if (!headers?.length) return operation;
+  const wanted = headers.map(({ name, value }) => ({ name: name.toLowerCase(), type: "exact" as const, value }));
+  return { ...operation, matches: operation.matches.map((match) => ({ ...match, headers: [...(match.headers ?? []), ...wanted], priority: (match.priority ?? 0) + headersPriority })) };
+}
 
 function ruleOf(from: Operation): OperationRule {
   const { name, backendRef, timeoutMs, refusal } = from;
