@@ -14,6 +14,7 @@ export async function run(argv: string[]): Promise<number | void> {
         from: { type: "string", value: "STAGE", help: "promote: the deployment that is live there (default: the newest)" },
         add: { type: "string", value: "CLIENT", help: "keys: make a key for this client, and print it once" },
         remove: { type: "string", value: "CLIENT", help: "keys: this client's key is good no longer" },
+        plan: { type: "string", value: "PLAN", help: "keys: of this usage plan of the stage's" },
         path: { type: "string", value: "PREFIX", help: "purge: only what begins with this path, as clients write it" },
         "data-dir": dataDirOption,
       },
@@ -30,7 +31,7 @@ export async function run(argv: string[]): Promise<number | void> {
   const given = Object.keys(values).filter((option) => option !== "data-dir" && option !== "namespace" && !verb.options.includes(option));
   if (given.length > 0) throw new WherryError("USAGE", `--${given[0]} is not an option of wherry api ${name}`);
   if (words.length > verb.words || words.length < verb.words - (verb.optionalWords ?? 0)) throw new WherryError("USAGE", `say: wherry api ${verb.line}`);
-  const { namespace, to, from, add, remove, path } = values as Record<string, string | undefined>;
+  const { namespace, to, from, add, remove, plan, path } = values as Record<string, string | undefined>;
   const client = await connect(dataDirOf(values));
-  process.stdout.write(await verb.run(client, { words, namespace, to, from, add, remove, path }));
+  process.stdout.write(await verb.run(client, { words, namespace, to, from, add, remove, plan, path }));
 }

@@ -14,51 +14,64 @@ interface ApiKeySpec extends Record<string, unknown> {
 
 const keyBytes = 24;
 
-/** Keys are Secrets that a SecurityPolicy names: a client's name for each, and its key. What is shown of a key is its client. */
+/** A Secret of keys, and who names it. */
+interface Holder {
+  secret: Secret;
+  plan?: string;
+}
+
+/** Keys are Secrets that the stage's plans or a SecurityPolicy name: a client's name for each, and its key. What is shown of a key is its client. */
 export const keys: ApiVerb = {
   name: "keys",
-  line: "keys API STAGE [--add CLIENT | --remove CLIENT]",
+  line: "keys API STAGE [--plan PLAN] [--add CLIENT | --remove CLIENT]",
   about: "whose keys open a stage; make one, or take one back",
   words: 2,
-  options: ["add", "remove"],
-  async run(client, { words: [name, stage], namespace = "default", add, remove }) {
+  options: ["add", "remove", "plan"],
+  async run(client, { words: [name, stage], namespace = "default", add, remove, plan }) {
     if (add !== undefined && remove !== undefined) throw new WherryError("USAGE", "--add and --remove: say one of them");
-    stageAt(await apiNamed(client, namespace, name!), stage!);
-    const secrets = await secretsOf(client, namespace, routeNameOf(name!, stage!));
-    const holder = (of: string): Secret | undefined => secrets.find(({ data }) => data && Object.hasOwn(data, of));
+    const api = await apiNamed(client, namespace, name!);
+    const { plans = [] } = api.spec.stages![stageAt(api, stage!)]!;
+    if (plan !== undefined && !plans.some((one) => one.name === plan)) throw new WherryError("USAGE", `stage ${stage} has no plan ${plan}; it has ${plans.map((one) => one.name).join(", ") || "none"}`);
+    const all = [...(await Promise.all(plans.map(async (one): Promise<Holder> => ({ plan: one.name, secret: await secretAt(client, namespace, one.secretRef.name, `plan ${one.name}`) })))), ...(await ofPolicies(client, namespace, routeNameOf(name!, stage!), plans.length > 0))];
+    const holders = all.filter((one) => plan === undefined || one.plan === plan);
+    const having = (of: string, among: readonly Holder[]): Holder[] => among.filter(({ secret: { data } }) => data && Object.hasOwn(data, of));
     if (add !== undefined) {
       if (!/^[-._a-zA-Z0-9]{1,253}$/.test(add)) throw new WherryError("USAGE", `--add ${add}: a client's name has letters, digits, '-', '_' and '.'`);
-      const other = holder(add);
-      if (other) throw new WherryError("USAGE", `client ${add} has a key in Secret ${other.metadata.name} already; --remove it first`);
+      const [other] = having(add, all);
+      if (other) throw new WherryError("USAGE", `client ${add} has a key in Secret ${other.secret.metadata.name} already; --remove it first`);
+      if (plan === undefined && plans.length > 1) throw new WherryError("USAGE", `stage ${stage} has several plans: say --plan ${plans.map((one) => one.name).join(" or --plan ")}`);
       const key = randomBytes(keyBytes).toString("base64url");
-      const { metadata } = secrets[0]!;
+      const { metadata } = holders[0]!.secret;
       await client.patch(resources.secrets, metadata.namespace, metadata.name, { data: { [add]: Buffer.from(key).toString("base64") } }, { type: "merge", fieldManager: "wherry-cli" });
       return `${key}\n`;
     }
     if (remove !== undefined) {
-      const from = holder(remove);
-      if (!from) throw new WherryError("USAGE", `client ${remove} has no key of ${name} ${stage}`);
-      await client.patch(resources.secrets, from.metadata.namespace, from.metadata.name, { metadata: { resourceVersion: from.metadata.resourceVersion }, data: { [remove]: null } }, { type: "merge", fieldManager: "wherry-cli" });
-      return `the key of ${remove} is taken out of Secret ${from.metadata.name}\n`;
+      const [from, other] = having(remove, holders);
+      if (!from) throw new WherryError("USAGE", `client ${remove} has no key of ${name} ${stage}${plan === undefined ? "" : ` in plan ${plan}`}`);
+      if (other) throw new WherryError("USAGE", `client ${remove} has keys of several plans: say --plan ${[from, other].map((one) => one.plan).join(" or --plan ")}`);
+      const { metadata } = from.secret;
+      await client.patch(resources.secrets, metadata.namespace, metadata.name, { metadata: { resourceVersion: metadata.resourceVersion }, data: { [remove]: null } }, { type: "merge", fieldManager: "wherry-cli" });
+      return `the key of ${remove} is taken out of Secret ${metadata.name}\n`;
     }
-    const rows = secrets.flatMap(({ metadata, data = {} }) => Object.keys(data).sort().map((of) => [of, `${metadata.namespace}/${metadata.name}`]));
-    return rows.length === 0 ? `nobody has a key of ${name} ${stage}\n` : table(["CLIENT", "SECRET"], rows);
+    const rows = holders.flatMap(({ secret: { metadata, data = {} }, plan: of = "-" }) => Object.keys(data).sort().map((one) => [one, ...(plans.length > 0 ? [of] : []), `${metadata.namespace}/${metadata.name}`]));
+    return rows.length === 0 ? `nobody has a key of ${name} ${stage}\n` : table(["CLIENT", ...(plans.length > 0 ? ["PLAN"] : []), "SECRET"], rows);
   },
 };
 
-/** Those that policies for the stage's route name, in their order. @throws WherryError there are none */
-async function secretsOf(client: Client, namespace: string, route: string): Promise<Secret[]> {
+/** Those that policies for the stage's route name, in their order. @throws WherryError there are none, and must be */
+async function ofPolicies(client: Client, namespace: string, route: string, mayLack: boolean): Promise<Holder[]> {
   const { items } = await client.list<Policy<ApiKeySpec>>(envoyResources.securityPolicies, { namespace });
   const policies = items.filter(({ spec }) => spec.apiKeyAuth && [spec.targetRef, ...(spec.targetRefs ?? [])].some((target) => target?.kind === "HTTPRoute" && target.name === route));
-  if (policies.length === 0) throw new WherryError("USAGE", `no SecurityPolicy in namespace ${namespace} asks for API keys of HTTPRoute ${route}: see docs/reference/api-product.md`);
-  const references = policies.flatMap(({ spec }) => spec.apiKeyAuth!.credentialRefs);
-  const found = await Promise.all(
-    references.map(({ name, namespace: where = namespace }) =>
-      client.get<Secret>(resources.secrets, where, name).catch((error: unknown) => {
-        if (!(error instanceof StatusError && error.code === 404)) throw error;
-        throw new WherryError("USAGE", `Secret ${where}/${name}, which SecurityPolicy ${policies[0]!.metadata.name} names, does not exist: kubectl create secret generic ${name} -n ${where}`);
-      }),
-    ),
-  );
-  return found;
+  if (policies.length === 0 && !mayLack) throw new WherryError("USAGE", `the stage has no plans, and no SecurityPolicy in namespace ${namespace} asks for API keys of HTTPRoute ${route}: see docs/reference/api-product.md`);
+  const references = policies.flatMap(({ metadata, spec }) => spec.apiKeyAuth!.credentialRefs.map((reference) => ({ ...reference, by: `SecurityPolicy ${metadata.name}` })));
+  return await Promise.all(references.map(async ({ name, namespace: where = namespace, by }): Promise<Holder> => ({ secret: await secretAt(client, where, name, by) })));
+}
+
+async function secretAt(client: Client, namespace: string, name: string, by: string): Promise<Secret> {
+  try {
+    return await client.get<Secret>(resources.secrets, namespace, name);
+  } catch (error) {
+    if (!(error instanceof StatusError && error.code === 404)) throw error;
+    throw new WherryError("USAGE", `Secret ${namespace}/${name}, which ${by} names, does not exist: kubectl create secret generic ${name} -n ${namespace}`);
+  }
 }

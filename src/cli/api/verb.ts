@@ -24,6 +24,7 @@ export interface Asked {
   from: string | undefined;
   add: string | undefined;
   remove: string | undefined;
+  plan: string | undefined;
   path?: string | undefined;
 }
 
