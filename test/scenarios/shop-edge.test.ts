@@ -116,6 +116,8 @@ async function documentIsTrue(wherry: TestWherry, edge: Edge): Promise<void> {
   const token = await login();
   const { body: listed } = await edge.ask("GET", `${prod}/products?q=notebook&in_stock=true&limit=3`);
   const placed = await edge.ask("POST", `${prod}/orders`, { token, body: { items: [{ product_id: listed.products[0].id, quantity: 2 }] } });
+  // 202 where user-service was too busy to say in time whether it is paid.
+  assert.ok(placed.status === 201 || placed.status === 202, JSON.stringify(placed.body));
   const answers: Record<string, Answer[]> = {
     signUp: [made, await edge.ask("POST", `${prod}/users`, { body: { username: "cleo", email: "cleo@example.com", password: "correct horse" } })],
     logIn: [loggedIn, await edge.ask("POST", `${prod}/users/login`, { body: { username: "cleo", password: "wrong horse" } })],
@@ -149,7 +151,7 @@ async function documentIsTrue(wherry: TestWherry, edge: Edge): Promise<void> {
       }
     }
   }
-  assert.deepEqual(seen, ["signUp 201", "signUp 409", "logIn 200", "logIn 401", "whoAmI 200", "listProducts 200", "listProducts 400", "listCategories 200", "getProduct 200", "getProduct 404", "listOrders 200", "placeOrder 201", "placeOrder 422", "placeOrder 409", "getOrder 200", "getOrder 400"]);
+  assert.deepEqual(seen, ["signUp 201", "signUp 409", "logIn 200", "logIn 401", "whoAmI 200", "listProducts 200", "listProducts 400", "listCategories 200", "getProduct 200", "getProduct 404", "listOrders 200", `placeOrder ${placed.status}`, "placeOrder 422", "placeOrder 409", "getOrder 200", "getOrder 400"]);
 }
 
 /** With a new key that signs ten seconds after it is shown, and so long before the keys that the edge has are old. */

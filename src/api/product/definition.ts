@@ -121,7 +121,7 @@ export const productDefinition: KubeObject = {
         additionalPrinterColumns: [
           { name: "Accepted", type: "string", jsonPath: '.status.conditions[?(@.type=="Accepted")].status' },
           { name: "Deployment", type: "integer", jsonPath: ".status.deployments[0].revision" },
-          { name: "Stages", type: "string", jsonPath: ".status.stages[*].name" },
+          { name: "Live in", type: "string", jsonPath: ".status.deployments[0].liveIn" },
           { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
         ],
         schema: { openAPIV3Schema: { type: "object", required: ["spec"], properties: { apiVersion: { type: "string" }, kind: { type: "string" }, metadata: { type: "object" }, spec, status } } },
