@@ -246,6 +246,8 @@ export class ClientConnection implements StreamOwner, Client {
     }
     this.touch();
     exchange.start();
+    // Its rule is known now, and may say how long an upstream may be silent.
+    if (this.#exchange === exchange && exchange.silenceMs !== undefined) this.touch();
     if (this.#exchange === exchange && !exchange.bodyComplete && exchange.upstreamBlocked) this.pauseBody();
     return from;
   }

@@ -174,6 +174,8 @@ class Http2Client implements Client {
       this.#exchange?.clientDrained();
     });
     exchange.start();
+    // Its rule is known now, and may say how long an upstream may be silent.
+    if (this.#exchange === exchange && exchange.silenceMs !== undefined) this.touch();
     this.#engine.output.flush();
     if (this.#exchange !== exchange || exchange.bodyComplete) return;
     request.on("data", (chunk: Buffer) => {

@@ -18,6 +18,16 @@ test("an upstream that falls silent within its answer is cut off when the rule s
   assert.deepEqual([gateway.lines[0]!["flag"], gateway.lines[0]!["reason"]], ["UT", "nothing came from the upstream for 100 ms"]);
 });
 
+test("an upstream that does not begin to answer is not waited for longer than the rule says", async () => {
+  await using program = await startProgram(() => {});
+  await using gateway = startGateway([program.port]);
+  gateway.routed.timeouts = { silenceMs: 100 };
+  const client = await gateway.open();
+  client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  const { status, body } = await client.answer();
+  assert.deepEqual([status, body.trim()], [504, "nothing came from the upstream for 100 ms"]);
+});
+
 test("a tunnel that is silent in both directions ends when the rule says so", async () => {
   await using program = await startProgram(() => {});
   const upgraded = new Promise<Socket>((resolve) =>
