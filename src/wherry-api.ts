@@ -38,6 +38,7 @@ import { socketPath } from "./base/socket-path.ts";
 import { createFirstObjects, fillFirstObjects, loadFirstObjects } from "./first-objects.ts";
 import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore, prepareSqliteStore } from "./store/sqlite-store.ts";
+import { type HealthReport, healthConfigMap, healthReportsMax } from "./api/traffic-health.ts";
 import type { QuotaCount } from "./policy/quotas/counters.ts";
 import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
@@ -211,13 +212,19 @@ export async function runApi(): Promise<void> {
       await loadBalancers.stop();
     };
 
-    // What `wherry status` prints; written in turn, the last state always.
+    // What `wherry route explain` says of endpoints that are checked.
+    channel.on("net/health", (reports: HealthReport[]) => publish(healthConfigMap, { endpoints: JSON.stringify(reports.slice(0, healthReportsMax)) }));
+
+    // What `wherry status` prints.
     function publishAddresses(): void {
-      const data = { addresses: JSON.stringify(addresses), edges: JSON.stringify(edgeBindings) };
-      const of = { metadata: { name: "wherry-addresses", namespace: systemNamespace }, data };
-      writing = writing.then(() => client.update(resources.configMaps, systemNamespace, "wherry-addresses", of).catch(() => client.create(resources.configMaps, systemNamespace, of))).then(
+      publish("wherry-addresses", { addresses: JSON.stringify(addresses), edges: JSON.stringify(edgeBindings) });
+    }
+    // Written in turn, the last state always.
+    function publish(name: string, data: Record<string, string>): void {
+      const of = { metadata: { name, namespace: systemNamespace }, data };
+      writing = writing.then(() => client.update(resources.configMaps, systemNamespace, name, of).catch(() => client.create(resources.configMaps, systemNamespace, of))).then(
         () => {},
-        (error: unknown) => log.warn("the addresses were not published", { error }),
+        (error: unknown) => log.warn("what the data plane says was not published", { name, error }),
       );
     }
     }

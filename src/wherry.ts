@@ -213,7 +213,7 @@ export async function startWherry(options: StartOptions = {}): Promise<Wherry> {
       },
     });
     const net = network;
-    serveApiRequests(api.channel, net);
+    serveApiRequests(api.channel, net, api);
     // Not before there is somebody to hear it: from now on it says what is to be served, once.
     api.tellNetwork({ mode, gatewayIP, reserved: [apiServiceIP, dnsIP] });
     await network.start();

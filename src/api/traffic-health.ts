@@ -61,3 +61,8 @@ export interface HealthReport extends Health {
   /** Seconds since the epoch when it became so. */
   since: number;
 }
+
+/** Where reports are for people, in the system's namespace: `endpoints` is their JSON. */
+export const healthConfigMap = "wherry-health";
+/** A ConfigMap has a megabyte. */
+export const healthReportsMax = 2_000;

@@ -3,8 +3,9 @@ import type { TrafficPatch } from "../api/traffic.ts";
 import type { Channel } from "../base/channel.ts";
 import type { NetSupervisor } from "./supervisor.ts";
 
-/** What `wherry-api` tells the data plane, and asks of it. */
-export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSupervisor): void {
+/** What `wherry-api` tells the data plane, and asks of it; and what it hears. */
+export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSupervisor, api: { send(type: string, body: unknown): void }): void {
+  net.health.onChange((reports) => api.send("net/health", reports));
   channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
   channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
   // What was told before this is done, and nobody gets past it.

@@ -1,7 +1,6 @@
 import type { EdgeBinding, GuardedPod, HostAddress, NetSnapshot, NetworkNamespace, PodIdentity, PodNetwork, ProbeRequest, ProbeResult, Readiness } from "../api/network.ts";
 import { accountKey, type MeshAccount, type MeshIdentity } from "../api/mesh-identity.ts";
 import type { TrafficPatch } from "../api/traffic.ts";
-import type { HealthReport } from "../api/traffic-health.ts";
 import { Channel, type RawHandle } from "../base/channel.ts";
 import { bindHandle, bindUdpHandle, type TcpHandle, type UdpHandle } from "../base/handles.ts";
 import { systemClock } from "../base/clock.ts";
@@ -82,7 +81,7 @@ export interface NetSupervisor extends PodNetwork, Component {
   /** What has been counted in the windows that are open, of quotas whose id begins so. */
   quotaCounts(prefix: string): QuotaCount[];
   /** Of endpoints that are checked. */
-  health(): HealthReport[];
+  readonly health: Pick<HealthOwner, "reports" | "onChange">;
   /** PEM of the roots that the mesh trusts from now on. */
   trust(roots: string): void;
 }
@@ -115,7 +114,7 @@ class Supervisor implements NetSupervisor {
   readonly #rates = new RateOwner(() => performance.now());
   readonly #quotas: QuotaOwner;
   readonly #identities: IdentityCache;
-  readonly #health: HealthOwner;
+  readonly health: HealthOwner;
   #snapshot: NetSnapshot = emptySnapshot;
   #lastEdges = "[]";
   #lastAddresses = "[]";
@@ -139,7 +138,7 @@ class Supervisor implements NetSupervisor {
     this.#options = options;
     this.#identities = new IdentityCache(options.issue ?? (() => Promise.reject(new Error("nobody signs certificates here"))), Date.now);
     this.#quotas = new QuotaOwner({ file: options.quotasFile, clock: systemClock, log: options.log });
-    this.#health = new HealthOwner({ snapshot: () => this.#snapshot, overrides: this.#overrides }, {
+    this.health = new HealthOwner({ snapshot: () => this.#snapshot, overrides: this.#overrides }, {
       clock: systemClock,
       random: systemRandom,
       check: async (request) => (await (await this.#nextChannel()).request<CheckResult | null>("net/check", request)).body ?? undefined,
@@ -197,7 +196,7 @@ class Supervisor implements NetSupervisor {
     clearInterval(this.#accessLogTimer);
     this.#accessLog?.close();
     this.#quotas.close();
-    this.#health.close();
+    this.health.close();
     for (const { handle } of this.#egress.values()) handle.close();
     this.#egress.clear();
   }
@@ -217,7 +216,7 @@ class Supervisor implements NetSupervisor {
       worker.channel?.notify("net/snapshot", { snapshot, hostListeners: this.#hostListeners() });
       this.#giveMissing(worker);
     }
-    this.#health.applySnapshot(snapshot);
+    this.health.applySnapshot(snapshot);
   }
 
   publishTraffic(patch: TrafficPatch): void {
@@ -235,7 +234,7 @@ class Supervisor implements NetSupervisor {
       worker.channel?.notify("net/traffic", { patch: changed, ...(listenersChanged && { hostListeners: this.#hostListeners() }) });
       if (listenersChanged) this.#giveMissing(worker);
     }
-    this.#health.applyTraffic(changed);
+    this.health.applyTraffic(changed);
   }
 
   #turnAccessLog(): void {
@@ -252,7 +251,7 @@ class Supervisor implements NetSupervisor {
     if (ready === undefined) this.#overrides.delete(ip);
     else this.#overrides.set(ip, ready);
     for (const worker of this.#workers) worker.channel?.notify("net/ready", { ip, ready: ready ?? null });
-    this.#health.setReady(ip, ready);
+    this.health.setReady(ip, ready);
   }
 
   /** Whoever has answered has done what it was told before; whoever ends meanwhile dials nobody. */
@@ -304,10 +303,6 @@ class Supervisor implements NetSupervisor {
 
   quotaCounts(prefix: string): QuotaCount[] {
     return this.#quotas.counts(prefix);
-  }
-
-  health(): HealthReport[] {
-    return this.#health.reports();
   }
 
   hostAddresses(): HostAddress[] {
@@ -406,7 +401,7 @@ class Supervisor implements NetSupervisor {
       dnsIP: this.#options.network.dnsIP,
       snapshot: this.#snapshot,
       traffic: { ...this.#traffic.snapshot(), ...(this.#options.sessionKey !== undefined && { sessionKey: this.#options.sessionKey }) },
-      health: this.#health.found(),
+      health: this.health.found(),
       overrides: [...this.#overrides],
       pods: [...this.#pods],
       judges: this.#judges,

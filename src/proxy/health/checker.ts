@@ -23,6 +23,8 @@ export interface CheckerOptions {
   check(request: CheckRequest): Promise<CheckResult | undefined>;
   /** To all workers. */
   tell(health: Health): void;
+  /** Somebody is well who was not, or the other way; came, or went. */
+  changed?(): void;
   /** At one time; the others wait for their turn. */
   runningMax?: number;
 }
@@ -65,6 +67,7 @@ export class HealthChecker {
       for (const place of this.#places.get(id)!.values()) this.#forget(place);
       this.#places.delete(id);
     }
+    if (gone.size > 0 || all.length > 0) this.#options.changed?.();
   }
   #wantOne({ id, check, endpoints, ejects }: Checked): void {
     let places = this.#places.get(id);
@@ -129,6 +132,7 @@ export class HealthChecker {
     const isChanged = place.health.learn(finding, place.check);
     place.reason = reason;
     if (isChanged) place.since = this.#seconds();
+    if (isChanged) this.#options.changed?.();
     const { upstream, endpoint, health } = place;
     if (isChanged || (place.ejects && finding === "well" && health.isWell)) this.#options.tell({ upstream, key: endpoint.key, isWell: health.isWell! });
   }

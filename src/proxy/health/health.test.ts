@@ -43,7 +43,7 @@ test("two workers: one check an endpoint, both know, also one that was killed; a
   net.publishTraffic({ revision: 1, put: { ...gateway, upstreams: [upstream] }, remove: {} });
   /** Names that twenty new connections got, at whatever worker. */
   const answers = async () => [...new Set(await Promise.all(Array.from({ length: 20 }, () => ask(address))))].sort().join();
-  const state = () => net.health().map(({ key, isWell, reason }) => `${key === `127.0.0.1:${a.port}` ? "a" : "b"} ${isWell} ${reason}`).sort().join();
+  const state = () => net.health.reports().map(({ key, isWell, reason }) => `${key === `127.0.0.1:${a.port}` ? "a" : "b"} ${isWell} ${reason}`).sort().join();
   await eventually(() => state() === "a true 200,b true 200");
   await eventually(async () => (await answers()) === "a,b");
   a.status = 503;
@@ -70,6 +70,6 @@ test("two workers: one check an endpoint, both know, also one that was killed; a
   net.publish(snapshot(2, { name: "web", clusterIPs: [], ports: [port(80, [{ ip: "127.0.0.1", port: a.port }])] }));
   await eventually(() => state() === "a true 200");
   net.publishTraffic({ revision: 3, put: { upstreams: [gateway.upstreams[0]!] }, remove: {} });
-  assert.deepEqual(net.health(), []);
+  assert.deepEqual(net.health.reports(), []);
   assert.equal(await eventually(answers), "a");
 });

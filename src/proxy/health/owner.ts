@@ -1,7 +1,7 @@
 import type { NetSnapshot, Readiness } from "../../api/network.ts";
 import type { Health, HealthReport } from "../../api/traffic-health.ts";
 import type { TrafficPatch, Upstream } from "../../api/traffic.ts";
-import type { Clock } from "../../base/clock.ts";
+import type { Clock, Timer } from "../../base/clock.ts";
 import type { Random } from "../../base/random.ts";
 import { servicePortKey, ServiceTable } from "../service-table.ts";
 import { type CheckRequest, type CheckResult, HealthChecker } from "./checker.ts";
@@ -12,10 +12,17 @@ export interface HealthWorld {
   overrides: ReadonlyMap<string, Readiness>;
 }
 
+/** Changes of so long are told to people at once. */
+const gatheredMs = 500;
+
 /** Checks the endpoints of upstreams that say so, of all workers' sake; costs nothing while none does. */
 export class HealthOwner {
   readonly #world: HealthWorld;
   readonly #random: Random;
+  readonly #clock: Clock;
+  #telling: Timer | undefined;
+  #last = "[]";
+  #listener: ((reports: HealthReport[]) => void) | undefined;
   readonly #checker: HealthChecker;
   readonly #upstreams = new Map<string, Upstream>();
   /** Who gets requests now, as the workers see it; while anybody is checked. */
@@ -24,7 +31,8 @@ export class HealthOwner {
   constructor(world: HealthWorld, tools: { clock: Clock; random: Random; check(request: CheckRequest): Promise<CheckResult | undefined>; tell(health: Health): void }) {
     this.#world = world;
     this.#random = tools.random;
-    this.#checker = new HealthChecker(tools);
+    this.#clock = tools.clock;
+    this.#checker = new HealthChecker({ ...tools, changed: () => (this.#telling ??= this.#clock.setTimer(gatheredMs, () => this.#tell())) });
   }
 
   /** Of a patch, what has really changed. */
@@ -65,11 +73,26 @@ export class HealthOwner {
   found(): Health[] {
     return this.#checker.reports().flatMap(({ upstream, key, isWell }) => (isWell === null ? [] : [{ upstream, key, isWell }]));
   }
+  /** Called when endpoints have become well or unwell, came or went, a little later. */
+  onChange(listener: (reports: HealthReport[]) => void): void {
+    this.#listener = listener;
+  }
+  #tell(): void {
+    this.#telling = undefined;
+    const reports = this.reports();
+    // What was found last is not news when it comes to the same.
+    const text = JSON.stringify(reports.map(({ upstream, key, isWell }) => [upstream, key, isWell]));
+    if (text === this.#last) return;
+    this.#last = text;
+    this.#listener?.(reports);
+  }
+
   /** For people. */
   reports(): HealthReport[] {
     return this.#checker.reports();
   }
   close(): void {
+    this.#telling?.cancel();
     this.#checker.close();
   }
 }
