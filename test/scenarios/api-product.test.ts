@@ -76,6 +76,68 @@ spec:
   rateLimit: {type: Global, global: {rules: [{limit: {requests: 1000000, unit: Month}}]}}
 `;
 
+/** Says who may by the first word of a token; shows what it is shown. */
+const members = `
+apiVersion: v1
+kind: Pod
+metadata: {name: auth, labels: {app: auth}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - name: app
+    image: node:22
+    command:
+    - node
+    - -e
+    - |
+      let asked = 0;
+      require('http').createServer((q, r) => {
+        if (q.url === '/shown') return r.end(q.headers.authorization + '\\n');
+        if (q.url === '/asked') return r.end(asked + '\\n');
+        let body = '';
+        q.on('data', (d) => (body += d)).on('end', () => {
+          asked++;
+          const { authorizationToken: token, methodArn } = JSON.parse(body);
+          const [word, name] = token.split(' ');
+          if (word === 'broken') return r.writeHead(500).end();
+          const Statement = [{ Action: 'execute-api:Invoke', Effect: word === 'allow' ? 'Allow' : 'Deny', Resource: methodArn }];
+          r.end(JSON.stringify({ principalId: name, policyDocument: { Version: '2012-10-17', Statement }, context: { team: 'blue' } }));
+        });
+      }).listen(8080);
+    ports: [{containerPort: 8080}]
+    readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: auth}
+spec: {selector: {app: auth}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: api.wherry.dev/v1alpha1
+kind: API
+metadata: {name: members}
+spec:
+  document:
+    openapi: 3.0.1
+    info: {title: Members, version: "1"}
+    components:
+      securitySchemes:
+        token: {type: apiKey, in: header, name: Authorization, x-amazon-apigateway-authtype: custom, x-amazon-apigateway-authorizer: {type: token, identityValidationExpression: "[a-z]+ [a-z]+"}}
+        key: {type: apiKey, in: header, name: x-api-key}
+    paths:
+      /me: {get: {operationId: me, security: [{token: []}], x-amazon-apigateway-integration: {type: mock, requestTemplates: {application/json: '{"statusCode": 200}'}, responses: {default: {statusCode: '200', responseTemplates: {text/plain: "hello $context.authorizer.principalId of $context.authorizer.team\\n"}}}}}}
+      /peek: {get: {operationId: peek, security: [{key: []}], x-amazon-apigateway-integration: {type: http_proxy, httpMethod: GET, uri: "http://pets/peek"}}}
+      /counted: {get: {operationId: counted, security: [{key: []}], x-amazon-apigateway-integration: {type: http_proxy, httpMethod: GET, uri: "http://pets/counted"}}}
+      /asked: {get: {operationId: asked, x-amazon-apigateway-integration: {type: http_proxy, httpMethod: GET, uri: "http://auth/asked"}}}
+      /shown: {get: {operationId: shown, x-amazon-apigateway-integration: {type: http_proxy, httpMethod: GET, uri: "http://auth/shown"}}}
+  stages:
+  - name: live
+    parentRefs: [{name: edge}]
+    path: /members
+    authorizers: [{scheme: token, backendRef: {name: auth, port: 80}}]
+    plans: [{name: gold, secretRef: {name: gold}, operations: [{operation: counted, quota: {requests: 3, unit: Year}}]}]
+    credentials: [{backendRef: {name: auth}, secretRef: {name: auth}}]
+`;
+
 test("an API: its document in two stages, deployed, promoted, rolled back; its keys; what it asks for is checked or not served", { timeout: 120_000 }, async (t) => {
   if (!process.env["WHERRY_CONFORMANCE"]) return t.skip("set WHERRY_CONFORMANCE=1; npm run conformance does");
   if (!needs(t, "kubectl", "curl")) return;
@@ -87,6 +149,7 @@ test("an API: its document in two stages, deployed, promoted, rolled back; its k
     "api.yaml": api,
     "policy.yaml": policy,
     "plans.yaml": plans,
+    "members.yaml": members,
     "stage.json": JSON.stringify([
       { op: "add", path: "/spec/stages/0/cache", value: { ttlSeconds: 3600, maxBytes: 1_000_000 } },
       { op: "add", path: "/spec/stages/0/documentPath", value: "/openapi.json" },
