@@ -13,6 +13,7 @@ import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { LatestWriter } from "../latest-writer.ts";
 import { type Plan, planOf, type Seen, stable, urlOfStage } from "./plan.ts";
 import { purged } from "./purge.ts";
+import { mayBeRivals, rivalOf } from "./rivals.ts";
 import { apiOfName, stageOf } from "./stage-route.ts";
 import { usageOf, usageSources } from "./usage.ts";
 
@@ -45,8 +46,9 @@ export class Keeper {
   readonly #applied = new Map<string, { text: string; generation: number | undefined }>();
   readonly #parents = new Map<string, RouteStatus["parents"]>();
   readonly #timers = new Map<string, Timer>();
-  /** By uid. */
-  readonly #purges = new Map<string, NonNullable<ApiStatus["purge"]>>();
+  readonly #purges = new Map<string, { uid: string; purge: NonNullable<ApiStatus["purge"]> }>();
+  /** APIs of which another one answers something. */
+  readonly #rivalled = new Set<string>();
   #isStarted = false;
 
   constructor(options: KeeperOptions) {
@@ -72,9 +74,10 @@ export class Keeper {
     if (!this.#isStarted) return;
     switch (kind) {
       case "API":
-        return this.#want(key);
+        if (!object) this.#purges.delete(key);
+        return this.#wantAmongRivals(key);
       case "ControllerRevision":
-        return this.#want(apiOfName(key));
+        return this.#wantAmongRivals(apiOfName(key));
       case "HTTPRoute":
         if (!object) this.#parents.delete(key);
         // Named as a stage's would be: its own, or somebody else's.
@@ -99,6 +102,14 @@ export class Keeper {
   #all(): void {
     for (const { metadata } of this.#options.world.apis()) this.#want(`${metadata.namespace}/${metadata.name}`);
   }
+  /** Others may have been in its way, or it in theirs. */
+  #wantAmongRivals(key: string): void {
+    const { world } = this.#options;
+    const api = world.api(key);
+    this.#want(key);
+    for (const other of this.#rivalled) this.#want(other);
+    for (const other of api ? world.apis() : []) if (other !== api && mayBeRivals(api!, other)) this.#want(`${other.metadata.namespace}/${other.metadata.name}`);
+  }
   #want(api: string): void {
     if (this.#isStarted && this.#options.world.api(api)) this.#writer.want(api, undefined);
   }
@@ -108,8 +119,15 @@ export class Keeper {
     const api = world.api(key);
     if (!api || api.metadata.deletionTimestamp) return;
     const { namespace, name } = splitKey(key) as { namespace: string; name: string };
-    const plan = planOf(await this.#seen(api));
-    if (plan.deploy) await client.create(resources.controllerRevisions, namespace, plan.deploy, { fieldManager });
+    const seen = await this.#seen(api);
+    let plan = planOf(seen);
+    if (plan.deploy) {
+      await client.create(resources.controllerRevisions, namespace, plan.deploy, { fieldManager }).catch((error: unknown) => {
+        // Too large: what was deployed before stays, and people are told why.
+        if (!(error instanceof StatusError && (error.code === 413 || error.code === 422))) throw error;
+        plan = planOf({ ...seen, refused: `it cannot be deployed: ${error.message}` });
+      });
+    }
     for (const route of plan.routes) await this.#apply(route);
     for (const { metadata } of plan.remove.routes) await client.delete(gatewayResources.httpRoutes, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     for (const { metadata } of plan.remove.deployments) await client.delete(resources.controllerRevisions, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
@@ -126,10 +144,12 @@ export class Keeper {
   async #purge(api: ApiObject, now: string): Promise<ApiStatus["purge"]> {
     const { purge } = this.#options;
     const { uid, annotations } = api.metadata;
-    const done = this.#purges.get(uid);
+    const key = `${api.metadata.namespace}/${api.metadata.name}`;
+    const known = this.#purges.get(key);
+    const done = known?.uid === uid ? known.purge : undefined;
     if (done && done.requested === annotations?.[purgeAnnotation]) return done;
     const made = purge ? await purged(api, purge, now) : api.status?.purge;
-    if (made) this.#purges.set(uid, made);
+    if (made) this.#purges.set(key, { uid, purge: made });
     return made;
   }
 
@@ -150,6 +170,7 @@ export class Keeper {
   async #seen(api: ApiObject): Promise<Seen> {
     const { world, addressOf } = this.#options;
     const { namespace, name } = api.metadata;
+    this.#rivalled.delete(`${namespace}/${name}`);
     const own = world.routes("HTTPRoute").filter((route) => stageOf(route)?.api === `${namespace}/${name}`) as HttpRouteObject[];
     const named = (api.spec.stages ?? []).flatMap((stage) => (world.route("HTTPRoute", `${namespace}/${routeNameOf(name, stage.name)}`) as HttpRouteObject | undefined) ?? []);
     const routes = [...new Map([...own, ...named].map((route) => [route.metadata.name, route])).values()];
@@ -160,6 +181,11 @@ export class Keeper {
       routes,
       parents: new Map(routes.flatMap(({ metadata }) => (this.#parents.has(`${namespace}/${metadata.name}`) ? [[metadata.name, this.#parents.get(`${namespace}/${metadata.name}`)!] as const] : []))),
       urlOf: (stage) => urlOfStage(stage, namespace!, world.gateway, addressOf),
+      rivalOf: (stage, operations) => {
+        const rival = rivalOf(world, api, stage, operations);
+        if (rival !== undefined) this.#rivalled.add(`${namespace}/${name}`);
+        return rival;
+      },
     };
   }
 
