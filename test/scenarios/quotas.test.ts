@@ -6,6 +6,7 @@ import { get } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
+import { apiResource } from "../../src/api/product/kinds.ts";
 import { envoyResources } from "../../src/api/envoy/kinds.ts";
 import type { GroupVersionResource, KubeObject } from "../../src/api/meta.ts";
 import { eventually } from "../../src/proxy/testing/network.ts";
@@ -51,12 +52,31 @@ function resource(name: string): GroupVersionResource {
   return { group: "gateway.networking.k8s.io", version: "v1", resource: name };
 }
 const inGatewayApi = { apiVersion: "gateway.networking.k8s.io/v1" };
+/** Of a usage plan. */
+const apiHost = "api.example.com";
+const keyOf = (user: string): string => `key-of-${user}`;
 /** What passes is redirected, so that nobody has to be there to answer. */
 const objects: [GroupVersionResource, object][] = [
   [resource("gateways"), { ...inGatewayApi, kind: "Gateway", metadata: { name: "edge" }, spec: { gatewayClassName: "wherry", listeners: [{ name: "web", port: 8080, protocol: "HTTP" }] } }],
   [
     resource("httproutes"),
     { ...inGatewayApi, kind: "HTTPRoute", metadata: { name: "shop" }, spec: { parentRefs: [{ name: "edge" }], rules: [{ filters: [{ type: "RequestRedirect", requestRedirect: { hostname: "shop.example.com", statusCode: 302 } }] }] } },
+  ],
+  [{ group: "", version: "v1", resource: "secrets" }, { apiVersion: "v1", kind: "Secret", metadata: { name: "gold" }, data: Object.fromEntries(["ann", "bob"].map((user) => [user, Buffer.from(keyOf(user)).toString("base64")])) }],
+  [
+    apiResource,
+    {
+      metadata: { name: "orders" },
+      spec: {
+        document: {
+          openapi: "3.0.1",
+          info: { title: "Orders", version: "1" },
+          components: { securitySchemes: { key: { type: "apiKey", in: "header", name: "x-api-key" } } },
+          paths: { "/": { get: { security: [{ key: [] }], "x-amazon-apigateway-integration": { type: "mock", requestTemplates: { "application/json": '{"statusCode": 302}' }, responses: { default: { statusCode: "302" } } } } } },
+        },
+        stages: [{ name: "live", parentRefs: [{ name: "edge" }], hostnames: [apiHost], plans: [{ name: "gold", secretRef: { name: "gold" }, quota: { requests: limit, unit: "Year" } }] }],
+      },
+    },
   ],
   [
     envoyResources.backendTrafficPolicies,
@@ -92,9 +112,9 @@ async function start(t: TestContext, dataDir: string) {
 }
 
 /** Undefined: nobody answered, or nobody who knows the route yet; neither counts anything. */
-function request(host: string, user: string): Promise<number | undefined> {
+function request(host: string, user: string, headers: Record<string, string>): Promise<number | undefined> {
   return new Promise((resolve) => {
-    get({ host, port: 8080, agent: false, headers: { "x-user": user } }, (response) => resolve([302, 429].includes(response.resume().statusCode!) ? response.statusCode : undefined)).on("error", () => resolve(undefined));
+    get({ host, port: 8080, agent: false, headers: { "x-user": user, ...headers } }, (response) => resolve([302, 429].includes(response.resume().statusCode!) ? response.statusCode : undefined)).on("error", () => resolve(undefined));
   });
 }
 
@@ -110,7 +130,10 @@ else {
     const answers = new Map<string, number>();
     /** So many of each, taking turns, each on a connection of its own. */
     const ask = async (times: number) => {
-      for (let i = 0; i < times; i++) for (const user of ["ann", "bob"]) count(answers, `${user} ${await eventually(() => request(stack.address, user), waitMs)}`);
+      for (let i = 0; i < times; i++) for (const user of ["ann", "bob"]) {
+        count(answers, `${user} ${await eventually(() => request(stack.address, user, {}), waitMs)}`);
+        count(answers, `key of ${user} ${await eventually(() => request(stack.address, user, { host: apiHost, "x-api-key": keyOf(user) }), waitMs)}`);
+      }
     };
     await ask(40);
     const processes = await stack.processes();
@@ -122,6 +145,6 @@ else {
     await stack.kill();
     stack = await start(t, dataDir);
     await ask(100);
-    assert.deepEqual(Object.fromEntries(answers), { "ann 302": limit, "bob 302": limit, "ann 429": 180 - limit, "bob 429": 180 - limit });
+    assert.deepEqual(Object.fromEntries(answers), Object.fromEntries(["ann", "bob"].flatMap((user) => [user, `key of ${user}`]).flatMap((who) => [[`${who} 302`, limit], [`${who} 429`, 180 - limit]])));
   });
 }
