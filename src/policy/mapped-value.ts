@@ -19,6 +19,8 @@ export interface Mapping {
   response?: Pick<ResponseView, "header">;
   /** For `context: "error.…"`. */
   error?: Record<string, string>;
+  /** What several values are made of is made once. */
+  made?: { json?: { value: unknown }; context?: unknown; budget?: Budget };
 }
 
 /** Values of one parameter; none: there is nothing. */
@@ -67,7 +69,8 @@ function compilePart(part: MappedPart): Mapped {
   if ("context" in part) {
     const names = part.context.split(".");
     return (from) => {
-      let value: unknown = globalsOf(from.exchange, from.request, "", from.path, from.stage, from.nowMs, from.error).names["context"];
+      const made = (from.made ??= {});
+      let value: unknown = (made.context ??= globalsOf(from.exchange, from.request, "", from.path, from.stage, from.nowMs, from.error).names["context"]);
       for (const name of names) value = isMembers(value) ? member(value, name) : undefined;
       return value === undefined || value === null || value === "" ? [] : [textOf(value, new Budget())];
     };
@@ -83,18 +86,23 @@ function compileBody(source: string): Mapped {
   } catch (error) {
     throw new PolicyError("body", source, (error as Error).message);
   }
-  return ({ body }) => {
-    let json: unknown;
-    try {
-      json = JSON.parse(body);
-    } catch {
-      return [];
-    }
-    const budget = new Budget();
-    const found = path.find(json, budget);
+  return (from) => {
+    const made = (from.made ??= {});
+    const budget = (made.budget ??= new Budget());
+    if (!made.json) made.json = { value: parsed(from.body) };
+    const found = path.find(made.json.value, budget);
     if (found === undefined || found === null) return [];
     return [typeof found === "object" ? jsonOf(found, budget) : String(found)];
   };
+}
+
+/** What is no JSON has nothing in it. */
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch {
+    return undefined;
+  }
 }
 
 const some = (value: string | undefined): string[] => (value === undefined ? [] : [value]);

@@ -1,5 +1,8 @@
 import { isMembers, member, type Work } from "./values.ts";
 
+/** A template may be told a path by who asks. */
+const sourceMax = 1_000;
+
 type Step = { deep: boolean } & ({ type: "name"; name: string } | { type: "index"; index: number } | { type: "all" } | { type: "slice"; from: number | undefined; to: number | undefined } | { type: "names"; names: string[] });
 
 /** A JSONPath as mapping templates use it: members, indexes, slices, `*` and `..`. Filters and scripts are refused. */
@@ -10,6 +13,7 @@ export class JsonPath {
 
   /** @throws Error saying what is wrong */
   constructor(source: string) {
+    if (source.length > sourceMax) throw new Error(`a JSONPath may have ${sourceMax} characters`);
     this.#steps = read(source.trim());
     this.#isDefinite = this.#steps.every((step) => !step.deep && (step.type === "name" || step.type === "index"));
   }
@@ -33,6 +37,7 @@ function take(step: Step, value: unknown, into: unknown[], work: Work): void {
   if (step.type === "name") {
     if (members && Object.hasOwn(members, step.name)) into.push(members[step.name]);
   } else if (step.type === "names") {
+    work.step(step.names.length);
     if (members) for (const name of step.names) if (Object.hasOwn(members, name)) into.push(member(members, name));
   } else if (step.type === "index") {
     const index = step.index < 0 ? (list?.length ?? 0) + step.index : step.index;

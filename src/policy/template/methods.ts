@@ -38,25 +38,41 @@ function patternOf(source: string, whole: boolean, work: Work): Pattern {
   return pattern!;
 }
 
+/**
+ * With an unbounded repetition in something that may be left out (`a.*b|a`, `a(.*b)?`) one match can look at all that is left, and the
+ * next one again; others look hardly further than they match.
+ */
+function looksFar(source: string): boolean {
+  // At the end of an alternative it matches as far as it looks.
+  const plain = source.includes("(") ? source : source.replace(/(?:[*+]|\{\d+,\})\??(?=\||$)/g, "");
+  return /[*+]|\{\d+,\}/.test(plain) && /\||\)[?*{]/.test(plain);
+}
+function lookedAt(source: string, value: string, work: Work): (at: number, end: number) => void {
+  const far = looksFar(source);
+  return (at, end) => work.step(1 + (far ? (value.length - at) >> 2 : (end - at) >> 4));
+}
+
 function replaced(value: string, source: string, substitution: string, all: boolean, work: Work): string {
   const pattern = patternOf(source, false, work);
+  const looked = lookedAt(source, value, work);
   work.step(1 + (value.length >> 4));
-  let result = "";
+  const pieces: string[] = [];
   let from = 0;
   let at = 0;
   while (at <= value.length) {
     const found = pattern.find(value, at);
     if (!found) break;
-    work.step();
+    looked(at, found.end);
     // As Java's: "$1" is a group, "\$" a dollar sign.
-    result += value.slice(from, found.start) + substitution.replace(/\\([\s\S])|\$(\d)/g, (_, literal?: string, group?: string) => literal ?? found.groups[Number(group)] ?? "");
-    work.made(result.slice(-1000));
-    if (result.length > 1 << 24) work.fail("the text has become too long");
+    const piece = value.slice(from, found.start) + substitution.replace(/\\([\s\S])|\$(\d)/g, (_, literal?: string, group?: string) => literal ?? found.groups[Number(group)] ?? "");
+    work.make(piece.length);
+    pieces.push(piece);
     from = found.end;
     at = found.end > found.start ? found.end : found.end + 1;
     if (!all) break;
   }
-  return work.made(result + value.slice(from));
+  work.make(value.length - from);
+  return pieces.join("") + value.slice(from);
 }
 
 const strings: Record<string, (value: string, parameters: unknown[], work: Work) => unknown> = {
@@ -99,13 +115,14 @@ const strings: Record<string, (value: string, parameters: unknown[], work: Work)
   },
   split(value, parameters, work) {
     const pattern = patternOf(text(parameters, 0, work), false, work);
+    const looked = lookedAt(text(parameters, 0, work), value, work);
     work.step(1 + (value.length >> 4));
     const parts: string[] = [];
     let from = 0;
     for (let at = 0; at < value.length; ) {
       const found = pattern.find(value, at);
       if (!found || found.start >= value.length) break;
-      work.step();
+      looked(at, found.end);
       if (found.end > found.start || found.start > 0) parts.push(value.slice(from, found.start));
       from = found.end;
       at = Math.max(found.end, found.start + 1);

@@ -1,3 +1,4 @@
+import { checkPaths } from "./check.ts";
 import { callMethod } from "./methods.ts";
 import { parseTemplate } from "./parse.ts";
 import { type Access, type Expression, type Operator, type Part, type Reference, TemplateError } from "./syntax.ts";
@@ -27,6 +28,7 @@ export type Template = (rendering: Rendering) => string;
 export function compileTemplate(text: string): Template {
   if (text.length > templateBytesMax) throw new TemplateError(1, `must not be longer than ${templateBytesMax} characters`);
   const parts = parseTemplate(text);
+  checkPaths(parts);
   return ({ names, charactersMax }) => new Renderer(names, charactersMax).render(parts);
 }
 

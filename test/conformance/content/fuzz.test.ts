@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { MappedPart } from "../../../src/api/traffic-content.ts";
 import { FakeClock } from "../../../src/base/clock.ts";
 import { randomInt, type Random, seededRandom } from "../../../src/base/random.ts";
 import { requestRules } from "../../../src/policy/filters/request-rules.ts";
+import { compileParts, headerValue } from "../../../src/policy/mapped-value.ts";
 import { PolicyError } from "../../../src/policy/policy-error.ts";
 import { readJson } from "../../../src/policy/schema/json.ts";
 import { compileRegular } from "../../../src/policy/schema/regular.ts";
@@ -182,7 +184,7 @@ test("random patterns find what JavaScript's own find", () => {
 const hostile = [
   "$x", "$input", "$context", "$util", "$stageVariables", "$input.path('$')", "$input.path('$..a')", "$input.json('$')", ".constructor", ".__proto__", ".prototype", "['__proto__']", '["constructor"]', ".toString()", ".constructor('return 1')", ".call", ".apply()", ".valueOf()", "[0]", "[-1]", "[1..3]", "[1..99999]",
   "#set($x = ", "#set($x.__proto__ = ", "#set($x['__proto__'] = {'p': 1})", "#set($x = {})", "#set($x = [])", "#set($context.requestOverride.header.x = 1)", ")", "(", "#if(", "#if(true)", "#else", "#elseif(1)", "#end", "#end", "#end", "#foreach($x in ", "#foreach($x in [1..50])", "#break", "#stop", "#*", "*#", "##", "#[[", "]]#", "\\", "'", '"', '"$x$x"', "{'a': $x}", "1", "-", "+", " == ", " && ", "!", "null",
-  ".put('__proto__', $x)", ".putAll($x)", ".keySet()", ".entrySet()", ".values()", ".add($x)", ".addAll($x)", ".get('constructor')", ".get(0)", ".remove('a')", ".replaceAll('(a+)+$', '$1$1')", ".replaceAll('', 'ab')", ".replace('', 'ab')", ".matches('(a|a)*b')", ".split('')", ".substring(1)", ".charAt(0)", ".concat($x)", ".size()", "\n",
+  ".put('__proto__', $x)", ".putAll($x)", ".keySet()", ".entrySet()", ".values()", ".add($x)", ".addAll($x)", ".get('constructor')", ".get(0)", ".remove('a')", ".replaceAll('(a+)+$', '$1$1')", ".replaceAll('', 'ab')", ".replace('', 'ab')", ".matches('(a|a)*b')", ".split('')", ".split('a(.*b)?')", ".replaceAll('a.*b|a', '$0$0')", "$input.path($x)", "$input.json(\"$x['a']..\")", "$util.parseJson($x)", "$util.urlDecode($x)", "$util.base64Decode($x)", "$util.escapeJavaScript($x)", ".substring(1)", ".charAt(0)", ".concat($x)", ".size()", "\n",
 ];
 
 test("templates of hostile pieces make text or fail as they say, and touch nothing", () => {
@@ -208,6 +210,30 @@ test("templates of hostile pieces make text or fail as they say, and touch nothi
   assert.ok(rendered > seeds / 20 && failed > seeds / 20, `${rendered} rendered, ${failed} failed`);
 });
 const prototypeKeys = Reflect.ownKeys(Object.prototype).length;
+
+test("mapped values are texts of what is there, and a header of one is one header", () => {
+  const { exchange } = handle(() => {}, requestView({ method: "POST", target: "/?a=1&a=2&__proto__=3", headers: { "x-a": "1", "__proto__": "2" } }));
+  const paths = ["", "$", "$.a", "$..a", "$['__proto__']", "$.constructor", "$[0]", "$[*]", "$..*", "$['a','ab','']", "$[-1:]"];
+  const contexts = ["identity.sourceIp", "path", "constructor", "__proto__.x", "authorizer.claims.__proto__", "requestOverride.header", "identity", "error.message"];
+  const part = (random: Random): MappedPart => pick(random, [() => ({ text: pick(random, [...texts, "a\r\nb: c"]) }), () => ({ header: pick(random, names) }), () => ({ query: pick(random, names), all: chance(random, 2) }), () => ({ path: pick(random, names) }), () => ({ body: pick(random, paths) }), () => ({ context: pick(random, contexts) }), () => ({ responseHeader: pick(random, names) })])();
+  let [found, failed] = [0, 0];
+  for (let seed = from; seed < from + seeds * 3; seed++) {
+    const random = seededRandom(seed);
+    const parts = Array.from({ length: 1 + randomInt(random, 3) }, () => part(random));
+    const body = chance(random, 4) ? pick(random, ["", "{", "[[[", "\u0000", "\"a\r\nb\""]) : JSON.stringify(document(random));
+    try {
+      const values = compileParts(parts)({ exchange, request: exchange.request, path: new Map([["a", "p/q"]]), body, stage: undefined, nowMs: 0, error: { message: "wrong" } });
+      for (const value of values) assert.ok(typeof value === "string" && !/native code|\[object |=>|function \(/.test(value), `seed ${seed}: ${value}`);
+      assert.doesNotMatch(headerValue(values), /[\r\n\0]/, `seed ${seed}`);
+      if (values.length > 0) found++;
+    } catch (error) {
+      assert.ok(error instanceof TemplateError, `seed ${seed}: ${JSON.stringify(parts)} of ${body}: ${(error as Error).stack}`);
+      failed++;
+    }
+    assert.equal(Reflect.ownKeys(Object.prototype).length, prototypeKeys, `seed ${seed}`);
+  }
+  assert.ok(found > seeds, `${found} found, ${failed} failed`);
+});
 
 test("rules look at any request, and a pattern that is hidden once is found", () => {
   const make = requestRules({ type: "requestRules", rules: [{ name: "r", deny: { in: ["path", "query", "headers", "body"], pattern: "attack" } }] }, toolsAt(new FakeClock()));
