@@ -22,6 +22,10 @@ export interface EdgeListener {
   proxyProtocol?: "required" | "optional";
   /** TCP's keepalive, after so long a silence. */
   keepAliveSeconds?: number;
+  /** Of connections that nobody reads: without a byte in either direction; 0 for none. */
+  streamIdleMs?: number;
+  /** Until the first bytes have said whose a connection is: a PROXY header, a server name. */
+  openingMs?: number;
   /** Why nothing may be served here: HTTP is answered with 500, other connections are reset. */
   refusal?: string;
 }
@@ -40,6 +44,8 @@ export interface ListenerTls {
   signatures?: string;
   /** Whether a client may take up its last session, by its ticket; it may unless said. */
   resumes?: false;
+  /** A handshake has so long. */
+  handshakeMs?: number;
   /** What may be spoken inside, the preferred first; both unless said. */
   protocols?: ("h2" | "http/1.1")[];
 }
@@ -118,6 +124,8 @@ export interface ListenerManners {
   hidesLimits?: boolean;
   /** "example.com." goes on as "example.com"; for routes it is the same anyhow. */
   cutsHostDot?: boolean;
+  /** Who asks to be upgraded to one of these protocols is answered as if he had not; in lower case, but patterns. */
+  ignoredUpgrades?: TextMatch[];
   /** Calls of browsers (gRPC-Web) go on as gRPC's. */
   grpcWeb?: boolean;
   /** GET of it is answered here: 200, and 503 by a worker that ends. */

@@ -15,6 +15,8 @@ export interface TcpHandle {
   bind(ip: string, port: number, flags: number): number;
   listen(backlog: number): number;
   connect(request: ConnectRequest, ip: string, port: number): number;
+  /** Since it is there. */
+  readonly bytesRead: number;
   getsockname(out: Address): number;
   getpeername(out: Address): number;
   setNoDelay(on: boolean): number;

@@ -2,6 +2,7 @@ import { type TcpHandle, WriteWrap } from "../base/handles.ts";
 import type { Endpoint } from "../policy/upstream.ts";
 import { dial } from "./dial.ts";
 import type { Caller } from "./mesh/caller.ts";
+import { watchSilence } from "./silence.ts";
 import { Pump, resetHandle } from "./pump.ts";
 import type { ServicePort } from "./service-table.ts";
 
@@ -47,17 +48,17 @@ export class Connections {
 
   /**
    * Connects `client` to one of the port's endpoints and pumps until both are done. `first` was read from it already; `gateway`:
-   * through which it came.
+   * through which it came; `idleMs`: it ends after so long a silence of both sides, 0 for never.
    */
-  serve(client: TcpHandle, service: ServicePort, first?: Buffer, gateway?: Caller): void {
+  serve(client: TcpHandle, service: ServicePort, first?: Buffer, gateway?: Caller, idleMs = 0): void {
     const isLed = gateway === undefined && this.lead?.(client, service, first, (place, read) => (place ? this.#connect(client, service, place, read, undefined) : resetHandle(client)));
-    if (!isLed) this.#connect(client, service, service, first, gateway);
+    if (!isLed) this.#connect(client, service, service, first, gateway, idleMs);
   }
 
-  #connect(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined): void {
+  #connect(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined, idleMs = 0): void {
     const endpoints = place.active;
     if (this.count >= this.#max) return resetHandle(client);
-    if (endpoints.length === 0) return this.#hold(client, service, place, first, gateway);
+    if (endpoints.length === 0) return this.#hold(client, service, place, first, gateway, idleMs);
     const release = place.begin ? place.begin() : noBound;
     if (!release) return resetHandle(client);
     client.setNoDelay(true);
@@ -79,13 +80,13 @@ export class Connections {
         if (handle) {
           this.#dialling--;
           place.remember(clientIP, endpoint, nowMs);
-          this.join(client, handle, first, () => isLetIn(endpoint), release);
+          this.join(client, handle, first, () => isLetIn(endpoint), release, idleMs);
         } else if (++attempt < attempts) {
           next();
         } else {
           this.#dialling--;
           release();
-          this.#hold(client, service, place, first, gateway);
+          this.#hold(client, service, place, first, gateway, idleMs);
         }
       });
     };
@@ -93,12 +94,12 @@ export class Connections {
   }
 
   /** Nobody is there: whether it pays to wait. Connections that wait count as being dialled. */
-  #hold(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined): void {
+  #hold(client: TcpHandle, service: ServicePort, place: Place, first: Buffer | undefined, gateway: Caller | undefined, idleMs: number): void {
     this.#dialling++;
     const goes = place.held && place.wait(() => {
       this.#dialling--;
       if (place.held) resetHandle(client);
-      else this.#connect(client, service, place, first, gateway);
+      else this.#connect(client, service, place, first, gateway, idleMs);
     });
     if (goes) return;
     this.#dialling--;
@@ -110,7 +111,7 @@ export class Connections {
     for (const [pump, isLetIn] of this.#pumps) if (isLetIn?.() === false) pump.close(true);
   }
 
-  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer, isLetIn?: () => boolean, ended: () => void = noBound): void {
+  join(client: TcpHandle, endpoint: TcpHandle, first?: Buffer, isLetIn?: () => boolean, ended: () => void = noBound, idleMs = 0): void {
     endpoint.setNoDelay(true);
     if (first && first.length > 0) {
       const request = new WriteWrap();
@@ -122,8 +123,10 @@ export class Connections {
     const pump = new Pump(client, endpoint, () => {
       this.#pumps.delete(pump);
       ended();
+      watched?.stop();
     });
     this.#pumps.set(pump, isLetIn);
+    const watched = idleMs > 0 ? watchSilence([client, endpoint], idleMs, () => pump.close(true)) : undefined;
     pump.start();
   }
 

@@ -74,3 +74,20 @@ test("what is left of a limit is told, or is not", async () => {
     }
   }
 });
+
+/** What is ignored, what is asked for, and whether the connection is upgraded. */
+const upgrades: [ignored: ListenerManners["ignoredUpgrades"], asked: string, isUpgraded: boolean][] = [
+  [undefined, "websocket", true],
+  [[{ type: "prefix", value: "tls/" }], "TLS/1.3", false],
+  [[{ type: "prefix", value: "tls/" }], "websocket", true],
+  [[{ type: "regex", value: "tls/.*|web.*" }], "WebSocket", false],
+];
+for (const [ignoredUpgrades, asked, isUpgraded] of upgrades) {
+  test(`an upgrade to ${asked} is ${isUpgraded ? "passed on" : "ignored"}`, async () => {
+    await using world = await startEdge({ manners: { ...(ignoredUpgrades && { ignoredUpgrades }), healthPath: "/h" } }, { filters: isUpgraded ? [] : [{ type: "upgrades", protocols: [] }] });
+    const client = await world.open();
+    client.send(`GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: ${asked}\r\n\r\n`);
+    assert.equal((await client.answer()).status, 200);
+    assert.equal(world.asked[0]!.headers.upgrade, isUpgraded ? asked : undefined);
+  });
+}

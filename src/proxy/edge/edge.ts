@@ -147,37 +147,37 @@ export class Edge {
     if (keptAlive !== undefined) client.setKeepAlive(true, keptAlive);
     const http = this.#httpPorts.get(`${address}:${port}`);
     if (http && !http.proxied) return this.engine.accept(client, http);
-    if (http) return readProxied(client, http.proxied === "optional", (from, came) => this.engine.accept(client, http, from, came));
+    if (http) return readProxied(client, http.proxied === "optional", (from, came) => this.engine.accept(client, http, from, came), http.openingMs);
     const tls = this.#tlsPorts.get(`${address}:${port}`);
     if (tls) return tls.accept(client);
     const listener = this.#streamPorts.get(`TCP/${address}:${port}`);
     const service = listener && listener.refusal === undefined ? this.#streams.choose(listener.id, "") : undefined;
-    if (service) this.#options.connections.serve(client, service, undefined, gatewayCaller(listener!.id));
+    if (service) this.#options.connections.serve(client, service, undefined, gatewayCaller(listener!.id), listener!.streamIdleMs);
     else resetHandle(client);
   }
 
   readonly #doors: TlsDoors = {
     passed: (client, hello, listener, serverName) => {
       const service = this.#streams.choose(listener.id, serverName);
-      if (service) this.#options.connections.serve(client, service, hello, gatewayCaller(listener.id));
+      if (service) this.#options.connections.serve(client, service, hello, gatewayCaller(listener.id), listener.streamIdleMs);
       return service !== undefined;
     },
     terminated: (stream, listener, serverName, address, certificate) => {
       const https = this.#https.get(listener);
       if (https) return this.engine.acceptStream(stream, certificate ? withCertificate(https, certificate) : https, address);
       const service = listener.refusal === undefined && this.#streams.choose(listener.id, serverName);
-      if (service) this.#tunnel(stream, service, address, listener.id);
+      if (service) this.#tunnel(stream, service, address, listener);
       else stream.reset();
     },
     failed: (reason, address) => this.#options.log.debug("a TLS handshake failed", { address, reason }),
   };
 
   /** Decrypted bytes to an endpoint, and back. */
-  #tunnel(client: Stream, service: ServicePort, address: string, listener: string): void {
+  #tunnel(client: Stream, service: ServicePort, address: string, { id, streamIdleMs = limits.gatewayTunnelIdleMs }: EdgeListener): void {
     const { active } = service;
     const endpoint = active.length === 0 ? undefined : active[service.choose(address, performance.now())]!;
-    if (!endpoint || this.#options.connections.judge?.(address, endpoint, service, gatewayCaller(listener)) === false) return client.reset();
-    tunnelTo(this.engine, client, { idleMs: limits.gatewayTunnelIdleMs, reach: (done) => this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => done(handle)) });
+    if (!endpoint || this.#options.connections.judge?.(address, endpoint, service, gatewayCaller(id)) === false) return client.reset();
+    tunnelTo(this.engine, client, { idleMs: streamIdleMs, reach: (done) => this.#options.dial(endpoint.ip, endpoint.port, limits.gatewayConnectMs, (_status, handle) => done(handle)) });
   }
 
   /** Starts to receive datagrams there; returns how to stop. */

@@ -15,7 +15,7 @@ let waiting = 0;
  * Takes the PROXY header off a connection. `done` gets the client's address and what came behind it; it is not called for who leaves
  * before, is too slow, writes no such header though it must, or is one too many: that connection is reset.
  */
-export function readProxied(client: TcpHandle, isOptional: boolean, done: (address: string, came: Buffer) => void): void {
+export function readProxied(client: TcpHandle, isOptional: boolean, done: (address: string, came: Buffer) => void, withinMs: number = limits.gatewayHeadersMs): void {
   if (waiting >= limits.gatewayHellosMax) return resetHandle(client);
   waiting++;
   let have: Buffer = Buffer.alloc(0);
@@ -32,7 +32,7 @@ export function readProxied(client: TcpHandle, isOptional: boolean, done: (addre
     },
   };
   sweeper.add(slow);
-  slow.deadline = sweeper.now + limits.gatewayHeadersMs;
+  slow.deadline = sweeper.now + withinMs;
   client.useUserBuffer(shared);
   client.onread = () => {
     const result = lastReadResult();

@@ -14,7 +14,7 @@ let hellos = 0;
  * Reads until it is known whom the client asks for. It is not called for who leaves before, is too slow, or is one too many.
  * `first` was read from it already.
  */
-export function readHello(client: TcpHandle, done: (hello: Buffer, asked: ClientHello) => void, first?: Buffer): void {
+export function readHello(client: TcpHandle, done: (hello: Buffer, asked: ClientHello) => void, first?: Buffer, withinMs: number = limits.gatewayHeadersMs): void {
   const known = first && readClientHello(first);
   if (known) return done(first, known);
   if (hellos >= limits.gatewayHellosMax) return resetHandle(client);
@@ -33,7 +33,7 @@ export function readHello(client: TcpHandle, done: (hello: Buffer, asked: Client
     },
   };
   sweeper.add(slow);
-  slow.deadline = sweeper.now + limits.gatewayHeadersMs;
+  slow.deadline = sweeper.now + withinMs;
   client.useUserBuffer(shared);
   client.onread = () => {
     const result = lastReadResult();

@@ -22,6 +22,7 @@ export class HttpPort implements Listener {
   bounds: Bounds = defaultBounds;
   manners: Manners | undefined;
   proxied: EdgeListener["proxyProtocol"];
+  openingMs: number | undefined;
   readonly #routes: RouteTable;
   readonly #toolsOf: ListenerTools;
   #byHost = new HostIndex<EdgeListener>();
@@ -44,6 +45,7 @@ export class HttpPort implements Listener {
     const served = listeners.filter(({ refusal }) => refusal === undefined);
     this.bounds = boundsOf(served.length > 0 ? served : listeners, this.#toolsOf);
     this.manners = this.#toolsOf.mannersOf(served[0] ?? first!);
+    this.openingMs = served.find(({ openingMs }) => openingMs !== undefined)?.openingMs;
     this.proxied = served.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
   }
 

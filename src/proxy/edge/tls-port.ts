@@ -32,6 +32,7 @@ export class TlsPort {
   #only: EdgeListener | undefined;
   #certificates = new Map<string, ListenerCertificates>();
   #proxied: EdgeListener["proxyProtocol"];
+  #openingMs: number | undefined;
 
   constructor(listeners: readonly EdgeListener[], doors: TlsDoors) {
     this.#doors = doors;
@@ -51,6 +52,7 @@ export class TlsPort {
     this.#byName = byName;
     this.#only = listeners.length === 1 ? listeners[0] : undefined;
     this.#certificates = certificates;
+    this.#openingMs = listeners.find(({ openingMs }) => openingMs !== undefined)?.openingMs;
     this.#proxied = listeners.find(({ proxyProtocol }) => proxyProtocol)?.proxyProtocol;
   }
 
@@ -62,7 +64,7 @@ export class TlsPort {
   accept(client: TcpHandle): void {
     // What comes before a name is known is all listeners' of the port.
     if (!this.#proxied) return this.#greet(client);
-    readProxied(client, this.#proxied === "optional", (address, came) => this.#greet(client, address, came));
+    readProxied(client, this.#proxied === "optional", (address, came) => this.#greet(client, address, came), this.#openingMs);
   }
   #greet(client: TcpHandle, address?: string, came?: Buffer): void {
     readHello(client, (hello, { name }) => {
@@ -70,7 +72,7 @@ export class TlsPort {
       if (!listener) this.#refuse(client, name === undefined ? decodeError : unrecognizedName);
       else if (listener.tls!.mode === "terminate") this.#terminate(client, hello, name!, listener, address ?? peerAddress(client));
       else if (listener.refusal !== undefined || !this.#doors.passed(client, hello, listener, name!)) resetHandle(client);
-    }, came && came.length > 0 ? came : undefined);
+    }, came && came.length > 0 ? came : undefined, this.#openingMs);
   }
   #terminate(client: TcpHandle, hello: Buffer, name: string, listener: EdgeListener, address: string): void {
     const certificates = this.#certificates.get(listener.id);

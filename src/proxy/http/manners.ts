@@ -39,6 +39,7 @@ export class Manners {
   readonly #clientOf: ReturnType<typeof clientReader> | undefined;
   readonly #early: CompiledChange | undefined;
   readonly #late: CompiledChange | undefined;
+  readonly #ignoresUpgrade: ((protocol: string) => boolean)[];
   readonly #isDraining: () => boolean;
 
   /** @throws PolicyError naming a field */
@@ -47,6 +48,7 @@ export class Manners {
     this.#isDraining = isDraining;
     this.#clientOf = config.client && clientReader(config.client);
     this.#early = config.requestHeaders && compileChange(config.requestHeaders);
+    this.#ignoresUpgrade = (config.ignoredUpgrades ?? []).map((match, i) => compileTextMatch(match, `ignoredUpgrades[${i}]`));
     this.#late = config.responseHeaders && compileChange(config.responseHeaders);
   }
 
@@ -56,6 +58,7 @@ export class Manners {
     // Whoever is believed about the client is believed about how it came.
     const told = found.trusted ? head.find("x-forwarded-proto")?.split(",").at(-1)?.trim() : undefined;
     const scheme = told === "http" || told === "https" ? told : listener.scheme;
+    if (this.#ignoresUpgrade.length > 0 && head.upgradeField >= 0) this.#ignoreUpgrade(head);
     let host: string | undefined;
     if (defaultHost !== undefined && head.hostField < 0 && !head.absolute) head.host = host = defaultHost;
     else if (cutsHostDot && head.hostField >= 0 && !head.absolute) host = withoutDot(head.valueAt(head.hostField));
@@ -103,6 +106,12 @@ export class Manners {
     return mergeEdits(edits, changeFor(this.#late, [], has));
   }
 
+  #ignoreUpgrade(head: Head): void {
+    const protocol = head.valueAt(head.upgradeField).toLowerCase();
+    if (!this.#ignoresUpgrade.some((ignores) => ignores(protocol))) return;
+    head.connectionUpgrade = false;
+    head.dropped[head.upgradeField] = 1;
+  }
   /** Whether the request is refused for a name. */
   #judgeNames(head: Head): boolean {
     for (let i = 0; i < head.count; i++) {

@@ -95,7 +95,7 @@ export class Handshake {
       return undefined;
     };
     tlsSweeper.add(this);
-    this.deadline = tlsSweeper.now + limits.gatewayHeadersMs;
+    this.deadline = tlsSweeper.now + (certificates.settings.handshakeMs ?? limits.gatewayHeadersMs);
     tls.receive(hello);
     if (!this.#isOver) tls.readStart();
   }

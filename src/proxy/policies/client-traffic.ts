@@ -21,9 +21,14 @@ interface HeaderChangeSpec {
   remove?: string[];
   removeOnMatch?: StringMatch[];
 }
+interface TcpTimeouts {
+  idleTimeout?: string;
+  tlsHandshakeTimeout?: string;
+  connectionInspectionTimeout?: string;
+}
 interface ClientTrafficSpec {
   tls?: ClientTlsSpec;
-  timeout?: { http?: { requestReceivedTimeout?: string; requestHeadersReceivedTimeout?: string; idleTimeout?: string; streamIdleTimeout?: string } };
+  timeout?: { http?: { requestReceivedTimeout?: string; requestHeadersReceivedTimeout?: string; idleTimeout?: string; streamIdleTimeout?: string }; tcp?: TcpTimeouts };
   connection?: { connectionLimit?: { value?: number; maxConnectionDuration?: string; maxRequestsPerConnection?: number; maxStreamDuration?: string; closeDelay?: string } };
   headers?: {
     maxRequestHeaderLimit?: string | number;
@@ -39,7 +44,7 @@ interface ClientTrafficSpec {
   };
   clientIPDetection?: { xForwardedFor?: { numTrustedHops?: number; trustedCIDRs?: string[]; disableXForwardedForAppend?: boolean }; customHeader?: { name: string; failClosed?: boolean }; directSourceIP?: object };
   path?: { escapedSlashesAction?: string; disableMergeSlashes?: boolean };
-  http1?: { disableSafeMaxConnectionDuration?: boolean; enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
+  http1?: { ignoredUpgradeTypes?: StringMatch[]; disableSafeMaxConnectionDuration?: boolean; enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
   http2?: { maxConcurrentStreams?: number; initialStreamWindowSize?: string | number; initialConnectionWindowSize?: string | number };
   grpc?: { enableWeb?: boolean };
   enableProxyProtocol?: boolean;
@@ -66,6 +71,7 @@ export function clientTrafficEffect(spec: object, references: References, { prot
     ...clientManners(clientIPDetection, refused),
     ...pathManners(path, refused),
     ...(http1?.http10?.useDefaultHost && defaultHost(hostname, refused)),
+    ...(http1?.ignoredUpgradeTypes?.length && { ignoredUpgrades: ignoredUpgrades(http1.ignoredUpgradeTypes, refused) }),
     ...(grpc?.enableWeb && { grpcWeb: true }),
     ...(healthCheck?.path !== undefined && { healthPath: healthCheck.path }),
   };
@@ -80,10 +86,21 @@ export function clientTrafficEffect(spec: object, references: References, { prot
   return {
     ...(isRead && Object.keys(limits).length > 0 && { limits }),
     ...(isRead && Object.keys(manners).length > 0 && { manners }),
-    ...(tlsSpec && { tls: clientTls(tlsSpec, references, refused) }),
+    ...((tlsSpec || timeout?.tcp?.tlsHandshakeTimeout) && { tls: { ...(tlsSpec && clientTls(tlsSpec, references, refused)), ...handshakeOf(timeout?.tcp) } }),
+    ...streamTimes(timeout?.tcp),
     ...(wantsProxyProtocol && { proxyProtocol: proxyProtocol?.optional ? "optional" : "required" }),
     ...(tcpKeepalive && protocol !== "UDP" && { keepAliveSeconds: Math.max(1, Math.round(parseDuration(tcpKeepalive.idleTime ?? "7200s") / 1000)) }),
     refused,
+  };
+}
+
+/** 0 is none, and none is a day: nobody needs so long, and nobody holds a connection for ever. */
+const dayMs = 86_400_000;
+const handshakeOf = ({ tlsHandshakeTimeout }: TcpTimeouts = {}): { handshakeMs?: number } => (tlsHandshakeTimeout === undefined ? {} : { handshakeMs: parseDuration(tlsHandshakeTimeout) || dayMs });
+function streamTimes({ idleTimeout, connectionInspectionTimeout }: TcpTimeouts = {}): Pick<ListenerEffect, "streamIdleMs" | "openingMs"> {
+  return {
+    ...(idleTimeout !== undefined && { streamIdleMs: parseDuration(idleTimeout) }),
+    ...(connectionInspectionTimeout !== undefined && { openingMs: parseDuration(connectionInspectionTimeout) || dayMs }),
   };
 }
 
@@ -173,6 +190,12 @@ function defaultHost(hostname: string | undefined, refused: Refusal[]): Listener
   if (hostname !== undefined && !hostname.startsWith("*")) return { defaultHost: hostname };
   refused.push({ field: "http1.http10.useDefaultHost", why: "needs a listener with a host name that is no wildcard" });
   return {};
+}
+
+function ignoredUpgrades(types: readonly StringMatch[], refused: Refusal[]): TextMatch[] {
+  const matches = types.map((type): TextMatch => ({ ...stringMatch(type), value: type.type === "RegularExpression" ? type.value : type.value.toLowerCase() }));
+  for (const [i, match] of matches.entries()) checked(`http1.ignoredUpgradeTypes[${i}]`, refused, () => void compileTextMatch(match, "value"));
+  return matches;
 }
 
 function checked(field: string, refused: Refusal[], check: () => void): void {

@@ -22,7 +22,7 @@ export interface Effect {
 }
 
 /** What a ClientTrafficPolicy comes to, for one listener. */
-export interface ListenerEffect extends Pick<EdgeListener, "limits" | "manners" | "proxyProtocol" | "keepAliveSeconds"> {
+export interface ListenerEffect extends Pick<EdgeListener, "limits" | "manners" | "proxyProtocol" | "keepAliveSeconds" | "streamIdleMs" | "openingMs"> {
   /** Of a listener that decrypts. */
   tls?: Partial<ListenerTls>;
   refused: Refusal[];

@@ -37,7 +37,7 @@ export function clientRefusals(world: World, attachments: Attachments, policy: P
 function sharesSocket(one: Listener, other: Listener, { spec }: Policy): boolean {
   if (one.protocol === "HTTP") return other.protocol === "HTTP";
   const isSecured = ({ protocol }: Listener): boolean => protocol === "HTTPS" || protocol === "TLS";
-  return isSecured(one) && isSecured(other) && ("proxyProtocol" in spec || "enableProxyProtocol" in spec);
+  return isSecured(one) && isSecured(other) && ("proxyProtocol" in spec || "enableProxyProtocol" in spec || (spec as { timeout?: { tcp?: object } }).timeout?.tcp !== undefined);
 }
 
 /** The listener as it is served where a policy is in force. */
