@@ -10,6 +10,7 @@ const namedMax = 3;
 function doMeet(a: ApiStage, aNamespace: string, b: ApiStage, bNamespace: string): boolean {
   const hosts = (stage: ApiStage): readonly string[] => (stage.hostnames?.length ? stage.hostnames : ["*"]);
   return (
+    JSON.stringify(a.headers ?? []) === JSON.stringify(b.headers ?? []) &&
     hosts(a).some((host) => hosts(b).includes(host)) &&
     JSON.stringify(a.headers ?? []) === JSON.stringify(b.headers ?? []) &&
     a.parentRefs.some((one) => b.parentRefs.some((other) => one.name === other.name && (one.namespace ?? aNamespace) === (other.namespace ?? bNamespace) && isSame(one.sectionName, other.sectionName) && isSame(one.port, other.port)))
