@@ -198,6 +198,9 @@ const places: [place: string, ...lines: [setup: Setup, provoke: (world: World) =
   ["policy/filters/rate-limit.ts RL", [{ filters: [{ type: "rateLimit", ...listening }] }, twice, /^rate limit/]],
   ["policy/filters/redirect.ts DR", [{ filters: [{ type: "redirect", scheme: "https", status: 301 }] }, askGet, /^redirected to/]],
   ["policy/filters/respond.ts DR", [{ filters: [{ type: "respond", status: 200, body: "hi" }] }, askGet, /^fixed answer/]],
+  ["policy/filters/rewrite.ts DPE", [{ filters: [{ type: "rewrite", hostnameFrom: { header: "x-host" } }] }, (world) => world.ask(get("/", "X-Host: a/b\r\n")), /is no host name/]],
+  ["policy/filters/upgrades.ts AD", [{ filters: [{ type: "upgrades", protocols: [] }] }, (world) => world.ask(get("/", "Connection: upgrade\r\nUpgrade: websocket\r\n")), /upgraded to websocket/]],
+  ["policy/grpc-web.ts DPE", [{ listener: { manners: { grpcWeb: true } } }, (world) => world.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nContent-Length: 3\r\n\r\n***"), /is not base64/]],
   ["policy/filters/source-ranges.ts AD", [{ filters: [{ type: "sourceRanges", allow: ["10.0.0.0/8"] }] }, askGet, /^access denied to 127\.0\.0\.1/]],
   [
     "policy/rule.ts NC NC NC",
@@ -330,6 +333,8 @@ const byCases = [
   "policy/filters/csrf.ts XO",
   "policy/filters/ext-auth.ts UAEX UAEX UAEX",
   "policy/filters/jwt.ts JWT",
+  // By its own test.
+  "policy/filters/bandwidth.ts OM",
   // By proxy/product/cases/documents, for real.
   "policy/filters/mock.ts DR TF TF",
   "policy/filters/request-parameters.ts TF",
