@@ -1,6 +1,8 @@
 import type { Client } from "../../api/client.ts";
+import { shippedDefinitionNames } from "../../api/definitions/definitions.ts";
 import { builtinResources } from "../../api/kinds/table.ts";
 import { apiVersionOf, type Condition, type GroupVersionResource, type KubeObject } from "../../api/meta.ts";
+import { apiResource } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import { WherryError } from "../../base/errors.ts";
 
@@ -17,6 +19,11 @@ interface Definition extends KubeObject {
 }
 
 const isDefinition = (object: KubeObject): boolean => object.kind === "CustomResourceDefinition" && object.apiVersion === "apiextensions.k8s.io/v1";
+const isEstablished = ({ type, status }: Condition): boolean => type === "Established" && status === "True";
+const groupOf = ({ apiVersion }: KubeObject): string => apiVersion.split("/")[0]!;
+const isBuiltin = ({ apiVersion, kind }: KubeObject): boolean => builtinResources().some((table) => table.kind === kind && apiVersionOf(table.group, table.version) === apiVersion);
+/** Of the definitions that are there without being applied. */
+const shippedNames = (): string[] => [...Object.values(shippedDefinitionNames()).flat(), `${apiResource.resource}.${apiResource.group}`];
 const establishedMs = 10_000;
 
 /** Knows where each kind is served: the built-in ones, those that a CustomResourceDefinition of the stack or of the manifests names. */
@@ -27,8 +34,20 @@ export class ServedKinds {
     const kinds = new ServedKinds();
     // Nobody pays for definitions who uses none.
     if (objects.every(({ apiVersion, kind }) => kinds.find(apiVersion, kind))) return kinds;
-    const { items } = await client.list(resources.customResourceDefinitions);
-    for (const object of [...items, ...objects.filter(isDefinition)]) kinds.#add(object as Definition);
+    const read = async (): Promise<Set<string>> => {
+      const items = (await client.list(resources.customResourceDefinitions)).items as Definition[];
+      for (const object of [...items, ...(objects.filter(isDefinition) as Definition[])]) kinds.#add(object);
+      return new Set(items.filter(({ status }) => (status as { conditions?: Condition[] } | undefined)?.conditions?.some(isEstablished)).map(({ spec }) => `${spec.group}/${spec.names.kind}`));
+    };
+    const served = await read();
+    // A stack that has just begun makes its own definitions while its first files are applied.
+    const groups = new Set(objects.filter((object) => !isBuiltin(object) && !served.has(`${groupOf(object)}/${object.kind}`)).map(groupOf));
+    const coming = groups.size === 0 ? [] : shippedNames().filter((name) => groups.has(name.slice(name.indexOf(".") + 1)));
+    if (coming.length > 0) {
+      // One that somebody has deleted does not come: who names it is told so.
+      await Promise.allSettled(coming.map((name) => untilEstablished(client, name, name)));
+      await read();
+    }
     return kinds;
   }
 
@@ -55,7 +74,7 @@ export async function untilEstablished(client: Client, name: string, origin: str
   try {
     for await (const { object } of client.watch(resources.customResourceDefinitions, { fieldSelector: `metadata.name=${name}`, signal })) {
       const conditions = (object["status"] as { conditions?: Condition[] } | undefined)?.conditions ?? [];
-      if (conditions.some(({ type, status }) => type === "Established" && status === "True")) return;
+      if (conditions.some(isEstablished)) return;
       const conflict = conditions.find(({ type, status }) => type === "NamesAccepted" && status === "False");
       if (conflict) {
         refused = conflict.message ?? refused;
