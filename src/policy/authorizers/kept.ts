@@ -8,7 +8,8 @@ const entryBytes = 200;
 
 /** What came of asking: what was said, that the one who asks is nobody, or why nothing was said. */
 export type Asked = { verdict: Verdict } | { unauthorised: true } | { error: string };
-export type Ask = (then: (asked: Asked, bytes: number) => void) => void;
+/** Calls `then` once, at once or later, and not after `cancel`. */
+export type Ask = (then: (asked: Asked, bytes: number) => void) => { cancel(): void } | undefined;
 
 interface Entry {
   verdict: Verdict;
@@ -16,10 +17,16 @@ interface Entry {
   bytes: number;
 }
 
+/** Who waits for an answer that is on its way. */
+interface Flight {
+  waiting: Set<(asked: Asked) => void>;
+  call: { cancel(): void } | undefined;
+}
+
 /** What an authorizer has said of whom, in the memory of one worker; who is asked about is asked about once, however many wait for it. */
 export class KeptVerdicts implements Purgeable {
   readonly #entries = new Map<string, Entry>();
-  readonly #waiting = new Map<string, ((asked: Asked) => void)[]>();
+  readonly #flights = new Map<string, Flight>();
   #bytes = 0;
   #purges = 0;
 
@@ -27,26 +34,40 @@ export class KeptVerdicts implements Purgeable {
     return this.#entries.size;
   }
 
-  /** Calls `then` once, at once where it is known. Errors, and who is nobody, are not kept. */
-  of(key: string, ttlMs: number, nowMs: () => number, ask: Ask, then: (asked: Asked) => void): void {
+  /**
+   * Calls `then` once, at once where it is known. Errors, and who is nobody, are not kept. Gives how to wait no longer: what nobody waits
+   * for is not asked any more.
+   */
+  of(key: string, ttlMs: number, nowMs: () => number, ask: Ask, then: (asked: Asked) => void): (() => void) | undefined {
     const entry = this.#entries.get(key);
     if (entry) {
       this.#drop(key, entry);
       if (nowMs() < entry.untilMs) {
         // The one that was asked for last goes last.
         this.#put(key, entry);
-        return then({ verdict: entry.verdict });
+        return void then({ verdict: entry.verdict });
       }
     }
-    const waiting = this.#waiting.get(key);
-    if (waiting) return void waiting.push(then);
-    this.#waiting.set(key, [then]);
+    const known = this.#flights.get(key);
+    const flight: Flight = known ?? { waiting: new Set(), call: undefined };
+    flight.waiting.add(then);
+    if (!known) this.#begin(key, flight, ttlMs, nowMs, ask);
+    return () => {
+      if (!flight.waiting.delete(then) || flight.waiting.size > 0) return;
+      this.#flights.delete(key);
+      flight.call?.cancel();
+    };
+  }
+
+  #begin(key: string, flight: Flight, ttlMs: number, nowMs: () => number, ask: Ask): void {
+    this.#flights.set(key, flight);
     const before = this.#purges;
-    ask((asked, bytes) => {
-      const all = this.#waiting.get(key)!;
-      this.#waiting.delete(key);
+    flight.call = ask((asked, bytes) => {
+      this.#flights.delete(key);
       // What was asked before all was forgotten is not to be remembered.
       if ("verdict" in asked && before === this.#purges) this.#put(key, { verdict: asked.verdict, untilMs: nowMs() + ttlMs, bytes: bytes + key.length + entryBytes });
+      const all = [...flight.waiting];
+      flight.waiting.clear();
       for (const go of all) go(asked);
     });
   }

@@ -135,10 +135,17 @@ test("many that show the same are asked about once; one that goes away takes not
   assert.equal(worker.asked[0]!.isCancelled, false);
   worker.asked[0]!.answer(200, policy(statement("Allow", `${arn}/GET/pets/?`)));
   assert.deepEqual(requests.map(outcomeOf), requests.map((_, i) => (i === 0 ? "held" : i < 10 ? "forward" : `403 UAEX it does not allow GET /pets/${i}`)));
+  const [two, three] = [worker.serve(with_("u")), worker.serve(with_("u"))];
+  two.end();
+  assert.equal(worker.asked[1]!.isCancelled, false);
+  three.end();
+  assert.equal(worker.asked[1]!.isCancelled, true, "nobody waits for it any more");
+  worker.serve(with_("u"));
+  assert.equal(worker.asked.length, 3, "and it is asked anew");
   const [one] = [worker.serve(with_("t"), { ttlSeconds: 0 }), worker.serve(with_("t"), { ttlSeconds: 0 })];
-  assert.equal(worker.asked.length, 3);
+  assert.equal(worker.asked.length, 5);
   one.end();
-  assert.equal(worker.asked[1]!.isCancelled, true);
+  assert.equal(worker.asked[3]!.isCancelled, true);
 });
 
 test("answers are kept by all that was shown: no separator makes two the same, and no repeated name hides what was judged", () => {

@@ -1,6 +1,6 @@
 import type { AuthorizerFilter, IdentitySource } from "../../api/traffic-access.ts";
 import { lazyModule } from "../../base/lazy.ts";
-import { readAnswer } from "../authorizers/answer.ts";
+import { readAnswer, type Verdict } from "../authorizers/answer.ts";
 import { eventOf } from "../authorizers/event.ts";
 import { type Ask, type Asked, KeptVerdicts } from "../authorizers/kept.ts";
 import { resourceOf } from "../authorizers/resources.ts";
@@ -65,38 +65,29 @@ export const authorizer: Filter<AuthorizerFilter> = (config, tools) => {
       exchange.caller = { ...exchange.caller, authorizer: { ...(principalId !== undefined && { principalId }), context, ...(usageIdentifierKey !== undefined && { usageIdentifierKey }) } };
       next(exchange, outcome);
     };
-    let call: { cancel(): void } | undefined;
     const ask: Ask = (then) => {
-      if (!tools.call) return then({ error: "there is nobody to ask" }, 0);
+      if (!tools.call) return void then({ error: "there is nobody to ask" }, 0);
       const body = Buffer.from(JSON.stringify(eventOf(config, { exchange, request, path, arn: resource, parameters: pathOf(exchange), identity: values.map((all) => all.join(",")), nowMs: now() })));
-      call = tools.call({ upstream, method: "POST", target, host, headers: [["content-type", "application/json"], ["accept", "application/json"]], body, timeoutMs, bytesMax: answerBytesMax }, (answer, reason) => {
-        call = undefined;
+      return tools.call({ upstream, method: "POST", target, host, headers: [["content-type", "application/json"], ["accept", "application/json"]], body, timeoutMs, bytesMax: answerBytesMax }, (answer, reason) => {
         if (!answer) return then({ error: reason }, 0);
         if (answer.status === 401) return then({ unauthorised: true }, 0);
         if (answer.status !== 200) return then({ error: `it answered ${answer.status}` }, 0);
+        let verdict: Verdict;
         try {
-          then({ verdict: readAnswer(answer.body, simple) }, answer.body.length);
+          verdict = readAnswer(answer.body, simple);
         } catch (error) {
-          then({ error: (error as Error).message }, 0);
+          return then({ error: (error as Error).message }, 0);
         }
+        then({ verdict }, answer.body.length);
       });
     };
-    let isGone = false;
-    let isDecided = false;
-    const decide = (asked: Asked): void => {
-      isDecided = true;
-      if (!isGone) judge(asked);
-    };
-    if (isKept) kept.of(digestOf(values), ttlSeconds * 1000, tools.nowMs, ask, decide);
-    else ask(decide);
-    if (isDecided) return;
-    exchange.onEnd(() => {
-      isGone = true;
-      // Others may wait for what is said of the same one.
-      if (!isKept) call?.cancel();
-    });
+    // Others may wait for what is said of the same one.
+    const leave = isKept ? kept.of(digestOf(values), ttlSeconds * 1000, tools.nowMs, ask, judge) : leaving(ask(judge));
+    if (leave) exchange.onEnd(leave);
   };
 };
+
+const leaving = (call: { cancel(): void } | undefined): (() => void) | undefined => call && (() => call.cancel());
 
 /** Whoever is asked about is kept by a hash: what lets him in stands nowhere. No two lists of texts have the same JSON. */
 const digestOf = (values: readonly (readonly string[])[]): string => crypto().createHash("sha256").update(JSON.stringify(values)).digest("base64");

@@ -17,7 +17,7 @@ interface Refusal {
 }
 
 /**
- * What the key's usage plan allows: a rate with room for a burst, then a quota of calendar windows, for each key by itself. Rates first:
+ * What the key's usage plan allows: rates with room for a burst, then quotas of calendar windows, for each key by itself. Rates first:
  * what is refused by one is not taken from what was bought.
  */
 export const plans: Filter<PlansFilter> = ({ plans: given }, tools) => {

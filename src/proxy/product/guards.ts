@@ -119,7 +119,8 @@ export class Guards {
     const plans = stage.plans!.map(({ name, throttle, quota, operations = [] }) => {
       const one = operations.find(({ operation }) => operation === id);
       const base = `plan/${place}/${name}`;
-      return { name, limits: [...limitOf(`${base}/`, throttle, quota), ...(one ? limitOf(`${base}/${id}`, one.throttle, one.quota) : [])] };
+      // What is narrower first: what it refuses takes nothing from what is for all.
+      return { name, limits: [...(one ? limitOf(`${base}/${id}`, one.throttle, one.quota) : []), ...limitOf(`${base}/`, throttle, quota)] };
     });
     return { before: [{ type: "apiKey", keys, from }, { type: "plans", plans }], after: [], needs: [] };
   }

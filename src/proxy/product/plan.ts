@@ -2,6 +2,7 @@ import { type ApiObject, type ApiStage, type ApiStatus, apiLabel, type Deploymen
 import { type Condition, type Gateway, gatewayGroup, type HttpRouteObject } from "../gateway/kinds.ts";
 import { DocumentError, operationsIn, readDocument } from "./document.ts";
 import type { Operation } from "./operations.ts";
+import { schemeOf } from "./security.ts";
 import { liveDeployment, newestOf, operationsOf, stageOf } from "./stage-route.ts";
 
 /** What an API's objects are made of. */
@@ -54,8 +55,11 @@ export function planOf({ api, document, deployments, routes, parents, urlOf, riv
     const { operations, problem } = operationsOf(api, stage, deployment);
     const route = routeNameOf(name, stage.name);
     const wrong = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
-    const unknown = problem === undefined ? (stage.operations ?? []).map((one) => one.operation).filter((id) => !operations.some((one) => one.id === id)) : [];
-    const message = wrong ?? rivalOf?.(stage, operations) ?? (unknown.length > 0 ? `deployment ${deployment!.revision} has no operation ${unknown.join(", ")}: what the stage says of it is for nothing` : undefined);
+    const named = [...(stage.operations ?? []), ...(stage.plans ?? []).flatMap((plan) => plan.operations ?? [])].map((one) => one.operation);
+    const unknown = problem === undefined ? [...new Set(named)].filter((id) => !operations.some((one) => one.id === id)) : [];
+    const schemes = problem === undefined ? (stage.authorizers ?? []).map(({ scheme }) => scheme).filter((scheme) => !hasScheme(deployment!, scheme)) : [];
+    const idle = [...(unknown.length > 0 ? [`operation ${unknown.join(", ")}`] : []), ...(schemes.length > 0 ? [`security scheme ${schemes.join(", ")}`] : [])];
+    const message = wrong ?? rivalOf?.(stage, operations) ?? (idle.length > 0 ? `deployment ${deployment!.revision} has no ${idle.join(" and no ")}: what the stage says of it is for nothing` : undefined);
     const url = urlOf(stage);
     return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url, ...(stage.documentPath !== undefined && { documentUrl: `${url}${stage.documentPath}` }) }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
   });
@@ -111,6 +115,15 @@ function described({ revision, metadata, data }: Deployment): NonNullable<ApiSta
     return { revision, created, title, version, ...(typeof description === "string" && description !== "" && { description: description.slice(0, descriptionMax) }), operations: operationsIn(document) };
   } catch (error) {
     if (error instanceof DocumentError) return { revision, created, title: "", version: "", operations: 0 };
+    throw error;
+  }
+}
+
+function hasScheme({ data }: Deployment, scheme: string): boolean {
+  try {
+    return schemeOf(readDocument(data?.document), scheme) !== undefined;
+  } catch (error) {
+    if (error instanceof DocumentError) return false;
     throw error;
   }
 }
