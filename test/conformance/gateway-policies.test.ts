@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign } from "node:crypto";
+import { createHash, generateKeyPairSync, sign, X509Certificate } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
 import { dirname, join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { dump, load } from "js-yaml";
@@ -11,17 +10,19 @@ import { resources } from "../../src/api/resources.ts";
 import { StatusError } from "../../src/api/status.ts";
 import type { Pod } from "../../src/api/types.ts";
 import { type Condition, type Gateway, gatewayResources } from "../../src/proxy/gateway/kinds.ts";
+import { authority, certificateFor, makeAuthority } from "../../src/proxy/http/testing/certificates.ts";
 import { eventually } from "../../src/proxy/testing/network.ts";
 import { startWherry, type TestWherry } from "../harness.ts";
 import { needs } from "../needs.ts";
+import { goProgram } from "./clients/build.ts";
 import { type Answer, difference } from "./doors/table.ts";
+import { ask, ports, type Possessions, secureName } from "./policies/client.ts";
 import { type Call, type Case, readTables, type ShortPolicy } from "./policies/table.ts";
 
 /** The cases of policies/*.txt on one stack with real pods, with one worker and with two; see policies/README.md. */
 const folder = join(import.meta.dirname, "policies");
 const isWhole = Boolean(process.env["WHERRY_CONFORMANCE"]);
 const patienceMs = 60_000;
-const ports = { web: 8080, inner: 8081 };
 
 const issuer = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const keys = JSON.stringify({ keys: [{ ...issuer.publicKey.export({ format: "jwk" }), kid: "first", alg: "ES256", use: "sig" }] });
@@ -30,9 +31,26 @@ function tokenOf(claims: object): string {
   const signed = `${encoded({ alg: "ES256", kid: "first" })}.${encoded({ iss: "https://issuer.test", exp: Math.floor(Date.now() / 1000) + 3600, ...claims })}`;
   return `${signed}.${sign("sha256", Buffer.from(signed), { key: issuer.privateKey, dsaEncoding: "ieee-p1363" }).toString("base64url")}`;
 }
-const cases = readTables(folder, { $KEYS: keys }).filter(({ isSample, title }) => (isSample || isWhole) && title.includes(process.env["ONLY"] ?? ""));
+/** The listener that decrypts, who is asked by TLS, and clients with certificates. */
+const clients = makeAuthority("clients of this test");
+const [edge, inside, strangers] = [certificateFor([secureName]), certificateFor(["inside.test"]), makeAuthority("somebody else")];
+const possessions: Possessions = {
+  authority: authority.cert,
+  certificates: { ann: certificateFor(["ann.clients.test"], { client: true, authority: clients }), bob: certificateFor(["bob.clients.test"], { client: true, authority: clients }), eve: certificateFor(["ann.clients.test"], { client: true, authority: strangers }) },
+  token: (claims) => tokenOf(load(claims) as object),
+};
+const ann = new X509Certificate(possessions.certificates["ann"]!.cert);
+const words = {
+  $KEYS: keys,
+  $ANN: ann.fingerprint256.replaceAll(":", "").toLowerCase(),
+  $ANN_KEY: createHash("sha256").update(ann.publicKey.export({ type: "spki", format: "der" })).digest("base64"),
+};
+/** A foreign authorizer, built where Go is. */
+const authorizer = isWhole ? goProgram("authorizer", join(folder, "authorizer")) : undefined;
+const cases = readTables(folder, words).filter(({ isSample, title }) => (isSample || isWhole) && title.includes(process.env["ONLY"] ?? ""));
 
-const program = Buffer.from(readFileSync(join(import.meta.dirname, "doors", "pod.mjs"))).toString("base64");
+const encodedFile = (...path: string[]): string => readFileSync(join(import.meta.dirname, ...path)).toString("base64");
+const program = encodedFile("doors", "pod.mjs");
 const pod = (name: string): object => ({
   apiVersion: "v1",
   kind: "Pod",
@@ -41,9 +59,28 @@ const pod = (name: string): object => ({
 });
 const service = (name: string, selector: Record<string, string>): object => ({ apiVersion: "v1", kind: "Service", metadata: { name }, spec: { selector, ports: [{ name: "http", port: 80, targetPort: 8080 }] } });
 
-function objectsOf({ name, objects: { rules = [{ backendRefs: [{ name: "web", port: 80 }] }], labels, policies = [], objects = [] } }: Case): object[] {
+const secret = (name: string, stringData: Record<string, string>): object => ({ apiVersion: "v1", kind: "Secret", metadata: { name }, stringData });
+/** What cases name beside pods that answer. */
+const shared = (): object[] => [
+  { ...secret("edge", { "tls.crt": edge.cert, "tls.key": edge.key }), type: "kubernetes.io/tls" },
+  { ...secret("inside", { "tls.crt": inside.cert, "tls.key": inside.key }), type: "kubernetes.io/tls" },
+  secret("clients", { "ca.crt": clients.cert }),
+  ...Object.entries({ authority, strangers }).map(([name, { cert }]) => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name }, data: { "ca.crt": cert } })),
+  { apiVersion: "v1", kind: "Service", metadata: { name: "keys" }, spec: { selector: { app: "keys" }, ports: [{ name: "https", port: 443, targetPort: 8443 }] } },
+  { apiVersion: "v1", kind: "Service", metadata: { name: "keys-distrusted" }, spec: { selector: { app: "keys" }, ports: [{ name: "https", port: 443, targetPort: 8443 }] } },
+  { apiVersion: "v1", kind: "Pod", metadata: { name: "keys", labels: { app: "keys" } }, spec: { containers: [{ name: "pod", image: "node:26", command: ["node", "-e", `import("data:text/javascript;base64,${encodedFile("policies", "keys.mjs")}")`], env: [{ name: "KEYS", value: keys }], readinessProbe: { tcpSocket: { port: 8443 }, periodSeconds: 1 }, volumeMounts: [{ name: "tls", mountPath: "/tls" }] }], volumes: [{ name: "tls", secret: { secretName: "inside" } }], terminationGracePeriodSeconds: 1 } },
+  ...(authorizer === undefined ? [] : [
+    ...["authorizer", "authorizer-distrusted"].map((name) => ({ apiVersion: "v1", kind: "Service", metadata: { name }, spec: { selector: { app: "authorizer" }, ports: [{ name: "plain", port: 9001 }, { name: "tls", port: 9002 }] } })),
+    { apiVersion: "v1", kind: "Pod", metadata: { name: "authorizer", labels: { app: "authorizer" } }, spec: { containers: [{ name: "pod", image: "node:26", command: ["/program/authorizer", "/tls/tls.crt", "/tls/tls.key"], readinessProbe: { tcpSocket: { port: 9002 }, periodSeconds: 1 }, volumeMounts: [{ name: "tls", mountPath: "/tls" }, { name: "program", mountPath: "/program", readOnly: true }] }], volumes: [{ name: "tls", secret: { secretName: "inside" } }, { name: "program", hostPath: { path: dirname(authorizer) } }], terminationGracePeriodSeconds: 1 } },
+  ]),
+  ...[["keys", "https", "authority"], ["keys-distrusted", "https", "strangers"], ...(authorizer === undefined ? [] : [["authorizer", "tls", "authority"], ["authorizer-distrusted", "tls", "strangers"]])].map(([name, sectionName, trusted]) => ({ apiVersion: "gateway.networking.k8s.io/v1", kind: "BackendTLSPolicy", metadata: { name }, spec: { targetRefs: [{ group: "", kind: "Service", name, sectionName }], validation: { hostname: "inside.test", caCertificateRefs: [{ group: "", kind: "ConfigMap", name: trusted }] } } })),
+];
+
+function objectsOf({ name, objects: { rules = [{ backendRefs: [{ name: "web", port: 80 }] }], labels, policies = [], objects = [], secure = false } }: Case): object[] {
+  const plain = Object.entries({ web: ports.web, inner: ports.inner }).map(([listener, port]) => ({ name: listener, port, protocol: "HTTP" }));
+  const listeners = secure ? [...plain, { name: "secure", port: ports.secure, protocol: "HTTPS", tls: { certificateRefs: [{ name: "edge" }] } }] : plain;
   return [
-    { apiVersion: "gateway.networking.k8s.io/v1", kind: "Gateway", metadata: { name }, spec: { gatewayClassName: "wherry", listeners: Object.entries(ports).map(([listener, port]) => ({ name: listener, port, protocol: "HTTP" })) } },
+    { apiVersion: "gateway.networking.k8s.io/v1", kind: "Gateway", metadata: { name }, spec: { gatewayClassName: "wherry", listeners } },
     { apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", metadata: { name, ...(labels && { labels }) }, spec: { parentRefs: [{ name }], rules } },
     ...objects,
     ...policies.map((policy) => policyOf(name, policy)),
@@ -57,25 +94,11 @@ function policyOf(self: string, { kind, name, at, ...spec }: ShortPolicy): KubeO
   return { apiVersion: "gateway.envoyproxy.io/v1alpha1", kind, metadata: { name: `${self}-${name}` }, spec: { ...(targetRefs && { targetRefs }), ...spec } } as unknown as KubeObject;
 }
 
-/** By a connection of its own, so that the workers share them. */
-function ask(address: string, { listener, method, path, headers }: Call, key: string): Promise<Answer> {
-  const began = performance.now();
-  const fields = headers.map(([name, value]): [string, string] => (name === "token" ? ["authorization", `Bearer ${tokenOf(load(value) as object)}`] : name === "basic" ? ["authorization", `Basic ${Buffer.from(value).toString("base64")}`] : [name, value]));
-  return new Promise((resolve) => {
-    const fail = (error: Error & { code?: string }): void => resolve({ error: error.code ?? String(error), ms: performance.now() - began });
-    const asked = request({ host: address, port: ports[listener], method, path, headers: { "x-key": key, ...Object.fromEntries(fields) }, agent: false }, (response) => {
-      let text = "";
-      response.setEncoding("utf8").on("data", (data: string) => (text += data)).on("error", fail);
-      response.on("end", () => resolve({ status: response.statusCode!, headers: response.headers as Record<string, string>, text, ms: performance.now() - began }));
-    });
-    asked.on("error", fail).end();
-  });
-}
-
 class Stage {
   readonly wherry: TestWherry;
   readonly #workers: number;
   readonly #addresses = new Map<string, string>();
+  readonly #jars = new Map<string, Map<string, string>>();
   #keys = 0;
   constructor(wherry: TestWherry, workers: number) {
     this.wherry = wherry;
@@ -96,8 +119,11 @@ class Stage {
     const address = await this.address(name);
     const key = `${name}-${++this.#keys}`;
     const answers: Answer[] = [];
-    if (call.atOnce) answers.push(...(await Promise.all(Array.from({ length: call.times }, () => ask(address, call, key)))));
-    else for (let i = 0; i < call.times; i++) answers.push(await ask(address, call, key));
+    const jar = this.#jars.get(name) ?? new Map<string, string>();
+    this.#jars.set(name, jar);
+    const own = { ...possessions, jar };
+    if (call.atOnce) answers.push(...(await Promise.all(Array.from({ length: call.times }, () => ask(address, call, key, own)))));
+    else for (let i = 0; i < call.times; i++) answers.push(await ask(address, call, key, own));
     const counted = (token: string): string => token.replace(/(\d+)W\b/g, (_, count: string) => String(Number(count) * this.#workers));
     return difference(call.expected.map(counted), answers);
   }
@@ -140,11 +166,11 @@ type Told = Condition & { observedGeneration?: number };
 const conditionsOf = (status: { ancestors?: { conditions: Told[] }[] } | undefined): Told[] => status?.ancestors?.flatMap(({ conditions }) => conditions) ?? [];
 
 async function raise(t: TestContext, workers: number): Promise<Stage> {
-  const wherry = await startWherry({ test: t, netWorkers: workers });
+  const wherry = await startWherry({ test: t, netWorkers: workers, ...(authorizer !== undefined && { hostPathRoots: [dirname(authorizer)] }) });
   // Kinds that are there from the start come a moment after it.
   for (const resource of Object.values(policyResources)) await eventually(() => wherry.client.list(resource, { limit: 1 }), patienceMs);
   const manifest = join(dirname(wherry.dataDir), "policies.yaml");
-  const documents = [service("web", { app: "web" }), service("one", { pod: "a" }), ...(isWhole ? ["a", "b", "c"] : ["a"]).map(pod), ...cases.flatMap(objectsOf)].map((object) => dump(object, { noRefs: true }));
+  const documents = [service("web", { app: "web" }), service("one", { pod: "a" }), ...(isWhole ? ["a", "b", "c"] : ["a"]).map(pod), ...(isWhole ? shared() : []), ...cases.flatMap(objectsOf)].map((object) => dump(object, { noRefs: true }));
   // Few at a time: kubectl has a deadline, and the machine may be slow.
   for (let i = 0; i < documents.length; i += 25) {
     writeFileSync(manifest, documents.slice(i, i + 25).join("\n---\n"));
@@ -161,7 +187,7 @@ for (const workers of isWhole ? [1, 2] : [2]) {
   test(`what policies do to requests, ${workers === 1 ? "one worker" : `${workers} workers`}: ${cases.length} cases${isWhole ? "" : ", a sample"}`, { timeout: 600_000 }, async (t) => {
     if (!needs(t, "kubectl")) return;
     const stage = await raise(t, workers);
-    for (const entry of cases) await t.test(entry.title, () => play(stage, entry));
+    for (const entry of cases) await t.test(entry.title, { skip: entry.objects.needs === "authorizer" && authorizer === undefined ? "the foreign authorizer is built with Go" : false }, () => play(stage, entry));
   });
 }
 

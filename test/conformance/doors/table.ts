@@ -117,7 +117,7 @@ export function difference(expected: readonly string[], answers: readonly Answer
     if (name === "method") return all(token, text, (index) => said[index]!.method);
     if (name === "tries") return all(token, text, (index) => String(said[index]!.tries));
     if (name === "body") return all(token, text, (index) => answers[index]!.text?.trim());
-    if (name.startsWith("got:")) return all(token, text, (index) => said[index]!.headers?.[name.slice("got:".length)]?.replace(/-[0-9a-f]{16}-/, text.includes("-SPAN-") ? "-SPAN-" : "$&"));
+    if (name.startsWith("got:")) return all(token, text.replace(/^'(.*)'$/, "$1"), (index) => said[index]!.headers?.[name.slice("got:".length)]?.replace(/-[0-9a-f]{16}-/, text.includes("-SPAN-") ? "-SPAN-" : "$&"));
     if (name.startsWith("answer:")) return all(token, text, (index) => answers[index]!.headers?.[name.slice("answer:".length)]);
     const counted = /^(\d+)(?:\.\.(\d+))?$/.exec(value);
     if (counted) {

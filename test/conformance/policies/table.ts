@@ -16,7 +16,7 @@ export interface Case {
   isSample: boolean;
   /** Of its Gateway and its route, and what its policies' names begin with. */
   name: string;
-  objects: { rules?: object[]; labels?: Record<string, string>; policies?: ShortPolicy[]; objects?: object[] };
+  objects: { rules?: object[]; labels?: Record<string, string>; policies?: ShortPolicy[]; objects?: object[]; secure?: boolean; needs?: string };
   lines: Line[];
 }
 export type Line = Call | { type: "while"; text: string; call: Call } | { type: "done"; text: string } | { type: "put"; text: string; policy: ShortPolicy } | { type: "delete"; text: string; name: string } | { type: "status"; text: string; name: string; expected: string[] };
@@ -24,7 +24,7 @@ export interface Call {
   type: "call";
   text: string;
   isAwaited: boolean;
-  listener: "web" | "inner";
+  listener: "web" | "inner" | "secure";
   method: string;
   path: string;
   times: number;
@@ -60,7 +60,9 @@ function readLine(text: string, words: Record<string, string>): Line {
     const [, name, expected] = /^(\S+) -> (.+)$/.exec(more) ?? assert.fail(`not understood: ${text}`);
     return { type: "status", text, name: name!, expected: tokens(expected!) };
   }
-  const [, awaited, listener = "web", method, path, times = "1", atOnce, fields = "", expected] = /^(until )?(?:(inner): )?([A-Z]+) (\/\S*)(?: x(\d+))?( at once)?(?: \[(.*?)\])? -> (.+)$/.exec(text) ?? assert.fail(`not understood: ${text}`);
+  // The longer names first.
+  const said = Object.entries(words).sort(([a], [b]) => b.length - a.length).reduce((line, [word, value]) => line.replaceAll(word, () => value), text);
+  const [, awaited, listener = "web", method, path, times = "1", atOnce, fields = "", expected] = /^(until )?(?:(inner|secure): )?([A-Z]+) (\/\S*)(?: x(\d+))?( at once)?(?: \[(.*?)\])? -> (.+)$/.exec(said) ?? assert.fail(`not understood: ${text}`);
   const headers = fields.split("; ").filter(Boolean).map((field): [string, string] => [field.slice(0, field.indexOf(":")), field.slice(field.indexOf(":") + 1).trim()]);
   return { type: "call", text, isAwaited: awaited !== undefined, listener: listener as Call["listener"], method: method!, path: path!, times: Number(times), atOnce: atOnce !== undefined, headers, expected: tokens(expected!) };
 }
