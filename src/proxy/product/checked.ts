@@ -49,8 +49,20 @@ export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObjec
   });
   const served = { ...compiled, routes, upstreams: [...upstreams.values()] };
   if (refused.size === 0) return served;
-  const message = `Dropped Rule: ${[...refused].map(([name, why]) => `${name}: ${why}`).join("; ")}; requests for it are answered with 500`;
+  const message = `Dropped Rule: ${toldTogether([...refused].map(([name, why]) => ({ name, why, id: operations.get(name)?.id ?? name })))}; requests for it are answered with 500`;
   return { ...served, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", shortened(message)) };
+}
+
+/** What is the same of several operations is said once. */
+function toldTogether(refused: readonly { name: string; why: string; id: string }[]): string {
+  const groups = new Map<string, { names: string[]; why: string }>();
+  for (const { name, why, id } of refused) {
+    const ofAll = why.startsWith(`${id} `) ? why.slice(id.length + 1) : why;
+    const group = groups.get(ofAll);
+    if (!group) groups.set(ofAll, { names: [name], why });
+    else Object.assign(group, { names: [...group.names, name], why: `each ${ofAll}` });
+  }
+  return [...groups.values()].map(({ names, why }) => `${names.join(", ")}: ${why}`).join("; ");
 }
 
 /** Behind what policies say, and what the stage says of everybody. */
