@@ -2,10 +2,11 @@ import type { Client, ListOptions } from "../../api/client.ts";
 import { envoyResources, policyResources } from "../../api/envoy/kinds.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
 import { apiResource } from "../../api/product/kinds.ts";
-import { resources } from "../../api/resources.ts";
+import { resources, systemNamespace } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
 import type { TrafficSnapshot } from "../../api/traffic.ts";
-import type { EndpointSlice, Service } from "../../api/types.ts";
+import { type HealthReport, healthConfigMap } from "../../api/traffic-health.ts";
+import type { ConfigMap, EndpointSlice, Service } from "../../api/types.ts";
 import { type AddressBook } from "../gateway/gateways.ts";
 import { gatewayResources } from "../gateway/kinds.ts";
 import { Translator } from "../gateway/translate.ts";
@@ -14,7 +15,7 @@ import type { Ingress } from "../ingress/kinds.ts";
 import { ports, Translator as IngressTranslator } from "../ingress/translate.ts";
 import { ObjectWorld as IngressWorld } from "../ingress/world.ts";
 import { watched } from "../istio/world.ts";
-import { type AskedRequest, type EndpointsOf, explain, type Explained } from "./explain.ts";
+import { type AskedRequest, type EndpointsOf, explain, type Explained, type Upstreams } from "./explain.ts";
 import { istioTraffic } from "./istio.ts";
 import { policiesIn } from "./policies.ts";
 import { explainService, serviceOf } from "./service.ts";
@@ -63,7 +64,8 @@ export async function listServed(client: Client, resource: GroupVersionResource,
 
 /** As {@link explainInCluster}, of objects that each say their kind. */
 export function explainObjects(objects: readonly KubeObject[], asked: AskedRequest): Explained {
-  const { traffic, wrong } = trafficOf(objects);
+  const { traffic: compiled, wrong } = trafficOf(objects);
+  const traffic = { ...compiled, upstreams: withHealth(compiled.upstreams, objects) };
   const service = serviceOf(objects, asked);
   const explained = service ? explainService(service, traffic, asked, endpointsIn(objects)) : explain(traffic, asked, endpointsIn(objects), policiesIn(new ObjectWorld(objects)));
   return wrong.length === 0 ? explained : { ...explained, text: `${explained.text}\nroutes that are not served as they are written:\n${wrong.join("\n")}\n` };
@@ -106,6 +108,14 @@ const addressesOfStatuses: AddressBook = {
   },
   bindingOf: ({ address, port, protocol }) => ({ address, port, protocol: protocol === "UDP" ? "UDP" : "TCP", boundPort: port }),
 };
+
+/** What `wherry` has published of checks. */
+function withHealth(upstreams: TrafficSnapshot["upstreams"], objects: readonly KubeObject[]): Upstreams {
+  if (!upstreams.some(({ check }) => check)) return upstreams;
+  const published = objects.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.namespace === systemNamespace && metadata.name === healthConfigMap) as ConfigMap | undefined;
+  const reports = JSON.parse(published?.data?.["endpoints"] ?? "[]") as HealthReport[];
+  return upstreams.map((upstream) => (upstream.check ? { ...upstream, health: reports.filter((report) => report.upstream === upstream.id) } : upstream));
+}
 
 function endpointsIn(objects: readonly KubeObject[]): EndpointsOf {
   const slices = objects.filter(({ kind }) => kind === "EndpointSlice") as (EndpointSlice & KubeObject)[];

@@ -13,7 +13,7 @@ const folder = join(import.meta.dirname, "cases");
  * Objects, and what is asked of them: "$ METHOD URL [NAME: VALUE]… [--from: NAMESPACE]", below it what is printed, and at the end "[served]", "[not served]" or "[refused]".
  * WHERRY_UPDATE=1 writes it, and the diff is for reading.
  */
-for (const [objectsFile, askedFile] of [["objects.yaml", "asked.txt"], ["policies.yaml", "policies.txt"]] as const) {
+for (const [objectsFile, askedFile] of [["objects.yaml", "asked.txt"], ["policies.yaml", "policies.txt"], ["filters.yaml", "filters.txt"], ["health.yaml", "health.txt"]] as const) {
   const objects = loadAll(readFileSync(join(folder, objectsFile), "utf8")) as KubeObject[];
   const file = join(folder, askedFile);
   const cases = readFileSync(file, "utf8").split(/^(?=\$ )/m).map((text) => ({ command: text.slice(2, text.indexOf("\n")), text }));

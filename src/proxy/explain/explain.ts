@@ -1,9 +1,11 @@
-import type { Backend, EdgeListener, HttpFilter, HttpMatch, HttpRoute, HttpRule, StreamRoute, TrafficSnapshot } from "../../api/traffic.ts";
+import type { Backend, EdgeListener, HttpMatch, HttpRoute, HttpRule, StreamRoute, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
+import type { HealthReport } from "../../api/traffic-health.ts";
 import { systemRandom } from "../../base/random.ts";
 import type { RequestView } from "../../policy/exchange.ts";
 import { HostIndex } from "../../policy/host-index.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { hostOf, normalPath } from "../http/target.ts";
+import { describeFilter } from "./filters.ts";
 import type { PoliciesAt } from "./policies.ts";
 
 /** What somebody would send. */
@@ -32,7 +34,7 @@ export class AskedError extends Error {}
  * Which listener, route, rule, filters, backend and endpoints would serve a request, and why each other candidate would not, in
  * words. It asks the code that serves requests, with what it is told: no worker is asked.
  */
-export function explain({ listeners, routes, upstreams }: TrafficSnapshot, asked: AskedRequest, endpointsOf: EndpointsOf, policiesAt?: PoliciesAt): Explained {
+export function explain({ listeners, routes, upstreams }: Omit<TrafficSnapshot, "upstreams"> & { upstreams: Upstreams }, asked: AskedRequest, endpointsOf: EndpointsOf, policiesAt?: PoliciesAt): Explained {
   const { request, address } = readRequest(asked);
   const lines = [`${request.method} ${request.scheme}://${request.host}${isUsualPort(request) ? "" : `:${request.port}`}${request.path}${request.query === "" ? "" : `?${request.query}`}`];
   const others: string[] = [];
@@ -107,7 +109,8 @@ function whyNotThere(listener: EdgeListener, { scheme, port }: RequestView, addr
 }
 
 type Told = { lines: string[]; served: boolean };
-type Upstreams = TrafficSnapshot["upstreams"];
+/** `health`: what checks have found, where there are any. */
+export type Upstreams = (Upstream & { health?: HealthReport[] })[];
 
 export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf, policiesAt?: PoliciesAt): Told {
   const table = new RouteTable({ random: systemRandom, nowMs: () => 0, setTimer: () => ({ cancel() {} }) });
@@ -136,21 +139,28 @@ export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficS
   return { lines, served };
 }
 
-/** Of a route with many rules that all have another host it is said once: an API has a rule for each operation. */
+/**
+ * Of a route with many rules that have another host it is said once, and of those that have another path too: an API has a rule for
+ * each operation, and who asks wants to know of those that nearly fit.
+ */
 function othersTold(others: readonly { route: string; host: string; what: string; reason: string }[]): string[] {
   const groups = new Map<string, number>();
-  const keyOf = ({ route, host, reason }: (typeof others)[number]): string => JSON.stringify([route, host, reason]);
-  for (const one of others) if (one.reason.startsWith("host is ")) groups.set(keyOf(one), (groups.get(keyOf(one)) ?? 0) + 1);
+  const whyOf = ({ reason }: (typeof others)[number]): string | undefined => (reason.startsWith("host is ") ? reason : reason.startsWith("path ") ? "path" : undefined);
+  const keyOf = (one: (typeof others)[number]): string => JSON.stringify([one.route, one.host, whyOf(one)]);
+  for (const one of others) if (whyOf(one) !== undefined) groups.set(keyOf(one), (groups.get(keyOf(one)) ?? 0) + 1);
   const told = new Set<string>();
   return others.flatMap((one) => {
     const key = keyOf(one);
     const count = groups.get(key) ?? 1;
-    if (count < 3) return [`  ${one.route} ${one.what}: ${one.reason}`];
+    const isPath = whyOf(one) === "path";
+    if (count < (isPath ? pathsTold : 3)) return [`  ${one.route} ${one.what}: ${one.reason}`];
     if (told.has(key)) return [];
     told.add(key);
-    return [`  ${one.route} ${count} rules (host ${one.host}): ${one.reason}`];
+    return [`  ${one.route} ${count} rules${one.host === "" ? "" : ` (host ${one.host})`}: ${isPath ? "their paths are others" : one.reason}`];
   });
 }
+/** So many rules of a route, and they are not told one by one. */
+const pathsTold = 5;
 
 /** By server name alone; of several with one name the oldest. */
 function explainStream(listener: EdgeListener, routes: TrafficSnapshot["routes"], request: RequestView, upstreams: Upstreams, endpointsOf: EndpointsOf): Told {
@@ -170,7 +180,7 @@ function explainStream(listener: EdgeListener, routes: TrafficSnapshot["routes"]
 function hasEndpoint(backends: readonly Backend[], upstreams: Upstreams, endpointsOf: EndpointsOf): boolean {
   return backends.some(({ upstream: id, weight }) => {
     const upstream = weight > 0 ? upstreams.find((candidate) => candidate.id === id) : undefined;
-    return upstream !== undefined && !upstream.error && endpointsAt(upstream, endpointsOf).length > 0;
+    return upstream !== undefined && !upstream.error && usedOf(upstream, endpointsAt(upstream, endpointsOf)).length > 0;
   });
 }
 
@@ -181,9 +191,31 @@ function endpointsAt({ namespace, service, port, addresses, endpoints }: Upstrea
   return addresses ? all.filter((endpoint) => addresses.includes(endpoint.slice(0, endpoint.lastIndexOf(":")))) : all;
 }
 
+/** Those of the endpoints that get requests, by what checks have found; ejections are each worker's own. */
+function usedOf({ check, health = [], panicPercent }: Upstreams[number], endpoints: readonly string[]): readonly string[] {
+  if (!check) return endpoints;
+  const well = endpoints.filter((endpoint) => health.find(({ key }) => key === endpoint)?.isWell !== false);
+  const isPanic = well.length === 0 ? panicPercent !== 0 : well.length < (endpoints.length * (panicPercent ?? 0)) / 100;
+  return isPanic ? endpoints : well;
+}
+
+/** One line for each endpoint that is checked: what was found, and since when. */
+function describeHealth(upstream: Upstreams[number], endpoints: readonly string[]): string[] {
+  if (!upstream.check) return [`  ${endpoints.join(", ")}`];
+  const used = usedOf(upstream, endpoints);
+  const found = endpoints.map((endpoint) => {
+    const report = upstream.health?.find(({ key }) => key === endpoint);
+    if (!report || report.isWell === null) return `  ${endpoint}: not checked yet`;
+    return `  ${endpoint}: ${report.isWell ? "well" : "unwell"} since ${new Date(report.since * 1000).toISOString().slice(0, 19)}Z: ${report.reason.replace(`${endpoint}: `, "")}`;
+  });
+  const unwell = endpoints.filter((endpoint) => upstream.health?.find(({ key }) => key === endpoint)?.isWell === false).length;
+  if (used.length === 0) return [...found, "  none is well, and panicThreshold is 0: 503, flag UH"];
+  return unwell > 0 && used.length === endpoints.length ? [...found, "  panic: too few are well, and all are used"] : found;
+}
+
 function describeRule(rule: HttpRule, upstreams: Upstreams, endpointsOf: EndpointsOf): string[] {
   const { filters, timeouts, retry, persistence, backends } = rule;
-  const lines = filters.map((filter, i) => row(i === 0 ? "filters" : "", describeFilter(filter)));
+  const lines = filters.flatMap(describeFilter).map((line, i) => row(i === 0 ? "filters" : "", line));
   if (timeouts) lines.push(row("timeouts", [timeouts.requestMs === undefined ? "" : `request ${timeouts.requestMs} ms`, timeouts.backendMs === undefined ? "" : `each try ${timeouts.backendMs} ms`, timeouts.silenceMs === undefined ? "" : `silence ${timeouts.silenceMs} ms`].filter(Boolean).join(", ")));
   if (retry) lines.push(row("retries", `${retry.attempts}${retry.statuses.length > 0 ? `, also after ${retry.statuses.join(", ")}` : ""}`));
   if (persistence) lines.push(row("sessions", `by ${persistence.type}${persistence.name === "" ? "" : ` ${persistence.name}`}`));
@@ -202,30 +234,13 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
     if (!upstream) return [row(name, `${share}${id}, which is not known`)];
     const endpoints = endpointsAt(upstream, endpointsOf);
     const what = `${upstream.endpoints ? "ServiceEntry" : "Service"} ${upstream.namespace}/${upstream.service} port ${upstream.port}${upstream.addresses ? `, subset ${/\/([^/]*)@/.exec(upstream.id)?.[1]}` : ""}`;
-    const how = [upstream.protocol === "http1" ? "" : upstream.protocol, upstream.tls ? `TLS to ${upstream.tls.serverName}` : "", upstream.error ? `every request is answered with ${upstream.error.status}: ${upstream.error.reason}` : "", upstream.breaker ? `breaker ${JSON.stringify(upstream.breaker)} in each worker` : "", upstream.outlier ? `ejections ${JSON.stringify(upstream.outlier)} in each worker` : ""].filter(Boolean);
+    const how = [upstream.protocol === "http1" ? "" : upstream.protocol, upstream.tls ? `TLS to ${upstream.tls.serverName}` : "", upstream.error ? `every request is answered with ${upstream.error.status}: ${upstream.error.reason}` : "", upstream.breaker ? `breaker ${JSON.stringify(upstream.breaker)} in each worker` : "", upstream.check ? `checked ${JSON.stringify(upstream.check)}` : "", upstream.outlier ? `ejections ${JSON.stringify(upstream.outlier)} in each worker` : ""].filter(Boolean);
     return [
       row(name, `${share}${what}${how.length > 0 ? ` (${how.join(", ")})` : ""}`),
-      row("", endpoints.length === 0 ? "  no endpoint is ready: 503, flag UH" : `  ${endpoints.join(", ")}`),
-      ...filters.map((filter) => row("", `  ${describeFilter(filter)}`)),
+      ...(endpoints.length === 0 ? ["  no endpoint is ready: 503, flag UH"] : describeHealth(upstream, endpoints)).map((line) => row("", line)),
+      ...filters.flatMap(describeFilter).map((line) => row("", `  ${line}`)),
     ];
   });
-}
-
-function describeFilter({ type, ...fields }: HttpFilter): string {
-  const text = Object.entries(fields).map(([name, value]) => `${name} ${typeof value === "string" ? (shown(name, value) as string) : JSON.stringify(shown(name, value), shown)}`);
-  // Of what is counted, rates alone are one for all workers.
-  return `${type}${text.length > 0 ? `: ${text.join(", ")}` : ""}${type === "concurrency" ? ", in each worker" : ""}`;
-}
-
-/** What a password or key can be guessed from is not for terminals; a set of keys is too long for them. */
-function shown(name: string, value: unknown): unknown {
-  // Values of ext-auth's context may be from Secrets.
-  // What schemas refer into: as long as people like.
-  if (name === "document") return `(${JSON.stringify(value).length} characters)`;
-  if (name === "context" && typeof value === "object" && value !== null) return Object.keys(value);
-  if (typeof value !== "string") return value;
-  if (/^sha(1|256)$|secret$|password$/i.test(name)) return "(not shown)";
-  return value.length > 300 ? `${value.slice(0, 40)}… (${value.length} characters)` : value;
 }
 
 function describeMatch({ path, method, headers = [], query = [], cookies = [], clients, priority }: HttpMatch): string {
