@@ -33,7 +33,7 @@ test("Ingresses are explained at the ports that their statuses tell, with what t
   const served = ask("https://old.example.com:10443/V1/users");
   assert.equal(served.served, true);
   for (const line of [/^listener {2}ingress\/https at 127\.0\.0\.1:10443/m, /^route {5}Ingress\/shop\/old\/old\.example\.com$/m, /10\.244\.0\.5:8080/, /^ {2}Ingress\/shop\/old: UnknownAnnotation: nonsense is not known/m]) assert.match(served.text, line);
-  assert.match(ask("http://old.example.com:10080/v1/users").text, /redirect: scheme https, port 10443, status 308/);
+  assert.match(ask("http://old.example.com:10080/v1/users").text, /redirect: 308, scheme https, port 10443/);
   assert.match(ask("https://old.example.com:10443/v2").text, /^rule {6}default backend/m);
   assert.match(ask("http://old.example.com/v1/users").text, /nobody listens/);
 });
