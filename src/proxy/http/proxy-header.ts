@@ -39,5 +39,7 @@ export function proxyHeader(version: "v1" | "v2", origin: Origin | undefined): B
 
 function textOf(words: readonly number[]): string {
   if (words.length === 1) return [24, 16, 8, 0].map((bits) => (words[0]! >>> bits) & 255).join(".");
-  return words.flatMap((word) => [word >>> 16, word & 0xffff]).map((part) => (part & 0xffff).toString(16)).join(":");
+  const parts = words.flatMap((word) => [word >>> 16, word & 0xffff]).map((part) => part.toString(16)).join(":");
+  // As RFC 5952 writes it: logs of whoever reads it have the same text as ours.
+  return new URL(`http://[${parts}]`).hostname.slice(1, -1);
 }
