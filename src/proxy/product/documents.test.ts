@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import type { KubeObject } from "../../api/meta.ts";
 import type { ApiObject, ApiStage } from "../../api/product/kinds.ts";
@@ -13,8 +13,6 @@ import { ask, type Prepared, Programs, serveDocument } from "./testing/document-
  * block. What serves is the product's own: keeper, translator, route table, engine, and programs that were really asked.
  */
 const folder = join(import.meta.dirname, "cases/documents");
-const programs = new Programs();
-after(() => programs[Symbol.asyncDispose]());
 
 interface Case {
   title: string;
@@ -100,6 +98,7 @@ function placed(objects: readonly KubeObject[]): KubeObject[] {
 for (const { title, document, stage, objects, prepared, refused, calls } of cases) {
   test(title, async () => {
     const [api, ...others] = placed([{ apiVersion: "api.wherry.dev/v1alpha1", kind: "API", metadata: { name: "it" }, spec: { document, stages: [{ name: "live", parentRefs: [{ name: "edge" }], ...stage }] } } as unknown as KubeObject, ...(parseYaml(common) as KubeObject[]), ...objects]);
+    await using programs = new Programs();
     programs.prepared = prepared;
     await using world = await serveDocument(api as ApiObject, others, programs);
     assert.deepEqual(world.problem === undefined ? world.refused.toSorted() : [`document: ${world.problem.replace("; what was deployed before stays live", "")}`], refused.toSorted());
