@@ -45,7 +45,7 @@ interface ClientTrafficSpec {
   clientIPDetection?: { xForwardedFor?: { numTrustedHops?: number; trustedCIDRs?: string[]; disableXForwardedForAppend?: boolean }; customHeader?: { name: string; failClosed?: boolean }; directSourceIP?: object };
   path?: { escapedSlashesAction?: string; disableMergeSlashes?: boolean };
   http1?: { ignoredUpgradeTypes?: StringMatch[]; disableSafeMaxConnectionDuration?: boolean; enableTrailers?: boolean; preserveHeaderCase?: boolean; http10?: { useDefaultHost?: boolean } };
-  http2?: { maxConcurrentStreams?: number; initialStreamWindowSize?: string | number; initialConnectionWindowSize?: string | number };
+  http2?: { onInvalidMessage?: string; maxConcurrentStreams?: number; initialStreamWindowSize?: string | number; initialConnectionWindowSize?: string | number };
   grpc?: { enableWeb?: boolean };
   enableProxyProtocol?: boolean;
   proxyProtocol?: { optional?: boolean };
@@ -77,6 +77,7 @@ export function clientTrafficEffect(spec: object, references: References, { prot
   };
   if (scheme !== undefined && scheme !== "Preserve") refused.push({ field: "scheme", why: `${scheme} is not honoured: Preserve is how requests go on` });
   if (headers?.enableEnvoyHeaders) refused.push({ field: "headers.enableEnvoyHeaders", why: "is not honoured: there are no such headers" });
+  if (http2?.onInvalidMessage !== undefined && http2.onInvalidMessage !== "TerminateStream") refused.push({ field: "http2.onInvalidMessage", why: `${http2.onInvalidMessage} is not honoured: a request that is malformed ends its stream (TerminateStream, RFC 9113 §8.1.1), and only what confuses a whole connection ends that` });
   if (http1?.preserveHeaderCase === false) refused.push({ field: "http1.preserveHeaderCase", why: "false is not honoured: names go on as they came" });
   if (http1?.enableTrailers === false) refused.push({ field: "http1.enableTrailers", why: "false is not honoured: trailers go to clients that ask for them" });
   for (const name of ["interval", "probes"] as const) if (tcpKeepalive?.[name] !== undefined) refused.push({ field: `tcpKeepalive.${name}`, why: "is not honoured: ten probes are sent, a second apart" });
