@@ -7,6 +7,7 @@ import { RouteTable } from "../../policy/route-table.ts";
 import { hostOf, normalPath } from "../http/target.ts";
 import { describeFilter } from "./filters.ts";
 import type { PoliciesAt } from "./policies.ts";
+import { type Verdict, verdictOf } from "./verdict.ts";
 
 /** What somebody would send. */
 export interface AskedRequest {
@@ -130,7 +131,7 @@ export function explainHttp(listener: Pick<EdgeListener, "id">, routes: TrafficS
     const rule = found.rule!.rule;
     policies = policiesAt?.(listener.id, route, name);
     const inForce = (policies?.inForce ?? []).map((text, i) => row(i === 0 ? "policies" : "", text));
-    lines.push(row("route", route), row("rule", `${name}: ${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`}`), ...inForce, ...describeRule(rule, upstreams, endpointsOf));
+    lines.push(row("route", route), row("rule", `${name}: ${describeMatch(match)}${hostname === "" ? "" : `, host ${hostname}`}`), ...inForce, ...describeRule(rule, upstreams, endpointsOf, verdictOf(rule.filters, request, "match" in found ? { match: found.match, captures: found.captures } : { match: undefined, captures: undefined })));
     served = hasEndpoint(rule.backends, upstreams, endpointsOf) || rule.filters.some(({ type }) => type === "redirect" || type === "respond");
   }
   if (lines.length === 0) lines.push(row("route", attached.length === 0 ? "none is attached to this listener: 404, flag NR" : "none fits: 404, flag NR"));
@@ -213,9 +214,10 @@ function describeHealth(upstream: Upstreams[number], endpoints: readonly string[
   return unwell > 0 && used.length === endpoints.length ? [...found, "  panic: too few are well, and all are used"] : found;
 }
 
-function describeRule(rule: HttpRule, upstreams: Upstreams, endpointsOf: EndpointsOf): string[] {
+function describeRule(rule: HttpRule, upstreams: Upstreams, endpointsOf: EndpointsOf, verdict: Verdict | undefined): string[] {
   const { filters, timeouts, retry, persistence, backends } = rule;
   const lines = filters.flatMap(describeFilter).map((line, i) => row(i === 0 ? "filters" : "", line));
+  if (verdict) lines.push(row("as asked", `${verdict.answer.status}, flag ${verdict.answer.flag}, by ${verdict.by}: ${verdict.answer.reason}`));
   if (timeouts) lines.push(row("timeouts", [timeouts.requestMs === undefined ? "" : `request ${timeouts.requestMs} ms`, timeouts.backendMs === undefined ? "" : `each try ${timeouts.backendMs} ms`, timeouts.silenceMs === undefined ? "" : `silence ${timeouts.silenceMs} ms`].filter(Boolean).join(", ")));
   if (retry) lines.push(row("retries", `${retry.attempts}${retry.statuses.length > 0 ? `, also after ${retry.statuses.join(", ")}` : ""}`));
   if (persistence) lines.push(row("sessions", `by ${persistence.type}${persistence.name === "" ? "" : ` ${persistence.name}`}`));
