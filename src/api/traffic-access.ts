@@ -1,7 +1,14 @@
+import type { HttpFilter } from "./traffic.ts";
 import type { PathNames, TemplateStage } from "./traffic-content.ts";
 
 /** Filters of stages that say who may ask, and how much: as gateways have it that people bring documents from. */
-export type AccessFilterConfig = AuthorizerFilter | PlansFilter;
+export type AccessFilterConfig = AnyOfFilter | AuthorizerFilter | PlansFilter;
+
+/** Ways to be known, of which one is enough. */
+export interface AnyOfFilter {
+  type: "anyOf";
+  of: HttpFilter[][];
+}
 
 /** A program is told of a request as AWS API Gateway tells a Lambda authorizer, and answers with an IAM policy, or with yes or no. */
 export interface AuthorizerFilter {

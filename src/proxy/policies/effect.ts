@@ -32,7 +32,7 @@ export interface ListenerEffect extends Pick<EdgeListener, "limits" | "manners" 
  * In which order policies' filters see a request: who may not come in costs as little as can be, and what is counted or stored is
  * known to be somebody's. Answers pass them the other way. A rule's own filters (rewrites, headers, mirrors) come behind all of these.
  */
-export const filterOrder: readonly HttpFilter["type"][] = ["compress", "override", "sourceRanges", "upgrades", "cors", "requestRules", "csrf", "apiKey", "basic", "oidc", "jwt", "extAuth", "authorizer", "authorise", "bodyLimit", "requestBuffer", "rateLimit", "plans", "quota", "concurrency", "fault", "cache", "bandwidth", "validate", "requestTemplate", "responseTemplate"];
+export const filterOrder: readonly HttpFilter["type"][] = ["compress", "override", "sourceRanges", "upgrades", "cors", "requestRules", "csrf", "apiKey", "basic", "oidc", "jwt", "extAuth", "authorizer", "anyOf", "authorise", "bodyLimit", "requestBuffer", "rateLimit", "plans", "quota", "concurrency", "fault", "cache", "admission", "bandwidth", "validate", "requestTemplate", "responseTemplate"];
 
 export function inOrder(filters: readonly HttpFilter[]): HttpFilter[] {
   const place = ({ type }: HttpFilter): number => {

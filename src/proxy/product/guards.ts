@@ -54,11 +54,19 @@ export class Guards {
     const own = servable.filter((alternative) => alternative.some((scheme) => scheme.own));
     // One that policies see to is seen to.
     if (own.length === 0 || own.length < servable.length) return credential;
-    if (own.length > 1) return refused(`${id} asks for ${own.map((alternative) => alternative.map(({ name }) => name).join(" and ")).join(" or ")}, and the stage would have to check one or the other, which is not done; one object in security asks for both`);
-    const [alternative] = own as [AskedScheme[]];
+    // For OpenAPI one of them is enough; AWS API Gateway has a key and an authorizer for every method, and wants both.
+    const schemes = own.flat();
+    if (own.length > 1 && schemes.some(({ isAws }) => isAws) && schemes.some(({ checked }) => checked === "apiKey")) return refused(`${id} asks for ${own.map((alternative) => alternative.map(({ name }) => name).join(" and ")).join(" or ")}: AWS API Gateway would want both, and OpenAPI one of them; one object in security asks for both`);
+    const ways = own.map((alternative) => this.#way(alternative, guarded));
+    const known = together(ways);
+    const before: HttpFilter[] = ways.length === 1 ? known.before : [{ type: "anyOf", of: ways.map((way) => way.before) }];
+    return together([{ ...known, before }, credential]);
+  }
+
+  /** All of these. */
+  #way(alternative: AskedScheme[], guarded: Guarded): Guard {
     const order: Checked[] = ["jwt", "authorizer", "basic", "apiKey"];
-    const guards = alternative.toSorted((a, b) => order.indexOf(a.checked) - order.indexOf(b.checked)).flatMap(({ name, own: check }) => (check ? [this.#check(name, check, guarded)] : []));
-    return together([...guards, credential]);
+    return together(alternative.toSorted((a, b) => order.indexOf(a.checked) - order.indexOf(b.checked)).flatMap(({ name, own: check }) => (check ? [this.#check(name, check, guarded)] : [])));
   }
 
   #check(name: string, check: OwnCheck, guarded: Guarded): Guard {

@@ -13,6 +13,8 @@ export type Checked = "jwt" | "apiKey" | "basic" | "authorizer";
 export interface AskedScheme {
   name: string;
   checked: Checked;
+  /** It is an authorizer of AWS API Gateway's. */
+  isAws?: true;
   /** How the stage itself checks it; absent: a policy must. */
   own?: OwnCheck;
 }
@@ -66,7 +68,7 @@ export function securityOf(document: OpenApi, operation: Record<string, Json>, p
       if (!isObject(scheme)) throw new NotHonoured(`security.${name}`, "is not one of the document's securitySchemes");
       const checked = checkedBy(name, scheme);
       const own = ownCheck(name, scheme, checked, { document, scopes: textsOf(scopes, `security.${name}`), place });
-      return { name, checked, ...(own && { own }) };
+      return { name, checked, ...(isObject(scheme[`${prefix}authorizer`]) && { isAws: true }), ...(own && { own }) };
     });
   });
 }
