@@ -45,6 +45,24 @@ export interface GrpcAsk {
   service: string;
 }
 
+/** Refuses by chance while too few of the last requests have succeeded. */
+export interface AdmissionFilter {
+  type: "admission";
+  /** Over which requests are counted. */
+  windowMs: number;
+  /** None is refused while so many succeed. */
+  successPercent: number;
+  /** 1: refusals grow in a line with failures; above that faster at first. */
+  aggression: number;
+  /** Below so many requests none is refused. */
+  minPerSecond: number;
+  rejectionPercentMax: number;
+  /** Successes; below 500 unless said. */
+  statuses?: number[];
+  /** gRPC's: all but those that say that the service is in trouble, unless said. */
+  grpcStatuses?: number[];
+}
+
 /** What is known of an endpoint of an upstream with a check. */
 export interface Health {
   /** Of the upstream. */

@@ -2,7 +2,7 @@ import type { AccessFilterConfig } from "./traffic-access.ts";
 import type { AnswerFilterConfig } from "./traffic-answers.ts";
 import type { ContentFilter } from "./traffic-content.ts";
 import type { Guard, TokenRule } from "./guard.ts";
-import type { HealthCheck } from "./traffic-health.ts";
+import type { AdmissionFilter, HealthCheck } from "./traffic-health.ts";
 import type { EdgeListener, TextMatch } from "./traffic-listeners.ts";
 
 export type { ClientValidation, EarlyChange, EdgeListener, ListenerLimits, ListenerManners, ListenerTls, TextMatch } from "./traffic-listeners.ts";
@@ -146,6 +146,7 @@ export interface HeaderChange {
 
 /** Each type is one file in `policy/filters/`, with its meaning and its bounds. */
 export type HttpFilter =
+  | AdmissionFilter
   | AccessFilterConfig
   | AnswerFilterConfig
   | ContentFilter
@@ -443,6 +444,10 @@ export interface Breaker {
   pendingMax?: number;
   requestsMax?: number;
   retriesMax?: number;
+  /** Instead of `retriesMax`: further tries may be this share of all requests under way, and so many in any case. */
+  retriesShare?: { percent: number; least: number };
+  /** A connection gets so many requests, and ends. */
+  connectionRequestsMax?: number;
   /**
    * The whole upstream is left alone after so many failures in a row (no connection, no head in time, 5xx), for `openMs`; then
    * `trials` requests are let through (one unless said): when they succeed it is closed again, when one fails it stays open as long once more.

@@ -17,6 +17,7 @@ export const flags = {
   URX: { status: 503, meaning: "Upstream retry limit: the request was tried as often as the rule allows." },
   RL: { status: 429, meaning: "Rate limited: more requests than the rule allows in this time." },
   CL: { status: 503, meaning: "Concurrency limited: more requests at once than the rule allows. Not in Envoy." },
+  AC: { status: 503, meaning: "Admission control: too many of the last requests have failed, and this one was not tried. Not in Envoy, which says it in %RESPONSE_CODE_DETAILS%." },
   FI: { status: 503, meaning: "Fault injected: the rule ends a share of its requests on purpose." },
   AD: { status: 403, meaning: "Access denied: the client's address is not among those allowed. Not in Envoy." },
   PD: { status: 403, meaning: "Policy denies: an AuthorizationPolicy or a rule of a SecurityPolicy, which the reason names. Not in Envoy, which says it in %RESPONSE_CODE_DETAILS%." },

@@ -72,6 +72,22 @@ test("further tries go elsewhere, as long as there is an elsewhere", () => {
   assert.ok(pick(undefined, [first, second], true).endpoint);
 });
 
+test("further tries as a share of the requests under way, and a few in any case", () => {
+  const { policy, pick, outcome } = world({ breaker: { retriesMax: 0, retriesShare: { percent: 20, least: 3 } } });
+  for (let i = 0; i < 3; i++) pick(undefined, [], true);
+  assert.equal(policy.mayRetry(), false);
+  for (let i = 0; i < 17; i++) pick(undefined);
+  // Twenty are under way: four may be further tries.
+  assert.equal(policy.mayRetry(), true);
+  const fourth = pick(undefined, [], true);
+  assert.equal(policy.mayRetry(), false);
+  const refused = policy.pick(undefined, [], true);
+  assert.equal(refused.endpoint === undefined && refused.flag, "UO");
+  fourth.done(cancelled);
+  assert.equal(policy.mayRetry(), true);
+  assert.notEqual(outcome(), "UO");
+});
+
 test("bounds: requests, further tries, connections, waiting requests", () => {
   const { policy, pick, outcome } = world({ breaker: { requestsMax: 2, retriesMax: 1, connectionsMax: 2, pendingMax: 1 } });
   const [a] = [pick(undefined), pick(undefined)];

@@ -106,7 +106,7 @@ class ConfiguredUpstream implements CheckedUpstream, Pool {
     if (this.#states.length === 0) return this.#refuse("UH", "has no endpoint");
     const now = this.#tools.nowMs();
     if (breaker?.requestsMax !== undefined && this.#requests >= breaker.requestsMax) return this.#refuse("UO", `has ${breaker.requestsMax} requests under way`);
-    if (isRetry && breaker?.retriesMax !== undefined && this.#retries >= breaker.retriesMax) return this.#refuse("UO", `has ${breaker.retriesMax} further tries under way`);
+    if (isRetry && this.#retries >= this.#retriesMax()) return this.#refuse("UO", `has ${this.#retries} further tries under way`);
     if (isRetry && this.#budget && !this.#budget.take(now)) return this.#refuse("UO", "has spent its retry budget");
     const era = this.#circuit ? this.#circuit.admit(now) : 0;
     if (era === "no") return this.#refuse("UO", "fails all requests: its circuit is open");
@@ -134,9 +134,13 @@ class ConfiguredUpstream implements CheckedUpstream, Pool {
   }
 
   mayRetry(): boolean {
-    const { breaker } = this.#config;
-    if (breaker?.retriesMax !== undefined && this.#retries >= breaker.retriesMax) return false;
+    if (this.#retries >= this.#retriesMax()) return false;
     return !this.#budget || this.#budget.allows(this.#tools.nowMs());
+  }
+
+  #retriesMax(): number {
+    const { retriesShare, retriesMax = Infinity } = this.#config.breaker ?? {};
+    return retriesShare ? Math.max(retriesShare.least, Math.floor((this.#requests * retriesShare.percent) / 100)) : retriesMax;
   }
 
   tryEnded(state: EndpointState, result: TryResult, era: number): void {

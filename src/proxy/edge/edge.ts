@@ -216,7 +216,7 @@ export class Edge {
     let policy = this.#upstreams.get(id);
     if (policy) policy.configure(upstream);
     else this.#upstreams.set(id, (policy = createUpstreamPolicy(upstream, this.#tools)));
-    this.engine.putUpstream({ id, http2: upstream.protocol !== "http1", connectMs: upstream.connectMs ?? limits.gatewayConnectMs, idleMs: upstream.idleMs ?? limits.gatewayUpstreamIdleMs, connectionsMax: upstream.breaker?.connectionsMax, keepAliveSeconds: upstream.keepAliveSeconds, ageMs: upstream.connectionAgeMs, proxyProtocol: upstream.proxyProtocol, ...(upstream.tls && { secure: secureUpstream(upstream.tls, upstream.protocol) }) }, policy);
+    this.engine.putUpstream({ id, http2: upstream.protocol !== "http1", connectMs: upstream.connectMs ?? limits.gatewayConnectMs, idleMs: upstream.idleMs ?? limits.gatewayUpstreamIdleMs, connectionsMax: upstream.breaker?.connectionsMax, keepAliveSeconds: upstream.keepAliveSeconds, ageMs: upstream.connectionAgeMs, requestsMax: upstream.breaker?.connectionRequestsMax, proxyProtocol: upstream.proxyProtocol, ...(upstream.tls && { secure: secureUpstream(upstream.tls, upstream.protocol) }) }, policy);
     const key = servicePortKey(namespace, service, "TCP", port);
     const ids = this.#byServicePort.get(key);
     if (ids) ids.add(id);

@@ -192,6 +192,11 @@ const places: [place: string, ...lines: [setup: Setup, provoke: (world: World) =
     [{ filters: [{ type: "cache" }] }, (world) => world.ask(get("/", "Cache-Control: only-if-cached\r\n")), /only what is kept/, "UT"],
     [{ filters: [{ type: "cache" }] }, async (world) => (await whenAsked(({ asked: [socket], edge }) => (socket!.write("HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nETag: \"1\"\r\nContent-Length: 0\r\n\r\n"), ended(edge)))(world), await world.ask(get("/", "Cache-Control: only-if-cached\r\n"))), /too old/, "UT"],
   ],
+  [
+    "policy/filters/admission.ts AC",
+    // So steep that chance has no part in it.
+    [{ filters: [{ type: "admission", windowMs: 30_000, successPercent: 100, aggression: 1e12, minPerSecond: 0, rejectionPercentMax: 100 }] }, async (world) => (await answerThen("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")(world), await askGet(world)), /^0 of 1 requests succeeded/],
+  ],
   ["policy/filters/concurrency.ts CL", [{ filters: [{ type: "concurrency", max: 1, by: "route" }] }, twice, /^1 requests at once/]],
   ["policy/filters/cors.ts DR", [{ filters: [{ type: "cors", origins: ["*"], methods: ["GET"], headers: [], exposeHeaders: [], maxAgeSeconds: 1, credentials: false }] }, (world) => world.ask("OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: http://x\r\nAccess-Control-Request-Method: GET\r\n\r\n"), /^CORS preflight/]],
   ["policy/filters/fault.ts FI", [{ filters: [{ type: "fault", abort: { status: 418, perMillion: 1_000_000 } }] }, askGet, /^fault injected/]],

@@ -45,6 +45,8 @@ export class Http2Upstream implements Swept {
   /** Requests on their way. */
   streams = 0;
   served = 0;
+  /** Requests that it ever had. */
+  asked = 0;
   /** Why it broke, in Node's words. */
   error: Error | undefined;
   /** What the server has said of itself; undefined until it has. */
@@ -95,6 +97,7 @@ export class Http2Upstream implements Swept {
   }
   open(): Asked {
     this.streams++;
+    this.asked++;
     this.deadline = Infinity;
     return new Http2Asked(this);
   }

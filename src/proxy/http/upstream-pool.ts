@@ -20,6 +20,8 @@ export interface UpstreamSettings {
   keepAliveSeconds?: number | undefined;
   /** So old a connection gets nothing more. */
   ageMs?: number | undefined;
+  /** So many requests are sent on one. */
+  requestsMax?: number | undefined;
   /** Each connection begins with whose it is, and is used for no other client's requests. */
   proxyProtocol?: "v1" | "v2" | undefined;
   secure?: ((handle: TcpHandle, done: (stream: Stream | undefined, reason: string) => void) => void) | undefined;
@@ -144,6 +146,7 @@ export class UpstreamPool implements Pool {
   }
 
   #keep(connection: UpstreamConnection): void {
+    if (connection.served >= (this.settings.requestsMax ?? Infinity)) return connection.close();
     if (this.#waiting.length > 0) {
       const at = this.#waiting.findIndex(({ key }) => key === connection.key);
       // A slot in use by an endpoint that nobody waits for is freed for those who wait.

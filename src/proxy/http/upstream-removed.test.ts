@@ -33,3 +33,26 @@ for (const http2 of [false, true]) {
     server?.close();
   });
 }
+
+for (const http2 of [false, true]) {
+  test(`HTTP/${http2 ? 2 : 1.1}: a connection ends when it has had as many requests as it may, and nobody notices`, { timeout: 30_000 }, async () => {
+    let connections = 0;
+    const server = http2 ? createServer((_request, response) => void response.end("OK")).listen(0, "127.0.0.1") : undefined;
+    if (server) await once(server, "listening");
+    server?.on("connection", () => connections++);
+    await using program = await startProgram((_request, response) => void response.end("OK"));
+    program.on("connection", () => connections++);
+    const { port } = server ? (server.address() as { port: number }) : program;
+    await using gateway = startGateway([port], { http2 });
+    gateway.engine.putUpstream({ id: "shop/web/80", http2, connectMs: 5_000, idleMs: 30_000, requestsMax: 3 }, gateway.policy);
+    const client = await gateway.open();
+    for (let i = 0; i < 9; i++) {
+      client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+      assert.equal((await client.answer()).body, "OK");
+    }
+    assert.equal(connections, 3);
+    await until(() => gateway.policy.connections === 0);
+    client.socket.destroy();
+    server?.close();
+  });
+}

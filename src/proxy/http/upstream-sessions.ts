@@ -57,7 +57,10 @@ export class UpstreamSessions implements Pool {
     const sessions = this.#places.get(endpoint.key)?.sessions;
     const { ageMs } = this.settings;
     if (ageMs) for (const session of sessions?.slice() ?? []) if (session.since + ageMs <= this.#base.sweeper.now) session.retire();
-    return sessions?.find(({ hasRoom }) => hasRoom)?.open();
+    const session = sessions?.find(({ hasRoom }) => hasRoom);
+    const asked = session?.open();
+    if (session && session.asked >= (this.settings.requestsMax ?? Infinity)) session.retire();
+    return asked;
   }
 
   connect(endpoint: Endpoint, done: Connected): () => void {

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { HealthCheck, HttpAsk, TcpAsk } from "../../api/traffic-health.ts";
+import type { AdmissionFilter, HealthCheck, HttpAsk, TcpAsk } from "../../api/traffic-health.ts";
 import type { Outlier, Upstream } from "../../api/traffic.ts";
 import { parseDuration } from "../gateway/duration.ts";
 import type { Refusal } from "./effect.ts";
@@ -124,6 +124,33 @@ function bytesOf(payload: Payload | undefined, field: string, refused: Refusal[]
   }
   refused.push({ field, why: "is neither text nor base64" });
   return undefined;
+}
+
+export interface AdmissionSpec {
+  samplingWindow?: string;
+  minSuccessRate?: number;
+  rejectionAggression?: number;
+  minRequestRate?: number;
+  maxRejectionPercent?: number;
+  successCriteria?: { http?: { statusCodes?: number[] }; grpc?: { statusCodes?: string[] } };
+}
+/** In the order of their numbers. */
+const grpcStatuses = ["Ok", "Cancelled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"];
+
+/** Defaults are the kind's own. Of the window whole seconds count. */
+export function admissionOf({ samplingWindow = "30s", minSuccessRate = 95, rejectionAggression = 1, minRequestRate = 0, maxRejectionPercent = 80, successCriteria = {} }: AdmissionSpec, refused: Refusal[]): AdmissionFilter {
+  const { http, grpc } = successCriteria;
+  for (const [i, name] of (grpc?.statusCodes ?? []).entries()) if (!grpcStatuses.includes(name)) refused.push({ field: `admissionControl.successCriteria.grpc.statusCodes[${i}]`, why: `${JSON.stringify(name)} is no status of gRPC` });
+  return {
+    type: "admission",
+    windowMs: Math.max(1, Math.floor(parseDuration(samplingWindow) / 1_000)) * 1_000,
+    successPercent: minSuccessRate,
+    aggression: rejectionAggression,
+    minPerSecond: minRequestRate,
+    rejectionPercentMax: maxRejectionPercent,
+    ...(http?.statusCodes?.length && { statuses: http.statusCodes }),
+    ...(grpc?.statusCodes?.length && { grpcStatuses: grpc.statusCodes.map((name) => grpcStatuses.indexOf(name)) }),
+  };
 }
 
 /** An HTTP check that names no host asks for the route's, where that is one name. */

@@ -2,7 +2,7 @@ import type { Balancer, Breaker, HashBy, HttpFilter, HttpRule, Retry, Upstream }
 import { parseDuration } from "../gateway/duration.ts";
 import type { Policy } from "../../api/envoy/kinds.ts";
 import { answerFilters } from "./backend-answers.ts";
-import { healthOf, type HealthSpec } from "./backend-health.ts";
+import { admissionOf, type AdmissionSpec, healthOf, type HealthSpec } from "./backend-health.ts";
 import { type BackendConnectionSpec, connectionOf } from "./backend-connection.ts";
 import type { Effect, Refusal } from "./effect.ts";
 import { rateLimitFilters, type RateLimitSpec } from "./rate-limit.ts";
@@ -12,7 +12,8 @@ interface BackendTrafficSpec extends BackendConnectionSpec {
   timeout?: { tcp?: { connectTimeout?: string }; http?: { requestTimeout?: string; connectionIdleTimeout?: string; maxConnectionDuration?: string; maxStreamDuration?: string; streamIdleTimeout?: string } };
   retry?: { numRetries?: number; retryOn?: { triggers?: string[]; httpStatusCodes?: number[] }; perRetry?: { timeout?: string; backOff?: { baseInterval?: string; maxInterval?: string } } };
   faultInjection?: { delay?: { fixedDelay: string; percentage?: number }; abort?: { httpStatus?: number; grpcStatus?: number; percentage?: number } };
-  circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number };
+  circuitBreaker?: { maxConnections?: number; maxPendingRequests?: number; maxParallelRequests?: number; maxParallelRetries?: number; maxRequestsPerConnection?: number; retryBudget?: { percent: { numerator: number; denominator?: number }; minRetryConcurrency?: number } };
+  admissionControl?: AdmissionSpec;
   healthCheck?: HealthSpec;
   loadBalancer?: { type: string; slowStart?: { window: string }; consistentHash?: ConsistentHash };
   rateLimit?: RateLimitSpec;
@@ -27,7 +28,7 @@ interface ConsistentHash {
 
 /** A BackendTrafficPolicy for the requests of one rule, and for how its backends are called. */
 export function backendTrafficEffect(spec: object, references: References, policies: readonly Policy[]): Effect {
-  const { timeout, retry, faultInjection, circuitBreaker, healthCheck, loadBalancer, rateLimit, routingType } = spec as BackendTrafficSpec;
+  const { timeout, retry, faultInjection, circuitBreaker, admissionControl, healthCheck, loadBalancer, rateLimit, routingType } = spec as BackendTrafficSpec;
   const refused: Refusal[] = [];
   const upstream: Partial<Upstream> = {
     ...connectionOf(spec, refused),
@@ -37,7 +38,7 @@ export function backendTrafficEffect(spec: object, references: References, polic
   };
   // Endpoints are whom the data plane calls; a Service's own address would hide them from balancers and breakers.
   if (routingType !== undefined && routingType !== "Endpoint") refused.push({ field: "routingType", why: `${routingType} is not honoured: endpoints are called` });
-  const filters = [...answerFilters(spec, references, refused), ...(rateLimit ? rateLimitFilters(rateLimit, policies, refused) : []), ...(faultInjection ? [faultOf(faultInjection)] : [])];
+  const filters = [...answerFilters(spec, references, refused), ...(rateLimit ? rateLimitFilters(rateLimit, policies, refused) : []), ...(faultInjection ? [faultOf(faultInjection)] : []), ...(admissionControl ? [admissionOf(admissionControl, refused)] : [])];
   return {
     ...(filters.length > 0 && { filters }),
     rule: {
@@ -106,12 +107,15 @@ function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-function breakerOf({ maxConnections, maxPendingRequests, maxParallelRequests, maxParallelRetries }: NonNullable<BackendTrafficSpec["circuitBreaker"]>): Breaker {
+function breakerOf({ maxConnections, maxPendingRequests, maxParallelRequests, maxParallelRetries, maxRequestsPerConnection, retryBudget }: NonNullable<BackendTrafficSpec["circuitBreaker"]>): Breaker {
   return {
     ...(maxConnections !== undefined && { connectionsMax: maxConnections }),
     ...(maxPendingRequests !== undefined && { pendingMax: maxPendingRequests }),
     ...(maxParallelRequests !== undefined && { requestsMax: maxParallelRequests }),
     ...(maxParallelRetries !== undefined && { retriesMax: maxParallelRetries }),
+    // 0 is what Envoy takes for no bound.
+    ...(maxRequestsPerConnection && { connectionRequestsMax: maxRequestsPerConnection }),
+    ...(retryBudget && { retriesShare: { percent: (retryBudget.percent.numerator * 100) / (retryBudget.percent.denominator ?? 100), least: retryBudget.minRetryConcurrency ?? 3 } }),
   };
 }
 
