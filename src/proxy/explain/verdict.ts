@@ -19,7 +19,11 @@ const judged: { readonly [T in HttpFilter["type"]]?: (filter: Extract<HttpFilter
   jwt: (filter, { header, query }) => (filter.providers.every(({ keys }) => !keys) || (header("authorization") === undefined && header("cookie") === undefined && query === "") ? filter : undefined),
   // Addresses are not those of here.
   authorise: (filter) => (filter.rules.every(({ clients }) => !clients) ? filter : undefined),
-  validate: ({ body: _, ...filter }) => filter,
+  validate: (filter) => {
+    const parameters = { ...filter };
+    delete parameters.body;
+    return parameters;
+  },
 };
 /** What stands behind one of these has to know who asks, which others find out. */
 const unknown = new Set<HttpFilter["type"]>(["oidc", "extAuth", "authorizer", "jwt", "authorise"]);
