@@ -15,6 +15,17 @@ type Words = { readonly [T in HttpFilter["type"]]?: (filter: Extract<HttpFilter,
 const words: Words = {
   apiKey: ({ keys, from, clientHeader, sanitise }) => parts(`${counted(keys, "key")} of ${shortList(unique(keys.map(({ client }) => client)))}, in ${from.map(({ in: place, name }) => `${place} ${name}`).join(" or ")}`, clientHeader !== undefined && `the client's name goes on as ${clientHeader}`, sanitise && "the key does not go on"),
   authorise: ({ rules, otherwise }) => ["", ...rules.map(({ name, action, clients, methods, path, headers = [], token }) => `${action} ${name}: ${parts(methods && methods.join(" or "), path && `path ${path.not ? "not " : ""}${path.type} ${path.value}`, clients && `from ${shortList(clients)}`, ...headers.map((header) => `${header.name} ${header.values.join(" or ")}`), token && parts(`token of ${token.provider}`, token.scopes && `scope ${token.scopes.join(" ")}`, ...(token.claims ?? []).map((claim) => `claim ${claim.name} ${claim.values.join(" or ")}`))) || "everybody"}`), `${otherwise} all others`],
+  anyOf: ({ of }) => ["one of these is enough", ...of.flatMap((way, i) => [`${i + 1}.`, ...way.flatMap(describeFilter).map((line) => `  ${line}`)])],
+  authorizer: ({ name, upstream, target, event, simple, identity, ttlSeconds, validation, timeoutMs }) =>
+    parts(
+      `${name} asks ${upstream} at ${target}`,
+      event === "token" ? "about a token" : `about a request, payload format ${event === "request2" ? "2.0" : "1.0"}`,
+      simple && "for yes or no",
+      identity.length > 0 && `known by ${identity.map((source) => `${source.in} ${source.name}`).join(" and ")}, else 401`,
+      validation !== undefined && `that fits ${cut(validation)}`,
+      ttlSeconds > 0 && identity.length > 0 ? `what it says is kept for ${ttlSeconds} s in each worker` : "each time",
+      `no answer in ${timeoutMs} ms: 500`,
+    ),
   basic: ({ users, userHeader }) => parts(`${counted(users, "user")}: ${shortList(users.map(({ name }) => name))}`, userHeader !== undefined && `the name goes on as ${userHeader}`),
   bodyLimit: ({ bytes }) => `${bytes} bytes, else 413`,
   cache: ({ ttlSeconds, key, staleWhileRevalidateSeconds, staleIfErrorSeconds, share, ...rest }) =>

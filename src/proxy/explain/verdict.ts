@@ -26,7 +26,7 @@ const judged: { readonly [T in HttpFilter["type"]]?: (filter: Extract<HttpFilter
   },
 };
 /** What stands behind one of these has to know who asks, which others find out. */
-const unknown = new Set<HttpFilter["type"]>(["oidc", "extAuth", "authorizer", "jwt", "authorise"]);
+const unknown = new Set<HttpFilter["type"]>(["oidc", "extAuth", "authorizer", "anyOf", "jwt", "authorise"]);
 
 /** The filter that would answer this request before anybody is asked, as far as that can be said without sending it. */
 export function verdictOf(all: readonly HttpFilter[], request: RequestView, found: { match: HttpMatch | undefined; captures: readonly string[] | undefined }): Verdict | undefined {
