@@ -39,6 +39,7 @@ import { createFirstObjects, fillFirstObjects, loadFirstObjects } from "./first-
 import { serveCopies } from "./store/copy-server.ts";
 import { openSqliteStore, prepareSqliteStore } from "./store/sqlite-store.ts";
 import { type HealthReport, healthConfigMap, healthReportsMax } from "./api/traffic-health.ts";
+import type { RuleCount } from "./policy/tally.ts";
 import type { QuotaCount } from "./policy/quotas/counters.ts";
 import type { TransformingJournal } from "./store/transform.ts";
 import type { ApiOptions, NetworkFacts } from "./wherry.ts";
@@ -186,7 +187,7 @@ export async function runApi(): Promise<void> {
     const { startLoadBalancerStatus } = await import("./proxy/load-balancer-status.ts");
     const compiler = startServiceCompiler({ client, clock, random, log: log.child("services"), reserved, publish: (snapshot: NetSnapshot) => channel.notify("net/snapshot", snapshot) });
     const { startGateways } = await import("./proxy/gateway/start.ts");
-    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: challenges.pass, inForce: () => channel.request("net/in-force"), usage: async (prefix) => (await channel.request<QuotaCount[]>("net/quota-counts", prefix)).body, purge: async (cache, prefix) => (await channel.request<number>("net/empty-cache", { cache, prefix })).body });
+    const gateways = startGateways({ client, clock, random, log: log.child("gateways"), publish: challenges.pass, inForce: () => channel.request("net/in-force"), usage: async (prefix) => (await channel.request<QuotaCount[]>("net/quota-counts", prefix)).body, ruleCounts: async (share) => (await channel.request<RuleCount[]>("net/rule-counts", share)).body, purge: async (cache, prefix) => (await channel.request<number>("net/empty-cache", { cache, prefix })).body });
     const { startIngresses } = await import("./proxy/ingress/start.ts");
     const ingresses = startIngresses({ client, clock, random, log: log.child("ingresses"), fakeCertificate: () => makeFakeCertificate(clock.now()), publish: challenges.pass });
     const { startIstio } = await import("./proxy/istio/start.ts");

@@ -26,6 +26,8 @@ export interface RequestTemplateFilter {
   templates: { [mediaType: string]: string };
   /** Of other media types: the body goes on as it is; or only where there are no templates; or never (415). */
   passthrough: "whenNoMatch" | "whenNoTemplates" | "never";
+  /** What the upstream is asked with, if it is not what came: whether there is a body goes by it. */
+  method?: string;
   path?: PathNames;
   stage?: TemplateStage;
   /** 1 MB unless said. */
@@ -59,6 +61,8 @@ export interface MappedResponse {
 /** Request parameters as API Gateway maps them: what the upstream gets as headers, query and path is made of what came. */
 export interface RequestParametersFilter {
   type: "requestParameters";
+  /** Instead of the request's; not of HEAD, nor HEAD. */
+  method?: "GET" | "PUT" | "POST" | "DELETE" | "OPTIONS" | "PATCH";
   headers?: MappedField[];
   query?: MappedField[];
   /** Instead of the request's path; what is put into it is encoded, but for slashes in `path: "NAME"` with `rest`. */
@@ -122,6 +126,8 @@ export interface RequestRulesFilter {
   bodyBytesMax?: number;
   /** "pass": longer ones, and those that do not say how long they are, are not looked into, which the access log tells. */
   oversize?: "pass";
+  /** Under which name what they refuse is counted; absent: it is not. */
+  share?: string;
 }
 
 export interface RequestParameter {

@@ -2,6 +2,7 @@ import type { HttpMatch } from "../api/traffic.ts";
 import type { Random } from "../base/random.ts";
 import type { Caller } from "./caller.ts";
 import type { Shelves } from "./cache/shelves.ts";
+import type { Tally } from "./tally.ts";
 import type { Flag } from "./flags.ts";
 
 /**
@@ -96,6 +97,8 @@ export interface Exchange {
   readonly requestId?: string;
   /** What the upstream gets instead; undefined: as it came. */
   host: string | undefined;
+  /** Never from or to HEAD, which says what an answer has. */
+  method?: string | undefined;
   /** With its query. */
   target: string | undefined;
   /** What is left of the query for whoever is behind, also for a rewrite that comes later; undefined: as it came. */
@@ -183,6 +186,8 @@ export interface FilterTools {
   call?(request: SideRequest, then: (answer: SideAnswer | undefined, reason: string) => void): { cancel(): void };
   /** Where caches put themselves, to be emptied by name. Absent: nobody will. */
   shelves?: Shelves;
+  /** Where rules count what they refuse. Absent: nowhere. */
+  tally?: Tally;
   /**
    * Counts requests against a rate that several workers share; `id` is the same in all of them. Absent: this worker counts for
    * itself. See rate-leases.ts.

@@ -15,6 +15,7 @@ export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSuperviso
   });
   channel.on("net/quota-counts", (prefix: string) => ({ body: net.quotaCounts(prefix) }));
   channel.on("net/empty-cache", async ({ cache, prefix }: { cache: string; prefix: string }) => ({ body: await net.purge(cache, prefix) }));
+  channel.on("net/rule-counts", async (share: string) => ({ body: await net.ruleCounts(share) }));
   channel.on("mesh/roots", (roots: string) => net.trust(roots));
   channel.on("net/dial", async ({ ip, port }: { ip: string; port: number }) => ({ body: undefined, handle: await net.dialPod(ip, port) }));
 }

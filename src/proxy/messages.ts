@@ -7,7 +7,7 @@ import { hash } from "../policy/hash.ts";
 /**
  * What `wherry` and a `wherry-net` worker say to each other.
  *
- *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/roots  net/purge  net/check  net/health  net/stop
+ *   wherry → worker    net/init  net/snapshot  net/traffic  net/ready  net/pod  net/give(handle)  net/probe  net/dial  net/listen  net/log  net/roots  net/purge  net/rule-counts  net/check  net/health  net/stop
  *   worker → wherry    net/started  net/keep(handle)  net/opened  net/release  net/bind  net/dial-outside  net/resolve-outside  net/lease  net/quotas  net/identity
  *
  * A *listener* is named by its key: `tcp/10.96.0.5:80`, `udp/10.96.0.10:53` in the pod network, `host/…` and

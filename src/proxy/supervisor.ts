@@ -8,6 +8,7 @@ import { systemRandom } from "../base/random.ts";
 import type { Component } from "../base/lifecycle.ts";
 import type { Log } from "../base/log.ts";
 import type { QuotaAsk, QuotaCount } from "../policy/quotas/counters.ts";
+import { added, type RuleCount } from "../policy/tally.ts";
 import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
 import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
 import { limits } from "../base/limits.ts";
@@ -78,6 +79,8 @@ export interface NetSupervisor extends PodNetwork, Component {
    * is being restarted has none.
    */
   purge(name: string, prefix: string): Promise<number>;
+  /** What rules of this name have refused, or would have, since the workers began. */
+  ruleCounts(share: string): Promise<RuleCount[]>;
   /** What has been counted in the windows that are open, of quotas whose id begins so. */
   quotaCounts(prefix: string): QuotaCount[];
   /** Of endpoints that are checked. */
@@ -289,6 +292,10 @@ class Supervisor implements NetSupervisor {
   async purge(name: string, prefix: string): Promise<number> {
     const gone = await Promise.all(this.#workers.map((worker) => worker.purge(name, prefix)));
     return gone.reduce((sum, one) => sum + one, 0);
+  }
+
+  async ruleCounts(share: string): Promise<RuleCount[]> {
+    return added(await Promise.all(this.#workers.map((worker) => worker.ruleCounts(share))));
   }
 
   trust(roots: string): void {

@@ -9,6 +9,7 @@ import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
 import { systemRandom } from "../base/random.ts";
 import type { QuotaResult } from "../policy/exchange.ts";
+import type { RuleCount } from "../policy/tally.ts";
 import type { QuotaAsk } from "../policy/quotas/counters.ts";
 import type { Lease, LeaseRequest } from "../policy/rate-leases.ts";
 import type { DnsServer, OutsideAnswer } from "./dns/server.ts";
@@ -147,6 +148,10 @@ export class Worker {
   /** Empties caches; see {@link Shelves.purge}. How many answers went. */
   purge(name: string, prefix: string): number {
     return this.#edge?.shelves.purge(name, prefix) ?? 0;
+  }
+  /** What rules have refused since this worker began. */
+  ruleCounts(share: string): RuleCount[] {
+    return this.#edge?.tally.counts(share) ?? [];
   }
 
   /** What checks have found; until there are upstreams, it is kept for them. */

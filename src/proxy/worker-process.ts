@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
+import type { RuleCount } from "../policy/tally.ts";
 import { Channel } from "../base/channel.ts";
 import type { TcpHandle, UdpHandle } from "../base/handles.ts";
 import type { Log } from "../base/log.ts";
@@ -103,6 +104,11 @@ export class WorkerProcess {
       };
       this.#waiters.push(waiter);
     });
+  }
+
+  /** Since it began; one that is gone has none. */
+  async ruleCounts(share: string): Promise<RuleCount[]> {
+    return (await this.channel?.request<RuleCount[]>("net/rule-counts", share).catch(() => undefined))?.body ?? [];
   }
 
   /** How many answers went. What one kept that is gone is gone with it. */

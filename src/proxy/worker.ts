@@ -69,6 +69,7 @@ channel.on("net/pod", ({ ip, pod }: { ip: string; pod: PodIdentity | null }) => 
 channel.on("net/purge", ({ name, prefix }: { name: string; prefix: string }) => ({ body: worker?.purge(name, prefix) ?? 0 }));
 channel.on("net/health", (health: Health) => worker?.learnHealth(health));
 channel.on("net/check", async (request: CheckRequest) => ({ body: (await worker?.check(request)) ?? null }));
+channel.on("net/rule-counts", (share: string) => ({ body: worker?.ruleCounts(share) ?? [] }));
 channel.on("net/settled", () => ({ body: null }));
 channel.on("net/give", ({ key, listening }: Give, handle: RawHandle | undefined) => worker?.give(key, handle as TcpHandle, listening));
 channel.on("net/probe", async (request: ProbeRequest) => ({ body: await (await import("./probes/probe.ts")).probe(request) }));

@@ -100,7 +100,7 @@ const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, description: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
   purge: object({ requested: { type: "string" }, removed: { type: "integer", format: "int64" }, completed: { type: "string", format: "date-time" }, message: { type: "string" } }),
-  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, documentUrl: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage) })),
+  stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, documentUrl: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage), rules: listOf(object({ name: { type: "string" }, refused: { type: "integer", format: "int64" }, logged: { type: "integer", format: "int64" } })) })),
 });
 
 /** What `kubectl get apis` reads; see `kinds.ts`. */

@@ -130,7 +130,7 @@ export interface ApiStatus {
   deployments?: { revision: number; created: string; title: string; version: string; description?: string; operations: number; /** Names of stages. */ liveIn?: string[] }[];
   /** The value of the annotation that was done last, and how many answers went: each worker's counted. */
   purge?: { requested: string; removed: number; completed: string; message?: string };
-  stages?: { name: string; deployment?: number; url?: string; documentUrl?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[] }[];
+  stages?: { name: string; deployment?: number; url?: string; documentUrl?: string; operations: number; ready: boolean; message?: string; usage?: ApiUsage[]; /** What its rules have refused, and would have, since the data plane's workers began; a few seconds ago. */ rules?: { name: string; refused: number; logged: number }[] }[];
 }
 
 /** What has been counted of a quota, by whom it counts; as it was a few seconds ago. */

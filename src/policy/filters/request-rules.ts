@@ -38,7 +38,7 @@ interface Rule {
  * rules in their order, then the body by those that look into it. A rule on trial (`dryRun`) writes into the access log what it would
  * have refused. Patterns run on RE2: nobody's text makes one slow.
  */
-export const requestRules: Filter<Config> = (config) => {
+export const requestRules: Filter<Config> = (config, tools) => {
   const { status, bodyBytesMax = bodyBytesMaxDefault } = config;
   checkStatus(status, "status");
   if (!Number.isSafeInteger(bodyBytesMax) || bodyBytesMax < 1) throw new PolicyError("bodyBytesMax", bodyBytesMax, "must be at least 1");
@@ -51,6 +51,7 @@ export const requestRules: Filter<Config> = (config) => {
     const refuses = ({ rule }: Rule, breach: Breach | undefined): boolean => {
       if (!breach) return false;
       const reason = `rule ${rule.name}: ${breach.why}`;
+      if (config.share !== undefined) tools.tally?.add(config.share, rule.name, rule.dryRun === true);
       if (rule.dryRun) {
         (exchange.notes ??= []).push(`RB would refuse: ${reason}`);
         return false;

@@ -10,6 +10,7 @@ import { PolicyError } from "../../policy/policy-error.ts";
 import type { QuotaAsk } from "../../policy/quotas/counters.ts";
 import { type Lease, leasedLimiter, type LeaseRequest } from "../../policy/rate-leases.ts";
 import { Shelves } from "../../policy/cache/shelves.ts";
+import { Tally } from "../../policy/tally.ts";
 import { RouteTable } from "../../policy/route-table.ts";
 import { SessionNames } from "../../policy/session-token.ts";
 import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-policy.ts";
@@ -68,6 +69,7 @@ export class Edge {
   readonly routes: RouteTable;
   /** Of caches, by name. */
   readonly shelves = new Shelves();
+  readonly tally = new Tally();
   /** Routes that are attached to Services. */
   readonly services = new ServiceRoutes();
   /** The same for connections that nobody reads. */
@@ -105,7 +107,7 @@ export class Edge {
     const { random, lease, countQuotas } = options;
     this.#options = options;
     const asker = countQuotas && new QuotaAsker({ ask: (asks, reply) => void countQuotas(asks).then(reply, () => reply([])), nowMs: () => performance.now(), setTimer, soon: setImmediate });
-    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, shelves: this.shelves, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }), ...(asker && { quota: (id, limit) => asker.quota(id, limit) }) };
+    const tools: FilterTools = { random, nowMs: () => performance.now(), setTimer, shelves: this.shelves, tally: this.tally, call: (request, then) => this.engine.call(request, then), ...(sessionKey !== undefined && { sessionKey }), ...(lease && { limiter: (id, rate) => leasedLimiter(id, rate, { nowMs: () => performance.now(), setTimer, ask: (request, reply) => void lease(request).then(reply, () => {}) }) }), ...(asker && { quota: (id, limit) => asker.quota(id, limit) }) };
     this.engine = options.engine ?? new Engine({ dial: options.dial, random, ...(options.accessLog && { accessLog: options.accessLog }) });
     this.routes = new RouteTable(tools);
     this.#streams = new StreamRoutes(options.table, this.#state.upstreams);

@@ -1,4 +1,5 @@
 import type { KubeObject } from "../../api/meta.ts";
+import type { RuleCount } from "../../policy/tally.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { type Compiler, type CompilerOptions, Compiling, same } from "../compiling.ts";
 import { purgeAnnotation } from "../../api/product/kinds.ts";
@@ -13,6 +14,8 @@ export interface GatewayOptions extends CompilerOptions {
   inForce?(): Promise<unknown>;
   /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
   usage?(prefix: string): Promise<QuotaCount[]>;
+  /** What rules have refused; see NetSupervisor. Absent: nobody serves. */
+  ruleCounts?(share: string): Promise<RuleCount[]>;
   /** Empties what is kept of answers; see NetSupervisor. Absent: nobody serves. */
   purge?(cache: string, prefix: string): Promise<number>;
 }
@@ -70,7 +73,7 @@ export function startGatewayCompiler(options: GatewayOptions): Compiler {
   const translator = new Translator(world, addresses);
   const writer = new StatusWriter({ client, world, clock, log });
   const tellApi = (api: KubeObject, problems: readonly string[]): void => compiling.notes.tell(api, problems.map((message) => ({ type: "Warning", reason: "NotHonoured", message })));
-  const keeper = new Keeper({ client, world, clock, log, ...(options.usage && { usage: options.usage }), ...(options.purge && { purge: options.purge }), addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
+  const keeper = new Keeper({ client, world, clock, log, ...(options.usage && { usage: options.usage }), ...(options.purge && { purge: options.purge }), ...(options.ruleCounts && { ruleCounts: options.ruleCounts }), addressOf: (gateway) => addresses.addressOf(gateway).value, tell: tellApi });
   return compiling.start((bindings) => {
     addresses.bindings = bindings;
     compiling.changed("Binding", "");

@@ -9,6 +9,7 @@ import type { Log } from "../../base/log.ts";
 import { withTimes } from "../gateway/conditions.ts";
 import { type Gateway, gatewayResources, type HttpRouteObject, type RouteStatus } from "../gateway/kinds.ts";
 import type { World } from "../gateway/world.ts";
+import type { RuleCount } from "../../policy/tally.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { LatestWriter } from "../latest-writer.ts";
 import { type Plan, planOf, type Seen, stable, urlOfStage } from "./plan.ts";
@@ -32,6 +33,8 @@ export interface KeeperOptions {
   addressOf(gateway: Gateway): string | undefined;
   /** What has been counted of quotas whose ids begin so; absent: nobody counts. */
   usage?(prefix: string): Promise<QuotaCount[]>;
+  /** What rules of a stage have refused, and would have. Absent: nobody serves. */
+  ruleCounts?(share: string): Promise<RuleCount[]>;
   /** Empties what all workers keep under a cache's name, of it what begins with a path; how many answers went. Absent: nobody serves. */
   purge?(cache: string, prefix: string): Promise<number>;
   /** What is wrong with an API, whole: for Events. */
@@ -155,16 +158,17 @@ export class Keeper {
 
   /** Quotas are counted without anybody changing an object: they are looked at again after a while. */
   async #withUsage(api: ApiObject, stage: NonNullable<ApiStatus["stages"]>[number]): Promise<typeof stage> {
-    const { world, clock, usage } = this.#options;
+    const { world, clock, usage, ruleCounts } = this.#options;
     const settings = api.spec.stages?.find(({ name }) => name === stage.name);
     const sources = usage && settings ? usageSources(world, api, settings) : [];
-    if (sources.length === 0) return stage;
     const { namespace, name } = api.metadata;
+    const rules = ruleCounts && settings?.rules?.length ? await ruleCounts(`api/${namespace}/${routeNameOf(name, stage.name)}`) : undefined;
+    if (sources.length === 0 && !rules) return stage;
     const key = `${namespace}/${name}`;
     this.#timers.get(key)?.cancel();
     if (this.#isStarted) this.#timers.set(key, clock.setTimer(usageMs, () => this.#want(key)));
     const counted = await Promise.all(sources.map(async (source) => usageOf(source, await usage!(source.prefix))));
-    return { ...stage, usage: counted.flat() };
+    return { ...stage, ...(sources.length > 0 && { usage: counted.flat() }), ...(rules && { rules }) };
   }
 
   async #seen(api: ApiObject): Promise<Seen> {

@@ -60,7 +60,9 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   const server = serverPath(document, stage);
   const base = `${stage.path ?? ""}${server}`;
   const shapes = new Map<string, string>();
-  const paths = Object.entries(document.paths).map(([path, item]) => {
+  // Of two rules that fit alike the first is taken: the default is the last.
+  const given = Object.entries(document.paths).sort(([a], [b]) => Number(a === defaultPath) - Number(b === defaultPath));
+  const paths = given.map(([path, item]) => {
     let template: PathTemplate;
     try {
       template = readTemplate(base, path);
@@ -78,7 +80,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   const ranks = [...new Set(paths.flatMap(({ template }) => (isRanked(template) ? [template.rank] : [])))].sort();
   const priorityOf = (template: PathTemplate): number => (template.match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : ranks.indexOf(template.rank) + 1);
   const taken = new Set<string>();
-  const rules = rulesOf(stage);
+  const rules = rulesOf(stage, `api/${place.id}`);
   const hasDefault = Object.hasOwn(document.paths, defaultPath);
   const compressed = compressionOf(document.root[compressionField]);
   const first = (template: PathTemplate, method: string, path: string, isOther: boolean): HttpFilter[] => [

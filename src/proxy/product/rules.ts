@@ -5,10 +5,10 @@ import { checkRule } from "../../policy/route-table.ts";
 import { NotHonoured } from "./not-honoured.ts";
 
 /** A stage's `rules` as the one filter that stands before its operations. @throws NotHonoured with the name of the rule */
-export function rulesOf({ name, rules = [], inspection = {} }: ApiStage): HttpFilter[] {
+export function rulesOf({ name, rules = [], inspection = {} }: ApiStage, share: string): HttpFilter[] {
   if (rules.length === 0) return [];
   const { maxBodyBytes, oversize } = inspection;
-  const filter = (of: readonly RequestRule[]): HttpFilter => ({ type: "requestRules", rules: [...of], ...(maxBodyBytes !== undefined && { bodyBytesMax: maxBodyBytes }), ...(oversize === "Pass" && { oversize: "pass" }) });
+  const filter = (of: readonly RequestRule[]): HttpFilter => ({ type: "requestRules", rules: [...of], ...(maxBodyBytes !== undefined && { bodyBytesMax: maxBodyBytes }), ...(oversize === "Pass" && { oversize: "pass" }), share });
   const made = rules.map(ruleOf);
   for (const rule of made) {
     const wrong = checkRule({ name: "rules", matches: [{ path: { type: "prefix", value: "/" } }], filters: [filter([rule])], backends: [] });
