@@ -202,7 +202,7 @@ const places: [place: string, ...lines: [setup: Setup, provoke: (world: World) =
   ["policy/filters/fault.ts FI", [{ filters: [{ type: "fault", abort: { status: 418, perMillion: 1_000_000 } }] }, askGet, /^fault injected/]],
   ["policy/filters/rate-limit.ts RL", [{ filters: [{ type: "rateLimit", ...listening }] }, twice, /^rate limit/]],
   ["policy/filters/redirect.ts DR", [{ filters: [{ type: "redirect", scheme: "https", status: 301 }] }, askGet, /^redirected to/]],
-  ["policy/filters/respond.ts DR", [{ filters: [{ type: "respond", status: 200, body: "hi" }] }, askGet, /^fixed answer/]],
+  ["policy/filters/respond.ts DR DR", [{ filters: [{ type: "respond", status: 200, body: "hi" }] }, askGet, /^fixed answer/], [{ filters: [{ type: "respond", status: 200, headers: [{ name: "etag", value: '"1"' }], body: "hi" }] }, (world) => world.ask(get("/", 'If-None-Match: "1"\r\n')), /^fixed answer/]],
   ["policy/filters/rewrite.ts DPE", [{ filters: [{ type: "rewrite", hostnameFrom: { header: "x-host" } }] }, (world) => world.ask(get("/", "X-Host: a/b\r\n")), /is no host name/]],
   ["policy/filters/upgrades.ts AD", [{ filters: [{ type: "upgrades", protocols: [] }] }, (world) => world.ask(get("/", "Connection: upgrade\r\nUpgrade: websocket\r\n")), /upgraded to websocket/]],
   ["policy/grpc-web.ts DPE", [{ listener: { manners: { grpcWeb: true } } }, (world) => world.ask("POST / HTTP/1.1\r\nHost: a\r\nContent-Type: application/grpc-web-text\r\nContent-Length: 3\r\n\r\n***"), /is not base64/]],
