@@ -110,12 +110,10 @@ function hashOf(hash: NonNullable<LoadBalancer["consistentHash"]>, report: Repor
   return { type: maglev ? "maglev" : "ringHash", by };
 }
 
-function poolOf({ tcp, http }: ConnectionPool, report: Report, at: string): Pick<Upstream, "breaker" | "connectMs" | "idleMs"> {
+function poolOf({ tcp, http }: ConnectionPool, report: Report, at: string): Pick<Upstream, "breaker" | "connectMs" | "idleMs" | "connectionAgeMs"> {
   const untold = (field: string, given: unknown, why: string) => given === undefined || report.field(`${at}.${field}`, why);
   untold("tcp.tcpKeepalive", tcp?.tcpKeepalive, "endpoints are on this machine, where a connection does not die unseen");
-  untold("tcp.maxConnectionDuration", tcp?.maxConnectionDuration, "connections live as long as they are used");
   untold("tcp.idleTimeout", tcp?.idleTimeout, "http.idleTimeout is what holds for HTTP; connections that are not HTTP are not ended");
-  untold("http.maxRequestsPerConnection", http?.maxRequestsPerConnection, "requests are balanced each for itself, so connections need not end for it");
   untold("http.maxConcurrentStreams", http?.maxConcurrentStreams, "the endpoint's own limit holds");
   untold("http.http2KeepAlive", http?.http2KeepAlive, "endpoints are on this machine, where a connection does not die unseen");
   if (http?.useClientProtocol) report.field(`${at}.http.useClientProtocol`, "the Service's port says what its endpoints speak");
@@ -125,11 +123,13 @@ function poolOf({ tcp, http }: ConnectionPool, report: Report, at: string): Pick
     ...(http?.http1MaxPendingRequests && { pendingMax: http.http1MaxPendingRequests }),
     ...(http?.http2MaxRequests && { requestsMax: http.http2MaxRequests }),
     ...(http?.maxRetries && { retriesMax: http.maxRetries }),
+    ...(http?.maxRequestsPerConnection && { connectionRequestsMax: http.maxRequestsPerConnection }),
   };
   return {
     ...(Object.keys(breaker).length > 0 && { breaker }),
     ...(tcp?.connectTimeout && { connectMs: parseDuration(tcp.connectTimeout) }),
     ...(http?.idleTimeout && { idleMs: parseDuration(http.idleTimeout) }),
+    ...(tcp?.maxConnectionDuration && { connectionAgeMs: parseDuration(tcp.maxConnectionDuration) }),
   };
 }
 
