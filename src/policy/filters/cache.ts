@@ -408,7 +408,7 @@ class Storing implements AnswerSink {
     if (stale && head.status >= 500 && this.#mayBeStale(stale)) return this.#give(stale, "hit; detail=stale-if-error");
     const { request } = exchange;
     const fields = fieldsOf(head.headers);
-    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || exchange.caller !== undefined, hasCookies: !this.#context.keepsCookiesApart && request.header("cookie") !== undefined }, head.status, fields, ttlMs);
+    const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || exchange.caller !== undefined || seen("x-forwarded-client-cert") !== undefined, hasCookies: !this.#context.keepsCookiesApart && request.header("cookie") !== undefined }, head.status, fields, ttlMs);
     const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.host };
     if (isKept && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
       const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), seen), origin);

@@ -237,6 +237,8 @@ test("what a program answers somebody who is known is nobody else's, however he 
     [(user) => known({ jwt: new Map([["idp", { sub: user }]]) }), () => ({})],
     [(user) => known({ cookies: new Map([["id", user]]) }), () => ({})],
     [() => known({ isGranted: true }), () => ({})],
+    // What a listener tells of a client's certificate.
+    [(user) => (exchange, outcome) => ((exchange.requestHeaders = { remove: [], set: [["x-forwarded-client-cert", `Hash=${user}`]], add: [] }), kept(exchange, outcome)), () => ({})],
   ];
   for (const [i, [handler, headers]] of ways.entries()) {
     for (const [control, isShared] of [[undefined, false], ["max-age=60", false], ["private", false], ["public, max-age=60", true], ["s-maxage=60", true]] as const) {
