@@ -22,6 +22,7 @@ interface BackendTrafficSpec extends BackendConnectionSpec {
 interface ConsistentHash {
   type: string;
   header?: { name: string };
+  headers?: { name: string }[];
   cookie?: { name: string; ttl?: string };
   queryParams?: { name: string }[];
 }
@@ -128,9 +129,10 @@ function balancerOf({ type, slowStart, consistentHash }: NonNullable<BackendTraf
   refused.push({ field: type === "ConsistentHash" ? "loadBalancer.consistentHash" : "loadBalancer.type", why: `${JSON.stringify(consistentHash?.type ?? type)} is not honoured` });
   return {};
 }
-function hashBy({ type, header, cookie, queryParams }: ConsistentHash): HashBy | undefined {
+function hashBy({ type, header, headers, cookie, queryParams }: ConsistentHash): HashBy | undefined {
   if (type === "SourceIP") return "address";
   if (type === "Header" && header) return { header: header.name.toLowerCase() };
+  if (type === "Headers" && headers?.length === 1) return { header: headers[0]!.name.toLowerCase() };
   if (type === "Cookie" && cookie) return { cookie: cookie.name, ...(cookie.ttl !== undefined && { maxAgeSeconds: Math.ceil(parseDuration(cookie.ttl) / 1000) }) };
   if (type === "QueryParams" && queryParams?.length === 1) return { query: queryParams[0]!.name };
   return undefined;

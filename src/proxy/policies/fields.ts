@@ -68,6 +68,7 @@ export const honoured: Record<PolicyKind, readonly string[]> = {
     "loadBalancer.slowStart.window",
     "loadBalancer.consistentHash.type",
     "loadBalancer.consistentHash.header.name",
+    "loadBalancer.consistentHash.headers[].name",
     "loadBalancer.consistentHash.cookie.name",
     "loadBalancer.consistentHash.cookie.ttl",
     "loadBalancer.consistentHash.queryParams[].name",
@@ -149,19 +150,41 @@ export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
   return fieldsBeyond(honoured[kind], spec, defaults[kind], instead[kind]);
 }
 
-/** Fields that are set, to something else than is `filledIn`, and that `known` does not have; `words` say why. */
-export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}, words: Readonly<Record<string, string>> = {}): Refusal[] {
+/** Fields that are set, to something else than is `filledIn`, and that `known` does not have. */
+export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}): Refusal[] {
   const refused: Refusal[] = [];
+  const { fields, wholes, above } = readFields(known);
+  const isWhole = (shape: string): boolean => {
+    for (let end = shape.length; end > 0; end = shape.lastIndexOf(".", end - 1)) if (wholes.has(shape.slice(0, end))) return true;
+    return false;
+  };
   const look = (value: unknown, shape: string, at: string): void => {
-    if (known.some((entry) => (entry.endsWith(".*") ? shape.startsWith(entry.slice(0, -1)) || shape === entry.slice(0, -2) : shape === entry))) return;
+    if (fields.has(shape) || isWhole(shape)) return;
     if (Object.hasOwn(filledIn, shape) && filledIn[shape] === value) return;
     if (Array.isArray(value)) return value.forEach((item, i) => look(item, `${shape}[]`, `${at}[${i}]`));
-    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && [...known, ...Object.keys(filledIn), ...Object.keys(words)].some((entry) => entry.startsWith(`${shape}${shape === "" ? "" : "."}`))) {
+    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && (shape === "" || above.has(shape) || Object.keys(filledIn).some((field) => field.startsWith(`${shape}.`)))) {
       for (const [name, inner] of Object.entries(value)) look(inner, shape === "" ? name : `${shape}.${name}`, at === "" ? name : `${at}.${name}`);
       return;
     }
-    refused.push({ field: at, why: wordsFor(words, shape) });
+    refused.push({ field: at, why: "is not honoured here" });
   };
   look(spec, "", "");
   return refused;
+}
+
+/** Of a list of fields: those that end themselves, those of which everything below is known (".*"), and all that lie above any. */
+interface KnownFields {
+  fields: ReadonlySet<string>;
+  wholes: ReadonlySet<string>;
+  above: ReadonlySet<string>;
+}
+const read = new WeakMap<readonly string[], KnownFields>();
+function readFields(known: readonly string[]): KnownFields {
+  let found = read.get(known);
+  if (found) return found;
+  const above = new Set<string>();
+  for (const entry of known) for (let end = entry.lastIndexOf("."); end > 0; end = entry.lastIndexOf(".", end - 1)) above.add(entry.slice(0, end));
+  found = { fields: new Set(known.filter((entry) => !entry.endsWith(".*"))), wholes: new Set(known.flatMap((entry) => (entry.endsWith(".*") ? entry.slice(0, -2) : []))), above };
+  read.set(known, found);
+  return found;
 }
