@@ -163,7 +163,6 @@ export class Translator {
     }
     const statuses: WantedStatus[] = [];
     for (const name of dirty.classes) statuses.push(...this.#classStatus(name));
-    const isPolicyDue = this.#book.isDue;
     const places = this.#book.refresh();
     for (const place of places) if (place.startsWith("Gateway/")) dirty.gateways.add(place.split("#")[0]!.slice("Gateway/".length));
     const gateways = [...dirty.gateways];
@@ -175,7 +174,8 @@ export class Translator {
     for (const id of dirty.upstreams) this.#upstream(id);
     for (const key of new Set([...gateways, ...this.#recount])) statuses.push(...this.#gatewayStatus(key));
     for (const key of dirty.policies) statuses.push(...this.#policyStatus(key));
-    if (isPolicyDue || gateways.length > 0 || changed.length > 0) statuses.push(...this.#attachedStatuses());
+    if (places.length > 0 || gateways.length > 0) this.#policyStatuses.isDue = true;
+    statuses.push(...this.#attachedStatuses());
     dirty.all = false;
     for (const set of [dirty.classes, dirty.gateways, dirty.routes, dirty.upstreams, dirty.policies, this.#recount]) set.clear();
     return { patch: this.#patch(), statuses };
@@ -244,6 +244,7 @@ export class Translator {
     if (!object) {
       this.#routesOfService.move(id, before?.services ?? [], []);
       this.#routes.delete(id);
+      this.#policyStatuses.isDue = true;
       this.#publish(before, []);
       for (const gateway of before?.gateways ?? []) this.#recount.add(gateway);
       this.#releaseUpstreams(before, undefined);
@@ -264,6 +265,7 @@ export class Translator {
     const next: TranslatedRoute = { kind, key, attachments, compiled, onServices, gateways, services };
     this.#routes.set(id, next);
     // Counting means looking at every route of a Gateway: only for one that went elsewhere.
+    if (parentsOf(before) !== parentsOf(next)) this.#policyStatuses.isDue = true;
     if (placesOf(before) !== placesOf(next)) for (const gateway of [...(before?.gateways ?? []), ...gateways]) this.#recount.add(gateway);
     this.#publish(before, servedOf(next));
     this.#releaseUpstreams(before, next);
@@ -432,6 +434,9 @@ function readRouteId(id: string): { kind: RouteKind; key: string } {
 
 /** The listeners that count a route. */
 const placesOf = (route: TranslatedRoute | undefined): string => JSON.stringify(route?.attachments.map(({ gateway, listeners }) => [gateway, listeners.map(({ listener }) => listener.id)]));
+
+/** Whom its policies are told to. */
+const parentsOf = (route: TranslatedRoute | undefined): string => JSON.stringify(route?.attachments.map(({ parentRef, gateway, listeners }) => [parentRef, gateway, listeners.map(({ listener }) => listener.id)]));
 
 /** One entry for each parent of ours, also those that have nothing to attach to. */
 function parentStatuses(attachments: readonly Pick<Attachment, "parentRef" | "accepted">[], { resolvedRefs, refused, partiallyInvalid }: CompiledRoute): RouteStatus["parents"] {

@@ -8,6 +8,7 @@ import { backendTrafficEffect } from "./backend-traffic.ts";
 import { clientTrafficEffect } from "./client-traffic.ts";
 import { type Effect, inOrder, type Refusal } from "./effect.ts";
 import { notHonoured } from "./fields.ts";
+import { judged, judgedListener } from "./judged.ts";
 import { clientRefusals, withClientPolicy } from "./listeners.ts";
 import { References } from "./references.ts";
 import { securityEffect } from "./security.ts";
@@ -104,7 +105,8 @@ export class PolicyBook {
     let known = this.#effects.get(key);
     if (known) return known;
     const made = found.map(({ kind, effectOf, spec, policies }) => {
-      const { refused, ...rest } = effectOf(spec, this.#references(kind, policies), policies);
+      const references = this.#references(kind, policies);
+      const { refused, ...rest } = judged(spec, references, (part) => effectOf(part, references, policies));
       const all = [...notHonoured(kind, spec), ...refused];
       return { ...rest, policies, refusal: all.length === 0 ? undefined : `${policies.map(({ metadata }) => `${kind} ${metadata.namespace}/${metadata.name}`).join(" over ")}: ${all.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}` };
     });
@@ -130,7 +132,8 @@ export class PolicyBook {
     if (!effective || !compiled.edge) return compiled;
     const [policy] = effective.policies as [Policy];
     const refused = this.refusals(kind, this.policies(kind).find((attached) => attached.policy === policy)!, [policy]) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
-    return withClientPolicy(compiled, clientTrafficEffect(policy.spec, this.#references(kind, [policy]), compiled.edge), refused.length === 0 ? undefined : `${idOf(policy).replace("/", " ")}: ${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}`);
+    const { edge } = compiled;
+    return withClientPolicy(compiled, judgedListener(policy.spec, (spec) => clientTrafficEffect(spec, this.#references(kind, [policy]), edge)), refused.length === 0 ? undefined : `${idOf(policy).replace("/", " ")}: ${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}`);
   }
 
   policies(kind: PolicyKind): readonly AttachedPolicy[] {
@@ -144,8 +147,8 @@ export class PolicyBook {
 
   /** Why what these say together cannot be done as it is written. Undefined: it is not known yet. */
   refusals(kind: PolicyKind, { places }: Pick<AttachedPolicy, "places">, policies: readonly Policy[]): readonly Refusal[] | undefined {
-    const references = this.#references(kind, policies);
     if (kind === "ClientTrafficPolicy") {
+      const references = this.#references(kind, policies);
       const all = clientRefusals(this.#world, this.#attachments.get(kind)!, policies[0]!, places, references);
       return references.isPending ? undefined : all;
     }
@@ -153,7 +156,9 @@ export class PolicyBook {
     let known = this.#refused.now.get(key) ?? this.#refused.before.get(key);
     if (!known) {
       const spec = effectiveSpec(policies);
-      const { refused = [] } = effects[kind]?.(spec, references, policies) ?? {};
+      const references = this.#references(kind, policies);
+      const effectOf = effects[kind];
+      const { refused = [] } = effectOf ? judged(spec, references, (part) => effectOf(part, references, policies)) : {};
       if (references.isPending) return undefined;
       known = [...notHonoured(kind, spec), ...refused];
     }

@@ -150,8 +150,8 @@ export function notHonoured(kind: PolicyKind, spec: object): Refusal[] {
   return fieldsBeyond(honoured[kind], spec, defaults[kind], instead[kind]);
 }
 
-/** Fields that are set, to something else than is `filledIn`, and that `known` does not have. */
-export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}): Refusal[] {
+/** Fields that are set, to something else than is `filledIn`, and that `known` does not have; `words` say why. */
+export function fieldsBeyond(known: readonly string[], spec: object, filledIn: Readonly<Record<string, unknown>> = {}, words: Readonly<Record<string, string>> = {}): Refusal[] {
   const refused: Refusal[] = [];
   const { fields, wholes, above } = readFields(known);
   const isWhole = (shape: string): boolean => {
@@ -162,11 +162,11 @@ export function fieldsBeyond(known: readonly string[], spec: object, filledIn: R
     if (fields.has(shape) || isWhole(shape)) return;
     if (Object.hasOwn(filledIn, shape) && filledIn[shape] === value) return;
     if (Array.isArray(value)) return value.forEach((item, i) => look(item, `${shape}[]`, `${at}[${i}]`));
-    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && (shape === "" || above.has(shape) || Object.keys(filledIn).some((field) => field.startsWith(`${shape}.`)))) {
+    if (typeof value === "object" && value !== null && Object.keys(value).length > 0 && (shape === "" || above.has(shape) || [...Object.keys(filledIn), ...Object.keys(words)].some((field) => field.startsWith(`${shape}.`)))) {
       for (const [name, inner] of Object.entries(value)) look(inner, shape === "" ? name : `${shape}.${name}`, at === "" ? name : `${at}.${name}`);
       return;
     }
-    refused.push({ field: at, why: "is not honoured here" });
+    refused.push({ field: at, why: wordsFor(words, shape) });
   };
   look(spec, "", "");
   return refused;

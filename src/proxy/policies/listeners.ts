@@ -7,6 +7,7 @@ import type { Attachments, Place } from "./attach.ts";
 import { clientTrafficEffect } from "./client-traffic.ts";
 import type { ListenerEffect, Refusal } from "./effect.ts";
 import { notHonoured } from "./fields.ts";
+import { judgedListener } from "./judged.ts";
 import type { References } from "./references.ts";
 
 type Shape = Parameters<typeof clientTrafficEffect>[2];
@@ -24,7 +25,7 @@ export function clientRefusals(world: World, attachments: Attachments, policy: P
     const policyOf = (listener: Listener): Policy | undefined => attachments.at({ gateway, listener: own.includes(listener) ? listener.name : "" })?.policies[0];
     for (const listener of all) {
       if ((section !== undefined && (listener.name !== section || !own.includes(listener))) || policyOf(listener) !== policy) continue;
-      for (const refusal of clientTrafficEffect(policy.spec, references, shapeOf(listener)).refused) found.set(refusal.field, refusal);
+      for (const refusal of judgedListener(policy.spec, (spec) => clientTrafficEffect(spec, references, shapeOf(listener))).refused) found.set(refusal.field, refusal);
       // Of two that cannot both be, the general one stays.
       const rival = section === undefined ? undefined : all.find((other) => other.port === listener.port && sharesSocket(listener, other, policy) && policyOf(other) !== policy);
       if (rival) found.set("targetRefs", { field: "targetRefs", why: `are for listener ${listener.name}, which shares port ${listener.port} with listener ${rival.name}, which they are not for: whose a connection is, is not known when it comes` });

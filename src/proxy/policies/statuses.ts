@@ -37,6 +37,8 @@ const namedMax = 50;
 export class PolicyStatuses {
   readonly #book: PolicyBook;
   readonly #told = new Map<string, string>();
+  /** Something may have to be told: a policy, whom policies are told to, or where they are. */
+  isDue = false;
 
   constructor(book: PolicyBook) {
     this.#book = book;
@@ -45,9 +47,12 @@ export class PolicyStatuses {
   /** A policy came, is otherwise or went: what it is now is told in any case. */
   changed(kind: string, key: string): void {
     this.#told.delete(`${kind}/${key}`);
+    this.isDue = true;
   }
 
   take(around: Surroundings): PolicyStatus[] {
+    if (!this.isDue) return [];
+    this.isDue = false;
     return policyKinds.flatMap((kind) => {
       const all = this.#book.policies(kind).map((attached) => ({ attached, ancestors: this.#ancestors(kind, attached, around) }));
       const overrides = this.#overrides(kind);
