@@ -10,12 +10,15 @@ import { bytesOf, dateOf, reasonOf, setByTemplates } from "./request-template.ts
 
 type Config = Extract<HttpFilter, { type: "requestParameters" }>;
 
-/** Of a client's headers, these go on where it is closed: what the body is, what is accepted, who asks with what, and traces. */
-const passing = new Set(["accept", "accept-encoding", "accept-language", "content-encoding", "content-language", "content-type", "expect", "host", "user-agent", "traceparent", "tracestate", "x-request-id"]);
+/** Of a client's headers, these go on where it is closed: what the body is, what is accepted, who asks with what, traces, and what every gateway says anew. */
+const passing = new Set(["accept", "accept-encoding", "accept-language", "content-encoding", "content-language", "content-type", "expect", "host", "user-agent", "traceparent", "tracestate", "x-request-id", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"]);
 
-/** Headers, query and path for the upstream, made of the request's: API Gateway's parameter mappings. */
+const methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"];
+
+/** Method, headers, query and path for the upstream, made of the request's: API Gateway's parameter mappings. */
 export const requestParameters: Filter<Config> = (config, tools) => {
-  const { closed, stage } = config;
+  const { closed, method, stage } = config;
+  if (method !== undefined && !methods.includes(method)) throw new PolicyError("method", method, `supported values: ${methods.join(", ")}`);
   const bytesMax = bytesOf(config.bytesMax);
   const headers = compileHeaderFields(config.headers, "headers");
   const query = compileFields(config.query, "query");
@@ -24,6 +27,8 @@ export const requestParameters: Filter<Config> = (config, tools) => {
   const pathOf = compilePathNames(config.path);
 
   const apply = (exchange: Exchange, body: string): void => {
+    // An answer to HEAD has no body, and one to another method has.
+    if (method !== undefined && exchange.request.method !== "HEAD") exchange.method = method;
     const request = asLeft(exchange);
     const from: Mapping = { exchange, request, path: pathOf(exchange), body, stage, nowMs: dateOf(tools) };
     const parameters = new URLSearchParams(request.query);
@@ -70,5 +75,5 @@ function foreign({ request, requestHeaders }: Exchange, edits: HeaderEdits): str
   if (!request.headers) throw new PolicyError("closed", true, "needs to know all headers");
   const named = new Set([...(requestHeaders ? [...requestHeaders.set, ...requestHeaders.add] : []), ...edits.set, ...edits.add].map(([name]) => name));
   const names = new Set(request.headers().map(([name]) => name));
-  return [...names].filter((name) => !passing.has(name) && !named.has(name) && !isConnectionHeader(name) && !name.startsWith("x-forwarded-") && name !== "forwarded" && name !== "via");
+  return [...names].filter((name) => !passing.has(name) && !named.has(name) && !isConnectionHeader(name));
 }

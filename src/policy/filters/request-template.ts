@@ -40,7 +40,7 @@ export const requestTemplate: Filter<Config> = (config, tools) => {
         const text = template({ names: globals.names, charactersMax: bytesMax });
         applyRequest(exchange, globals);
         // A request that has no body, and whose method asks for none, gets none.
-        if (bytes.length > 0 || !["GET", "HEAD", "DELETE", "OPTIONS"].includes(request.method)) exchange.replaceBody(Buffer.from(text));
+        if (bytes.length > 0 || !["GET", "HEAD", "DELETE", "OPTIONS"].includes(config.method ?? request.method)) exchange.replaceBody(Buffer.from(text));
       } catch (error) {
         const reason = reasonOf(error);
         // Whose fault it is decides who should look: the client sent it, and nothing of the template is told.

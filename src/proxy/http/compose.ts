@@ -37,6 +37,8 @@ export const framing = { none: 0, length: 1, chunked: 2, close: 3 } as const;
 export type Framing = (typeof framing)[keyof typeof framing];
 
 export interface RequestLines {
+  /** Instead of the client's. */
+  method?: string | undefined;
   host: string | undefined;
   target: string | undefined;
   edits: HeaderEdits | undefined;
@@ -67,7 +69,8 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
   const { bytes, base } = head;
   out.need(head.end + 1024);
   if (goesAsItCame(head, lines)) return out.copy(bytes, base + head.methodStart, base + head.end);
-  out.copy(bytes, base + head.methodStart, base + head.methodEnd);
+  if (lines.method === undefined) out.copy(bytes, base + head.methodStart, base + head.methodEnd);
+  else out.text(lines.method);
   out.text(" ");
   if (lines.target !== undefined) {
     out.text(printable.test(lines.target) ? lines.target : encodeURI(lines.target));
@@ -100,7 +103,7 @@ export function composeRequest(out: Output, head: Head, lines: RequestLines): vo
 
 /** Nothing of it ends here, is written anew or added: most requests between pods. Each of its bytes has been judged by the parser. */
 function goesAsItCame(head: Head, lines: RequestLines): boolean {
-  if (!lines.isTransparent || lines.edits || lines.host !== undefined || lines.target !== undefined || lines.upgrade || lines.framing === framing.chunked) return false;
+  if (!lines.isTransparent || lines.method !== undefined || lines.edits || lines.host !== undefined || lines.target !== undefined || lines.upgrade || lines.framing === framing.chunked) return false;
   if (head.minorVersion !== 1 || head.absolute || (head.unusualPath && !lines.isAsItCame)) return false;
   const { fieldIds, plain, dropped, count } = head;
   for (let i = 0; i < count; i++) if (plain[i] === 0 || dropped[i] === 1 || transparentStays[fieldIds[i]!] !== kept) return false;

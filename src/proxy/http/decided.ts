@@ -16,6 +16,7 @@ interface Holder {
 /** What the policy decides about one request, and what it wants to be told of. */
 export abstract class Decided {
   host: string | undefined;
+  method: string | undefined;
   target: string | undefined;
   query: string | undefined;
   requestHeaders: HeaderEdits | undefined;
@@ -33,6 +34,7 @@ export abstract class Decided {
   protected filters: AnswerFilter[] | undefined;
   abstract readonly client: Client;
   abstract readonly head: Head;
+  abstract readonly request: RequestView;
   #requestId: string | undefined;
   #releases: (() => void)[] | undefined;
   readonly #holder: Holder;
@@ -45,6 +47,10 @@ export abstract class Decided {
   /** Chosen when somebody is told: between pods that is the log alone, where there is one. */
   get requestId(): string {
     return (this.#requestId ??= this.met?.by.requestId(this.head) ?? requestIdOf(this.head, this.client.listener));
+  }
+  /** As which the upstream gets it. */
+  get methodSent(): string {
+    return this.method ?? this.request.method;
   }
   get match(): HttpMatch | undefined {
     return this.routed?.match;

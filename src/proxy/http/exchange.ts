@@ -175,7 +175,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   /** What may be sent again is worth keeping: refused by its endpoint as not begun, or by the rule's leave. */
   #keptMax(asked: Asked): number {
     const { retry } = this.routed ?? {};
-    const isRepeated = retry !== undefined && retry.attempts > 0 && (retry.unsafe === true || isIdempotent(this.request.method));
+    const isRepeated = retry !== undefined && retry.attempts > 0 && (retry.unsafe === true || isIdempotent(this.methodSent));
     return isRepeated ? (retry.bodyBytesMax ?? keptMax) : asked.mayRefuse ? keptMax : 0;
   }
   bodyEnd(trailers: Trailers = []): void {
@@ -254,7 +254,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   /** No answer from this one. Once more, elsewhere, if that is safe and wanted. */
   #tryFailed(why: "connect" | "reset" | "refused" | "timeout" | "protocol", reason: string, status?: number): void {
     const connection = this.#connection;
-    const replayable = !this.#body.isStreamed && isIdempotent(this.request.method);
+    const replayable = !this.#body.isStreamed && isIdempotent(this.methodSent);
     // A kept connection that ended as it was used again says nothing about its endpoint; no more does one that says that it ends.
     const isStale = why === "reset" ? connection !== undefined && connection.served > 0 && replayable : why === "refused" && !this.#body.isStreamed;
     if (isStale && !this.#triedStale) {
@@ -287,7 +287,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     const { retry } = this.routed ?? {};
     return decideRetry({
       rule: { ...(timeouts && { timeouts }), ...(retry && { retry }) },
-      method: this.request.method,
+      method: this.methodSent,
       failure,
       tries: this.#tries,
       canRepeat: !this.#body.isStreamed,

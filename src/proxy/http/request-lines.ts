@@ -10,6 +10,7 @@ export function requestLines(exchange: HttpExchange, upgrade: boolean): RequestL
   const { client, head, request } = exchange;
   const { listener, address } = client;
   return {
+    method: exchange.method,
     host: exchange.host,
     target: exchange.target,
     edits: forwardsLeft(request, exchange.requestHeaders),

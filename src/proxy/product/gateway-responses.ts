@@ -1,7 +1,7 @@
 import type { GatewayResponsesFilter } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { Flag } from "../../policy/flags.ts";
-import { isObject, type Json } from "./document.ts";
+import { isObject, type Json, textIn } from "./document.ts";
 import type { IntegrationContext } from "./integration.ts";
 import { templatesOf } from "./mapping.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
@@ -57,8 +57,8 @@ export function gatewayResponsesOf(given: Json | undefined, context: Pick<Integr
     if (!isObject(response)) throw new NotHonoured(at, "must be an object");
     refuseOthers(response, ["statusCode", "responseParameters", "responseTemplates"], at);
     const { statusCode } = response;
-    const status = statusCode === undefined || statusCode === null ? undefined : Number(statusCode);
-    if (status !== undefined && !(Number.isInteger(status) && status >= 400 && status <= 599)) throw new NotHonoured(`${at}.statusCode`, `${String(statusCode)} is not a status of an error`);
+    const status = statusCode === undefined || statusCode === null ? undefined : Number(textIn(statusCode));
+    if (status !== undefined && !(Number.isInteger(status) && status >= 400 && status <= 599)) throw new NotHonoured(`${at}.statusCode`, `${textIn(statusCode)} is not a status of an error`);
     const headers = readGatewayHeaders(response["responseParameters"], `${at}.responseParameters`, context);
     const templates = templatesOf(response["responseTemplates"], `${at}.responseTemplates`);
     const what = { ...(status !== undefined && { status }), ...(headers.length > 0 && { headers }), ...(Object.keys(templates).length > 0 && { templates }) };

@@ -2,7 +2,7 @@ import type { ApiStage } from "../../api/product/kinds.ts";
 import type { RequestParametersFilter, TemplateStage } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
-import { isObject, type Json } from "./document.ts";
+import { isObject, type Json, textIn } from "./document.ts";
 import { mappedAnswers, mappedRequest, mockAnswer, proxiedAnswers } from "./mapping.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { type MappedRequest, readRequestParameters, variableOf } from "./parameters.ts";
@@ -47,12 +47,12 @@ export const integrationFields = {
  */
 export function readIntegration(given: Json, context: IntegrationContext): Integrated {
   if (!isObject(given)) throw new NotHonoured("x-amazon-apigateway-integration", "must be an object");
-  const type = String(given["type"] ?? "").toLowerCase();
+  const type = textIn(given["type"] ?? "").toLowerCase();
   if (type === "mock") return mock(given, context);
   if (type === "http_proxy") return httpProxy(given, context);
   if (type === "http") return http(given, context);
   if (type === "aws_proxy") return awsProxy(given, context);
-  const why = { aws: "needs a service of AWS" }[type];
+  const why = type === "aws" ? "needs a service of AWS" : undefined;
   throw new NotHonoured("type", `${type === "" ? "is missing" : `${type} ${why ?? "is not known"}`}; http_proxy, http and mock are honoured`);
 }
 
@@ -66,7 +66,7 @@ function http(given: Record<string, Json>, context: IntegrationContext): Integra
   refuse(given, "http");
   const { requestTemplates, responses, passthroughBehavior } = given;
   const called = call(given, context, true);
-  return { ...called, filters: [...mappedAnswers(responses, context), ...mappedRequest(requestTemplates, passthroughBehavior, context), ...called.filters] };
+  return { ...called, filters: [...mappedAnswers(responses, context), ...mappedRequest(requestTemplates, passthroughBehavior, context, methodOf(given["httpMethod"], context)), ...called.filters] };
 }
 
 function httpProxy(given: Record<string, Json>, context: IntegrationContext): Integrated {
@@ -99,23 +99,32 @@ function refuse(given: Record<string, Json>, type: keyof typeof integrationField
 
 /** To a Service, by the uri. `closed`: of the request only what is mapped goes along. */
 function call(given: Record<string, Json>, context: IntegrationContext, closed: boolean): Integrated {
-  const { method, template, variables, stage } = context;
+  const { template, variables, stage } = context;
   const { httpMethod, connectionType, timeoutInMillis, cacheKeyParameters } = given;
-  if (typeof httpMethod === "string" && httpMethod.toUpperCase() !== method && httpMethod.toUpperCase() !== "ANY") throw new NotHonoured("httpMethod", `${httpMethod} is not the operation's; a request goes on with the method that it came with`);
   const uri = withVariables(given["uri"], variables);
   const named = backendOf(uri, context);
-  if (!named && connectionType !== undefined && connectionType !== "INTERNET") throw new NotHonoured("connectionType", `${String(connectionType)} is a network of AWS; one of the stage's backends may say which Service is meant by the uri`);
+  if (!named && connectionType !== undefined && connectionType !== "INTERNET") throw new NotHonoured("connectionType", `${textIn(connectionType)} is a network of AWS; one of the stage's backends may say which Service is meant by the uri`);
   const { backendRef, path } = named ? { backendRef: named, path: pathOf(uri) } : serviceIn(uri);
   const parameters = readRequestParameters(given["requestParameters"], { template, variables });
   return {
-    filters: requestFilters(path, parameters, template, stage, closed),
+    filters: requestFilters(path, parameters, template, stage, closed, methodOf(httpMethod, context)),
     backendRef,
     ...(timeoutInMillis !== undefined && { timeoutMs: milliseconds(timeoutInMillis) }),
     ...cacheKeyOf(cacheKeyParameters),
   };
 }
 
-function requestFilters(path: string, { headers, query, path: names, target }: MappedRequest, template: PathTemplate, stage: TemplateStage, closed: boolean): HttpFilter[] {
+/** Undefined: as it came. HEAD is what it is, for its answers have no bodies; and ANY may be HEAD. */
+function methodOf(given: Json | undefined, { method }: IntegrationContext): RequestParametersFilter["method"] {
+  if (given === undefined || given === null) return undefined;
+  const wanted = textIn(given).toUpperCase();
+  if (wanted === method || wanted === "ANY") return undefined;
+  if (!["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"].includes(wanted)) throw new NotHonoured("httpMethod", `${textIn(given)} is not a method that another one can become`);
+  if (method === "ANY" || method === "HEAD" || method === "TRACE") throw new NotHonoured("httpMethod", `${wanted} is not what a request of ${method} can become`);
+  return wanted as RequestParametersFilter["method"];
+}
+
+function requestFilters(path: string, { headers, query, path: names, target }: MappedRequest, template: PathTemplate, stage: TemplateStage, closed: boolean, method: RequestParametersFilter["method"]): HttpFilter[] {
   // What a header or parameter is mapped to under its own name goes along anyway.
   const goesAlong = (name: string, from: RequestParametersFilter["headers"], kind: "header" | "query"): boolean => !closed && from!.length === 1 && kind in from![0]! && (from![0] as unknown as Record<string, string>)[kind]!.toLowerCase() === name.toLowerCase();
   const ownHeaders = headers.filter((field) => (field.do ?? "set") !== "set" || !goesAlong(field.name, field.from as never, "header"));
@@ -130,10 +139,10 @@ function requestFilters(path: string, { headers, query, path: names, target }: M
   const made = target ?? (isMade ? madePath(path, names, template) : undefined);
   const isFixed = [...ownHeaders, ...ownQuery].every(({ do: how = "set", from }) => how === "set" && from.every((part) => "text" in part)) && ownQuery.length === 0;
   const filters: HttpFilter[] = [];
-  if (isFixed && !closed && !made) {
+  if (isFixed && !closed && !made && !method) {
     if (ownHeaders.length > 0) filters.push({ type: "requestHeaders", set: ownHeaders.map(({ name, from }) => ({ name, value: from.map((part) => ("text" in part ? part.text : "")).join("") })) });
   } else {
-    filters.push({ type: "requestParameters", ...(ownHeaders.length > 0 && { headers: ownHeaders }), ...(ownQuery.length > 0 && { query: ownQuery }), ...(made && { target: made }), ...(closed && { closed }), ...pathNames(template), stage });
+    filters.push({ type: "requestParameters", ...(method && { method }), ...(ownHeaders.length > 0 && { headers: ownHeaders }), ...(ownQuery.length > 0 && { query: ownQuery }), ...(made && { target: made }), ...(closed && { closed }), ...pathNames(template), stage });
   }
   if (made) return filters;
   let value: string;
@@ -169,8 +178,8 @@ function cacheKeyOf(given: Json | undefined): Pick<Integrated, "cacheKey"> {
   if (given.length === 0) return {};
   const key = { keyQuery: [] as string[], keyHeaders: [] as string[] };
   for (const one of given) {
-    const [, place, name] = /^(?:method|integration)\.request\.(path|querystring|header|multivaluequerystring|multivalueheader)\.(.+)$/.exec(String(one)) ?? [];
-    if (place === undefined) throw new NotHonoured("cacheKeyParameters", `${String(one)} is not honoured; method.request.path, .querystring and .header are`);
+    const [, place, name] = /^(?:method|integration)\.request\.(path|querystring|header|multivaluequerystring|multivalueheader)\.(.+)$/.exec(textIn(one)) ?? [];
+    if (place === undefined) throw new NotHonoured("cacheKeyParameters", `${textIn(one)} is not honoured; method.request.path, .querystring and .header are`);
     if (place !== "path") key[place.endsWith("header") ? "keyHeaders" : "keyQuery"].push(name!);
   }
   return { cacheKey: key };
@@ -204,6 +213,6 @@ function serviceOf(host: string, port: number): BackendReference {
 }
 
 function milliseconds(value: Json): number {
-  if (typeof value !== "number" || !Number.isInteger(value) || value < 1) throw new NotHonoured("timeoutInMillis", `${String(value)} is not a whole number above 0`);
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 1) throw new NotHonoured("timeoutInMillis", `${textIn(value)} is not a whole number above 0`);
   return value;
 }

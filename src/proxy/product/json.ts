@@ -7,7 +7,19 @@ export class DocumentError extends Error {}
 
 export const isObject = (value: Json | undefined): value is { [field: string]: Json } => typeof value === "object" && value !== null && !Array.isArray(value);
 
+/** A value that should be a text or a number. An object may have any members, also one that is called "toString". */
+export const textIn = (value: Json | undefined): string => (typeof value === "object" && value !== null ? JSON.stringify(value) : String(value));
+
 export const anyMethod = "x-amazon-apigateway-any-method";
+
+/** Of one element of a JSON pointer in a URI's fragment; what is not encoded as one is itself. */
+export function pointerName(part: string): string {
+  try {
+    return decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
+  } catch {
+    return part;
+  }
+}
 
 const referencesMax = 16;
 
@@ -20,7 +32,7 @@ export function resolve(root: Json, given: Json | undefined, at: string): Json |
     if (!reference.startsWith("#/")) throw new DocumentError(`${at}: $ref ${reference} leads out of the document`);
     let found: Json | undefined = root;
     for (const part of reference.slice(2).split("/")) {
-      const name = decodeURIComponent(part).replaceAll("~1", "/").replaceAll("~0", "~");
+      const name = pointerName(part);
       found = typeof found === "object" && found !== null && Object.hasOwn(found, name) ? (found as Record<string, Json>)[name] : undefined;
     }
     if (found === undefined) throw new DocumentError(`${at}: $ref ${reference} leads nowhere`);

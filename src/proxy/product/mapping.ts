@@ -1,6 +1,6 @@
 import type { MappedResponse, RequestTemplateFilter } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
-import { isObject, type Json } from "./document.ts";
+import { isObject, type Json, textIn } from "./document.ts";
 import type { IntegrationContext } from "./integration.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { readResponseChanges, readResponseHeaders } from "./parameters.ts";
@@ -11,17 +11,18 @@ type Templates = { [mediaType: string]: string };
 const passed = "__passthrough__";
 
 /** `requestTemplates` of `http`: what the backend is asked. */
-export function mappedRequest(given: Json | undefined, passthroughBehavior: Json | undefined, { template, stage }: IntegrationContext): HttpFilter[] {
+export function mappedRequest(given: Json | undefined, passthroughBehavior: Json | undefined, { template, stage }: IntegrationContext, method: string | undefined): HttpFilter[] {
   const passthrough = passthroughOf(passthroughBehavior);
   const templates = templatesOf(given, "requestTemplates");
   if (Object.keys(templates).length === 0 && passthrough !== "never") return [];
-  return [{ type: "requestTemplate", templates, passthrough, ...pathNames(template), stage }];
+  return [{ type: "requestTemplate", templates, passthrough, ...(method !== undefined && { method }), ...pathNames(template), stage }];
 }
 
 function passthroughOf(given: Json | undefined): RequestTemplateFilter["passthrough"] {
   const behaviours: Record<string, RequestTemplateFilter["passthrough"]> = { when_no_match: "whenNoMatch", when_no_templates: "whenNoTemplates", never: "never" };
-  const passthrough = given === undefined || given === null ? "whenNoMatch" : behaviours[String(given).toLowerCase()];
-  if (passthrough === undefined) throw new NotHonoured("passthroughBehavior", `${String(given)} is not known; ${Object.keys(behaviours).join(", ")} are`);
+  const name = given === undefined || given === null ? "when_no_match" : textIn(given).toLowerCase();
+  const passthrough = Object.hasOwn(behaviours, name) ? behaviours[name] : undefined;
+  if (passthrough === undefined) throw new NotHonoured("passthroughBehavior", `${textIn(given)} is not known; ${Object.keys(behaviours).join(", ")} are`);
   return passthrough;
 }
 
@@ -60,8 +61,8 @@ function responsesOf(given: Json | undefined, context: IntegrationContext): Mapp
     if (!isObject(response)) throw new NotHonoured(at, "must be an object");
     if (response["contentHandling"] !== undefined && response["contentHandling"] !== null) throw new NotHonoured(`${at}.contentHandling`, "is not honoured; bodies go on byte by byte");
     refuseOthers(response, responseFields, at);
-    const status = Number(response["statusCode"]);
-    if (!Number.isInteger(status) || status < 200 || status > 599) throw new NotHonoured(`${at}.statusCode`, `${String(response["statusCode"])} is not a status`);
+    const status = Number(textIn(response["statusCode"]));
+    if (!Number.isInteger(status) || status < 200 || status > 599) throw new NotHonoured(`${at}.statusCode`, `${textIn(response["statusCode"])} is not a status`);
     const templates = templatesOf(response["responseTemplates"], `${at}.responseTemplates`);
     const headers = readResponseHeaders(response["responseParameters"], `${at}.responseParameters`, context);
     return { ...(pattern !== "default" && { pattern }), status, ...(Object.keys(templates).length > 0 && { templates }), ...(headers.length > 0 && { headers }) };

@@ -2,7 +2,7 @@ import type { ApiCache, ApiStage, ApiThrottle } from "../../api/product/kinds.ts
 import type { HttpFilter, HttpMatch } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
-import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve } from "./document.ts";
+import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve, textIn } from "./document.ts";
 import { forgetting } from "./forgetting.ts";
 import { type Integrated, readIntegration } from "./integration.ts";
 import { gatewayResponsesField, gatewayResponsesOf } from "./gateway-responses.ts";
@@ -109,7 +109,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     if (own.length === 0 || item[anyMethod] !== undefined || hasDefault) return own;
     const allow = methods.filter((method) => item[method] !== undefined).map((method) => method.toUpperCase()).join(", ");
     const others: Operation = { name: unique(nameOf(`other methods ${path}`), taken), id: `other methods of ${path}`, isOther: true, matches: matches(undefined), filters: [...othersOf(() => first(template, "ANY", path, true)), ...cors, ...rules, { type: "respond", status: 405, headers: [{ name: "allow", value: allow }] }] };
-    return [...own, others];
+    return [...own, servable(others, `other methods of ${path}`)];
   });
   return [...operations, ...documentRules(document, operations, stage, { before: [...compressed, ...cors, ...rules], priority: ranks.length > 0 ? ranks.length + 2 : 0 })];
 }
@@ -209,7 +209,7 @@ function compressionOf(given: Json | undefined): HttpFilter[] {
 function authOf(given: Json | undefined): void {
   if (given === undefined) return;
   const type = isObject(given) ? given["type"] : given;
-  if (String(type).toUpperCase() !== "NONE") throw new NotHonoured(`${authField}.type`, `${String(type)} is known to AWS alone; the document's security says who must be known`);
+  if (textIn(type).toUpperCase() !== "NONE") throw new NotHonoured(`${authField}.type`, `${textIn(type)} is known to AWS alone; the document's security says who must be known`);
 }
 
 /** As HTTP APIs of AWS have it; a SecurityPolicy for the stage's route says the same for any document. */

@@ -1,5 +1,5 @@
 import type { HttpFilter } from "../../api/traffic.ts";
-import { isObject, type Json } from "./document.ts";
+import { isObject, type Json, textIn } from "./document.ts";
 import { NotHonoured } from "./not-honoured.ts";
 
 export const policyField = "x-amazon-apigateway-policy";
@@ -41,7 +41,7 @@ function statementOf(given: Json, at: string, operation: { stage: string; method
   void Sid;
   const [other] = Object.keys(rest);
   if (other !== undefined) throw new NotHonoured(`${at}.${other}`, "is not honoured");
-  if (effect !== "Allow" && effect !== "Deny") throw new NotHonoured(`${at}.Effect`, `${String(effect)} is not Allow or Deny`);
+  if (effect !== "Allow" && effect !== "Deny") throw new NotHonoured(`${at}.Effect`, `${textIn(effect)} is not Allow or Deny`);
   const who = isObject(principal) ? principal["AWS"] : principal;
   if (who !== "*" && !(Array.isArray(who) && who.length === 1 && who[0] === "*")) throw new NotHonoured(`${at}.Principal`, `${JSON.stringify(principal)} is known to AWS alone; "*" is honoured`);
   if (!listOf(action, `${at}.Action`).some((one) => ["execute-api:invoke", "execute-api:*", "*"].includes(one.toLowerCase()))) return [];

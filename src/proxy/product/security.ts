@@ -2,7 +2,7 @@ import type { ApiStage } from "../../api/product/kinds.ts";
 import type { AuthorizerFilter, IdentitySource } from "../../api/traffic-access.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import { identityContexts } from "../../policy/filters/authorizer.ts";
-import { DocumentError, isObject, type Json, type OpenApi, resolve } from "./document.ts";
+import { DocumentError, isObject, type Json, type OpenApi, resolve, textIn } from "./document.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { pathNames, type PathTemplate } from "./template.ts";
 
@@ -92,7 +92,7 @@ function checkedBy(name: string, scheme: Record<string, Json>): Checked {
     if (http.toLowerCase() === "bearer") return "jwt";
     if (http.toLowerCase() === "basic") return "basic";
   }
-  throw new NotHonoured(`security.${name}`, `is of type ${String(type)}${typeof http === "string" ? ` ${http}` : ""}, which is not honoured`);
+  throw new NotHonoured(`security.${name}`, `is of type ${textIn(type)}${typeof http === "string" ? ` ${http}` : ""}, which is not honoured`);
 }
 
 interface Asking {
@@ -126,7 +126,7 @@ function ownCheck(name: string, scheme: Record<string, Json>, checked: Checked, 
 }
 
 function keyPlace(name: string, scheme: Record<string, Json>, { root }: OpenApi): Extract<HttpFilter, { type: "apiKey" }>["from"][number] {
-  if (String(root[`${prefix}api-key-source`] ?? "HEADER").toUpperCase() === "AUTHORIZER") return { in: "authorizer", name: "usageIdentifierKey" };
+  if (textIn(root[`${prefix}api-key-source`] ?? "HEADER").toUpperCase() === "AUTHORIZER") return { in: "authorizer", name: "usageIdentifierKey" };
   const { in: where, name: key } = scheme;
   if ((where !== "header" && where !== "query" && where !== "cookie") || typeof key !== "string" || key === "") throw new NotHonoured(`securitySchemes.${name}`, "must say in (header, query or cookie) and name");
   return { in: where, name: key };
@@ -183,13 +183,13 @@ function poolIssuer(arn: string, at: string): string {
 function authorizerOf(name: string, scheme: Record<string, Json>, given: Record<string, Json>, at: string, target: string, place: SecuredPlace): Omit<AuthorizerFilter, "upstream" | "host"> {
   only(given, ["type", "authorizerUri", "authorizerCredentials", "authorizerPayloadFormatVersion", "authorizerResultTtlInSeconds", "enableSimpleResponses", "identitySource", "identityValidationExpression"], at);
   const { type, authorizerPayloadFormatVersion: version = "1.0", authorizerResultTtlInSeconds: ttl = 300, enableSimpleResponses: simple = false, identitySource, identityValidationExpression: validation } = given;
-  const kind = String(type).toLowerCase();
-  if (kind !== "token" && kind !== "request") throw new NotHonoured(`${at}.type`, `${String(type)} is not honoured; token, request, jwt and cognito_user_pools are`);
-  if (version !== "1.0" && version !== "2.0") throw new NotHonoured(`${at}.authorizerPayloadFormatVersion`, `${String(version)} is not known; 1.0 and 2.0 are`);
+  const kind = textIn(type).toLowerCase();
+  if (kind !== "token" && kind !== "request") throw new NotHonoured(`${at}.type`, `${textIn(type)} is not honoured; token, request, jwt and cognito_user_pools are`);
+  if (version !== "1.0" && version !== "2.0") throw new NotHonoured(`${at}.authorizerPayloadFormatVersion`, `${textIn(version)} is not known; 1.0 and 2.0 are`);
   if (kind === "token" && version === "2.0") throw new NotHonoured(`${at}.authorizerPayloadFormatVersion`, "2.0 is of type request alone");
   if (typeof simple !== "boolean" || (simple && version !== "2.0")) throw new NotHonoured(`${at}.enableSimpleResponses`, "is of payload format 2.0 alone");
-  const seconds = Number(ttl);
-  if (!Number.isInteger(seconds) || seconds < 0 || seconds > ttlSecondsMax) throw new NotHonoured(`${at}.authorizerResultTtlInSeconds`, `${String(ttl)} is not a whole number between 0 and ${ttlSecondsMax}`);
+  const seconds = Number(textIn(ttl));
+  if (!Number.isInteger(seconds) || seconds < 0 || seconds > ttlSecondsMax) throw new NotHonoured(`${at}.authorizerResultTtlInSeconds`, `${textIn(ttl)} is not a whole number between 0 and ${ttlSecondsMax}`);
   const sources = identityOf(identitySource, `${at}.identitySource`, place.stage);
   const identity: IdentitySource[] = sources.length > 0 || kind === "request" ? sources : [{ in: "header", name: typeof scheme["name"] === "string" ? scheme["name"] : "Authorization" }];
   if (kind === "token" && (identity.length !== 1 || identity[0]!.in !== "header")) throw new NotHonoured(`${at}.identitySource`, "of a token is one header");

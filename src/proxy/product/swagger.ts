@@ -1,4 +1,4 @@
-import { anyMethod, DocumentError, isObject, type Json, methods, resolve } from "./json.ts";
+import { anyMethod, DocumentError, isObject, type Json, methods, resolve, textIn } from "./json.ts";
 
 /**
  * A Swagger 2.0 document as an OpenAPI 3.0 one: what AWS exports unless told otherwise. References into `definitions` and `parameters`
@@ -7,7 +7,7 @@ import { anyMethod, DocumentError, isObject, type Json, methods, resolve } from 
  */
 export function fromSwagger(root: Record<string, Json>): Record<string, Json> {
   const { swagger, basePath, host, schemes, consumes, produces, securityDefinitions, paths, ...rest } = root;
-  if (swagger !== "2.0") throw new DocumentError(`swagger: it is of version ${String(swagger)}; Swagger 2.0, OpenAPI 3.0 and 3.1 are read`);
+  if (swagger !== "2.0") throw new DocumentError(`swagger: it is of version ${textIn(swagger)}; Swagger 2.0, OpenAPI 3.0 and 3.1 are read`);
   if (basePath !== undefined && (typeof basePath !== "string" || !basePath.startsWith("/"))) throw new DocumentError("basePath: must begin with '/'");
   void host;
   void schemes;
@@ -66,7 +66,7 @@ function parameterOf(given: Record<string, Json>): Json {
   void description;
   const isMulti = collectionFormat === "multi";
   const isList = schema["type"] === "array";
-  if (isList && !isMulti && collectionFormat !== undefined && collectionFormat !== "csv") return { name: name!, in: place!, ...(required !== undefined && { required }), style: String(collectionFormat), schema };
+  if (isList && !isMulti && collectionFormat !== undefined && collectionFormat !== "csv") return { name: name!, in: place!, ...(required !== undefined && { required }), style: textIn(collectionFormat), schema };
   return { name: name!, in: place!, ...(required !== undefined && { required }), ...(isList && place === "query" && { explode: isMulti }), schema };
 }
 
@@ -75,8 +75,8 @@ function bodyOf(parameters: Record<string, Json>[], types: string[]): Json | und
   if (body) return { ...(body["required"] === true && { required: true }), content: Object.fromEntries(types.map((type) => [type, { ...(body["schema"] !== undefined && { schema: body["schema"] }) }])) };
   const fields = parameters.filter((one) => one["in"] === "formData");
   if (fields.length === 0) return undefined;
-  const properties = Object.fromEntries(fields.map((field) => [String(field["name"]), (parameterOf(field) as { schema: Json }).schema]));
-  const required = fields.filter((field) => field["required"] === true).map((field) => String(field["name"]));
+  const properties = Object.fromEntries(fields.map((field) => [textIn(field["name"]), (parameterOf(field) as { schema: Json }).schema]));
+  const required = fields.filter((field) => field["required"] === true).map((field) => textIn(field["name"]));
   const ofForms = types.filter((type) => type === "application/x-www-form-urlencoded" || type === "multipart/form-data");
   return { content: Object.fromEntries((ofForms.length > 0 ? ofForms : ["application/x-www-form-urlencoded"]).map((type) => [type, { schema: { type: "object", properties, ...(required.length > 0 && { required }) } }])) };
 }
@@ -87,6 +87,6 @@ function securityScheme(given: Json): Json {
   if (type === "basic") return { ...rest, type: "http", scheme: "basic" };
   if (type !== "oauth2") return given;
   const names: Record<string, string> = { accessCode: "authorizationCode", application: "clientCredentials" };
-  const kind = names[String(flow)] ?? String(flow);
+  const kind = Object.hasOwn(names, textIn(flow)) ? names[textIn(flow)]! : textIn(flow);
   return { ...rest, type: "oauth2", flows: { [kind]: { ...(authorizationUrl !== undefined && { authorizationUrl }), ...(tokenUrl !== undefined && { tokenUrl }), scopes: scopes ?? {} } } };
 }

@@ -1,6 +1,7 @@
 import type { ApiStage } from "../../api/product/kinds.ts";
 import type { RequestParameter, ValidateFilter } from "../../api/traffic-content.ts";
-import { DocumentError, isObject, type Json, type OpenApi, resolve } from "./document.ts";
+import { DocumentError, isObject, type Json, type OpenApi, resolve, textIn } from "./document.ts";
+import { pointerName } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { pathNames, type PathTemplate } from "./template.ts";
 
@@ -17,7 +18,7 @@ export function validationOf(document: OpenApi, item: Record<string, Json>, oper
   const schemas = [...parameters.map(({ schema }) => schema), ...Object.values(body?.content ?? {})] as Json[];
   const is30 = document.openapi.startsWith("3.0");
   const dialect = document.root["jsonSchemaDialect"];
-  if (!is30 && dialect !== undefined && dialect !== "https://spec.openapis.org/oas/3.1/dialect/base" && dialect !== "https://json-schema.org/draft/2020-12/schema") throw new NotHonoured("jsonSchemaDialect", `${String(dialect)} is not known`);
+  if (!is30 && dialect !== undefined && dialect !== "https://spec.openapis.org/oas/3.1/dialect/base" && dialect !== "https://json-schema.org/draft/2020-12/schema") throw new NotHonoured("jsonSchemaDialect", `${textIn(dialect)} is not known`);
   return [
     {
       type: "validate",
@@ -37,7 +38,7 @@ function validatorOf({ root }: OpenApi, operation: Record<string, Json>): { body
   if (name === undefined) return { body: false, parameters: false };
   const validators = root[`${validatorField}s`];
   const validator = isObject(validators) && typeof name === "string" && Object.hasOwn(validators, name) ? validators[name] : undefined;
-  if (!isObject(validator)) throw new NotHonoured(validatorField, `${String(name)} is not one of the document's`);
+  if (!isObject(validator)) throw new NotHonoured(validatorField, `${textIn(name)} is not one of the document's`);
   return { body: validator["validateRequestBody"] === true, parameters: validator["validateRequestParameters"] === true };
 }
 
@@ -52,12 +53,12 @@ function parametersOf({ root }: OpenApi, item: Record<string, Json>, operation: 
       const parameter = resolve(root, given, `${at}[${i}]`);
       if (!isObject(parameter) || typeof parameter["name"] !== "string") throw new DocumentError(`${at}[${i}]: must have a name`);
       const { name, in: place, required, schema, style, explode } = parameter;
-      if (place !== "query" && place !== "path" && place !== "header" && place !== "cookie") throw new DocumentError(`${at}[${i}].in: ${String(place)} is not query, path, header or cookie`);
+      if (place !== "query" && place !== "path" && place !== "header" && place !== "cookie") throw new DocumentError(`${at}[${i}].in: ${textIn(place)} is not query, path, header or cookie`);
       // OpenAPI: these three are described elsewhere, and mean nothing here.
       if (place === "header" && ["accept", "content-type", "authorization"].includes((name as string).toLowerCase())) continue;
       if (schema === undefined) throw new NotHonoured(`parameters.${name as string}`, "has no schema: its content is not validated");
       const usual = place === "query" || place === "cookie" ? "form" : "simple";
-      if (style !== undefined && style !== usual) throw new NotHonoured(`parameters.${name as string}.style`, `${String(style)} is not validated; ${usual} is`);
+      if (style !== undefined && style !== usual) throw new NotHonoured(`parameters.${name as string}.style`, `${textIn(style)} is not validated; ${usual} is`);
       found.set(`${place}/${name as string}`, { in: place, name: name as string, ...(required === true && { required: true }), schema, ...(explode === false && { explode: false }) });
     }
   }
@@ -90,7 +91,7 @@ export function partOf(root: Record<string, Json>, schemas: readonly Json[]): Re
   const take = (reference: string): void => {
     if (seen.has(reference)) return;
     seen.add(reference);
-    const names = reference.slice(2).split("/").map((name) => decodeURIComponent(name).replaceAll("~1", "/").replaceAll("~0", "~"));
+    const names = reference.slice(2).split("/").map(pointerName);
     let from: Json | undefined = root;
     let into = part;
     for (const [i, name] of names.entries()) {
