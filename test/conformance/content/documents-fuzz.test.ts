@@ -33,8 +33,9 @@ function mutated(text: string, random: Random): Record<string, unknown> {
         holder = inner as Record<string, unknown>;
         continue;
       }
-      if (!Array.isArray(holder) && randomInt(random, 6) === 0) delete holder[name];
-      else if (!Array.isArray(holder) && randomInt(random, 6) === 0) holder[["__proto__x", "constructor", "x-amazon-apigateway-x", "$ref", "toString"][randomInt(random, 5)]!] = inner;
+      const what = Array.isArray(holder) ? 5 : randomInt(random, 6);
+      if (what === 0) delete holder[name];
+      else if (what === 1) holder[["__proto__x", "constructor", "x-amazon-apigateway-x", "$ref", "toString"][randomInt(random, 5)]!] = inner;
       else holder[name] = JSON.parse(JSON.stringify(junk[randomInt(random, junk.length)]));
       break;
     }
