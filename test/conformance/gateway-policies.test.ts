@@ -188,6 +188,14 @@ for (const workers of isWhole ? [1, 2] : [2]) {
     if (!needs(t, "kubectl")) return;
     const stage = await raise(t, workers);
     for (const entry of cases) await t.test(entry.title, { skip: entry.objects.needs === "authorizer" && authorizer === undefined ? "the foreign authorizer is built with Go" : false }, () => play(stage, entry));
+    await t.test("neither the log nor the figures say a key, a password or a token", async () => {
+      const log = ["gateway.log", "gateway.log.1"].map((file) => readFileSync(join(stage.wherry.dataDir, file), "utf8")).join("");
+      assert.ok(log.includes('"status":'), "there is a log");
+      const { stdout: figures, code } = await stage.wherry.kubectl("get", "--raw", "/metrics");
+      assert.equal(code, 0);
+      const secrets = ["s3cret", "W6ph5Mm5Pz8GgiULbPgzG37mj9g=", Buffer.from("ann:password").toString("base64"), "eyJ", "key=another", "token=nonsense"];
+      for (const secret of secrets) for (const text of [log, figures]) assert.equal(text.includes(secret), false, secret);
+    });
   });
 }
 
