@@ -33,7 +33,10 @@ export function run(): Promise<void> {
   world.put({ apiVersion: `${group}/v1`, kind: "GatewayClass", metadata: { name: "wherry", uid: "class", creationTimestamp: "2026-01-01T00:00:00Z", resourceVersion: "1" }, spec: { controllerName: "wherry.dev/gateway-controller" } });
   put("Gateway", "edge", 1, { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }, { name: "inner", port: 81, protocol: "HTTP" }] });
   put("Service", "web", 1, { ports: [{ port: 80 }] });
-  for (let i = 0; i < count; i++) (route(i), policy(i));
+  for (let i = 0; i < count; i++) {
+    route(i);
+    policy(i);
+  }
   wide(1);
   const began = process.threadCpuUsage();
   translator.flush();

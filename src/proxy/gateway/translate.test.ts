@@ -89,7 +89,10 @@ test("of many policies a change tells those that it is about, and no others", ()
   world.put({ apiVersion: `${group}/v1`, kind: "GatewayClass", metadata: { name: "wherry", uid: "1", creationTimestamp: "2026-01-01T00:00:00Z", resourceVersion: "1" }, spec: { controllerName: "wherry.dev/gateway-controller" } });
   put("Gateway", "edge", 1, { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }] });
   const count = 400;
-  for (let i = 0; i < count; i++) (route(i), policy(i));
+  for (let i = 0; i < count; i++) {
+    route(i);
+    policy(i);
+  }
   wide(1);
   assert.equal(told().length, 2 * count + 2);
   assert.deepEqual(told(), []);

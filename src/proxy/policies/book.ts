@@ -73,10 +73,6 @@ export class PolicyBook {
     return `${idOf(policy)}@${policy.metadata.uid}.${policy.metadata.generation}${turns === undefined ? "" : `.${turns}`}`;
   }
 
-  /** Whether policies, or what they may be attached to, came, went or changed since they were looked at last. */
-  get isDue(): boolean {
-    return this.#isDue;
-  }
   /** Looks at them anew. Places whose policies are others now, or are otherwise. */
   refresh(): Place[] {
     if (!this.#isDue) return [];

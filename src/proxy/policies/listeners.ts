@@ -42,7 +42,7 @@ function sharesSocket(one: Listener, other: Listener, { spec }: Policy): boolean
 }
 
 /** The listener as it is served where a policy is in force. */
-export function withClientPolicy(compiled: CompiledListener, { tls, refused: _, ...rest }: ListenerEffect, refusal: string | undefined): CompiledListener {
+export function withClientPolicy(compiled: CompiledListener, { tls, refused: _refused, ...rest }: ListenerEffect, refusal: string | undefined): CompiledListener {
   const { edge } = compiled;
   if (!edge) return compiled;
   if (refusal !== undefined) return { ...compiled, edge: { ...edge, refusal } };
