@@ -8,6 +8,7 @@ const cases: [text: string, logged: string][] = [
   ["a=1&b=token", "a=1&b=token"],
   ["access_token=abc.def&x=1", "access_token=***&x=1"],
   ["x=1&API-KEY=k&apikey=k&api_key=k", "x=1&API-KEY=***&apikey=***&api_key=***"],
+  ["x=1&key=k&x-api-key=k&monkey=m&keys=2", "x=1&key=***&x-api-key=***&monkey=m&keys=2"],
   ["x=1;password=p;y", "x=1;password=***;y"],
   ["X-Amz-Signature=0a&X-Amz-Expires=60", "X-Amz-Signature=***&X-Amz-Expires=60"],
   ["token=", "token="],

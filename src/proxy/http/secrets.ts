@@ -1,4 +1,4 @@
-const names = ["access_token", "id_token", "refresh_token", "auth_token", "token", "jwt", "authorization", "auth", "api[-_]?key", "client_secret", "secret", "password", "passwd", "pwd", "client_assertion", "assertion", "code_verifier", "sig", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential", "session(?:id|_id)?", "sid"];
+const names = ["access_token", "id_token", "refresh_token", "auth_token", "token", "jwt", "authorization", "auth", "(?:x-)?(?:api[-_]?)?key", "client_secret", "secret", "password", "passwd", "pwd", "client_assertion", "assertion", "code_verifier", "sig", "signature", "x-amz-signature", "x-amz-credential", "x-amz-security-token", "x-goog-signature", "x-goog-credential", "session(?:id|_id)?", "sid"];
 const secret = new RegExp(`((?:^|[?&;])(?:${names.join("|")})=)[^&;#\\s]+`, "gi");
 /** Most queries have none, and looking is all that it costs them. */
 const mayHave = new RegExp(secret.source, "i");
