@@ -26,7 +26,9 @@ createServer((request, response) => {
     else if (what === "slow") setTimeout(answer, Number(word), 200);
     else if (what === "status") answer(Number(word));
     else if (what === "health") answer(health.get(word) ?? 200);
-    else if (what === "turn") answer(void health.set(word, Number(more)) ?? 200);
-    else answer(200);
+    else if (what === "turn") {
+      health.set(word, Number(more));
+      answer(200);
+    } else answer(200);
   });
 }).listen(8080);
