@@ -38,7 +38,7 @@ const refused: [what: string, rule: HttpRule, message: RegExp][] = [
   ["a pattern of a header", rule({ matches: [{ path: { type: "prefix", value: "/" }, headers: [{ name: "a", type: "exact", value: "1" }, { name: "b", type: "regex", value: "[" }] }] }), /^rules\[0\]\.matches\[0\]\.headers\[1\]\.value: Invalid value: "\[": /],
   ["a pattern that would grow without bound", rule({ matches: [{ path: { type: "regex", value: "/(((a{100}){100}){100})" } }] }), /path\.value: Invalid value/],
   ["no match", rule({ matches: [] }), /^rules\[0\]\.matches: Invalid value: \[\]: must have at least one entry$/],
-  ["a filter nobody knows", rule({ filters: [{ type: "magic" } as unknown as HttpFilter] }), /^rules\[0\]\.filters\[0\]\.type: Invalid value: "magic": supported values: apiKey, authorise, /],
+  ["a filter nobody knows", rule({ filters: [{ type: "magic" } as unknown as HttpFilter] }), /^rules\[0\]\.filters\[0\]\.type: Invalid value: "magic": supported values: admission, anyOf, apiKey, /],
   ["a filter of a backend", rule({ backends: [{ upstream: "u", weight: 1, filters: [{ type: "bodyLimit", bytes: -1 }] }] }), /^rules\[0\]\.backends\[0\]\.filters\[0\]\.bytes: Invalid value: -1: /],
   ["a weight", rule({ backends: [{ upstream: "u", weight: -1 }] }), /backends\[0\]\.weight: Invalid value: -1: must be between 0 and 1000000/],
   ["a prefix to replace where there is none", rule({ matches: [{ path: { type: "regex", value: "/a" } }], filters: [{ type: "rewrite", path: { type: "prefix", value: "/b" } }] }), /matches\[0\]\.path\.type: .* a rewrite filter replaces the prefix/],

@@ -1,7 +1,7 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { Filter } from "../exchange.ts";
-import { anyOf } from "./any-of.ts";
 import { admission } from "./admission.ts";
+import { anyOf } from "./any-of.ts";
 import { apiKey } from "./api-key.ts";
 import { authorise } from "./authorise.ts";
 import { authorizer } from "./authorizer.ts";
@@ -41,8 +41,8 @@ import { validate } from "./validate.ts";
 
 /** Every type of {@link HttpFilter}: a new one is a file, a line here, and its row in `api/traffic.ts`. */
 export const filters: { readonly [T in HttpFilter["type"]]: Filter<Extract<HttpFilter, { type: T }>> } = {
-  anyOf,
   admission,
+  anyOf,
   apiKey,
   authorise,
   authorizer,
