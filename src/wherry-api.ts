@@ -1,6 +1,7 @@
 import { Socket } from "node:net";
 import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { ApiOptions, NetworkFacts } from "./api-process.ts";
 import { strategies } from "./api/kinds/index.ts";
 import type { EdgeBinding, HostAddress, NetSnapshot } from "./api/network.ts";
 import type { NodeAccess } from "./api/node.ts";
@@ -42,7 +43,6 @@ import { type HealthReport, healthConfigMap, healthReportsMax } from "./api/traf
 import type { RuleCount } from "./policy/tally.ts";
 import type { QuotaCount } from "./policy/quotas/counters.ts";
 import type { TransformingJournal } from "./store/transform.ts";
-import type { ApiOptions, NetworkFacts } from "./wherry.ts";
 
 const localAuthorities = lazyModule<typeof import("./api/x509/local-authority.ts")>(import.meta.url, "./api/x509/local-authority.ts");
 
@@ -215,6 +215,7 @@ export async function runApi(): Promise<void> {
 
     // What `wherry route explain` says of endpoints that are checked.
     channel.on("net/health", (reports: HealthReport[]) => publish(healthConfigMap, { endpoints: JSON.stringify(reports.slice(0, healthReportsMax)) }));
+    channel.notify("net/health-again");
 
     // What `wherry status` prints.
     function publishAddresses(): void {
