@@ -10,7 +10,7 @@ import type { Log } from "../base/log.ts";
 import type { QuotaAsk, QuotaCount } from "../policy/quotas/counters.ts";
 import { added, type RuleCount } from "../policy/tally.ts";
 import { type LeaseRequest, RateOwner } from "../policy/rate-leases.ts";
-import { EgressRefusals, type EgressRefusal, NotOutsideError, toldPorts } from "./egress.ts";
+import type { EgressRefusal } from "./egress.ts";
 import { limits } from "../base/limits.ts";
 import { AccessLogFiles } from "./access-log-files.ts";
 import type { CheckResult } from "./health/checker.ts";
@@ -20,12 +20,13 @@ import { emptySnapshot, firstInherited, type Give, type HostListener, isServedBy
 import { guardedPods } from "./mesh/guarded-pods.ts";
 import { readGuards, writeGuards } from "./mesh/guards-file.ts";
 import { IdentityCache } from "./mesh/identity-cache.ts";
-import { createOutside, type Outside } from "./outside.ts";
+import type { Outside } from "./outside.ts";
 import { workerProgram, type WorkerProgram } from "./program.ts";
 import { servicePortKey } from "./service-table.ts";
 import { QuotaOwner } from "./quotas/owner.ts";
 import { TrafficState } from "./traffic-state.ts";
-import { endWorker, spawnWorker, WorkerProcess } from "./worker-process.ts";
+import { WayOut } from "./way-out.ts";
+import { WorkerProcess } from "./worker-process.ts";
 
 export interface NetSupervisorOptions {
   network: NetworkNamespace;
@@ -84,7 +85,7 @@ export interface NetSupervisor extends PodNetwork, Component {
   /** What has been counted in the windows that are open, of quotas whose id begins so. */
   quotaCounts(prefix: string): QuotaCount[];
   /** Of endpoints that are checked. */
-  readonly health: Pick<HealthOwner, "reports" | "onChange">;
+  readonly health: Pick<HealthOwner, "reports" | "onChange" | "again">;
   /** PEM of the roots that the mesh trusts from now on. */
   trust(roots: string): void;
 }
@@ -122,11 +123,8 @@ class Supervisor implements NetSupervisor {
   #lastEdges = "[]";
   #lastAddresses = "[]";
   #turn = 0;
-  readonly #outside: Outside;
-  readonly #egressPorts: readonly number[];
-  readonly #refusals: EgressRefusals;
+  readonly #wayOut: WayOut;
   #onMeshed: (program: { ip: string; node: string }) => void = () => {};
-  #onEgressRefused: (refusal: EgressRefusal) => void = () => {};
   #onGuarded: ((pods: GuardedPod[]) => unknown) | undefined;
   /** Whoever was told of guarded pods last has done it. */
   #guarded: unknown;
@@ -134,8 +132,6 @@ class Supervisor implements NetSupervisor {
   readonly #program: WorkerProgram;
   readonly #accessLog: AccessLogFiles | undefined;
   #accessLogTimer: NodeJS.Timeout | undefined;
-  /** Bound in the namespace behind the default route; the first worker serves them. */
-  readonly #egress = new Map<string, { port: number; handle: TcpHandle }>();
 
   constructor(options: NetSupervisorOptions) {
     this.#options = options;
@@ -148,9 +144,7 @@ class Supervisor implements NetSupervisor {
       tell: (health) => this.#workers.forEach(({ channel }) => channel?.notify("net/health", health)),
     });
     this.#program = workerProgram(options.network.enter, { bundle: options.workerBundle });
-    this.#outside = options.outside ?? createOutside({ log: options.log });
-    this.#egressPorts = options.egressPorts ?? [80, 443];
-    this.#refusals = new EgressRefusals(this.#egressPorts, (refusal) => this.#onEgressRefused(refusal));
+    this.#wayOut = new WayOut({ enter: options.network.enterEgress, ports: options.egressPorts ?? [80, 443], program: this.#program, log: options.log, outside: options.outside });
     this.#numbers = options.ports ?? {};
     this.#plan = new HostPlan({ numbers: this.#numbers, private: options.private ?? false, log: options.log });
     this.#accessLog = options.accessLog === undefined ? undefined : new AccessLogFiles(options.accessLog, limits.gatewayLogBytesMax);
@@ -161,35 +155,15 @@ class Supervisor implements NetSupervisor {
 
   async start(): Promise<void> {
     this.#replan();
-    await Promise.all([...this.#workers.map((worker) => worker.start(this.#options.startTimeoutMs ?? 10_000)), this.#openEgress()]);
+    await Promise.all([...this.#workers.map((worker) => worker.start(this.#options.startTimeoutMs ?? 10_000)), this.#openWayOut()]);
   }
-
-  /**
-   * A socket stays in the namespace it was made in: a helper that lives for a moment binds the listeners there, and
-   * a worker elsewhere serves them.
-   */
-  async #openEgress(): Promise<void> {
-    const { enterEgress } = this.#options.network;
-    if (!enterEgress) return;
-    const child = spawnWorker(enterEgress, this.#program);
-    const channel = new Channel(child);
-    const failed = new Promise<never>((_, reject) => child.once("error", reject).once("exit", () => reject(new Error("the helper ended early"))));
-    failed.catch(() => {});
-    try {
-      for (const port of new Set([...this.#egressPorts, ...toldPorts])) {
-        const { handle } = await Promise.race([channel.request("net/listen", { ip: "0.0.0.0", port }), failed]);
-        this.#egress.set(`egress/${port}`, { port, handle: handle as TcpHandle });
-      }
-    } catch (error) {
-      this.#options.log.error("pods cannot reach the outside: the listeners of the way out were not made", { error: (error as Error).message });
-    } finally {
-      await endWorker(child, AbortSignal.timeout(1_000));
-    }
-    this.publish(this.#snapshot);
+  async #openWayOut(): Promise<void> {
+    await this.#wayOut.open();
+    if (this.#wayOut.handles.length > 0) this.publish(this.#snapshot);
   }
 
   #hostListeners(): HostListener[] {
-    return [...this.#plan.listeners, ...[...this.#egress].map(([key, { port }]): HostListener => ({ key, serves: { type: "egress", port } }))];
+    return [...this.#plan.listeners, ...this.#wayOut.listeners];
   }
 
   async stop(deadline: AbortSignal): Promise<void> {
@@ -200,8 +174,7 @@ class Supervisor implements NetSupervisor {
     this.#accessLog?.close();
     this.#quotas.close();
     this.health.close();
-    for (const { handle } of this.#egress.values()) handle.close();
-    this.#egress.clear();
+    this.#wayOut.close();
   }
 
   pids(): number[] {
@@ -330,7 +303,7 @@ class Supervisor implements NetSupervisor {
     this.#onMeshed = listener;
   }
   onEgressRefused(listener: (refusal: EgressRefusal) => void): void {
-    this.#onEgressRefused = listener;
+    this.#wayOut.onRefused = listener;
   }
 
   async probe(request: ProbeRequest): Promise<ProbeResult> {
@@ -394,8 +367,8 @@ class Supervisor implements NetSupervisor {
       if (this.#plan.move(key)) this.publish(this.#snapshot);
     });
     channel.on("net/bind", (wish: { protocol: "TCP" | "UDP"; ip: string; port: number }) => ({ body: null, handle: this.#bindForWorker(wish) }));
-    channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#dialOutside(wish) }));
-    channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#outside.resolve(name, type) }));
+    channel.on("net/dial-outside", async (wish: { ip: string; port: number; podIP?: string }) => ({ body: null, handle: await this.#wayOut.dial(wish) }));
+    channel.on("net/resolve-outside", async ({ name, type }: { name: string; type: string }) => ({ body: await this.#wayOut.resolve(name, type) }));
     channel.on("net/meshed", (program: { ip: string; node: string }) => this.#onMeshed(program));
     channel.on("net/identity", async (account: MeshAccount) => ({ body: await this.#identityOf(account) }));
     channel.on("net/lease", (request: LeaseRequest) => ({ body: this.#rates.lease(request) }));
@@ -424,7 +397,7 @@ class Supervisor implements NetSupervisor {
   }
 
   #giveMissing(worker: WorkerProcess): void {
-    if (worker.index === 0) for (const key of this.#egress.keys()) if (!worker.kept.has(key)) this.#giveEgress(worker, key);
+    if (worker.index === 0) for (const [key, handle] of this.#wayOut.handles) if (!worker.kept.has(key)) this.#giveEgress(worker, key, handle);
     for (const { key } of this.#plan.listeners) if (!worker.kept.has(key)) this.#give(worker, key);
   }
 
@@ -440,25 +413,9 @@ class Supervisor implements NetSupervisor {
     worker.channel?.notify("net/give", { key, listening: false } satisfies Give, handle);
   }
 
-  #giveEgress(worker: WorkerProcess, key: string): void {
-    const { handle } = this.#egress.get(key)!;
+  #giveEgress(worker: WorkerProcess, key: string, handle: TcpHandle): void {
     worker.kept.set(key, { handle, listening: true });
     worker.channel?.notify("net/give", { key, listening: true } satisfies Give, handle);
-  }
-
-  /** A pod that dials by itself has the egress ports; what a Service leads to is open on any. */
-  async #dialOutside({ ip, port, podIP }: { ip: string; port: number; podIP?: string }): Promise<TcpHandle> {
-    const refuse = () => podIP !== undefined && this.#refusals.refused(podIP, ip, port, performance.now());
-    if (podIP !== undefined && !this.#refusals.isOpen(port)) {
-      refuse();
-      throw new Error(`port ${port} is not open to pods`);
-    }
-    try {
-      return await this.#outside.dial(ip, port);
-    } catch (error) {
-      if (error instanceof NotOutsideError) refuse();
-      throw error;
-    }
   }
 
   /** Plain mode as root: workers are unprivileged, and Services like to listen on port 80. */
