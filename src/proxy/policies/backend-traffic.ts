@@ -75,7 +75,7 @@ function faultOf({ delay, abort }: NonNullable<BackendTrafficSpec["faultInjectio
 }
 
 /** Envoy's names for what happened. Source: envoyproxy.io, router filter, x-envoy-retry-on. */
-const triggers: Record<string, { on: NonNullable<Retry["on"]>[number]; statuses?: number[]; unsafe?: true }> = {
+const triggers: Record<string, { on: NonNullable<Retry["on"]>[number]; statuses?: number[] }> = {
   "5xx": { on: "status", statuses: range(500, 599) },
   "gateway-error": { on: "status", statuses: [502, 503, 504] },
   reset: { on: "reset" },
@@ -86,6 +86,10 @@ const triggers: Record<string, { on: NonNullable<Retry["on"]>[number]; statuses?
   "retriable-status-codes": { on: "status" },
 };
 
+/**
+ * Envoy asks for no method: what a policy names by itself is tried again whatever it is, a POST too. Of a policy that names nothing,
+ * which nobody has thought of writes for, what may have been done already is left alone unless doing it twice is doing it once.
+ */
 function retryOf({ numRetries = 2, retryOn, perRetry }: NonNullable<BackendTrafficSpec["retry"]>, refused: Refusal[]): Retry {
   const named = retryOn?.triggers ?? ["connect-failure", "refused-stream", "retriable-status-codes"];
   const on = new Set<NonNullable<Retry["on"]>[number]>();
@@ -102,7 +106,7 @@ function retryOf({ numRetries = 2, retryOn, perRetry }: NonNullable<BackendTraff
     for (const status of trigger.statuses ?? []) statuses.add(status);
   }
   const { baseInterval = "25ms", maxInterval } = perRetry?.backOff ?? {};
-  return { attempts: numRetries, backoffMs: parseDuration(baseInterval), ...(maxInterval && { backoffMaxMs: parseDuration(maxInterval) }), statuses: [...statuses].sort((a, b) => a - b), on: [...on] };
+  return { attempts: numRetries, backoffMs: parseDuration(baseInterval), ...(maxInterval && { backoffMaxMs: parseDuration(maxInterval) }), statuses: [...statuses].sort((a, b) => a - b), on: [...on], ...(retryOn && { unsafe: true }) };
 }
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
