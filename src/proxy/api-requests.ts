@@ -6,6 +6,8 @@ import type { NetSupervisor } from "./supervisor.ts";
 /** What `wherry-api` tells the data plane, and asks of it; and what it hears. */
 export function serveApiRequests(channel: Pick<Channel, "on">, net: NetSupervisor, api: { send(type: string, body: unknown): void }): void {
   net.health.onChange((reports) => api.send("net/health", reports));
+  // What changed while it was away, nobody heard.
+  channel.on("net/health-again", () => net.health.again());
   channel.on("net/snapshot", (snapshot: NetSnapshot) => net.publish(snapshot));
   channel.on("net/traffic", (patch: TrafficPatch) => net.publishTraffic(patch));
   // What was told before this is done, and nobody gets past it.

@@ -22,6 +22,7 @@ export class HealthOwner {
   readonly #clock: Clock;
   #telling: Timer | undefined;
   #last = "[]";
+  #hasTold = false;
   #listener: ((reports: HealthReport[]) => void) | undefined;
   readonly #checker: HealthChecker;
   readonly #upstreams = new Map<string, Upstream>();
@@ -84,7 +85,12 @@ export class HealthOwner {
     const text = JSON.stringify(reports.map(({ upstream, key, isWell }) => [upstream, key, isWell]));
     if (text === this.#last) return;
     this.#last = text;
+    this.#hasTold = true;
     this.#listener?.(reports);
+  }
+  /** Whoever listens may not have heard the last of it: it was told while nobody was there. */
+  again(): void {
+    if (this.#hasTold) this.#listener?.(this.reports());
   }
 
   /** For people. */
