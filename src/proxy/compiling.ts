@@ -150,27 +150,61 @@ export interface Note {
   message: string;
 }
 
-/** Tells objects what became of them, by Events: each note once, and again when it was gone meanwhile. */
-class Notes {
+/** What is true for a moment alone, while a folder is applied whose objects name each other, nobody has to be told. */
+const standsMs = 1_000;
+
+/** Tells objects what became of them, by Events: each note once it has stood for a second, and again when it was gone meanwhile. */
+export class Notes {
   readonly #recorder;
+  readonly #clock: Clock;
   /** What each object has been told, by its uid. */
   readonly #said = new Map<string, Set<string>>();
+  /** What it is to be told, since when that is so. */
+  readonly #untold = new Map<string, { object: KubeObject; since: Map<string, number>; timer: Timer | undefined }>();
 
-  constructor(component: string, { client, clock, random, log }: CompilerOptions) {
+  constructor(component: string, { client, clock, random, log }: Pick<CompilerOptions, "client" | "clock" | "random" | "log">) {
+    this.#clock = clock;
     this.#recorder = createEventRecorder(client, { component, clock, log, ...(random ? { random } : {}) });
   }
   /** All that there is to say. */
   tell(object: KubeObject, notes: readonly Note[]): void {
     const { uid } = object.metadata;
-    const before = this.#said.get(uid);
-    for (const note of notes) if (!before?.has(JSON.stringify(note))) this.#recorder.event(object as KubeObject & { apiVersion: string; kind: string }, note.type, note.reason, note.message);
-    if (notes.length > 0) this.#said.set(uid, new Set(notes.map((note) => JSON.stringify(note))));
-    else this.forget(uid);
+    if (notes.length === 0) return this.forget(uid);
+    const texts = notes.map((note) => JSON.stringify(note));
+    const said = new Set(texts.filter((text) => this.#said.get(uid)?.has(text)));
+    this.#said.set(uid, said);
+    const now = this.#clock.monotonicMs();
+    const before = this.#untold.get(uid);
+    before?.timer?.cancel();
+    const since = new Map(texts.filter((text) => !said.has(text)).map((text) => [text, before?.since.get(text) ?? now]));
+    this.#untold.delete(uid);
+    if (since.size > 0) this.#wait(object, since);
+  }
+  #wait(object: KubeObject, since: Map<string, number>): void {
+    const dueMs = Math.min(...since.values()) + standsMs;
+    const timer = this.#clock.setTimer(Math.max(0, dueMs - this.#clock.monotonicMs()), () => this.#say(object, since));
+    this.#untold.set(object.metadata.uid, { object, since, timer });
+  }
+  #say(object: KubeObject, since: Map<string, number>): void {
+    const { uid } = object.metadata;
+    this.#untold.delete(uid);
+    for (const [text, at] of since) {
+      if (this.#clock.monotonicMs() < at + standsMs) continue;
+      const { type, reason, message } = JSON.parse(text) as Note;
+      this.#recorder.event(object as KubeObject & { apiVersion: string; kind: string }, type, reason, message);
+      this.#said.get(uid)?.add(text);
+      since.delete(text);
+    }
+    if (since.size > 0) this.#wait(object, since);
   }
   forget(uid: string): void {
     this.#said.delete(uid);
+    this.#untold.get(uid)?.timer?.cancel();
+    this.#untold.delete(uid);
   }
   stop(): void {
+    for (const { timer } of this.#untold.values()) timer?.cancel();
+    this.#untold.clear();
     this.#recorder.stop();
   }
 }
