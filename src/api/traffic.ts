@@ -70,7 +70,12 @@ export interface HttpRoute extends RouteBase {
   /** gRPC is HTTP whose errors go into trailers. */
   grpc?: boolean;
   rules: HttpRule[];
+  /** What several of its rules would repeat: see `keySet` of `apiKey`. */
+  keySets?: Record<string, KeySet>;
 }
+
+/** `sha256` of each key, in hexadecimal digits. */
+export type KeySet = readonly { client: string; sha256: string; plan?: string }[];
 
 export interface HttpRule {
   /** For logs and `wherry route explain`. */
@@ -108,6 +113,11 @@ export interface HttpMatch {
   cookies?: ValueMatch[];
   /** Addresses of the only clients that it is for. */
   clients?: string[];
+  /**
+   * Of a million clients so many, told apart by the value of a header where they have it, else by their address. Those that a lesser share
+   * is for a greater one of the same seed is for, too; in every worker, and after a restart.
+   */
+  sample?: { perMillion: number; seed: string; header?: string };
   /**
    * Goes before everything else that matches on the same host name, highest first; 0 unless said. For canaries, mesh, and
    * ingress-nginx, who orders the regular expressions of a host by their length.
@@ -240,8 +250,9 @@ export type HttpFilter =
   | { type: "jwt"; providers: TokenProvider[]; optional?: boolean; failOpen?: boolean }
   | {
       type: "apiKey";
-      /** SHA-256 of each key, in hexadecimal digits. */
-      keys: { client: string; sha256: string; plan?: string }[];
+      keys: KeySet;
+      /** Those of the route's {@link HttpRoute.keySets}, and none of `keys`. */
+      keySet?: string;
       /** The first that holds something counts; names of headers in any case. */
       from: ({ in: "header" | "query" | "cookie"; name: string } | { /** What an authorizer has said: `usageIdentifierKey`. */ in: "authorizer"; name: string })[];
       clientHeader?: string;

@@ -4,6 +4,7 @@ import { compileConditions } from "./conditions.ts";
 import type { FilterTools, RequestView } from "./exchange.ts";
 import { hostFits, HostIndex } from "./host-index.ts";
 import { type Indexed, pathFits, PathIndex } from "./path-index.ts";
+import { withoutKeySets } from "./key-sets.ts";
 import { compilePattern } from "./pattern.ts";
 import { at, PolicyError } from "./policy-error.ts";
 import { compileRule, type CompiledRule, within } from "./rule.ts";
@@ -39,7 +40,8 @@ export class RouteTable {
    * Puts a route in place of the one with the same id. What its filters have counted goes on where their configuration stays.
    * @throws PolicyError the route cannot be served; the table is as it was
    */
-  put(route: HttpRoute): void {
+  put(told: HttpRoute): void {
+    const route = withoutKeySets(told);
     const before = this.#routes.get(route.id);
     const kept = new Map<string, unknown>();
     const shared = new Set<string>();

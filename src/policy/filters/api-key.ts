@@ -1,4 +1,4 @@
-import type { HttpFilter } from "../../api/traffic.ts";
+import type { HttpFilter, KeySet } from "../../api/traffic.ts";
 import { lazyModule } from "../../base/lazy.ts";
 import type { Exchange, Filter } from "../exchange.ts";
 import { compileEdits } from "../header-edits.ts";
@@ -12,17 +12,28 @@ const keyBytesMax = 4_096;
 
 type Config = Extract<HttpFilter, { type: "apiKey" }>;
 
+type Clients = ReadonlyMap<string, { client: string; plan?: string }>;
+/** Rules that have a set in common look it up in one place. */
+const known = new WeakMap<KeySet, Clients>();
+function clientsOf(keys: KeySet): Clients {
+  const found = known.get(keys);
+  if (found) return found;
+  const clients = new Map<string, { client: string; plan?: string }>();
+  for (const [i, { client, sha256, plan }] of keys.entries()) {
+    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new PolicyError(`keys[${i}].sha256`, sha256, "must be 64 hexadecimal digits");
+    if (!clients.has(sha256)) clients.set(sha256, { client, ...(plan !== undefined && { plan }) });
+  }
+  known.set(keys, clients);
+  return clients;
+}
+
 /**
  * Who shows a key that is known goes on, under its client's name. Keys are known by their hashes alone: looking one up takes as long
  * whatever it has in common with a right one, and whoever reads the configuration can use none of them.
  */
 export const apiKey: Filter<Config> = ({ keys, from, clientHeader, sanitise = false }) => {
   if (from.length === 0) throw new PolicyError("from", [], "must have at least one entry");
-  const clients = new Map<string, { client: string; plan?: string }>();
-  for (const [i, { client, sha256, plan }] of keys.entries()) {
-    if (!/^[0-9a-f]{64}$/.test(sha256)) throw new PolicyError(`keys[${i}].sha256`, sha256, "must be 64 hexadecimal digits");
-    if (!clients.has(sha256)) clients.set(sha256, { client, ...(plan !== undefined && { plan }) });
-  }
+  const clients = clientsOf(keys);
   const header = clientHeader === undefined ? undefined : at("clientHeader", () => compileEdits({ remove: [clientHeader] })).remove[0]!;
   const places = from.map(({ in: where, name }, i) => {
     if (name === "") throw new PolicyError(`from[${i}].name`, name, "must not be empty");

@@ -1,6 +1,6 @@
 import type { ApiStage, ApiThrottle } from "../../api/product/kinds.ts";
 import type { PlanLimit } from "../../api/traffic-access.ts";
-import type { HttpFilter, TokenProvider } from "../../api/traffic.ts";
+import type { HttpFilter, KeySet, TokenProvider } from "../../api/traffic.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
 import type { World } from "../gateway/world.ts";
 import { type Need, References } from "../policies/references.ts";
@@ -107,7 +107,7 @@ export class Guards {
   /** Keys of all plans, and what each plan allows. */
   #keys({ from }: Extract<OwnCheck, { type: "apiKey" }>, { id, place, stage }: Guarded): Guard {
     const known = this.#once("keys", () => {
-      const all: Extract<HttpFilter, { type: "apiKey" }>["keys"] = [];
+      const all: KeySet[number][] = [];
       const planOf = new Map<string, string>();
       for (const { name, secretRef } of stage.plans!) {
         const wrong: Refusal[] = [];
