@@ -113,10 +113,7 @@ export interface HttpMatch {
   cookies?: ValueMatch[];
   /** Addresses of the only clients that it is for. */
   clients?: string[];
-  /**
-   * Of a million clients so many, told apart by the value of a header where they have it, else by their address. Those that a lesser share
-   * is for a greater one of the same seed is for, too; in every worker, and after a restart.
-   */
+  /** Of a million clients so many, always the same: told apart by the value of a header where they have it, else by their address. A greater share has those of a lesser one. */
   sample?: { perMillion: number; seed: string; header?: string };
   /**
    * Goes before everything else that matches on the same host name, highest first; 0 unless said. For canaries, mesh, and

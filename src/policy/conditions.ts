@@ -1,5 +1,6 @@
 import type { HttpMatch, ValueMatch } from "../api/traffic.ts";
 import type { RequestView } from "./exchange.ts";
+import { hash } from "./hash.ts";
 import { compilePattern } from "./pattern.ts";
 import { at, PolicyError } from "./policy-error.ts";
 import { cookieValue, queryValue } from "./values.ts";
@@ -20,6 +21,7 @@ export function compileConditions(match: HttpMatch): readonly Condition[] | null
     const clients = new Set(match.clients);
     conditions.push({ test: (request) => clients.has(request.client), describe: (request) => `the client ${request.client} is none of those that it is for` });
   }
+  if (match.sample) conditions.push(compileSample(match.sample));
   const add = (field: "headers" | "query" | "cookies", word: string, read: (request: RequestView, name: string) => string | undefined) => {
     const seen = new Set<string>();
     for (const [i, wanted] of (match[field] ?? []).entries()) {
@@ -43,6 +45,21 @@ export function compileConditions(match: HttpMatch): readonly Condition[] | null
   add("query", "query parameter", (request, name) => queryValue(request.query, name));
   add("cookies", "cookie", (request, name) => cookieValue(request.header("cookie"), name));
   return conditions.length > 0 ? conditions : null;
+}
+
+function compileSample({ perMillion, seed, header }: NonNullable<HttpMatch["sample"]>): Condition {
+  if (!Number.isInteger(perMillion) || perMillion < 0 || perMillion > 1_000_000) throw new PolicyError("sample.perMillion", perMillion, "must be between 0 and 1000000");
+  const name = header?.toLowerCase();
+  const shown = (request: RequestView): string | undefined => (name === undefined ? undefined : request.header(name));
+  const within = (perMillion / 1_000_000) * 2 ** 32;
+  return {
+    // A header cannot say somebody's address: the two are not hashed alike.
+    test(request) {
+      const value = shown(request);
+      return hash(value === undefined ? `${seed}|${request.client}` : `${seed}=${value}`) < within;
+    },
+    describe: (request) => `${shown(request) === undefined ? `the client ${request.client}` : `who has this header ${header}`} is not among the ${perMillion / 10_000} % that it is for`,
+  };
 }
 
 function compileValue(wanted: ValueMatch): (value: string | undefined) => boolean {

@@ -37,6 +37,7 @@ const refused: [what: string, rule: HttpRule, message: RegExp][] = [
   ["a look-ahead", rule({ matches: [{ path: { type: "regex", value: "(?=/a)" } }] }), /matches\[0\]\.path\.value: Invalid value/],
   ["a pattern of a header", rule({ matches: [{ path: { type: "prefix", value: "/" }, headers: [{ name: "a", type: "exact", value: "1" }, { name: "b", type: "regex", value: "[" }] }] }), /^rules\[0\]\.matches\[0\]\.headers\[1\]\.value: Invalid value: "\[": /],
   ["a pattern that would grow without bound", rule({ matches: [{ path: { type: "regex", value: "/(((a{100}){100}){100})" } }] }), /path\.value: Invalid value/],
+  ["more than all clients", rule({ matches: [{ path: { type: "prefix", value: "/" }, sample: { perMillion: 1_000_001, seed: "s" } }] }), /matches\[0\]\.sample\.perMillion: Invalid value: 1000001: must be between 0 and 1000000$/],
   ["no match", rule({ matches: [] }), /^rules\[0\]\.matches: Invalid value: \[\]: must have at least one entry$/],
   ["a filter nobody knows", rule({ filters: [{ type: "magic" } as unknown as HttpFilter] }), /^rules\[0\]\.filters\[0\]\.type: Invalid value: "magic": supported values: admission, anyOf, apiKey, /],
   ["a filter of a backend", rule({ backends: [{ upstream: "u", weight: 1, filters: [{ type: "bodyLimit", bytes: -1 }] }] }), /^rules\[0\]\.backends\[0\]\.filters\[0\]\.bytes: Invalid value: -1: /],
@@ -145,4 +146,25 @@ test("5,000 routes on one host: a change is seen at once, and costs as much as o
   const [few, many] = [cost(10), cost(5_000)];
   assert.ok(many < 2, `${many} ms for a change at 5,000 routes`);
   assert.ok(many < 10 * few + 0.05, `${many} ms at 5,000 routes, ${few} ms at 10`);
+});
+
+test("a share of the clients: always the same ones, more of them with a greater share, by a header where they have it", () => {
+  const at = (perMillion: number, header?: string) =>
+    routes(route("all", [rule({ name: "all" })]), route("some", [rule({ name: "some", matches: [{ path: { type: "prefix", value: "/" }, priority: 1, sample: { perMillion, seed: "shop/pets.next", ...(header !== undefined && { header }) } }] })]));
+  const clients = Array.from({ length: 4_000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`);
+  const chosen = (table: RouteTable, headers: Record<string, string> = {}): Set<string> => new Set(clients.filter((client) => table.find("l", requestView({ client, headers })).rule?.rule.name === "some"));
+  assert.equal(chosen(at(0)).size, 0);
+  assert.equal(chosen(at(1_000_000)).size, clients.length);
+  const [five, ten] = [chosen(at(50_000)), chosen(at(100_000))];
+  assert.deepEqual(chosen(at(100_000)), ten);
+  assert.ok([...five].every((client) => ten.has(client)), "who was among five per cent is among ten");
+  // Hashes are not drawn: these numbers are always the same.
+  assert.ok(Math.abs(five.size - 200) < 60 && Math.abs(ten.size - 400) < 80, `${five.size} and ${ten.size} of 4000`);
+  const byKey = at(500_000, "X-Api-Key");
+  const keys = ["ann", "bob", "cem", "dia", "eve", "fay", "gus", "hal"].map((key) => chosen(byKey, { "x-api-key": key }).size);
+  assert.deepEqual([...new Set(keys)].sort(), [0, clients.length], "one key is here or there, wherever it comes from");
+  assert.ok(Math.abs(chosen(byKey).size - 2_000) < 200, "who has no key is known by the address");
+  assert.notDeepEqual([...chosen(at(100_000))], [...chosen(routes(route("all", [rule({ name: "all" })]), route("some", [rule({ name: "some", matches: [{ path: { type: "prefix", value: "/" }, priority: 1, sample: { perMillion: 100_000, seed: "shop/pets.other" } }] })])))], "another canary has others");
+  const why = [...at(0).explain("l", requestView({ client: "10.0.0.1" }))].map(({ rule: name, reason }) => `${name}: ${reason}`);
+  assert.deepEqual(why, ["some: the client 10.0.0.1 is not among the 0 % that it is for", "all: it fits, and goes first"]);
 });

@@ -90,7 +90,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   const create = (unit: string) => client.create(apiResource, "default", { metadata: { name: "keyed" }, spec: { document: keyed, stages: [{ name: "prod", hostnames: ["keyed.example.com"], ...common, plans: plans(unit) }] } });
   await assert.rejects(create("Decade"), /Unsupported value: "Decade"/);
   await create("Day");
-  await until("a Secret that is not there is told", async () => (await say("list")).includes("default keyed prod 1 1 1 Dropped Rule: get-pets: stages[].plans: gold: secretRef names Secret default/gold, which does not exist"));
+  await until("a Secret that is not there is told", async () => (await say("list")).includes("default keyed prod 1 1 1 http://keyed.example.com (see below)\n\ndefault/keyed prod: Dropped Rule: get-pets: stages[].plans: gold: secretRef names Secret default/gold, which does not exist"));
   await client.create(resources.secrets, "default", { metadata: { name: "gold" }, data: { ann: Buffer.from("key-of-ann").toString("base64") } });
   assert.equal(await say("keys keyed prod"), "refused: Secret default/free, which plan free names, does not exist: kubectl create secret generic free -n default");
   await client.create(resources.secrets, "default", { metadata: { name: "free" } });

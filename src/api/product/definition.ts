@@ -62,6 +62,7 @@ const stage = object(
     parentRefs: listOf(object({ group: { type: "string", maxLength: 253 }, kind: text({ maxLength: 63 }), namespace: label, name: text(), sectionName: subdomain, port: whole(1, 65_535) }, { required: ["name"] }), { minItems: 1, maxItems: 32 }),
     hostnames: listOf(text({ pattern: "^(\\*\\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" }), { maxItems: 16 }),
     headers: listOf(object({ name: text({ maxLength: 256, pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }), value: text({ maxLength: 4096 }) }, { required: ["name", "value"] }), { minItems: 1, maxItems: 16, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] }),
+    canary: object({ percent: { type: "number", minimum: 0, maximum: 100 }, header: text({ maxLength: 256, pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$" }) }, { required: ["percent"] }),
     path: text({ maxLength: 1024, pattern: "^(/[A-Za-z0-9._~!&'()*+,;=:@-]+)+$" }),
     variables: { type: "object", maxProperties: 64, additionalProperties: { type: "string", maxLength: 1024 } },
     backendRef,

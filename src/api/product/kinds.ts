@@ -26,6 +26,11 @@ export interface ApiStage {
    * everything that has no such headers there.
    */
   headers?: { name: string; value: string }[];
+  /**
+   * Only so many of a hundred clients, always the same ones: by the value of `header` where they have it, else by their address. The other
+   * stages at the same host have the rest.
+   */
+  canary?: { percent: number; header?: string };
   /** Before all paths, and taken off again before a backend sees them. */
   path?: string;
   /** For `${stageVariables.NAME}` in integrations, and for the variables of the document's servers. */

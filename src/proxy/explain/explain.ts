@@ -245,8 +245,8 @@ function describeBackends(backends: readonly Backend[], upstreams: Upstreams, en
   });
 }
 
-function describeMatch({ path, method, headers = [], query = [], cookies = [], clients, priority }: HttpMatch): string {
+function describeMatch({ path, method, headers = [], query = [], cookies = [], clients, sample, priority }: HttpMatch): string {
   const how = { exact: "path is", prefix: "path begins with", regex: path.partial ? "path contains" : "path matches" }[path.type];
   const values = (what: string, list: typeof headers) => list.map(({ name, type, value, not }) => `${what} ${name} ${not ? "not " : ""}${type}${value === "" ? "" : ` ${value}`}`);
-  return [`${how} ${path.value}`, ...(method === undefined ? [] : [`method ${method}`]), ...values("header", headers), ...values("query", query), ...values("cookie", cookies), ...(clients ? [`client one of ${clients.length} pods`] : []), ...(priority ? [`priority ${priority}`] : [])].join(", ");
+  return [`${how} ${path.value}`, ...(method === undefined ? [] : [`method ${method}`]), ...values("header", headers), ...values("query", query), ...values("cookie", cookies), ...(clients ? [`client one of ${clients.length} pods`] : []), ...(sample ? [`${sample.perMillion / 10_000} % of the clients, by ${sample.header === undefined ? "address" : `header ${sample.header}`}`] : []), ...(priority ? [`priority ${priority}`] : [])].join(", ");
 }

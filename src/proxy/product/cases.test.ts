@@ -84,7 +84,7 @@ function served(objects: readonly KubeObject[]): string {
 }
 
 function lineOf({ name, matches, filters, backends, timeouts }: HttpRule): string {
-  const match = ({ method = "*", path, headers = [], priority }: HttpMatch): string => `${method} ${path.type} ${path.value}${headers.map(({ name, type, value }) => ` ${name} ${type} ${value}`).join("")}${priority ? ` (${priority})` : ""}`;
+  const match = ({ method = "*", path, headers = [], sample, priority }: HttpMatch): string => `${method} ${path.type} ${path.value}${headers.map(({ name, type, value }) => ` ${name} ${type} ${value}`).join("")}${sample ? ` of ${JSON.stringify(sample)}` : ""}${priority ? ` (${priority})` : ""}`;
   const filter = ({ type, ...rest }: HttpRule["filters"][number]): string => `${type}${JSON.stringify(rest)}`;
   const backend = backends.map(({ upstream, error }) => (error ? `${error.status}: ${error.reason}` : upstream!)).join(" ");
   return [`${name}: ${matches.map(match).join(" | ")}`, ...filters.map(filter), ...(timeouts ? [`timeouts${JSON.stringify(timeouts)}`] : []), ...(backend ? [backend] : [])].join("\n  → ");

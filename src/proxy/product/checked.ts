@@ -4,7 +4,7 @@ import type { AnyRouteObject } from "../gateway/kinds.ts";
 import type { CompiledRoute } from "../gateway/routes.ts";
 import type { World } from "../gateway/world.ts";
 import { Guards, policyFilters } from "./guards.ts";
-import type { Operation } from "./operations.ts";
+import { isOfRefused, type Operation } from "./operations.ts";
 import type { AskedScheme, Checked } from "./security.ts";
 import { operation, type OperationRule } from "./stage-route.ts";
 
@@ -43,27 +43,31 @@ export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObjec
         return filters.some(({ type }) => first.includes(type)) ? { ...rule, filters: filters.toSorted((a, b) => placeOf(a) - placeOf(b)) } : filters === rule.filters ? rule : { ...rule, filters };
       }
       refused.set(rule.name, why);
-      return { name: rule.name, matches: rule.matches, filters: [], backends: [{ weight: 1, error: { status: 500, reason: why } }] };
+      return { name: rule.name, matches: rule.matches, filters: rule.filters.filter(isOfRefused), backends: [{ weight: 1, error: { status: 500, reason: why } }] };
     });
     return { ...route, rules };
   });
   const served = { ...compiled, routes, upstreams: [...upstreams.values()] };
   if (refused.size === 0) return served;
   const message = `Dropped Rule: ${toldTogether([...refused].map(([name, why]) => ({ name, why, id: operations.get(name)?.id ?? name })))}; requests for it are answered with 500`;
-  return { ...served, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", shortened(message)) };
+  return { ...served, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", message) };
 }
 
-/** What is the same of several operations is said once. */
+/** What is the same of several operations is said once; of many, the first ones: `wherry route explain` says why of each. */
 function toldTogether(refused: readonly { name: string; why: string; id: string }[]): string {
   const groups = new Map<string, { names: string[]; why: string }>();
   for (const { name, why, id } of refused) {
-    const ofAll = why.startsWith(`${id} `) ? why.slice(id.length + 1) : why;
+    const ofAll = why.startsWith(`${id} `) ? `each ${why.slice(id.length + 1)}` : why.replace(/^[A-Z]+ \/\S*: /, "");
     const group = groups.get(ofAll);
     if (!group) groups.set(ofAll, { names: [name], why });
-    else Object.assign(group, { names: [...group.names, name], why: `each ${ofAll}` });
+    else Object.assign(group, { names: [...group.names, name], why: ofAll });
   }
-  return [...groups.values()].map(({ names, why }) => `${names.join(", ")}: ${why}`).join("; ");
+  const all = [...groups.values()];
+  const told = all.slice(0, reasonsMax).map(({ names, why }) => `${atMost(names, namesMax)}: ${shortened(why)}`);
+  const untold = all.slice(reasonsMax).flatMap(({ names }) => names);
+  return [...told, ...(untold.length > 0 ? [`${atMost(untold, namesMax)}: for other reasons, which wherry route explain tells`] : [])].join("; ");
 }
+const atMost = (names: readonly string[], max: number): string => (names.length <= max ? names.join(", ") : `${names.slice(0, max).join(", ")} and ${names.length - max} more`);
 
 /** Behind what policies say, and what the stage says of everybody. */
 function guarded({ filters }: HttpRule, { filters: own, guardAt = 0 }: Operation, { before, after }: { before: HttpFilter[]; after: HttpFilter[] }): HttpFilter[] {
@@ -81,6 +85,8 @@ function unchecked(id: string, security: AskedScheme[][], present: ReadonlySet<s
   return `${id} asks for security that nobody checks: a SecurityPolicy with ${wanted} for this route does${more}, or the stage says security: Backend`;
 }
 
-/** A condition's message has an end. */
-const lengthMax = 8_192;
-const shortened = (text: string): string => (text.length <= lengthMax ? text : `${text.slice(0, lengthMax)} …`);
+/** A condition is for people. */
+const reasonsMax = 5;
+const namesMax = 5;
+const reasonMax = 400;
+const shortened = (text: string): string => (text.length <= reasonMax ? text : `${text.slice(0, reasonMax)} …`);

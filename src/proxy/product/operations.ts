@@ -11,6 +11,7 @@ import { policyField, resourcePolicyOf } from "./resource-policy.ts";
 import type { Guarded } from "./guards.ts";
 import { rulesOf } from "./rules.ts";
 import { securityOf } from "./security.ts";
+import { saidOf } from "./place.ts";
 import { documentRules } from "./portal.ts";
 import { serverPath } from "./server-path.ts";
 import { defaultPath, type PathTemplate, readTemplate, substitution } from "./template.ts";
@@ -102,7 +103,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
         return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, before: [...first(template, verb, path, false), ...cors, ...rules] }, place) }, `${verb} ${path}`)];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;
-        return [{ ...common, filters: [], refusal: `${verb} ${path}: ${error.message}` }];
+        return [refused({ ...common, filters: othersOf(() => first(template, verb, path, false)) }, `${verb} ${path}: ${error.message}`)];
       }
     });
     // Where there is a default, it is for other methods, too.
@@ -144,10 +145,18 @@ function operationOf(document: OpenApi, item: Record<string, Json>, given: Json,
   };
 }
 
+/** Of an operation that is refused: what its 500 looks like. */
+export const isOfRefused = ({ type }: HttpFilter): boolean => type === "gatewayResponses";
+
+function refused(made: Operation, refusal: string): Operation {
+  const shown = { ...made, filters: made.filters.filter(isOfRefused) };
+  return { ...shown, ...(checkRule({ ...shown, backends: [] }) && { filters: [] }), refusal };
+}
+
 /** What its filters do not take, they say. */
 function servable(made: Operation, what: string): Operation {
   const wrong = checkRule({ name: made.name, matches: made.matches, filters: made.filters, backends: [] });
-  return wrong ? { ...made, filters: [], refusal: `${what}: ${wrong.message}` } : made;
+  return wrong ? refused(made, `${what}: ${saidOf(wrong, made.filters)}`) : made;
 }
 
 /** To the stage's own backend, which sees the path as the document has it. */

@@ -9,8 +9,10 @@ const namedMax = 3;
 /** Whether requests could mean either: at one Gateway's listener, for the same host name. */
 function doMeet(a: ApiStage, aNamespace: string, b: ApiStage, bNamespace: string): boolean {
   const hosts = (stage: ApiStage): readonly string[] => (stage.hostnames?.length ? stage.hostnames : ["*"]);
+  // A canary is meant to be in somebody's way.
   return (
-    JSON.stringify(a.headers ?? []) === JSON.stringify(b.headers ?? []) &&
+    !a.canary &&
+    !b.canary &&
     hosts(a).some((host) => hosts(b).includes(host)) &&
     JSON.stringify(a.headers ?? []) === JSON.stringify(b.headers ?? []) &&
     a.parentRefs.some((one) => b.parentRefs.some((other) => one.name === other.name && (one.namespace ?? aNamespace) === (other.namespace ?? bNamespace) && isSame(one.sectionName, other.sectionName) && isSame(one.port, other.port)))

@@ -100,26 +100,39 @@ export class StageRoutes {
   #rulesOf({ api: key, stage: name }: { api: string; stage: string }): OperationRule[] {
     const api = this.#products.api(key);
     const stage = api?.spec.stages?.find((one) => one.name === name);
-    if (!api || !stage) return [refusing({}, `API ${key} has no stage ${name}`)];
+    if (!api || !stage) return [refusing({}, `API ${key} has no stage ${name}`, "")];
+    const seed = `${key}.${name}`;
     const found = operationsOf(api, stage, liveDeployment(stage, this.#products.deployments(key)));
-    if (found.problem !== undefined) return [refusing(stage, found.problem)];
+    // Nobody is sent by chance to what is not there.
+    if (found.problem !== undefined) return [refusing({ ...stage, ...(stage.canary && { canary: { percent: 0 } }) }, found.problem, seed)];
     let rules = this.#rules.get(found);
-    if (!rules) this.#rules.set(found, (rules = found.operations.map((one) => ruleOf(narrowed(one, stage)))));
+    if (!rules) this.#rules.set(found, (rules = found.operations.map((one) => ruleOf(narrowed(one, stage, seed)))));
     return rules;
   }
 }
 
-const refusing = (stage: Pick<ApiStage, "path" | "headers">, refusal: string): OperationRule => ruleOf(narrowed({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: stage.path ?? "/" } }], filters: [], refusal }, stage));
+const refusing = (stage: Pick<ApiStage, "path"> & Narrow, refusal: string, seed: string): OperationRule => ruleOf(narrowed({ name: "api", id: "api", matches: [{ path: { type: "prefix", value: stage.path ?? "/" } }], filters: [], refusal }, stage, seed));
 
-/** Above all that documents need to tell their paths from each other. */
+/** Above all that documents need to tell their paths from each other; who asks for a deployment gets it before chance gives him another. */
 const headersPriority = 1_000_000;
+const canaryPriority = 500_000;
 
-/** Of a stage for requests with certain headers: before whatever else has its hosts, or a path that is more exact there would be another's. */
-function narrowed(operation: Operation, { headers }: Pick<ApiStage, "headers">): Operation {
-  if (!headers?.length) return operation;
+/** Of a stage for some requests alone: before whatever else has its hosts, or a path that is more exact there would be another's. */
+function narrowed(operation: Operation, { headers = [], canary }: Narrow, seed: string): Operation {
+  if (headers.length === 0 && !canary) return operation;
   const wanted = headers.map(({ name, value }) => ({ name: name.toLowerCase(), type: "exact" as const, value }));
-  return { ...operation, matches: operation.matches.map((match) => ({ ...match, headers: [...(match.headers ?? []), ...wanted], priority: (match.priority ?? 0) + headersPriority })) };
+  const more = (headers.length > 0 ? headersPriority : 0) + (canary ? canaryPriority : 0);
+  return {
+    ...operation,
+    matches: operation.matches.map((match) => ({
+      ...match,
+      ...(wanted.length > 0 && { headers: [...(match.headers ?? []), ...wanted] }),
+      ...(canary && { sample: { perMillion: Math.round(canary.percent * 10_000), seed, ...(canary.header !== undefined && { header: canary.header }) } }),
+      priority: (match.priority ?? 0) + more,
+    })),
+  };
 }
+type Narrow = Pick<ApiStage, "headers" | "canary">;
 
 function ruleOf(from: Operation): OperationRule {
   const { name, backendRef, timeoutMs, refusal } = from;
