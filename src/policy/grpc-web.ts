@@ -1,5 +1,6 @@
 import type { AnswerFilter, AnswerHead, AnswerSink, Exchange, Handler, RequestView, ResponseView } from "./exchange.ts";
 import { grpcStatusOf, localAnswer } from "./local-answer.ts";
+import { Passing } from "./passing.ts";
 import { editedHeader, editHeaders } from "./request-edits.ts";
 
 /** Whether a browser calls, which can send no trailers and see none. */
@@ -41,51 +42,44 @@ function answered(exchange: Exchange, isText: boolean): AnswerFilter {
   return (response, next) => new WebAnswer(exchange, response, next, isText);
 }
 
-class WebAnswer implements AnswerSink {
+class WebAnswer extends Passing {
   readonly #exchange: Exchange;
   readonly #response: ResponseView;
-  readonly #next: AnswerSink;
   readonly #isText: boolean;
   /** What of its head stands behind its body. */
   #late: [name: string, value: string][] = [];
   #kind: "grpc" | "error" | "other" = "other";
 
   constructor(exchange: Exchange, response: ResponseView, next: AnswerSink, isText: boolean) {
+    super(next);
     this.#exchange = exchange;
     this.#response = response;
-    this.#next = next;
     this.#isText = isText;
   }
-  get isBlocked(): boolean {
-    return this.#next.isBlocked;
-  }
-  begin(head: AnswerHead): void {
+  override begin(head: AnswerHead): void {
     const format = head.headers.find(([name]) => name === "content-type")?.[1].match(/^application\/grpc(\+[a-z]+)?(?:$|[; ])/i);
     if (format) this.#kind = "grpc";
     else if (this.#response.isLocal && head.status >= 400) this.#kind = "error";
-    if (this.#kind === "other") return this.#next.begin(head);
+    if (this.#kind === "other") return super.begin(head);
     const type = `application/grpc-web${this.#isText ? "-text" : ""}${format?.[1] ?? "+proto"}`;
     this.#late = this.#kind === "error" ? [["grpc-status", String(grpcStatusOf(head.status))], ["grpc-message", `${head.status}`]] : head.headers.filter(([name]) => statusNames.has(name));
     const headers = head.headers.filter(([name]) => name !== "content-type" && !statusNames.has(name));
-    this.#next.begin({ status: this.#kind === "error" ? 200 : head.status, headers: [...headers, ["content-type", type]], length: undefined });
+    super.begin({ status: this.#kind === "error" ? 200 : head.status, headers: [...headers, ["content-type", type]], length: undefined });
   }
-  content(bytes: Uint8Array): void {
-    if (this.#kind === "other") return this.#next.content(bytes);
+  override content(bytes: Uint8Array): void {
+    if (this.#kind === "other") return super.content(bytes);
     if (this.#kind === "grpc") return this.#send(bytes);
     // Why it is refused is text, of one line.
     this.#late[1] = ["grpc-message", encodeURIComponent(Buffer.from(bytes).toString("utf8").trim().slice(0, 1000)).replaceAll("%20", " ")];
   }
-  end(trailers: readonly (readonly [name: string, value: string])[] = []): void {
-    if (this.#kind === "other") return this.#next.end(trailers);
+  override end(trailers: readonly (readonly [name: string, value: string])[] = []): void {
+    if (this.#kind === "other") return super.end(trailers);
     if (this.#exchange.request.method !== "HEAD") this.#send(frameOf([...this.#late, ...trailers]));
-    this.#next.end();
-  }
-  fail(...reason: Parameters<AnswerSink["fail"]>): void {
-    this.#next.fail(...reason);
+    super.end();
   }
   /** Each piece is padded for itself: a message does not wait for the next. */
   #send(bytes: Uint8Array): void {
-    this.#next.content(this.#isText ? Buffer.from(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64"), "latin1") : bytes);
+    super.content(this.#isText ? Buffer.from(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("base64"), "latin1") : bytes);
   }
 }
 

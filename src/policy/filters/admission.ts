@@ -1,6 +1,7 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { AnswerSink, Filter } from "../exchange.ts";
 import { isGrpc, localAnswer } from "../local-answer.ts";
+import { Passing } from "../passing.ts";
 import { PolicyError } from "../policy-error.ts";
 
 /** The window moves in so many steps. */
@@ -80,29 +81,19 @@ export const admission: Filter<Extract<HttpFilter, { type: "admission" }>> = (co
 };
 
 /** Hears how a call has ended, and leaves it as it is. */
-class Trailing implements AnswerSink {
-  readonly #next: AnswerSink;
+class Trailing extends Passing {
   readonly #ended: (status: string | undefined) => void;
 
   constructor(next: AnswerSink, ended: (status: string | undefined) => void) {
-    this.#next = next;
+    super(next);
     this.#ended = ended;
   }
-  get isBlocked(): boolean {
-    return this.#next.isBlocked;
-  }
-  begin(head: Parameters<AnswerSink["begin"]>[0]): void {
-    this.#next.begin(head);
-  }
-  content(bytes: Uint8Array): void {
-    this.#next.content(bytes);
-  }
-  end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
+  override end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
     this.#ended(trailers?.find(([name]) => name.toLowerCase() === "grpc-status")?.[1]);
-    this.#next.end(trailers);
+    super.end(trailers);
   }
-  fail(...told: Parameters<AnswerSink["fail"]>): void {
+  override fail(...told: Parameters<AnswerSink["fail"]>): void {
     this.#ended(undefined);
-    this.#next.fail(...told);
+    super.fail(...told);
   }
 }

@@ -1,5 +1,6 @@
 import type { BandwidthFilter } from "../../api/traffic-answers.ts";
-import type { AnswerHead, AnswerSink, Exchange, Filter, FilterTools, Limiter } from "../exchange.ts";
+import type { AnswerSink, Exchange, Filter, FilterTools, Limiter } from "../exchange.ts";
+import { Passing } from "../passing.ts";
 import { PolicyError } from "../policy-error.ts";
 import { localLimiter } from "../token-bucket.ts";
 
@@ -24,9 +25,8 @@ export const bandwidth: Filter<BandwidthFilter> = ({ answerBytesPerSecond }, too
   };
 };
 
-class Paced implements AnswerSink {
+class Paced extends Passing {
   readonly #exchange: Exchange;
-  readonly #next: AnswerSink;
   readonly #drained: () => void;
   readonly #limiter: Limiter;
   readonly #pieceBytes: number;
@@ -43,8 +43,8 @@ class Paced implements AnswerSink {
   #timer: { cancel(): void } | undefined;
 
   constructor(exchange: Exchange, next: AnswerSink, drained: () => void, limiter: Limiter, pieceBytes: number, setTimer: FilterTools["setTimer"]) {
+    super(next);
     this.#exchange = exchange;
-    this.#next = next;
     this.#drained = drained;
     this.#limiter = limiter;
     this.#pieceBytes = pieceBytes;
@@ -54,13 +54,10 @@ class Paced implements AnswerSink {
       this.#timer?.cancel();
     });
   }
-  get isBlocked(): boolean {
+  override get isBlocked(): boolean {
     return this.#waitingBytes > 0;
   }
-  begin(head: AnswerHead): void {
-    this.#next.begin(head);
-  }
-  content(bytes: Uint8Array): void {
+  override content(bytes: Uint8Array): void {
     if (bytes.length === 0 || this.#isOver) return;
     const { length } = bytes;
     const more = this.#waitingBytes + length - this.#heldBytes;
@@ -72,14 +69,14 @@ class Paced implements AnswerSink {
     this.#waitingBytes += length;
     this.#goOn();
   }
-  end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
+  override end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
     this.#trailers = trailers;
     this.#hasEnded = true;
     this.#goOn();
   }
-  fail(...reason: Parameters<AnswerSink["fail"]>): void {
+  override fail(...reason: Parameters<AnswerSink["fail"]>): void {
     this.#isOver = true;
-    this.#next.fail(...reason);
+    this.next.fail(...reason);
   }
 
   #goOn(): void {
@@ -89,7 +86,7 @@ class Paced implements AnswerSink {
     }
     if (this.#isAsking || this.#isOver || !this.#hasEnded) return;
     this.#isOver = true;
-    this.#next.end(this.#trailers);
+    this.next.end(this.#trailers);
   }
   #ask(): void {
     this.#isAsking = true;
@@ -117,7 +114,7 @@ class Paced implements AnswerSink {
     else this.#waiting[0] = first.subarray(piece.length);
     this.#credit -= piece.length;
     this.#waitingBytes -= piece.length;
-    this.#next.content(piece);
+    this.next.content(piece);
     if (this.#waitingBytes === 0 && !this.#hasEnded) this.#drained();
   }
 }

@@ -2,6 +2,7 @@ import type { CompressFilter } from "../../api/traffic-answers.ts";
 import { lazyModule } from "../../base/lazy.ts";
 import { acceptedEncoding } from "../accepted-encoding.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter } from "../exchange.ts";
+import { Passing } from "../passing.ts";
 import { PolicyError } from "../policy-error.ts";
 
 const zlib = lazyModule<typeof import("node:zlib")>(import.meta.url, "node:zlib");
@@ -41,11 +42,10 @@ export const compress: Filter<CompressFilter> = ({ encodings }) => {
   };
 };
 
-class Compressing implements AnswerSink {
+class Compressing extends Passing {
   readonly #exchange: Exchange;
   readonly #name: Name | undefined;
   readonly #least: number;
-  readonly #next: AnswerSink;
   readonly #drained: () => void;
   #compressor: Compressor | undefined;
   #isStream = false;
@@ -53,36 +53,36 @@ class Compressing implements AnswerSink {
   #trailers: Parameters<AnswerSink["end"]>[0];
 
   constructor(exchange: Exchange, name: Name | undefined, least: number, next: AnswerSink, drained: () => void) {
+    super(next);
     this.#exchange = exchange;
     this.#name = name;
     this.#least = least;
-    this.#next = next;
     this.#drained = drained;
   }
-  get isBlocked(): boolean {
+  override get isBlocked(): boolean {
     return this.#waiting > waitingBytes;
   }
 
-  begin(head: AnswerHead): void {
-    if (!isCompressible(head)) return this.#next.begin(head);
+  override begin(head: AnswerHead): void {
+    if (!isCompressible(head)) return this.next.begin(head);
     // Others get it otherwise: whoever keeps it has to know (RFC 9110 §12.5.5).
     const headers = varied(head.headers);
     const isShort = head.length !== undefined && head.length < this.#least;
-    if (this.#name === undefined || isShort || this.#exchange.request.method === "HEAD" || !this.#exchange.hold(compressorBytes)) return this.#next.begin({ ...head, headers });
+    if (this.#name === undefined || isShort || this.#exchange.request.method === "HEAD" || !this.#exchange.hold(compressorBytes)) return this.next.begin({ ...head, headers });
     this.#isStream = head.length === undefined;
     this.#start(compressors[this.#name]());
-    this.#next.begin({ status: head.status, headers: [...headers.flatMap(coded), ["content-encoding", this.#name]], length: undefined });
+    this.next.begin({ status: head.status, headers: [...headers.flatMap(coded), ["content-encoding", this.#name]], length: undefined });
   }
   #start(compressor: Compressor): void {
     this.#compressor = compressor;
-    compressor.on("data", (bytes: Buffer) => this.#next.content(bytes));
-    compressor.once("end", () => this.#next.end(this.#trailers));
-    compressor.once("error", (error) => this.#next.fail("UPE", `compression: ${error.message}`));
+    compressor.on("data", (bytes: Buffer) => this.next.content(bytes));
+    compressor.once("end", () => this.next.end(this.#trailers));
+    compressor.once("error", (error) => this.next.fail("UPE", `compression: ${error.message}`));
     this.#exchange.onEnd(() => compressor.removeAllListeners("data").destroy());
   }
-  content(bytes: Uint8Array): void {
+  override content(bytes: Uint8Array): void {
     const compressor = this.#compressor;
-    if (!compressor) return this.#next.content(bytes);
+    if (!compressor) return this.next.content(bytes);
     const { length } = bytes;
     this.#waiting += length;
     compressor.write(Buffer.from(bytes), () => this.#taken(length));
@@ -93,14 +93,14 @@ class Compressing implements AnswerSink {
     if (this.#isStream && this.#waiting === 0 && !this.#compressor!.writableEnded) this.#compressor!.flush();
     if (wasBlocked && !this.isBlocked) this.#drained();
   }
-  end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
-    if (!this.#compressor) return this.#next.end(trailers);
+  override end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
+    if (!this.#compressor) return this.next.end(trailers);
     this.#trailers = trailers;
     this.#compressor.end();
   }
-  fail(...reason: Parameters<AnswerSink["fail"]>): void {
+  override fail(...reason: Parameters<AnswerSink["fail"]>): void {
     this.#compressor?.removeAllListeners("data").destroy();
-    this.#next.fail(...reason);
+    this.next.fail(...reason);
   }
 }
 

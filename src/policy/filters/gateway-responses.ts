@@ -1,9 +1,11 @@
 import type { HttpFilter } from "../../api/traffic.ts";
-import type { AnswerHead, AnswerSink, Exchange, Filter, ResponseView } from "../exchange.ts";
+import type { AnswerHead, AnswerSink, Exchange, Filter, LocalAnswer, ResponseView } from "../exchange.ts";
 import { type Flag, flags } from "../flags.ts";
 import { compileHeaderFields, type Mapping, mappedHeaders } from "../mapped-value.ts";
+import { Passing } from "../passing.ts";
 import { compilePathNames } from "../path-names.ts";
 import { at, PolicyError } from "../policy-error.ts";
+import { Replacing } from "../replacing.ts";
 import { asLeft } from "../request-edits.ts";
 import { globalsOf } from "../template/globals.ts";
 import { compileTemplates, dateOf, reasonOf } from "./request-template.ts";
@@ -75,47 +77,27 @@ interface Shown {
 
 function replaced(exchange: Exchange, next: AnswerSink, { head, body }: Shown): AnswerSink {
   const isHead = exchange.request.method === "HEAD";
-  return {
-    get isBlocked() {
-      return next.isBlocked;
-    },
-    begin: (given) => {
-      next.begin({ ...head(given), ...(body && { length: isHead ? undefined : body.length }) });
-      if (body && !isHead) next.content(body);
-    },
-    content: (bytes) => body === undefined && next.content(bytes),
-    end: (trailers) => next.end(trailers),
-    fail: next.fail.bind(next),
-  };
+  return new Replacing(next, (given) => ({ ...head(given), ...(body && { length: isHead ? undefined : body.length }) }), isHead && body ? nothing : body);
 }
+const nothing = new Uint8Array();
 
 /** An upstream's answer, which may still become one of ours as long as none of it has gone. */
-class Watched implements AnswerSink {
-  readonly #next: AnswerSink;
+class Watched extends Passing {
   readonly #shownFor: (flag: Flag, reason: string) => Shown | undefined;
   #hasBegun = false;
 
   constructor(next: AnswerSink, shownFor: (flag: Flag, reason: string) => Shown | undefined) {
-    this.#next = next;
+    super(next);
     this.#shownFor = shownFor;
   }
-  get isBlocked(): boolean {
-    return this.#next.isBlocked;
-  }
-  begin(head: AnswerHead): void {
+  override begin(head: AnswerHead): void {
     this.#hasBegun = true;
-    this.#next.begin(head);
+    super.begin(head);
   }
-  content(bytes: Uint8Array): void {
-    this.#next.content(bytes);
-  }
-  end(trailers?: Parameters<AnswerSink["end"]>[0]): void {
-    this.#next.end(trailers);
-  }
-  fail(flag: Flag, reason: string): void {
+  override fail(flag: Flag, reason: string, answer?: LocalAnswer): void {
     const shown = this.#hasBegun ? undefined : this.#shownFor(flag, reason);
-    if (!shown) return this.#next.fail(flag, reason);
+    if (!shown) return super.fail(flag, reason, answer);
     const { status, headers } = shown.head({ status: flags[flag].status, headers: [], length: undefined });
-    this.#next.fail(flag, reason, { status, headers: shown.body || headers.some(([name]) => name === "content-type") ? headers : [...headers, ["content-type", "text/plain; charset=utf-8"]], body: shown.body?.toString() ?? `${reason}\n`, flag, reason });
+    super.fail(flag, reason, { status, headers: shown.body || headers.some(([name]) => name === "content-type") ? headers : [...headers, ["content-type", "text/plain; charset=utf-8"]], body: shown.body?.toString() ?? `${reason}\n`, flag, reason });
   }
 }

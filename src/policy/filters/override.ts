@@ -2,6 +2,7 @@ import type { OverrideFilter } from "../../api/traffic-answers.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter, HeaderEdits, ResponseView } from "../exchange.ts";
 import { compileEdits } from "../header-edits.ts";
 import { at, PolicyError } from "../policy-error.ts";
+import { Replacing } from "../replacing.ts";
 import { compileTextMatch } from "../text-match.ts";
 import { compileLocation } from "./redirect.ts";
 
@@ -43,22 +44,12 @@ function compileRule({ statuses, headers = [], source, status, body, contentType
         return value !== undefined && fits(value);
       });
     },
-    sink: (exchange, next) => ({
-      get isBlocked() {
-        return next.isBlocked;
-      },
-      begin: (head) => {
-        if (content === undefined) return next.begin({ ...head, status: status ?? head.status, headers: edited([...head.headers.filter(([name]) => contentType === undefined || name !== "content-type"), ...typed(contentType)], edits) });
-        const kept = head.headers.filter(([name]) => !ofBody.has(name));
-        const more: AnswerHead["headers"] = locationOf ? [["location", locationOf(exchange)]] : typed(contentType ?? "text/plain");
-        next.begin({ status: redirect?.status ?? status ?? head.status, headers: edited([...kept, ...more], edits), length: content.length });
-        next.content(content);
-      },
-      // What is replaced is nobody's; it is read to its end, so that its connection may be used again.
-      content: (bytes) => content === undefined && next.content(bytes),
-      end: (trailers) => next.end(content === undefined ? trailers : undefined),
-      fail: next.fail.bind(next),
-    }),
+    sink: (exchange, next) => new Replacing(next, (head) => {
+      if (content === undefined) return { ...head, status: status ?? head.status, headers: edited([...head.headers.filter(([name]) => contentType === undefined || name !== "content-type"), ...typed(contentType)], edits) };
+      const kept = head.headers.filter(([name]) => !ofBody.has(name));
+      const more: AnswerHead["headers"] = locationOf ? [["location", locationOf(exchange)]] : typed(contentType ?? "text/plain");
+      return { status: redirect?.status ?? status ?? head.status, headers: edited([...kept, ...more], edits), length: content.length };
+    }, content),
   };
 }
 

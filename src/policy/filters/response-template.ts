@@ -4,9 +4,11 @@ import type { AnswerHead, AnswerSink, Exchange, Filter } from "../exchange.ts";
 import { compileEdits, mergeEdits } from "../header-edits.ts";
 import { type CompiledField, compileHeaderFields, type Mapping, mappedHeaders, readsBody } from "../mapped-value.ts";
 import { isOfRange } from "../media-type.ts";
+import { Passing } from "../passing.ts";
 import { compilePathNames } from "../path-names.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
+import { Replacing } from "../replacing.ts";
 import { asLeft } from "../request-edits.ts";
 import { Budget } from "../template/budget.ts";
 import { globalsOf } from "../template/globals.ts";
@@ -30,8 +32,7 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
     const request = asLeft(exchange);
     // What is packed could not be read.
     if (wantsPlain) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, { remove: ["accept-encoding"], set: [], add: [] });
-    exchange.takeAnswer((response, sink, drained) => {
-      void drained;
+    exchange.takeAnswer((response, sink) => {
       if (response.isLocal && !config.ofLocal) return undefined;
       const chosen = responses.find(({ matches }) => matches(response.status));
       if (!chosen) return closed ? new Refused(exchange, sink, response.status) : undefined;
@@ -44,7 +45,7 @@ export const responseTemplate: Filter<Config> = (config, tools) => {
       };
       if (!template && !chosen.wantsBody) {
         if (status === response.status && !closed && chosen.fields.length === 0) return undefined;
-        return { get isBlocked() { return sink.isBlocked; }, begin: (head) => sink.begin({ ...head, status, headers: editsOf("")(head.headers) }), content: sink.content.bind(sink), end: sink.end.bind(sink), fail: sink.fail.bind(sink) };
+        return new Replacing(sink, (head) => ({ ...head, status, headers: editsOf("")(head.headers) }));
       }
       return new Rendering(exchange, sink, { status, bytesMax, type: template?.[0], edits: editsOf, render: (body) => {
         if (!template) return { text: body, response: {}, headers: {} };
@@ -79,32 +80,28 @@ export function statusIn(response: Record<string, unknown>, otherwise: number): 
 }
 
 /** An answer that nobody has foreseen tells the client nothing of itself. */
-class Refused implements AnswerSink {
+class Refused extends Passing {
   readonly #exchange: Exchange;
-  readonly #next: AnswerSink;
   readonly #status: number;
   #isOver = false;
 
   constructor(exchange: Exchange, next: AnswerSink, status: number) {
+    super(next);
     this.#exchange = exchange;
-    this.#next = next;
     this.#status = status;
   }
-  get isBlocked(): boolean {
-    return this.#next.isBlocked;
-  }
-  begin(): void {
+  override begin(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     (this.#exchange.notes ??= []).push(`no response of the integration is for status ${this.#status}`);
-    this.#next.fail("TF", "the answer could not be transformed");
+    super.fail("TF", "the answer could not be transformed");
   }
-  content(): void {}
-  end(): void {}
-  fail(...why: Parameters<AnswerSink["fail"]>): void {
+  override content(): void {}
+  override end(): void {}
+  override fail(...why: Parameters<AnswerSink["fail"]>): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    this.#next.fail(...why);
+    super.fail(...why);
   }
 }
 
@@ -132,9 +129,8 @@ interface RenderingOptions {
 const ofBody = new Set(["content-type", "etag", "content-md5", "digest", "content-digest", "repr-digest", "accept-ranges", "content-range"]);
 
 /** An answer that is held until it is whole, and then another. */
-class Rendering implements AnswerSink {
+class Rendering extends Passing {
   readonly #exchange: Exchange;
-  readonly #next: AnswerSink;
   readonly #options: RenderingOptions;
   #head: AnswerHead | undefined;
   #pieces: Buffer[] = [];
@@ -142,27 +138,24 @@ class Rendering implements AnswerSink {
   #isOver = false;
 
   constructor(exchange: Exchange, next: AnswerSink, options: RenderingOptions) {
+    super(next);
     this.#exchange = exchange;
-    this.#next = next;
     this.#options = options;
   }
-  get isBlocked(): boolean {
-    return this.#next.isBlocked;
-  }
-  begin(head: AnswerHead): void {
+  override begin(head: AnswerHead): void {
     const coding = head.headers.find(([name]) => name === "content-encoding")?.[1];
     if (coding !== undefined && coding.toLowerCase() !== "identity") return this.fail("TF", `the answer is encoded (${coding}), and no template can read it`);
     if ((head.length ?? 0) > this.#options.bytesMax && this.#exchange.request.method !== "HEAD") return this.fail("TF", `the answer is larger than ${this.#options.bytesMax} bytes, and no template is given it`);
     this.#head = head;
   }
-  content(bytes: Uint8Array): void {
+  override content(bytes: Uint8Array): void {
     if (this.#isOver) return;
     this.#bytes += bytes.length;
     if (this.#bytes > this.#options.bytesMax) return this.fail("TF", `the answer is larger than ${this.#options.bytesMax} bytes, and no template is given it`);
     if (!this.#exchange.hold(bytes.length)) return this.fail("OM", "too many bodies are held here");
     this.#pieces.push(Buffer.from(bytes));
   }
-  end(trailers?: readonly (readonly [name: string, value: string])[]): void {
+  override end(trailers?: readonly (readonly [name: string, value: string])[]): void {
     if (this.#isOver) return;
     const { status, type, render, edits } = this.#options;
     const { method } = this.#exchange.request;
@@ -190,14 +183,14 @@ class Rendering implements AnswerSink {
       return this.fail("TF", "the answer could not be transformed");
     }
     this.#isOver = true;
-    this.#next.begin(head);
-    if (body.length > 0) this.#next.content(body);
-    this.#next.end(trailers);
+    super.begin(head);
+    if (body.length > 0) super.content(body);
+    super.end(trailers);
   }
-  fail(flag: Parameters<AnswerSink["fail"]>[0], reason: string): void {
+  override fail(flag: Parameters<AnswerSink["fail"]>[0], reason: string): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#pieces = [];
-    this.#next.fail(flag, reason);
+    super.fail(flag, reason);
   }
 }
