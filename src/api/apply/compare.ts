@@ -1,6 +1,7 @@
+import { isObject } from "../../base/is-object.ts";
 import { type Fields, noFields } from "./fields.ts";
 import { fieldElement, type PathElement } from "./path-element.ts";
-import { deduce, isObject, type ListShape, type MapShape, type Shape, untyped } from "./shape.ts";
+import { deduce, type ListShape, type MapShape, type Shape, untyped } from "./shape.ts";
 
 /**
  * What became of an object's fields. A map or list that came or went counts itself and everything in it; the order

@@ -1,7 +1,8 @@
+import { isObject } from "../../base/is-object.ts";
 import { childrenOf, type Fields, isEmpty, nodeOf, noFields } from "./fields.ts";
 import { fieldElement, type PathElement } from "./path-element.ts";
 import { grouped } from "./compare.ts";
-import { deduce, isObject, type Shape, untyped } from "./shape.ts";
+import { deduce, type Shape, untyped } from "./shape.ts";
 
 /**
  * The fields that a configuration states: its leaves, the keys of its maps and the elements of its lists.

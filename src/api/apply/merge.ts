@@ -1,5 +1,6 @@
+import { isObject } from "../../base/is-object.ts";
 import type { PathElement } from "./path-element.ts";
-import { deduce, isObject, type ListShape, type MapShape, type Shape, untyped } from "./shape.ts";
+import { deduce, type ListShape, type MapShape, type Shape, untyped } from "./shape.ts";
 
 /**
  * The live value with a configuration laid over it: maps and associative lists merge, everything else is as the

@@ -1,6 +1,7 @@
+import { isObject } from "../../base/is-object.ts";
 import { childrenOf, type Fields, isEmpty } from "./fields.ts";
 import { fieldElement } from "./path-element.ts";
-import { deduce, isObject, type Shape, untyped } from "./shape.ts";
+import { deduce, type Shape, untyped } from "./shape.ts";
 
 /**
  * The value without the fields of a set. What nothing is left of becomes null; the value is not changed.

@@ -207,7 +207,6 @@ function mapOf(schema: Schema, around: boolean): MapShape {
   return new MapShape(schema.mapType === "atomic", schema, additionalProperties ? () => shapeOf(additionalProperties, open) : isFree ? () => deduced : undefined, open);
 }
 
-export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** Which of the things that a node may be this value makes it. Null and a value of a wrong type leave it open: a map, else a scalar, else a list. */
 export function deduce(shape: Shape, value: unknown): MapShape | ListShape | "scalar" {

@@ -1,5 +1,6 @@
+import { isObject } from "../../base/is-object.ts";
 import { printElement } from "./path-element.ts";
-import { deduce, isObject, ListElementError, type Shape } from "./shape.ts";
+import { deduce, ListElementError, type Shape } from "./shape.ts";
 
 /**
  * What is wrong with a configuration by its schema, as upstream prints it: `.spec.replicas: expected numeric …`.

@@ -1,4 +1,5 @@
-import { deduce, emptyStruct, isObject, type Shape, untyped } from "./shape.ts";
+import { isObject } from "../../base/is-object.ts";
+import { deduce, emptyStruct, type Shape, untyped } from "./shape.ts";
 
 /**
  * The value as a Go server holds it: structs and lists that Go always writes are there, empty or null, also when

@@ -1,3 +1,4 @@
+import { isObject } from "../../base/is-object.ts";
 import { canonicalJson, sameJson } from "./equal.ts";
 import type { CustomSchema } from "./schema.ts";
 
@@ -42,5 +43,4 @@ export class Correlation {
   }
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 const keyOf = (item: unknown, keys: readonly string[]): string => canonicalJson(isObject(item) ? keys.map((key) => item[key] ?? null) : item);

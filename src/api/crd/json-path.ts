@@ -1,3 +1,5 @@
+import { isObject } from "../../base/is-object.ts";
+
 /**
  * JSONPath as Kubernetes has it: `.spec.a`, `['a']`, `\.` inside a name, `[0]`, `[-1]`, `[1:3]`, `[0:6:2]`, `[0,2]`,
  * `[*]`, `..name`, `[?(@.type=="Ready")]`. What is missing gives nothing.
@@ -105,7 +107,6 @@ function splitOutsideQuotes(text: string, separator: string): string[] {
   return parts;
 }
 
-const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const field = (name: string): Step => (values) => values.flatMap((value) => (isObject(value) && Object.hasOwn(value, name) ? [value[name]] : []));
 const children: Step = (values) => values.flatMap((value) => (Array.isArray(value) ? (value as unknown[]) : isObject(value) ? Object.keys(value).sort().map((key) => value[key]) : []));

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
+import { isObject } from "../../base/is-object.ts";
 import { limits } from "../../base/limits.ts";
 import { requestTooLargeError } from "../status.ts";
 import { malformedPatch, unfittingPatch } from "./error.ts";
-import { inOrder, isObject, type JsonObject, setOwn } from "./object.ts";
+import { inOrder, type JsonObject, setOwn } from "./object.ts";
 
 /**
  * Applies a JSON patch (RFC 6902, pointers by RFC 6901). `original` may be frozen and is not changed; the result

@@ -1,5 +1,6 @@
+import { isObject } from "../../base/is-object.ts";
 import { malformedPatch } from "./error.ts";
-import { getOwn, inOrder, isObject, type JsonObject, setOwn } from "./object.ts";
+import { getOwn, inOrder, type JsonObject, setOwn } from "./object.ts";
 
 /**
  * Applies a JSON merge patch (RFC 7386). `original` may be frozen and is not changed; the result shares with it

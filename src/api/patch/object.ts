@@ -1,10 +1,6 @@
 /** What the patches share: plain JSON objects, changed by copying. */
 export type JsonObject = Record<string, unknown>;
 
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** Sets an own property, whatever its name: an assignment to "__proto__" would do something else. */
 export function setOwn(object: JsonObject, key: string, value: unknown): void {
   if (key === "__proto__") Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });

@@ -1,7 +1,8 @@
+import { isObject } from "../../base/is-object.ts";
 import type { Schema } from "../schema.ts";
 import { StatusError } from "../status.ts";
 import { malformedPatch } from "./error.ts";
-import { getOwn, isObject, type JsonObject, setOwn } from "./object.ts";
+import { getOwn, type JsonObject, setOwn } from "./object.ts";
 
 /**
  * Applies a strategic merge patch: maps merge, lists merge by their key where the schema says so, and directives

@@ -3,9 +3,10 @@ import type { Client } from "../../api/client.ts";
 import { builtinResources } from "../../api/kinds/table.ts";
 import { apiVersionOf, type GroupVersionResource, type KubeObject } from "../../api/meta.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
-import { isObject, type JsonObject } from "../../api/patch/object.ts";
+import type { JsonObject } from "../../api/patch/object.ts";
 import type { Schema } from "../../api/schema.ts";
 import { StatusError } from "../../api/status.ts";
+import { isObject } from "../../base/is-object.ts";
 
 /**
  * Applies as `kubectl apply -f` does on the client's side, with the same last-applied annotation to the byte, so

@@ -1,3 +1,4 @@
+import { isObject } from "../../base/is-object.ts";
 import { type Fits, globOf, type Resource, resourcePattern } from "./resources.ts";
 
 /** What an authorizer has said of somebody. */
@@ -15,8 +16,6 @@ const statementsMax = 200;
 const resourcesMax = 1_000;
 const invoke = "execute-api:invoke";
 
-type Json = Record<string, unknown>;
-const isObject = (value: unknown): value is Json => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
  * An answer of a Lambda authorizer: a policy document, or `isAuthorized`. Whatever is not understood is an error, and lets nobody in.

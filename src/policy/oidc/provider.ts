@@ -1,7 +1,8 @@
 import type { HttpFilter } from "../../api/traffic.ts";
+import { isObject } from "../../base/is-object.ts";
 import type { FilterTools, SideAnswer, SideRequest } from "../exchange.ts";
 import { RemoteKeys } from "../tokens/remote-keys.ts";
-import { type Claims, isObject, type Key, readKeys, verifyToken } from "../tokens/verify.ts";
+import { type Claims, type Key, readKeys, verifyToken } from "../tokens/verify.ts";
 import { isSame, sha256 } from "./seal.ts";
 
 type Config = Extract<HttpFilter, { type: "oidc" }>;

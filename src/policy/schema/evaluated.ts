@@ -1,4 +1,5 @@
-import { isObject, memberReader, type Node, type Reading } from "./node.ts";
+import { isObject } from "../../base/is-object.ts";
+import { memberReader, type Node, type Reading } from "./node.ts";
 import type { Run } from "./run.ts";
 
 /**

@@ -40,10 +40,6 @@ export type Keywords = (reading: Reading) => Check[];
 
 export const joined = (place: string, path: readonly (string | number)[]): string => place + path.map((part) => (typeof part === "number" ? `[${part}]` : /^[\w$-]+$/.test(part) ? `.${part}` : `[${JSON.stringify(part)}]`)).join("");
 
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
 /** A keyword's value, which must be of this shape. @throws PolicyError */
 export function wanted<T>({ schema, place }: Reading, keyword: string, is: (value: unknown) => value is T, what: string): T | undefined {
   const value = Object.hasOwn(schema, keyword) ? schema[keyword] : undefined;

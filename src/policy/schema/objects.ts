@@ -1,6 +1,7 @@
+import { isObject } from "../../base/is-object.ts";
 import { PolicyError } from "../policy-error.ts";
 import { evaluatedNames } from "./evaluated.ts";
-import { aCount, isCount, isNames, isObject, joined, type Keywords, memberReader, type Node, wanted } from "./node.ts";
+import { aCount, isCount, isNames, joined, type Keywords, memberReader, type Node, wanted } from "./node.ts";
 import { compileRegular } from "./regular.ts";
 import type { Check, Run } from "./run.ts";
 import { counted } from "./scalars.ts";

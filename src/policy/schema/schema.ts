@@ -1,8 +1,9 @@
+import { isObject } from "../../base/is-object.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { arrayKeywords, leftItems } from "./arrays.ts";
 import { combinedKeywords } from "./combined.ts";
 import { annotations, type Dialect, dialectOf, dialects, type Rules } from "./dialects.ts";
-import { every, isObject, joined, type Node, type Reading } from "./node.ts";
+import { every, joined, type Node, type Reading } from "./node.ts";
 import { leftProperties, objectKeywords } from "./objects.ts";
 import { type Check, type Failure, Run } from "./run.ts";
 import { anyKeywords, bitOf, numberKeywords, stringKeywords, typeCheck, typesOf } from "./scalars.ts";

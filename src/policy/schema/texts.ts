@@ -1,4 +1,4 @@
-import { isObject } from "./node.ts";
+import { isObject } from "../../base/is-object.ts";
 
 /** What a parameter's text may be read as, by its schema. */
 export interface TextTypes {

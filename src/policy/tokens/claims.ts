@@ -1,5 +1,6 @@
 import type { TokenRule } from "../../api/guard.ts";
-import { type Believed, type Claims, isObject } from "./verify.ts";
+import { isObject } from "../../base/is-object.ts";
+import type { Believed, Claims } from "./verify.ts";
 
 /** What is told to the program behind, in headers. Whatever these are called, only a believed token says it. */
 export function headersFor({ payloadHeader, claimHeaders = [] }: Pick<TokenRule, "payloadHeader" | "claimHeaders">, { claims, payload }: Believed): [string, string][] {

@@ -1,4 +1,5 @@
 import type { KeyObject } from "node:crypto";
+import { isObject } from "../../base/is-object.ts";
 import { lazyModule } from "../../base/lazy.ts";
 
 const crypto = lazyModule<typeof import("node:crypto")>(import.meta.url, "node:crypto");
@@ -7,7 +8,6 @@ const crypto = lazyModule<typeof import("node:crypto")>(import.meta.url, "node:c
 const skewSeconds = 60;
 const tokenCharsMax = 16_384;
 
-export const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null && !Array.isArray(value);
 
 export type Claims = Readonly<Record<string, unknown>>;
 

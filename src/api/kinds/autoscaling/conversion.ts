@@ -1,4 +1,4 @@
-import { isObject } from "../../patch/object.ts";
+import { isObject } from "../../../base/is-object.ts";
 import type { KubeObject } from "../../meta.ts";
 
 /**

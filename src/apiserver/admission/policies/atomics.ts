@@ -1,4 +1,5 @@
-import { deduce, isObject, type Shape } from "../../../api/apply/shape.ts";
+import { deduce, type Shape } from "../../../api/apply/shape.ts";
+import { isObject } from "../../../base/is-object.ts";
 
 /**
  * Paths of what a configuration would replace as a whole (".spec.selector"): who means to set one field of it would
