@@ -6,6 +6,7 @@ import { Budget } from "./template/budget.ts";
 import { globalsOf } from "./template/globals.ts";
 import { JsonPath } from "./template/json-path.ts";
 import { isMembers, jsonOf, member, textOf } from "./template/values.ts";
+import { parametersOf } from "./values.ts";
 
 /** What values are made of. */
 export interface Mapping {
@@ -60,7 +61,7 @@ function compilePart(part: MappedPart): Mapped {
   }
   if ("query" in part) {
     return ({ request }) => {
-      const all = request.query === "" ? [] : new URLSearchParams(request.query).getAll(part.query);
+      const all = request.query === "" ? [] : parametersOf(request.query).getAll(part.query);
       return part.all ? all : all.slice(-1);
     };
   }

@@ -5,6 +5,17 @@ export function mediaTypeOf(contentType: string | undefined): string {
   return (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase();
 }
 
+/**
+ * What makes a body something else than the text that it is here: gzip, UTF-16, UTF-7. Of several charsets readers do not agree which one counts,
+ * and `Content_Encoding` is Content-Encoding for those who read it by CGI's rules.
+ */
+export function hiddenBy(request: { header(name: string): string | undefined }): string | undefined {
+  const coding = request.header("content-encoding") ?? request.header("content_encoding");
+  if (coding !== undefined && coding.toLowerCase() !== "identity") return coding.slice(0, 40);
+  for (const [, charset = ""] of (request.header("content-type") ?? "").matchAll(/;\s*charset\*?\s*=\s*"?([^\s";,]*)/gi)) if (!/^(?:utf-?8|us-ascii|iso-8859-1|windows-1252)$/i.test(charset)) return `charset ${charset.slice(0, 40)}`;
+  return undefined;
+}
+
 /** Whether one is of a range: "text/*", "application/*+json", "*\/*". */
 export function isOfRange(mediaType: string, range: string): boolean {
   if (mediaType === range) return true;

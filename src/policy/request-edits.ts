@@ -1,5 +1,6 @@
 import type { Exchange, HeaderEdits, RequestView } from "./exchange.ts";
 import { mergeEdits } from "./header-edits.ts";
+import { parametersOf } from "./values.ts";
 
 /** Header edits of a request, behind those that were made before. */
 export function editHeaders(exchange: Exchange, edits: Partial<HeaderEdits>): void {
@@ -11,7 +12,7 @@ export function editHeaders(exchange: Exchange, edits: Partial<HeaderEdits>): vo
 export function dropParams(exchange: Exchange, names: readonly string[]): void {
   const query = exchange.query ?? exchange.request.query;
   if (names.length === 0 || query === "") return;
-  const left = query.split("&").filter((pair) => pair === "" || !names.some((name) => new URLSearchParams(pair).has(name))).join("&");
+  const left = query.split("&").filter((pair) => pair === "" || !names.some((name) => parametersOf(pair).has(name))).join("&");
   if (left === query) return;
   const path = (exchange.target ?? exchange.request.path).split("?", 1)[0]!;
   exchange.query = left;

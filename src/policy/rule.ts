@@ -6,6 +6,7 @@ import { localAnswer } from "./local-answer.ts";
 import { at, PolicyError } from "./policy-error.ts";
 import { sessionIn, SessionNames, upstreamPartOf } from "./session-token.ts";
 import { SmoothWeights } from "./weighted.ts";
+import { secretParameters } from "./secret-names.ts";
 
 /** Where one request goes: to an upstream, or nowhere. */
 export interface Choice {
@@ -33,6 +34,8 @@ export interface CompiledRule {
   choose(request: RequestView | undefined): Choice;
   /** Whether the groups of the match's regular expression are wanted. */
   readonly wantsCaptures: boolean;
+  /** Parameters of its requests that the access log leaves out, besides those that are called so. */
+  readonly secrets: readonly string[];
 }
 
 const noBackend: Choice = { upstream: undefined, error: { status: 500, flag: "NC", reason: "the rule has no backend" }, handler: null };
@@ -56,6 +59,7 @@ export function compileRule(route: HttpRoute, index: number, tools: FilterTools)
     handler: isPlain ? null : serve,
     serve,
     choose,
+    secrets: secretParameters(rule),
     wantsCaptures: all.some((filter) => "path" in filter && filter.path?.type === "regex" && filter.path.pattern === undefined),
   };
 }

@@ -1,5 +1,8 @@
 /** Looking single values up in what a request carries, without parsing the rest. */
 
+/** The parameters of a query or a form: a question mark at its beginning is part of a name, which URLSearchParams would take away. */
+export const parametersOf = (query: string): URLSearchParams => new URLSearchParams(query.startsWith("?") ? `?${query}` : query);
+
 /** The first value of a query parameter, decoded; undefined when there is none. */
 export function queryValue(query: string, name: string): string | undefined {
   let start = 0;

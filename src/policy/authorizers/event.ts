@@ -1,5 +1,6 @@
 import type { AuthorizerFilter } from "../../api/traffic-access.ts";
 import type { Exchange, RequestView } from "../exchange.ts";
+import { parametersOf } from "../values.ts";
 
 /** What an event is made of. */
 export interface EventSource {
@@ -28,7 +29,7 @@ export function eventOf(config: AuthorizerFilter, source: EventSource): object {
 
 function requestEvent({ stage, arn: own }: AuthorizerFilter, { exchange, request, path, arn, parameters, identity, nowMs }: EventSource): object {
   const headers = multi(request.headers?.() ?? []);
-  const query = multi([...new URLSearchParams(request.query)]);
+  const query = multi([...parametersOf(request.query)]);
   return {
     version: "1.0",
     type: "REQUEST",
@@ -73,7 +74,7 @@ function requestEvent2({ stage, arn: own }: AuthorizerFilter, { exchange, reques
     rawQueryString: request.query,
     ...(cookie !== undefined && { cookies: cookie.split(/; */) }),
     headers,
-    queryStringParameters: joined([...new URLSearchParams(request.query)]),
+    queryStringParameters: joined([...parametersOf(request.query)]),
     pathParameters: Object.fromEntries(parameters),
     stageVariables: stage.variables ?? {},
     requestContext: {

@@ -17,6 +17,8 @@ export interface Times {
 const heuristicStatuses = new Set([200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501]);
 /** What is understood, which `must-understand` asks for; without 206 and 304, which are parts. Others are kept where it is said for how long. */
 const finalStatuses = new Set([...heuristicStatuses, 302, 303, 307, 400, 403, 500, 502, 503, 504]);
+/** They say something of this one request, by what is in no key: who asks, on which condition, with how much. */
+const ofOne = new Set([401, 407, 412, 416, 417, 421, 431]);
 const heuristicMaxMs = 86_400_000;
 
 /** May this be kept by a cache that many share? Source: RFC 9111 §3. */
@@ -26,7 +28,7 @@ export function isStorable(request: { method: string; cacheControl: string | und
   const isUnderstood = finalStatuses.has(status);
   const isOnlyUnderstood = directives.has("must-understand");
   if ((directives.has("no-store") && !(isOnlyUnderstood && isUnderstood)) || directives.has("private")) return false;
-  if (status < 200 || status === 206 || status === 304 || (isOnlyUnderstood && !isUnderstood)) return false;
+  if (status < 200 || ofOne.has(status) || status === 206 || status === 304 || (isOnlyUnderstood && !isUnderstood)) return false;
   // §3.5: what somebody had to prove to be somebody for is everybody's only when it says so.
   if (request.isAuthorized && !directives.has("public") && !directives.has("must-revalidate") && !directives.has("s-maxage")) return false;
   // Nor what a program says nothing of: cookies may have told it who asks.

@@ -2,6 +2,7 @@ import type { AccessRule, HttpFilter } from "../../api/traffic.ts";
 import { AddressRanges } from "../addresses.ts";
 import type { Exchange, Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
+import { decoded } from "../path-names.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
@@ -31,7 +32,7 @@ function isAllowing(action: string, field: string): boolean {
 function compileRule({ action, clients, methods, path, headers = [], token }: AccessRule): Test {
   const tests: Test[] = [];
   if (methods) tests.push(({ request }) => methods.includes(request.method));
-  if (path) tests.push(compilePath(path));
+  if (path) tests.push(compilePath(path, action === "deny"));
   if (clients) {
     const ranges = new AddressRanges(clients, "clients");
     tests.push(({ request }) => ranges.includes(request.client));
@@ -57,8 +58,11 @@ function fitsHeader(request: RequestView, name: string, values: readonly string[
   return values.includes(value) || (isDenying && value.split(",").some((part) => values.includes(part.trim())));
 }
 
-/** Elements of the path, as Gateway API has them: "/a" is "/a" and "/a/b", and not "/ab". */
-function compilePath({ type, value, not = false }: NonNullable<AccessRule["path"]>): Test {
+/**
+ * Elements of the path, as Gateway API has them: "/a" is "/a" and "/a/b", and not "/ab". Where whoever is behind may read the path in another
+ * way, all readings must be allowed, and any is denied.
+ */
+function compilePath({ type, value, not = false }: NonNullable<AccessRule["path"]>, isDenying: boolean): Test {
   const fits = ((): ((path: string) => boolean) => {
     if (type === "exact") return (path) => path === value;
     if (type === "regex") {
@@ -69,7 +73,28 @@ function compilePath({ type, value, not = false }: NonNullable<AccessRule["path"
     const prefix = value.replace(/\/$/, "");
     return (path) => path === prefix || path.startsWith(`${prefix}/`);
   })();
-  return ({ request }) => fits(request.path) !== not;
+  const isMeant = (path: string): boolean => fits(path) !== not;
+  return ({ request: { path } }) => {
+    if (!ambiguous.test(path)) return isMeant(path);
+    return isDenying ? readings(path).some(isMeant) : readings(path).every(isMeant);
+  };
+}
+
+const ambiguous = /%2F|%5C|%25|;/;
+/** Without empty elements and dot segments. */
+function folded(path: string): string {
+  const kept: string[] = [];
+  for (const element of path.split("/")) {
+    if (element === "..") kept.pop();
+    else if (element !== "" && element !== ".") kept.push(element);
+  }
+  return `/${kept.join("/")}${path.endsWith("/") && kept.length > 0 ? "/" : ""}`;
+}
+/** What becomes of a path when its slashes are decoded (once, or once more), and when what follows a semicolon is left out. */
+function readings(path: string): string[] {
+  const slashed = (text: string): string => folded(text.replaceAll(/%2F|%5C|\\/gi, "/"));
+  const bare = path.replaceAll(/;[^/]*/g, "");
+  return [path, slashed(path), bare, slashed(bare), slashed(decoded(decoded(bare)))];
 }
 
 /** RFC 8693 §4.2: names with spaces between; some issuers have a list, or call it "scp". */

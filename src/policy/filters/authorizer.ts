@@ -10,6 +10,7 @@ import { compilePathNames } from "../path-names.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
+import { parametersOf } from "../values.ts";
 
 const crypto = lazyModule<typeof import("node:crypto")>(import.meta.url, "node:crypto");
 const ttlSecondsMax = 3_600;
@@ -108,7 +109,7 @@ function readerOf(source: IdentitySource, { stage }: AuthorizerFilter): (request
       return (request) => single(request.header(lower));
     }
     case "query":
-      return ({ query }) => new URLSearchParams(query).getAll(name);
+      return ({ query }) => parametersOf(query).getAll(name);
     case "fixed":
       return () => [source.value];
     case "context": {

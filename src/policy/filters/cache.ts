@@ -6,6 +6,7 @@ import { CacheStore, type Entry, varyOf } from "../cache/store.ts";
 import type { AnswerHead, AnswerSink, Exchange, Filter, FilterTools, Handler, LocalAnswer, Outcome, RequestView, SideAnswer } from "../exchange.ts";
 import { mergeEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
+import { decoded } from "../path-names.ts";
 import { PolicyError } from "../policy-error.ts";
 import { editedHeader } from "../request-edits.ts";
 
@@ -45,7 +46,12 @@ export const cache: Filter<Config> = (config, tools) => {
 
 /** It says nothing that what is kept would have to be looked at for. */
 const isPlain = (request: RequestView): boolean =>
-  request.header("cache-control") === undefined && request.header("if-none-match") === undefined && request.header("if-modified-since") === undefined && request.header("range") === undefined && request.header("pragma") === undefined && request.header("upgrade") === undefined;
+  request.header("cache-control") === undefined && request.header("if-none-match") === undefined && request.header("if-modified-since") === undefined && request.header("range") === undefined && request.header("pragma") === undefined && request.header("upgrade") === undefined && !hasBody(request);
+
+/** A request that has one may be answered by it, and it is part of no key. */
+const hasBody = (request: RequestView): boolean => request.header("transfer-encoding") !== undefined || (request.header("content-length") ?? "0") !== "0";
+/** Headers by which some programs take GET for another method. */
+const overrides = ["x-http-method-override", "x-http-method", "x-method-override"];
 
 /** Most requests' way, as short as it can be: it is there, fresh, and wanted whole. {@link Asking} says the same of it. */
 function plainHit({ shelf, keyOf, now, name, hitLine }: Context, exchange: Exchange): LocalAnswer | undefined {
@@ -132,20 +138,29 @@ interface Context {
   now(): number;
 }
 
-/** Scheme, host and path; of the query, and of headers, what the configuration says. */
+/**
+ * Scheme, host and path; of the query, and of headers, what the configuration says; and how the host was written, where it is written in
+ * another way: its upstream hears that, and may tell it to whoever comes next.
+ */
 function keyFunction({ key }: Config): (exchange: Exchange) => string {
   const { query, headers = [] } = key ?? {};
   const names = headers.map((header) => header.toLowerCase());
   return ({ request, requestHeaders, query: left = request.query }) => {
     let text = `${request.scheme}://${request.host}${request.path}`;
     if (left !== "" && query === undefined) text += `?${left}`;
-    else if (query !== undefined && query.length > 0) {
-      const given = new URLSearchParams(left);
-      text += `?${query.flatMap((name) => given.getAll(name).map((value) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)).join("&")}`;
-    }
+    else if (query !== undefined && query.length > 0) text += `?${namedIn(left, query)}`;
     for (const header of names) text += `\n${header}:${editedHeader(request, requestHeaders, header) ?? ""}`;
-    return text;
+    const authority = request.header("host");
+    return authority === undefined || authority === request.host ? text : `${text}\n@${authority}`;
   };
+}
+/** Of a query what is named, in the order of the names and as it was written: what one reader takes for the same, another may not. */
+function namedIn(query: string, names: readonly string[]): string {
+  const given = query.split("&").map((pair) => {
+    const [name = ""] = pair.split("=", 1);
+    return { name: decoded(name.replaceAll("+", " ")), rest: pair.slice(name.length) };
+  });
+  return names.flatMap((name) => given.flatMap((one) => (one.name === name ? [`${encodeURIComponent(name)}${one.rest}`] : []))).join("&");
 }
 
 /** Headers as filters before the cache have left them, whose words answers differ by: a client's own may be somebody else's. */
@@ -188,7 +203,8 @@ class Asking {
   start(): void {
     const { method } = this.#request;
     if (!safe.has(method)) return this.#invalidating();
-    if ((method !== "GET" && method !== "HEAD") || this.#request.header("upgrade") !== undefined) return this.#forward();
+    if ((method !== "GET" && method !== "HEAD") || this.#request.header("upgrade") !== undefined || hasBody(this.#request)) return this.#forward();
+    if (overrides.some((name) => this.#header(name) !== undefined)) return this.#forward();
     const entry = this.#context.shelf.store.find(this.#key, this.#header);
     if (entry) return this.#kept(entry);
     if (this.#directives.has("only-if-cached")) return this.#answer(localAnswer(this.#request, "UT", "only what is kept was asked for, and it is not", { status: 504 }));
@@ -343,12 +359,14 @@ class Asking {
       const { query, headers = [] } = this.#context.config.key ?? {};
       const left = this.#exchange.query ?? request.query;
       const own = `${base}${request.path}${query === undefined && left !== "" ? `?${left}` : ""}`;
+      shelf.remove(own);
       if (query !== undefined || headers.length > 0) shelf.purge((key) => key.startsWith(own) && (key.length === own.length || key[own.length] === "\n" || (query !== undefined && key[own.length] === "?")));
       for (const name of ["location", "content-location"]) {
-        const named = response.header(name);
-        const url = named === undefined ? null : URL.parse(named, `${base}${request.path}`);
+        const told = response.header(name);
+        const url = told === undefined ? null : URL.parse(told, `${base}${request.path}`);
         // Of its own origin alone: nobody may empty others' shelves.
-        if (url && url.host === new URL(base).host) shelf.purge((key) => key === `${base}${url.pathname}${url.search}`);
+        const named = url && url.hostname === new URL(base).hostname ? `${base}${url.pathname}${url.search}` : undefined;
+        if (named !== undefined) shelf.purge((key) => key === named || key.startsWith(`${named}\n`));
       }
     });
     this.#forward();
@@ -409,8 +427,10 @@ class Storing implements AnswerSink {
     const { request } = exchange;
     const fields = fieldsOf(head.headers);
     const isKept = isStorable({ method: request.method, cacheControl: this.#context.config.ignoresClients ? undefined : request.header("cache-control"), isAuthorized: request.header("authorization") !== undefined || exchange.caller !== undefined || seen("x-forwarded-client-cert") !== undefined, hasCookies: !this.#context.keepsCookiesApart && request.header("cookie") !== undefined }, head.status, fields, ttlMs);
-    const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.host };
-    if (isKept && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
+    const origin = { upstream: exchange.upstream ?? "", target: exchange.target ?? (request.query === "" ? request.path : `${request.path}?${request.query}`), host: exchange.host ?? request.header("host") ?? request.host };
+    // What was too long may be what is not part of the key.
+    const isOfKey = head.status !== 414 || this.#context.config.key?.query === undefined;
+    if (isKept && isOfKey && (head.length ?? 0) <= entryBytesMax && origin.upstream !== "") {
       const made = madeOf(head.status, head.headers, nothing, times, ttlMs, varyOf(fields.get("vary"), seen), origin);
       // What is never fresh and cannot be validated is of no use.
       if (made.lifetimeMs > made.initialAgeMs || hasValidator(fields)) this.#made = made;

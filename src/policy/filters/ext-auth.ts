@@ -6,6 +6,7 @@ import { isGrpc, localAnswer } from "../local-answer.ts";
 import { PolicyError } from "../policy-error.ts";
 import { SmoothWeights } from "../weighted.ts";
 import { asLeft } from "../request-edits.ts";
+import { parametersOf } from "../values.ts";
 
 type Config = Extract<HttpFilter, { type: "extAuth" }>;
 
@@ -144,7 +145,7 @@ const editsOf = (options: readonly HeaderOption[], remove: readonly string[]) =>
   add: options.flatMap(({ name, value, isAdded }): [string, string][] => (isAdded ? [[name, value]] : [])),
 });
 function changeQuery(exchange: Exchange, set: readonly (readonly [string, string])[], remove: readonly string[]): void {
-  const params = new URLSearchParams(exchange.query ?? exchange.request.query);
+  const params = parametersOf(exchange.query ?? exchange.request.query);
   for (const name of remove) params.delete(name);
   for (const [name, value] of set) params.set(name, value);
   exchange.query = params.toString();

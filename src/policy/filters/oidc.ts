@@ -9,6 +9,7 @@ import { at, PolicyError } from "../policy-error.ts";
 import { editHeaders } from "../request-edits.ts";
 import { compileTextMatch } from "../text-match.ts";
 import { placesOf } from "../tokens/places.ts";
+import { parametersOf } from "../values.ts";
 
 type Config = Extract<HttpFilter, { type: "oidc" }>;
 
@@ -265,7 +266,7 @@ class Visit {
   callback(): void {
     const { config, names, seconds } = this.#context;
     const { seal, used, provider } = this.#desk;
-    const params = new URLSearchParams(this.#request.query);
+    const params = parametersOf(this.#request.query);
     const one = (name: string): string | undefined => (params.getAll(name).length === 1 ? params.get(name)! : undefined);
     const state = one("state") ?? "";
     const cookie = flowName(names.flow, state);

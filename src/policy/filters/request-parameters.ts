@@ -7,6 +7,7 @@ import { compilePathNames } from "../path-names.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
 import { bytesOf, dateOf, reasonOf, setByTemplates } from "./request-template.ts";
+import { parametersOf } from "../values.ts";
 
 type Config = Extract<HttpFilter, { type: "requestParameters" }>;
 
@@ -14,6 +15,10 @@ type Config = Extract<HttpFilter, { type: "requestParameters" }>;
 const passing = new Set(["accept", "accept-encoding", "accept-language", "content-encoding", "content-language", "content-type", "expect", "host", "user-agent", "traceparent", "tracestate", "x-request-id", "via", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"]);
 
 const methods = ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH"];
+
+/** What a client gives as one element of a path is nothing that leads out of it. */
+const climbs = /(?:^|\/)\.\.?(?:[/?;]|$)/;
+class ClimbingError extends Error {}
 
 /** Method, headers, query and path for the upstream, made of the request's: API Gateway's parameter mappings. */
 export const requestParameters: Filter<Config> = (config, tools) => {
@@ -31,7 +36,7 @@ export const requestParameters: Filter<Config> = (config, tools) => {
     if (method !== undefined && exchange.request.method !== "HEAD") exchange.method = method;
     const request = asLeft(exchange);
     const from: Mapping = { exchange, request, path: pathOf(exchange), body, stage, nowMs: dateOf(tools) };
-    const parameters = new URLSearchParams(request.query);
+    const parameters = parametersOf(request.query);
     const own = setByTemplates.get(exchange);
     if (closed) for (const name of new Set(parameters.keys())) if (!own?.query.has(name)) parameters.delete(name);
     for (const { name, do: how, value, isOurs } of query) {
@@ -52,6 +57,7 @@ export const requestParameters: Filter<Config> = (config, tools) => {
     if (closed || query.length > 0) exchange.query = parameters.toString();
     if (!target) return;
     const path = target(from)[0]!;
+    if (climbs.test(path)) throw new ClimbingError();
     const left = exchange.query ?? request.query;
     exchange.target = `${path.startsWith("/") ? path : `/${path}`}${left === "" ? "" : `${path.includes("?") ? "&" : "?"}${left}`}`;
   };
@@ -61,6 +67,7 @@ export const requestParameters: Filter<Config> = (config, tools) => {
       try {
         apply(exchange, body);
       } catch (error) {
+        if (error instanceof ClimbingError) return outcome.answer(exchange, localAnswer(exchange.request, "TF", "a value that is an element of the path would lead elsewhere", { status: 400, body: "a value cannot be part of a path\n" }));
         return outcome.answer(exchange, localAnswer(exchange.request, "TF", reasonOf(error), { body: "the request could not be transformed\n" }));
       }
       next(exchange, outcome);

@@ -3,7 +3,7 @@ import type { HttpFilter } from "../../api/traffic.ts";
 import { AddressRanges } from "../addresses.ts";
 import type { Exchange, Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
-import { isForm, isOfRange, mediaTypeOf } from "../media-type.ts";
+import { hiddenBy, isForm, isOfRange, mediaTypeOf } from "../media-type.ts";
 import { compilePattern } from "../pattern.ts";
 import { decoded } from "../path-names.ts";
 import { at, PolicyError } from "../policy-error.ts";
@@ -218,13 +218,6 @@ function mayHaveBody(request: RequestView): boolean {
   return request.header("transfer-encoding") !== undefined || ["POST", "PUT", "PATCH"].includes(request.method);
 }
 
-/** What makes a body something else than the text that it is for its receiver: gzip, UTF-16, EBCDIC. */
-function hiddenBy(request: RequestView): string | undefined {
-  const coding = request.header("content-encoding");
-  if (coding !== undefined && coding.toLowerCase() !== "identity") return coding.slice(0, 40);
-  const charset = /;\s*charset\s*=\s*"?([^\s";,]*)/i.exec(request.header("content-type") ?? "")?.[1];
-  return charset === undefined || /^(?:utf-?8|us-ascii|iso-8859-1|windows-1252)$/i.test(charset) ? undefined : `charset ${charset.slice(0, 40)}`;
-}
 /** Of a part of a multipart body: it says that its bytes are another text. */
 const hiddenPart = /^content-transfer-encoding:(?![ \t]*(?:7bit|8bit|binary)[ \t]*\r?$)/im;
 

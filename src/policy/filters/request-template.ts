@@ -2,13 +2,14 @@ import type { HttpFilter } from "../../api/traffic.ts";
 import type { Exchange, Filter, FilterTools } from "../exchange.ts";
 import { compileEdits, mergeEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
-import { chooseByMediaType, mediaTypeOf } from "../media-type.ts";
+import { chooseByMediaType, hiddenBy, mediaTypeOf } from "../media-type.ts";
 import { compilePathNames } from "../path-names.ts";
 import { PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
 import { type Globals, globalsOf } from "../template/globals.ts";
 import { compileTemplate, type Template, TemplateError } from "../template/render.ts";
 import { type Members, textOf } from "../template/values.ts";
+import { parametersOf } from "../values.ts";
 
 type Config = Extract<HttpFilter, { type: "requestTemplate" }>;
 
@@ -32,8 +33,8 @@ export const requestTemplate: Filter<Config> = (config, tools) => {
       if (passes) return next(exchange, outcome);
       return outcome.answer(exchange, localAnswer(request, "TF", `there is no template for ${type}`, { status: 415 }));
     }
-    const coding = request.header("content-encoding");
-    if (coding !== undefined && coding.toLowerCase() !== "identity") return outcome.answer(exchange, localAnswer(request, "TF", `the body is encoded (${coding}), and no template can read it`, { status: 415 }));
+    const coding = hiddenBy(request);
+    if (coding !== undefined) return outcome.answer(exchange, localAnswer(request, "TF", `the body is encoded (${coding}), and no template can read it`, { status: 415 }));
     exchange.readBody(bytesMax, (bytes) => {
       try {
         const globals = globalsOf(exchange, asLeft(exchange), Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"), pathOf(exchange), stage, dateOf(tools));
@@ -92,7 +93,7 @@ function applyRequest(exchange: Exchange, { overrides }: Globals): void {
   if (Object.keys(overrides.path).length > 0) throw new TemplateError(1, "$context.requestOverride.path is not honoured here");
   const query = Object.entries(overrides.query);
   if (query.length === 0) return;
-  const parameters = new URLSearchParams(exchange.query ?? exchange.request.query);
+  const parameters = parametersOf(exchange.query ?? exchange.request.query);
   for (const [name, value] of query) parameters.set(name, textOf(value, quiet));
   exchange.query = parameters.toString();
   // A target that was made already has the query that was.

@@ -1,7 +1,7 @@
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { RequestParameter } from "../../api/traffic-content.ts";
 import type { Exchange, Filter, LocalAnswer, RequestView } from "../exchange.ts";
-import { chooseByMediaType, isForm, isJson, mediaTypeOf } from "../media-type.ts";
+import { chooseByMediaType, hiddenBy, isForm, isJson, mediaTypeOf } from "../media-type.ts";
 import { compilePathNames } from "../path-names.ts";
 import { PolicyError } from "../policy-error.ts";
 import { problemAnswer, type ProblemError } from "../problem.ts";
@@ -9,6 +9,7 @@ import { asLeft } from "../request-edits.ts";
 import { readJson } from "../schema/json.ts";
 import { compileSchemaAt, type SchemaOptions, stepsFor, type Validator } from "../schema/schema.ts";
 import { candidates, compileTypes, type TextTypes } from "../schema/texts.ts";
+import { parametersOf } from "../values.ts";
 
 type Config = Extract<HttpFilter, { type: "validate" }>;
 
@@ -45,8 +46,8 @@ export const validate: Filter<Config> = (config) => {
     };
     if (!body) return finish();
     // What cannot be read cannot be judged: nothing passes because it was packed.
-    const coding = request.header("content-encoding");
-    if (coding !== undefined && coding.toLowerCase() !== "identity") return finish(problemAnswer(request, "RV", 415, `the body must not be encoded: content-encoding is ${coding}`, []));
+    const coding = hiddenBy(request);
+    if (coding !== undefined) return finish(problemAnswer(request, "RV", 415, coding.startsWith("charset ") ? `the body must be UTF-8, and not of ${coding}` : `the body must not be encoded: content-encoding is ${coding}`, []));
     const type = mediaTypeOf(request.header("content-type"));
     const content = chooseByMediaType(contents, type);
     exchange.readBody(bytesMax, (bytes) => {
@@ -62,7 +63,7 @@ export const validate: Filter<Config> = (config) => {
 
   function checkParameters(exchange: Exchange, errors: ProblemError[]): void {
     const request = asLeft(exchange);
-    const query = request.query === "" ? undefined : new URLSearchParams(request.query);
+    const query = request.query === "" ? undefined : parametersOf(request.query);
     const path = config.path ? pathOf(exchange) : undefined;
     for (const { place, name, lower, isRequired, explode, types, validator } of parameters) {
       const values = valuesOf(request, place, lower, query, path);
@@ -126,7 +127,7 @@ function compileContent(type: string, schema: unknown, options: SchemaOptions): 
     const { members, isList } = compileTypes(schema, options.document ?? schema);
     if (isList) throw new PolicyError(`${field}.type`, "array", "must be an object: a form has members");
     return (bytes, errors) => {
-      const form = new URLSearchParams(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+      const form = parametersOf(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
       const value: Record<string, unknown> = Object.create(null) as Record<string, unknown>;
       for (const name of new Set(form.keys())) {
         const values = form.getAll(name);

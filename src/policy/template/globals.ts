@@ -3,6 +3,7 @@ import type { Exchange, RequestView } from "../exchange.ts";
 import { decoded } from "../path-names.ts";
 import { JsonPath } from "./json-path.ts";
 import { Host, jsonOf, type Members, newMembers, putMember, textOf, type Work } from "./values.ts";
+import { parametersOf } from "../values.ts";
 
 /** What templates have, by the names that AWS API Gateway has made known: `$input`, `$context`, `$stageVariables`, `$util`. */
 export interface Globals {
@@ -101,7 +102,7 @@ const own = (of: Members, name: string): unknown => (Object.hasOwn(of, name) ? o
 /** Of a repeated parameter the last counts, as there. */
 function queryOf(query: string): Members {
   const result = newMembers();
-  if (query !== "") for (const [name, value] of new URLSearchParams(query)) putMember(result, name, value);
+  if (query !== "") for (const [name, value] of parametersOf(query)) putMember(result, name, value);
   return result;
 }
 /** Never what a hop is told alone. */

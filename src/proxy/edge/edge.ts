@@ -12,6 +12,7 @@ import { type Lease, leasedLimiter, type LeaseRequest } from "../../policy/rate-
 import { Shelves } from "../../policy/cache/shelves.ts";
 import { Tally } from "../../policy/tally.ts";
 import { RouteTable } from "../../policy/route-table.ts";
+import { secretParameters } from "../../policy/secret-names.ts";
 import { SessionNames } from "../../policy/session-token.ts";
 import { createUpstreamPolicy, type UpstreamTools } from "../../policy/upstream-policy.ts";
 import type { CheckedUpstream } from "../../policy/upstream.ts";
@@ -201,6 +202,7 @@ export class Edge {
     }
     try {
       this.routes.put(route);
+      this.engine.hides(route.rules.flatMap(secretParameters));
       return this.services.put(route);
     } catch (error) {
       // The compiler has checked it: this is a fault of ours, and only this route's loss.

@@ -109,7 +109,7 @@ function routedOf({ rule, match, captures }: Found): Routed {
   const known = isOne ? plainRules.get(rule) : undefined;
   if (known) return known;
   const { timeouts, retry, persistence, name } = rule.rule;
-  const routed: Routed = { name: `${rule.route.id}/${name}`, handler: rule.serve, timeouts, retry, persistence, match, captures };
+  const routed: Routed = { name: `${rule.route.id}/${name}`, handler: rule.serve, timeouts, retry, persistence, match, captures, secrets: rule.secrets };
   if (isOne) plainRules.set(rule, routed);
   return routed;
 }

@@ -2,7 +2,7 @@ import { performance } from "node:perf_hooks";
 import { writeSpiffeId } from "../../base/spiffe.ts";
 import type { Counters } from "./counters.ts";
 import type { HttpExchange } from "./exchange.ts";
-import { withoutSecrets } from "./secrets.ts";
+import { queryWithoutSecrets, withoutSecrets } from "./secrets.ts";
 
 /** Lines wait for so long, and so many bytes of them; beyond they are lost, and counted. */
 const flushMs = 100;
@@ -28,6 +28,8 @@ export class AccessLog {
   #timer: NodeJS.Timeout | undefined;
   /** By the endpoint: the last way that led there. */
   readonly #ways = new Map<string, { listener: string; rule: string; upstream: string | undefined; bytes: Buffer }>();
+  /** Of all rules that there have been: which one was meant by who has met none, nobody knows. */
+  #secrets: readonly string[] = [];
   #second = 0;
   #secondText = "";
 
@@ -36,6 +38,11 @@ export class AccessLog {
     this.#counters = counters;
   }
 
+  /** Parameters that are left out where no rule says which. */
+  hides(names: readonly string[]): void {
+    const more = names.filter((name) => !this.#secrets.includes(name));
+    if (more.length > 0) this.#secrets = [...this.#secrets, ...more];
+  }
   add(exchange: HttpExchange): void {
     const { request, client } = exchange;
     if (!this.#begin()) return;
@@ -47,7 +54,7 @@ export class AccessLog {
     this.#escape(request.path);
     if (request.query !== "") {
       this.#put("?");
-      this.#escape(withoutSecrets(request.query));
+      this.#escape(queryWithoutSecrets(request.query, exchange.secrets ?? this.#secrets));
     }
     this.#put('","protocol":"');
     this.#put(client.protocol);

@@ -64,6 +64,10 @@ export abstract class Decided {
   get isAsItCame(): boolean | undefined {
     return this.routed?.isAsItCame && !this.judged;
   }
+  /** Undefined: no rule has said. */
+  get secrets(): readonly string[] | undefined {
+    return this.routed && (this.routed.secrets ?? []);
+  }
   onResponse(look: (response: ResponseView) => void): void {
     (this.looks ??= []).push(look);
   }

@@ -223,6 +223,10 @@ export class Engine {
     this.counters.requestsRunning++;
     this.counters.requestsTotal++;
   }
+  /** See {@link AccessLog.hides}. */
+  hides(parameters: readonly string[]): void {
+    this.#log?.hides(parameters);
+  }
   ended(exchange: HttpExchange): void {
     const { counters } = this;
     counters.requestsRunning--;

@@ -36,10 +36,13 @@ export class HeadView implements RequestView {
     return (this.#query ??= head.queryStart < head.targetEnd ? head.bytes.latin1Slice(head.base + head.queryStart + 1, head.base + head.targetEnd) : "");
   }
   header(name: string): string | undefined {
-    return this.#head.find(name);
+    return name === "host" && this.#head.absolute ? authorityOf(this.#head) : this.#head.find(name);
   }
   headers(): [name: string, value: string][] {
     const head = this.#head;
-    return Array.from({ length: head.count }, (_, i) => i).flatMap((i): [string, string][] => (head.dropped[i] === 1 ? [] : [[head.nameAt(i), head.valueAt(i)]]));
+    return Array.from({ length: head.count }, (_, i) => i).flatMap((i): [string, string][] => (head.dropped[i] === 1 ? [] : [[head.nameAt(i), i === head.hostField && head.absolute ? authorityOf(head) : head.valueAt(i)]]));
   }
 }
+
+/** Of an absolute target: it counts, whatever Host says (RFC 9112 §3.2.2), here as for who is behind. */
+export const authorityOf = ({ bytes, base, targetStart, queryStart }: Head): string => /^https?:\/\/([^/]+)/i.exec(bytes.latin1Slice(base + targetStart, base + queryStart))![1]!;

@@ -104,4 +104,6 @@ export interface Routed {
   persistence?: Persistence | undefined;
   match?: HttpMatch | undefined;
   captures?: readonly string[] | undefined;
+  /** Parameters that the access log leaves out. */
+  secrets?: readonly string[] | undefined;
 }
