@@ -12,15 +12,16 @@ import type { TestReport } from "./test-report.ts";
 const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
 /** Pods of plain mode have the machine's own ports: two stacks of such files may want the same one. */
-const isPlain = (file: string): boolean => /\bplain\b/.test(readFileSync(join(root, file), "utf8"));
-const suites: { name: string; files: string[]; concurrency: number; has?: (file: string) => boolean }[] = [
+const isPlain = (file: string): boolean => readFileSync(join(root, file), "utf8").includes('"plain"');
+/** Files of whole stacks that take longest: begun last, one of them would run alone at the end. */
+const long = ["shop", "network", "autoscaling", "backup", "storage"].map((name) => `test/scenarios/${name}.test.ts`);
+const suites: { name: string; files: string[]; concurrency: number; isLonely?: (file: string) => boolean }[] = [
   { name: "unit", files: ["src/**/*.test.ts", "tools/**/*.test.ts", "test/scenarios/transcript.test.ts"], concurrency: 2 },
   { name: "examples", files: ["examples/*/test/**/*.test.ts"], concurrency: 1 },
   { name: "simulation", files: ["test/simulation/**/*.test.ts"], concurrency: 2 },
   { name: "conformance", files: ["test/conformance/**/*.test.ts"], concurrency: 2 },
-  // Whole stacks use half of two cores; their pods' networks are apart.
-  { name: "scenarios", files: ["test/scenarios/!(transcript).test.ts"], concurrency: 2, has: (file) => !isPlain(file) },
-  { name: "scenarios-plain", files: ["test/scenarios/!(transcript).test.ts"], concurrency: 1, has: isPlain },
+  // Whole stacks use half of two cores. Those of plain mode do not run beside each other, but beside others, whose pods have networks of their own.
+  { name: "scenarios", files: [...long, "test/scenarios/!(transcript).test.ts"], concurrency: 2, isLonely: isPlain },
 ];
 const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 /** Each file is a process of its own, which would strip and compile hundreds of modules anew: twice the time of most. */
@@ -33,23 +34,25 @@ const failures: { file: string; failed: string; error: string }[] = [];
 const errorLines = 12;
 const totals = { pass: 0, fail: 0, skipped: 0 };
 let failed = false;
+let runs = 0;
 const began = performance.now();
 
 for (const suite of suites) {
   if (only.length > 0 && !only.some((word) => suite.name.startsWith(word))) continue;
-  const files = suite.files.flatMap((pattern) => globSync(pattern, { cwd: root })).filter(suite.has ?? (() => true)).sort();
+  const files = [...new Set(suite.files.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()))];
   if (files.length === 0) continue;
   process.stdout.write(`\n── ${suite.name}: ${files.length} files\n`);
-  const output = await run(["--test", `--test-concurrency=${suite.concurrency}`, "--test-timeout=600000", "--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${join(import.meta.dirname, "test-report.ts")}`, `--test-reporter-destination=${join(folder, suite.name)}`, ...files]);
-  for (const line of readFileSync(join(folder, suite.name), "utf8").split("\n")) {
-    if (line === "") continue;
-    const report = JSON.parse(line) as TestReport;
-    const file = relative(root, report.file);
-    if ("ms" in report) times.push({ ...report, file });
-    else failures.push({ ...report, file });
+  const { concurrency, isLonely } = suite;
+  if (!isLonely) {
+    await run(files, concurrency);
+    continue;
   }
-  failed ||= output.code !== 0;
-  for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += Number(new RegExp(`^ℹ ${key} (\\d+)$`, "m").exec(output.text)?.[1] ?? 0);
+  const others = files.filter((file) => !isLonely(file));
+  // Whoever has none of his own left takes of the others.
+  const lane = async (own: string[]): Promise<void> => {
+    for (let file; (file = own.shift() ?? others.shift()) !== undefined; ) await run([file], 1);
+  };
+  await Promise.all(Array.from({ length: concurrency }, (_, i) => lane(i === 0 ? files.filter(isLonely) : [])));
 }
 rmSync(folder, { recursive: true });
 times.sort((a, b) => b.ms - a.ms);
@@ -65,14 +68,27 @@ function excerpt(error: string): string[] {
   return [...lines.slice(0, errorLines), ...lines.slice(errorLines).filter((line) => line.startsWith("caused by "))];
 }
 
-function run(args: string[]): Promise<{ code: number; text: string }> {
-  return new Promise((resolve) => {
+/** Runs test files, and adds what came of them. What they write is shown as it comes, or, of a single file, at its end: another may run beside it. */
+async function run(files: string[], concurrency: number): Promise<void> {
+  const report = join(folder, String(runs++));
+  const args = ["--test", `--test-concurrency=${concurrency}`, "--test-timeout=600000", "--test-reporter=spec", "--test-reporter-destination=stdout", `--test-reporter=${join(import.meta.dirname, "test-report.ts")}`, `--test-reporter-destination=${report}`, ...files];
+  const { code, text } = await new Promise<{ code: number | null; text: string }>((resolve) => {
     const child = spawn(process.execPath, args, { cwd: root, stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...compileCache, ...(conformance && { WHERRY_CONFORMANCE: "1" }) } });
     let text = "";
     child.stdout.on("data", (chunk: Buffer) => {
-      process.stdout.write(chunk);
+      if (files.length > 1) process.stdout.write(chunk);
       text += chunk.toString();
     });
-    child.on("close", (code) => resolve({ code: code ?? 1, text }));
+    child.on("close", (code) => resolve({ code, text }));
   });
+  if (files.length === 1) process.stdout.write(text.replace(/^ℹ (?:tests|suites|pass|cancelled|skipped|todo|duration_ms) .*\n/gm, ""));
+  failed ||= code !== 0;
+  for (const line of readFileSync(report, "utf8").split("\n")) {
+    if (line === "") continue;
+    const of = JSON.parse(line) as TestReport;
+    const file = relative(root, of.file);
+    if ("ms" in of) times.push({ ...of, file });
+    else failures.push({ ...of, file });
+  }
+  for (const key of Object.keys(totals) as (keyof typeof totals)[]) totals[key] += Number(new RegExp(`^ℹ ${key} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
 }
