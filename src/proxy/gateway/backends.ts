@@ -9,7 +9,7 @@ import type { World } from "./world.ts";
 export interface ResolvedBackend {
   backend: Backend;
   /** The Service port it goes to, if there is one. */
-  upstream?: Pick<Upstream, "id" | "namespace" | "service" | "port"> & { /** A policy's. */ settings?: Partial<Upstream> };
+  upstream?: Pick<Upstream, "id" | "namespace" | "service" | "port"> & { /** Policies'. */ settings?: Partial<Upstream>; /** "NAMESPACE/NAME+…". */ policies?: string };
   unusable?: Unusable;
 }
 

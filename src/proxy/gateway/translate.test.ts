@@ -104,7 +104,7 @@ test("of many policies a change tells those that it is about, and no others", ()
   const { statuses } = (wide(2), translator.flush());
   const own = statuses.find(({ key }) => key === "many/wide")!;
   assert.ok("ancestors" in own);
-  assert.deepEqual(own.ancestors[0]!.conditions.map(({ type, message }) => `${type} ${message.replace(/: .* and/, ": … and")}`).slice(1), ["Merged This policy is being merged by other policies of its kind for: … and 150 more", "Overridden This policy is being overridden by other policies of its kind for: … and 150 more"]);
+  assert.deepEqual(own.ancestors[0]!.conditions.map(({ type, message }) => `${type} ${message.replace(/: .* and/, ": … and")}`).slice(1), ["Merged This policy is being merged by other securityPolicies for these routes: … and 150 more]", "Overridden This policy is being overridden by other securityPolicies for these routes: … and 150 more]"]);
   assert.deepEqual(statuses.filter(({ kind }) => kind === "SecurityPolicy").map(({ key }) => key), ["many/wide"]);
   // What it cannot do, those that are merged over it cannot either.
   wide(3, { wasm: {} });

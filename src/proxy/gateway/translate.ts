@@ -1,5 +1,6 @@
 import type { EdgeListener, Route, TrafficPatch, TrafficSnapshot, Upstream } from "../../api/traffic.ts";
 import { policyKinds } from "../../api/envoy/kinds.ts";
+import { withKeySets } from "../../policy/key-sets.ts";
 import { PolicyBook } from "../policies/book.ts";
 import type { Place } from "../policies/attach.ts";
 import { type PolicyStatus, PolicyStatuses } from "../policies/statuses.ts";
@@ -9,12 +10,13 @@ import { attach, type Attachment, gatewayOfParent } from "./attach.ts";
 import type { ResolvedBackend } from "./backends.ts";
 import { classConditions } from "./gateway-class.ts";
 import { type AddressBook, type CompiledGateway, compileGateway } from "./gateways.ts";
-import { type AnyRouteObject, type Condition, controllerName, type Gateway, gatewayGroup, type HttpRouteRule, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { type AnyRouteObject, type Condition, controllerName, gatewayGroup, type HttpRouteRule, type ParentReference, type RouteKind, routeKinds, type RouteStatus } from "./kinds.ts";
+import { filesNamed, servicesNamed } from "./named.ts";
 import { isRouteFilter, names } from "./route-filter.ts";
 import { listenerStatus } from "./listeners.ts";
 import { type CompiledRoute, compileRoute, compileServiceRoute } from "./routes.ts";
 import { attachToService, type ServiceAttachment, serviceOfParent } from "./services.ts";
-import { compileUpstream, policyConditions, policyNotes } from "./upstreams.ts";
+import { compileUpstream, isForMany, policyConditions, policyNotes } from "./upstreams.ts";
 import { gatewayOfSet, type World } from "./world.ts";
 
 /** A status that an object should have; conditions without generation and times. `kind` and `key` say whose; `notes` are for Events. */
@@ -259,7 +261,8 @@ export class Translator {
       this.#stagesNaming.set(what, naming.add(id));
     });
     const onServices = this.#onServices(kind, object);
-    const services = servicesNamed(object);
+    // Those that its policies ask besides: for keys, for whether a request may pass.
+    const services = [...new Set([...servicesNamed(object), ...compiled.upstreams.flatMap((upstream) => (upstream.namespace === "" ? [] : `${upstream.namespace}/${upstream.service}`))])];
     this.#routesOfService.move(id, before?.services ?? [], services);
     this.#policiesOf(services);
     const next: TranslatedRoute = { kind, key, attachments, compiled, onServices, gateways, services };
@@ -276,7 +279,7 @@ export class Translator {
   #publish(before: TranslatedRoute | undefined, routes: readonly Route[]): void {
     const kept = new Set(routes.map(({ id }) => id));
     for (const { id } of before ? servedOf(before) : []) if (!kept.has(id)) this.#published.remove(id);
-    for (const route of routes) this.#published.put(route.id, route);
+    for (const route of routes) this.#published.put(route.id, route.type === "http" ? withKeySets(route) : route);
   }
 
   /** Whose requests a place's policies are about. */
@@ -291,9 +294,9 @@ export class Translator {
   /** Of Envoy Gateway's policies. */
   #attachedStatuses(): WantedStatus[] {
     return this.#policyStatuses.take({
-      attachmentsOf: (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway, listeners }) => ({ parentRef, gateway, listeners: listeners.map(({ listener: { name, owner } }) => (owner.kind === "Gateway" ? name : "")) })) ?? [],
+      attachmentsOf: (route) => this.#routes.get(route)?.attachments.map(({ parentRef, gateway, listeners }) => ({ parentRef, gateway, listeners: listeners.map(({ listener: { name, owner } }) => ({ name, position: owner.kind === "Gateway" ? name : "" })) })) ?? [],
       isOurs: (gateway) => this.#gateways.has(gateway),
-      routesAt: (place) => this.#routesAt(place),
+      unusable: (policies) => [...this.#unusable.values()].flatMap((one) => (one.policies === policies ? one.why : [])),
     });
   }
 
@@ -345,9 +348,21 @@ export class Translator {
     for (const service of services) for (const { metadata } of this.#world.policiesOf(service)) this.#dirty.policies.add(`${metadata.namespace}/${metadata.name}`);
   }
 
+  /** What of Service ports cannot be done as their policies say, by these: the ports. */
+  readonly #unusable = new Map<string, { policies: string; why: string }>();
+  #judged(id: string, unusable: { policies: string; why: string } | undefined): void {
+    if (this.#unusable.get(id)?.why === unusable?.why) return;
+    if (unusable) this.#unusable.set(id, unusable);
+    else this.#unusable.delete(id);
+    this.#policyStatuses.isDue = true;
+  }
+
   #upstream(id: string): void {
     const users = this.#users.get(id);
-    if (!users) return this.#upstreams.remove(id);
+    if (!users) {
+      this.#judged(id, undefined);
+      return this.#upstreams.remove(id);
+    }
     const [user] = users.values();
     // Thousands of routes may lead to one Service port, and Gateways with a certificate for it are rare.
     let isGrpc = false;
@@ -355,7 +370,9 @@ export class Translator {
     const withCertificate = [...this.#gateways.values()].some(({ backendCertificate }) => backendCertificate) ? users.keys() : [];
     let certificate: CompiledGateway["backendCertificate"];
     for (const route of withCertificate) certificate ??= this.#routes.get(route)!.gateways.map((gateway) => this.#gateways.get(gateway)?.backendCertificate).find(Boolean);
-    this.#upstreams.put(id, compileUpstream(this.#world, user!, isGrpc, certificate));
+    const compiled = compileUpstream(this.#world, user!, isGrpc, certificate);
+    this.#judged(id, isForMany(compiled) && user!.policies !== undefined ? { policies: user!.policies, why: `proxyProtocol is not honoured of Service ${user!.namespace}/${user!.service} port ${user!.port}, which speaks HTTP/2: requests for it are answered with 500` } : undefined);
+    this.#upstreams.put(id, compiled);
   }
 
   #classStatus(name: string): WantedStatus[] {
@@ -447,44 +464,7 @@ function parentStatuses(attachments: readonly Pick<Attachment, "parentRef" | "ac
   }));
 }
 
-/** Services of all references, whether they exist or not. */
-function servicesNamed(route: { metadata: Gateway["metadata"]; spec: { rules?: readonly object[] } }): string[] {
-  const named = new Set<string>();
-  const look = (value: unknown): void => {
-    if (Array.isArray(value)) return value.forEach(look);
-    if (typeof value !== "object" || value === null) return;
-    for (const [field, inner] of Object.entries(value)) {
-      if (field === "backendRefs" || field === "backendRef") {
-        for (const { group = "", kind = "Service", namespace = route.metadata.namespace, name } of [inner].flat() as { group?: string; kind?: string; namespace?: string; name: string }[]) {
-          if (group === "" && kind === "Service") named.add(`${namespace}/${name}`);
-        }
-      }
-      look(inner);
-    }
-  };
-  look(route.spec.rules ?? []);
-  return [...named];
-}
-
 /** What of a Gateway decides about its routes: a renewed certificate touches none of them. */
 function shapeOf(gateway: CompiledGateway | undefined): string {
   return JSON.stringify([gateway?.backendCertificate, gateway?.listeners.map((listener) => ({ ...listener, conditions: undefined, edge: listener.edge !== undefined }))]);
-}
-
-/** "Secret/NAMESPACE/NAME" of every certificate and authority named, there or not. */
-function filesNamed(gateway: Gateway, { sets }: CompiledGateway): string[] {
-  const named = new Set<string>();
-  const look = (value: unknown, namespace: string): void => {
-    if (Array.isArray(value)) return value.forEach((inner) => look(inner, namespace));
-    if (typeof value !== "object" || value === null) return;
-    for (const [field, inner] of Object.entries(value)) {
-      if (field === "certificateRefs" || field === "caCertificateRefs" || field === "clientCertificateRef") {
-        for (const reference of [inner].flat() as { kind?: string; namespace?: string; name: string }[]) named.add(`${reference.kind ?? "Secret"}/${reference.namespace ?? namespace}/${reference.name}`);
-      }
-      look(inner, namespace);
-    }
-  };
-  look(gateway.spec, gateway.metadata.namespace!);
-  for (const { set } of sets) look(set.spec, set.metadata.namespace!);
-  return [...named];
 }

@@ -15,7 +15,7 @@ export function compileUpstream(world: World, { id, namespace, service, port, se
   const declared = world.service(`${namespace}/${service}`)?.spec?.ports?.find((candidate) => candidate.port === port);
   const protocol = settings?.protocol ?? protocols[declared?.appProtocol ?? ""] ?? (grpc ? "h2c" : "http1");
   const base: Upstream = { id, namespace, service, port, protocol, ...settings };
-  if (base.proxyProtocol && protocol !== "http1") return { ...base, error: { status: 500, reason: needsOneClient } };
+  if (isForMany(base)) return { ...base, error: { status: 500, reason: needsOneClient } };
   const policy = policyOf(world, `${namespace}/${service}`, declared?.name);
   if (!policy) return base;
   const { authorities, unusable } = validationOf(world, policy);
@@ -30,6 +30,9 @@ export function compileUpstream(world: World, { id, namespace, service, port, se
     tls: { serverName: hostname, ...(authorities && { authorities }), ...(altNames && { altNames }), ...(clientCertificate && { certificate: clientCertificate }) },
   };
 }
+
+/** A connection would have the requests of many clients, and is to say whose it is. */
+export const isForMany = ({ proxyProtocol, protocol }: Upstream): boolean => proxyProtocol !== undefined && protocol !== "http1";
 
 /** One that names the port's section goes before one that means the whole Service; else the oldest. */
 export function policyOf(world: World, service: string, portName: string | undefined): BackendTlsPolicy | undefined {

@@ -8,7 +8,8 @@ import { Attachments } from "./attach.ts";
 const meta = (name: string, labels: Record<string, string> = {}, namespace = "shop") => ({ name, namespace, uid: `${namespace}/${name}`, labels, creationTimestamp: "2026-01-01T00:00:00Z" });
 const gateway = (name: string, namespace = "shop"): KubeObject => ({ apiVersion: "gateway.networking.k8s.io/v1", kind: "Gateway", metadata: meta(name, { tier: "edge" }, namespace), spec: { gatewayClassName: "wherry", listeners: [{ name: "http", port: 80, protocol: "HTTP" }, { name: "https", port: 443, protocol: "HTTPS" }] } }) as unknown as KubeObject;
 const route = (name: string, namespace = "shop"): KubeObject => ({ apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", metadata: meta(name, { app: name }, namespace), spec: { rules: [{ name: "read" }, {}] } }) as unknown as KubeObject;
-const world = new ObjectWorld([gateway("edge"), gateway("other", "ops"), route("users"), route("orders"), route("users", "ops"), { apiVersion: "v1", kind: "Namespace", metadata: { ...meta("ops", { team: "a" }), namespace: undefined } } as unknown as KubeObject]);
+const grant = (namespace: string, from: string, kind: string): KubeObject => ({ apiVersion: "gateway.networking.k8s.io/v1beta1", kind: "ReferenceGrant", metadata: meta("lend", {}, namespace), spec: { from: [{ group: "gateway.envoyproxy.io", kind: "SecurityPolicy", namespace: from }], to: [{ group: "gateway.networking.k8s.io", kind }] } }) as unknown as KubeObject;
+const world = new ObjectWorld([gateway("edge"), gateway("other", "ops"), route("users"), route("orders"), route("users", "ops"), { apiVersion: "v1", kind: "Namespace", metadata: { ...meta("ops", { team: "a" }), namespace: undefined } } as unknown as KubeObject, grant("ops", "shop", "Gateway"), grant("shop", "ops", "HTTPRoute")]);
 
 /** One policy a line: NAME AGE TARGET… with more of its spec behind "|". A target is KIND/NAME#SECTION, or a selector as JSON. */
 function policiesOf(text: string): Policy[] {
@@ -59,15 +60,16 @@ const cases: { name: string; policies: string; at: Record<string, string>; told?
     at: { "shop/edge#http shop/orders": "" },
     told: {
       mine: "missing HTTPRoute ops/orders does not exist",
-      far: "missing HTTPRoute shop/nowhere does not exist; missing Gateway shop/edge has no listener smtp; missing HTTPRoute shop/users has no rule write; invalid targetRefs[3]: a SecurityPolicy has no effect on gateway.networking.k8s.io/Service; Gateway, HTTPRoute, GRPCRoute may be named",
+      far: "missing HTTPRoute shop/nowhere does not exist; missing No section name smtp found for Gateway shop/edge; missing No section name write found for HTTPRoute shop/users; invalid targetRefs[3]: a SecurityPolicy has no effect on gateway.networking.k8s.io/Service; Gateway, HTTPRoute, GRPCRoute may be named",
     },
   },
   {
-    name: "selectors: by labels, in its own namespace unless it says otherwise",
+    name: "selectors: by labels, in its own namespace unless it says otherwise, and where it is let",
     policies: `
       own 1 {"kind":"HTTPRoute","matchLabels":{"app":"users"}}
       ops/every 2 {"kind":"HTTPRoute","matchExpressions":[{"key":"app","operator":"Exists"}],"namespaces":{"from":"All"}}
-      team 3 {"kind":"Gateway","namespaces":{"from":"Selector","selector":{"matchLabels":{"team":"a"}}}}`,
+      team 3 {"kind":"Gateway","namespaces":{"from":"Selector","selector":{"matchLabels":{"team":"a"}}}}
+      alien 4 {"kind":"HTTPRoute","namespaces":{"from":"Selector","selector":{"matchLabels":{"team":"a"}}}}`,
     at: { "shop/edge#http shop/users": "own", "shop/edge#http shop/orders": "every", "ops/other#http ops/users": "every", "ops/other#https": "team", "shop/edge#http": "" },
     told: { every: "conflict HTTPRoute/shop/users shop/own" },
   },

@@ -1,7 +1,8 @@
-import type { Policy, PolicyKind, PolicyTarget, TargetSelector } from "../../api/envoy/kinds.ts";
+import { envoyGroup, type Policy, type PolicyKind, type PolicyTarget, type TargetSelector } from "../../api/envoy/kinds.ts";
 import { applyMergePatch } from "../../api/patch/merge.ts";
 import { labelSelectorOf } from "../../api/selectors.ts";
 import { byAge } from "../gateway/gateways.ts";
+import { isGranted } from "../gateway/grants.ts";
 import { gatewayGroup } from "../gateway/kinds.ts";
 import type { World } from "../gateway/world.ts";
 
@@ -38,9 +39,19 @@ export interface Effective {
   policies: readonly Policy[];
 }
 
+/** Something that is there and that a policy names or selects, and what of that came to nothing, as Envoy Gateway says it. */
+export interface AttachedTarget {
+  kind: string;
+  /** "NAMESPACE/NAME". */
+  key: string;
+  section: string | undefined;
+  problem: { reason: "Conflicted" | "TargetNotFound" | "Invalid"; message: string } | undefined;
+}
+
 /** What became of one policy. */
 export interface AttachedPolicy {
   policy: Policy;
+  targets: AttachedTarget[];
   /** Where it is in force as far as others of its kind let it. */
   places: Place[];
   /** Targets that an older policy has. */
@@ -52,7 +63,7 @@ export interface AttachedPolicy {
 
 /**
  * Policies of one kind, and where they are. A place has one policy, the oldest; a more specific place's takes the whole place of
- * a more general one's, unless it says that it is to be merged (`mergeType`).
+ * a more general one's, unless it says that it is to be merged over its listener's or Gateway's (`mergeType`).
  *
  *   rule ▶ route ▶ listener ▶ Gateway
  */
@@ -65,32 +76,53 @@ export class Attachments {
   }
 
   #attach(kind: PolicyKind, policy: Policy, world: World): AttachedPolicy {
-    const attached: AttachedPolicy = { policy, places: [], conflicts: [], missing: [], invalid: [] };
-    const { namespace } = policy.metadata;
+    const attached: AttachedPolicy = { policy, targets: [], places: [], conflicts: [], missing: [], invalid: [] };
+    const namespace = policy.metadata.namespace!;
+    const is = targetKinds[kind];
     for (const [i, { group, kind: target, name, sectionName }] of referencesOf(policy).entries()) {
-      if (group !== gatewayGroup || !targetKinds[kind].includes(target)) {
-        attached.invalid.push(`targetRefs[${i}]: a ${kind} has no effect on ${group === "" ? "core" : group}/${target}; ${targetKinds[kind].join(", ")} may be named`);
+      const key = `${namespace}/${name}`;
+      const found: AttachedTarget = { kind: target, key, section: sectionName, problem: undefined };
+      if (group !== gatewayGroup || !is.includes(target)) {
+        const message = `targetRefs[${i}]: a ${kind} has no effect on ${group === "" ? "core" : group}/${target}; ${is.join(", ")} may be named`;
+        attached.invalid.push(message);
+        attached.targets.push({ ...found, problem: { reason: "Invalid", message } });
         continue;
       }
-      const key = `${namespace}/${name}`;
-      const section = sectionsOf(world, target, key);
-      if (!section) attached.missing.push(`${target} ${key} does not exist`);
-      else if (sectionName !== undefined && !section.includes(sectionName)) attached.missing.push(`${target} ${key} has no ${target === "Gateway" ? "listener" : "rule"} ${sectionName}`);
-      else this.#claim(attached, placeOf(target, key, sectionName));
+      const sections = sectionsOf(world, target, key);
+      if (!sections) {
+        // Whoever else looks after it says so.
+        attached.missing.push(`${target} ${key} does not exist`);
+        continue;
+      }
+      attached.targets.push(found);
+      if (sectionName !== undefined && !sections.includes(sectionName)) {
+        found.problem = { reason: "TargetNotFound", message: `No section name ${sectionName} found for ${target} ${key}` };
+        attached.missing.push(found.problem.message);
+      } else this.#claim(attached, kind, found);
     }
     for (const [i, selector] of (policy.spec.targetSelectors ?? []).entries()) {
-      if ((selector.group ?? gatewayGroup) !== gatewayGroup || !targetKinds[kind].includes(selector.kind)) {
-        attached.invalid.push(`targetSelectors[${i}]: a ${kind} has no effect on ${selector.group ?? gatewayGroup}/${selector.kind}; ${targetKinds[kind].join(", ")} may be selected`);
+      if ((selector.group ?? gatewayGroup) !== gatewayGroup || !is.includes(selector.kind)) {
+        attached.invalid.push(`targetSelectors[${i}]: a ${kind} has no effect on ${selector.group ?? gatewayGroup}/${selector.kind}; ${is.join(", ")} may be selected`);
         continue;
       }
-      for (const key of selected(world, selector, namespace!)) this.#claim(attached, placeOf(selector.kind, key));
+      for (const key of selected(world, selector, kind, namespace)) {
+        if (attached.targets.some((target) => target.kind === selector.kind && target.key === key && target.section === undefined)) continue;
+        const found: AttachedTarget = { kind: selector.kind, key, section: undefined, problem: undefined };
+        attached.targets.push(found);
+        this.#claim(attached, kind, found);
+      }
     }
     return attached;
   }
-  #claim(attached: AttachedPolicy, place: Place): void {
+  #claim(attached: AttachedPolicy, kind: PolicyKind, target: AttachedTarget): void {
+    const place = placeOf(target.kind, target.key, target.section);
     const winner = this.#winners.get(place);
     if (winner === attached.policy) return;
-    if (winner) return void attached.conflicts.push({ target: place, with: `${winner.metadata.namespace}/${winner.metadata.name}` });
+    if (winner) {
+      attached.conflicts.push({ target: place, with: `${winner.metadata.namespace}/${winner.metadata.name}` });
+      target.problem = { reason: "Conflicted", message: `Unable to target ${inWords(kind, target)}, another ${kind} has already attached to it` };
+      return;
+    }
     this.#winners.set(place, attached.policy);
     attached.places.push(place);
   }
@@ -102,8 +134,18 @@ export class Attachments {
   }
   /** Whose word counts there, the most specific first: nobody's, one's, or what two say together. */
   chain(position: Position): Policy[] {
-    const found = placesAt(position).flatMap((place) => this.#winners.get(place) ?? []);
-    return found.slice(0, found[0]?.spec.mergeType === undefined ? 1 : 2);
+    const [first] = placesAt(position).flatMap((place) => this.#winners.get(place) ?? []);
+    if (!first) return [];
+    const base = first.spec.mergeType === undefined ? undefined : this.base(position);
+    return base && base.policy !== first ? [first, base.policy] : [first];
+  }
+  /** Over whom a route's or rule's policy is merged there: the listener's or the Gateway's, whichever is closer. */
+  base({ gateway, listener }: Position): { place: Place; policy: Policy } | undefined {
+    for (const place of placesAt({ gateway, listener })) {
+      const policy = this.#winners.get(place);
+      if (policy) return { place, policy };
+    }
+    return undefined;
   }
   /** Who has it. */
   winner(place: Place): Policy | undefined {
@@ -122,13 +164,24 @@ function sectionsOf(world: World, kind: string, key: string): string[] | undefin
   return route && (route.spec.rules ?? []).flatMap((rule) => ("name" in rule && typeof rule.name === "string" ? [rule.name] : []));
 }
 
-function selected(world: World, selector: TargetSelector, own: string): string[] {
+/** A place as Envoy Gateway calls it when it is taken. */
+function inWords(policy: PolicyKind, { kind, key, section }: AttachedTarget): string {
+  const name = key.slice(key.indexOf("/") + 1);
+  if (section === undefined) return `${kind} ${name}`;
+  if (policy === "ClientTrafficPolicy") return `section of ${name}`;
+  if (kind !== "Gateway") return `RouteRule ${name}/${section}`;
+  return `Listener ${policy === "BackendTrafficPolicy" ? key : name}/${section}`;
+}
+
+/** Those of other namespaces need a ReferenceGrant there. */
+function selected(world: World, selector: TargetSelector, kind: PolicyKind, own: string): string[] {
   const { matchLabels, matchExpressions, namespaces } = selector;
   const fits = labelSelectorOf({ ...(matchLabels && { matchLabels }), ...(matchExpressions && { matchExpressions }) })!;
   const inNamespaces = namespaces?.selector && labelSelectorOf(namespaces.selector);
   const isLetIn = (namespace: string): boolean => (namespaces?.from === "All" ? true : namespaces?.from === "Selector" ? (inNamespaces?.matches(world.namespace(namespace)?.metadata.labels ?? {}) ?? false) : namespace === own);
   const objects = selector.kind === "Gateway" ? world.gateways() : world.routes(selector.kind as "HTTPRoute");
-  return objects.filter(({ metadata }) => isLetIn(metadata.namespace!) && fits.matches(metadata.labels ?? {})).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
+  const isLent = (namespace: string, name: string): boolean => isGranted(world, { group: envoyGroup, kind, namespace: own }, { group: gatewayGroup, kind: selector.kind, namespace, name });
+  return objects.filter(({ metadata }) => isLetIn(metadata.namespace!) && fits.matches(metadata.labels ?? {}) && isLent(metadata.namespace!, metadata.name)).map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).sort();
 }
 
 /** What one policy says, or two together. */

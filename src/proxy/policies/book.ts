@@ -3,7 +3,7 @@ import type { HttpRule } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import type { CompiledListener } from "../gateway/listeners.ts";
 import type { World } from "../gateway/world.ts";
-import { type AttachedPolicy, Attachments, effectiveSpec, type Place, type Position } from "./attach.ts";
+import { type AttachedPolicy, type AttachedTarget, Attachments, effectiveSpec, type Place, placeOf, type Position } from "./attach.ts";
 import { backendTrafficEffect } from "./backend-traffic.ts";
 import { clientTrafficEffect } from "./client-traffic.ts";
 import { type Effect, inOrder, type Refusal } from "./effect.ts";
@@ -127,7 +127,7 @@ export class PolicyBook {
     const effective = this.#attachments.get(kind)?.at({ gateway: compiled.gateway, listener: compiled.owner.kind === "Gateway" ? compiled.name : "" });
     if (!effective || !compiled.edge) return compiled;
     const [policy] = effective.policies as [Policy];
-    const refused = this.refusals(kind, this.policies(kind).find((attached) => attached.policy === policy)!, [policy]) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
+    const refused = this.refusals(kind, this.policies(kind).find((attached) => attached.policy === policy)!.targets.filter(({ problem }) => !problem), [policy]) ?? [{ field: "targetRefs", why: "name what is not known yet" }];
     const { edge } = compiled;
     return withClientPolicy(compiled, judgedListener(policy.spec, (spec) => clientTrafficEffect(spec, this.#references(kind, [policy]), edge)), refused.length === 0 ? undefined : `${idOf(policy).replace("/", " ")}: ${refused.map(({ field, why }) => `spec.${field} ${why}`).join("; ")}`);
   }
@@ -136,16 +136,16 @@ export class PolicyBook {
     return this.#attachments.get(kind)?.policies ?? [];
   }
 
-  /** Whose word counts there, the most specific first. */
-  chain(kind: PolicyKind, position: Position): readonly Policy[] {
-    return this.#attachments.get(kind)?.chain(position) ?? [];
+  /** Over whose policy one of a route would be merged there. */
+  base(kind: PolicyKind, position: Position): ReturnType<Attachments["base"]> {
+    return this.#attachments.get(kind)?.base(position);
   }
 
-  /** Why what these say together cannot be done as it is written. Undefined: it is not known yet. */
-  refusals(kind: PolicyKind, { places }: Pick<AttachedPolicy, "places">, policies: readonly Policy[]): readonly Refusal[] | undefined {
+  /** Why what these say together cannot be done as it is written; of a ClientTrafficPolicy, at these targets. Undefined: it is not known yet. */
+  refusals(kind: PolicyKind, targets: readonly AttachedTarget[], policies: readonly Policy[]): readonly Refusal[] | undefined {
     if (kind === "ClientTrafficPolicy") {
       const references = this.#references(kind, policies);
-      const all = clientRefusals(this.#world, this.#attachments.get(kind)!, policies[0]!, places, references);
+      const all = clientRefusals(this.#world, this.#attachments.get(kind)!, policies[0]!, targets.map(({ kind: target, key, section }) => placeOf(target, key, section)), references);
       return references.isPending ? undefined : all;
     }
     const key = `${kind} ${policies.map((policy) => this.#version(policy)).join("+")}`;

@@ -37,7 +37,7 @@ export function underPolicies(compiled: CompiledRoute, kind: RouteKind, object: 
         const upstream = upstreams.get(id);
         if (!upstream || !effect.upstream || effect.upstreamKey === "") return id;
         const settings = withHost(effect.upstream, host);
-        const own = { ...upstream, id: `${id}@${effect.upstreamKey}${settings === effect.upstream ? "" : `/${host}`}`, settings };
+        const own = { ...upstream, id: `${id}@${effect.upstreamKey}${settings === effect.upstream ? "" : `/${host}`}`, settings, policies: effect.upstreamKey };
         upstreams.set(own.id, own);
         return own.id;
       };
