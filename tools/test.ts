@@ -11,17 +11,19 @@ import type { TestReport } from "./test-report.ts";
  */
 const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
-/** Pods of plain mode have the machine's own ports: two stacks of such files may want the same one. */
+/** Pods of plain mode have the machine's own ports: beside them runs nothing that may want the same one, and so no other of these. */
 const isPlain = (file: string): boolean => readFileSync(join(root, file), "utf8").includes('"plain"');
-/** Files of whole stacks that take longest: begun last, one of them would run alone at the end. */
-const long = ["shop", "network", "autoscaling", "backup", "storage"].map((name) => `test/scenarios/${name}.test.ts`);
-const suites: { name: string; files: string[]; concurrency: number; isLonely?: (file: string) => boolean }[] = [
+const named = (...names: string[]): string[] => names.map((name) => `test/scenarios/${name}.test.ts`);
+/** Isolated stacks that open nothing on the machine but free ports: no Gateway, Ingress, NodePort or front door with a number of its own. */
+const quiet = named("autoscaling", "storage", "vertical", "streams", "jobs", "workloads", "webhook", "bad-input", "runtime-limits");
+/** Begun last, one of them would run alone at the end. */
+const long = named("shop", "network", "backup", "testing");
+const suites: { name: string; files: string[]; concurrency: number; stacks?: true }[] = [
   { name: "unit", files: ["src/**/*.test.ts", "tools/**/*.test.ts", "test/scenarios/transcript.test.ts"], concurrency: 2 },
   { name: "examples", files: ["examples/*/test/**/*.test.ts"], concurrency: 1 },
   { name: "simulation", files: ["test/simulation/**/*.test.ts"], concurrency: 2 },
   { name: "conformance", files: ["test/conformance/**/*.test.ts"], concurrency: 2 },
-  // Whole stacks use half of two cores. Those of plain mode do not run beside each other, but beside others, whose pods have networks of their own.
-  { name: "scenarios", files: [...long, "test/scenarios/!(transcript).test.ts"], concurrency: 2, isLonely: isPlain },
+  { name: "scenarios", files: [...long, "test/scenarios/!(transcript).test.ts"], concurrency: 2, stacks: true },
 ];
 const only = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 /** Each file is a process of its own, which would strip and compile hundreds of modules anew: twice the time of most. */
@@ -42,17 +44,17 @@ for (const suite of suites) {
   const files = [...new Set(suite.files.flatMap((pattern) => globSync(pattern, { cwd: root }).sort()))];
   if (files.length === 0) continue;
   process.stdout.write(`\n── ${suite.name}: ${files.length} files\n`);
-  const { concurrency, isLonely } = suite;
-  if (!isLonely) {
-    await run(files, concurrency);
+  if (!suite.stacks) {
+    await run(files, suite.concurrency);
     continue;
   }
-  const others = files.filter((file) => !isLonely(file));
-  // Whoever has none of his own left takes of the others.
-  const lane = async (own: string[]): Promise<void> => {
-    for (let file; (file = own.shift() ?? others.shift()) !== undefined; ) await run([file], 1);
+  // Whole stacks use half of two cores; pods of isolated ones have networks of their own.
+  const lane = async (queue: string[]): Promise<void> => {
+    for (let file; (file = queue.shift()) !== undefined; ) await run([file], 1);
   };
-  await Promise.all(Array.from({ length: concurrency }, (_, i) => lane(i === 0 ? files.filter(isLonely) : [])));
+  await Promise.all([lane(files.filter(isPlain)), lane(files.filter((file) => quiet.includes(file)))]);
+  const others = files.filter((file) => !isPlain(file) && !quiet.includes(file));
+  await Promise.all(Array.from({ length: suite.concurrency }, () => lane(others)));
 }
 rmSync(folder, { recursive: true });
 times.sort((a, b) => b.ms - a.ms);
