@@ -82,7 +82,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
 
   assert.equal(await say("usage pets prod"), "no BackendTrafficPolicy with rateLimit.global is for pets prod, and no plan of it has a quota: nothing is counted");
   await client.create(envoyResources.backendTrafficPolicies, "default", { metadata: { name: "plans" }, spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "HTTPRoute", name: "pets.prod" }], rateLimit: { type: "Global", global: { rules: [{ limit: { requests: 1000, unit: "Month" } }] } } } });
-  await until("it is told", async () => (await say("usage pets prod")) === "KEY COUNT UNIT UNTIL POLICY\nalice 17 month 2027-01-01T00:00:00Z plans");
+  await until("it is told", async () => (await say("usage pets prod")) === "KEY COUNT LIMIT UNIT UNTIL POLICY\nalice 17 1000 month 2027-01-01T00:00:00Z plans");
 
   // Keys of usage plans: what a Secret has is what is served, a moment later.
   const keyed = { openapi: "3.1.0", info: { title: "Keyed", version: "1" }, components: { securitySchemes: { key: { type: "apiKey", in: "header", name: "x-api-key" } } }, paths: { "/pets": { get: { operationId: "getPets", security: [{ key: [] }] } } } };
@@ -90,7 +90,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   const create = (unit: string) => client.create(apiResource, "default", { metadata: { name: "keyed" }, spec: { document: keyed, stages: [{ name: "prod", hostnames: ["keyed.example.com"], ...common, plans: plans(unit) }] } });
   await assert.rejects(create("Decade"), /Unsupported value: "Decade"/);
   await create("Day");
-  await until("a Secret that is not there is told", async () => (await say("list")).includes("default keyed prod 1 1 1 http://keyed.example.com (see below)\n\ndefault/keyed prod: Dropped Rule: get-pets: stages[].plans: gold: secretRef names Secret default/gold, which does not exist"));
+  await until("a Secret that is not there is told", async () => (await say("list")).includes("\n\ndefault/keyed prod: Dropped Rule: get-pets: stages[].plans: gold: secretRef names Secret default/gold, which does not exist"));
   await client.create(resources.secrets, "default", { metadata: { name: "gold" }, data: { ann: Buffer.from("key-of-ann").toString("base64") } });
   assert.equal(await say("keys keyed prod"), "refused: Secret default/free, which plan free names, does not exist: kubectl create secret generic free -n default");
   await client.create(resources.secrets, "default", { metadata: { name: "free" } });
@@ -104,7 +104,7 @@ test("an API is deployed, promoted and rolled back; its routes and deployments f
   assert.equal(await say("keys keyed prod --remove ann --plan free"), "refused: client ann has no key of keyed prod in plan free");
   assert.equal(await say("keys keyed prod --remove ann"), "the key of ann is taken out of Secret gold");
   await until("and not the one that is gone", () => known().join() === "bob free");
-  await until("what a plan counted is told", async () => (await say("usage keyed prod")) === "KEY COUNT UNIT UNTIL POLICY\nann 5 day 2027-01-01T00:00:00Z plan gold for getPets");
+  await until("what a plan counted is told", async () => (await say("usage keyed prod")) === "KEY COUNT LIMIT UNIT UNTIL POLICY\nann 5 10 day 2027-01-01T00:00:00Z plan gold for getPets");
   await client.delete(apiResource, "default", "keyed");
   await until("nobody keeps it", async () => !(await say("list")).includes("keyed"));
   // Nobody collects here what belonged to it.

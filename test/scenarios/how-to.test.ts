@@ -26,6 +26,8 @@ import { parsePage, runTranscript } from "./transcript.ts";
 
 const root = dirname(examples);
 const pages = ["limit", "cache", "validate", "transform"];
+/** What it applies are files, which the typed page serves. */
+const typed = [...pages, "move-from-api-gateway"];
 const pageOf = (name: string): string => join(root, "docs", "how-to", `${name}.md`);
 
 test("the how-to pages of policies, as printed", { timeout: 300_000 }, async (t) => {
@@ -40,7 +42,7 @@ test("the how-to pages of policies, as printed", { timeout: 300_000 }, async (t)
   chmodSync(program, 0o755);
   const onStep = (command: string, ms: number) => console.log(`${ms.toFixed(0).padStart(6)} ms  ${command}`);
   const only = process.env["PAGES"]?.split(",");
-  for (const page of pages.filter((name) => only?.includes(name) ?? true)) {
+  for (const page of typed.filter((name) => only?.includes(name) ?? true)) {
     await t.test(page, () => runTranscript(pageOf(page), { cwd: root, env: { ...wherry.env, WHERRY_DATA_DIR: wherry.dataDir }, ...(process.env["STEPS"] && { onStep }) }));
   }
 });

@@ -1,4 +1,5 @@
 import type { KubeObject } from "../meta.ts";
+import { descriptionOf } from "./descriptions.ts";
 import { productGroup } from "./kinds.ts";
 
 const text = (more: object = {}) => ({ type: "string", minLength: 1, maxLength: 253, ...more });
@@ -96,13 +97,25 @@ const condition = object(
   { type: text({ maxLength: 316 }), status: { type: "string", enum: ["True", "False", "Unknown"] }, reason: text({ maxLength: 1024 }), message: { type: "string", maxLength: 32_768 }, observedGeneration: whole(0, Number.MAX_SAFE_INTEGER), lastTransitionTime: { type: "string", format: "date-time" } },
   { required: ["lastTransitionTime", "message", "reason", "status", "type"] },
 );
-const usage = object({ policy: { type: "string" }, plan: { type: "string" }, operation: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, until: { type: "string" } });
+const usage = object({ policy: { type: "string" }, plan: { type: "string" }, operation: { type: "string" }, unit: { type: "string" }, key: { type: "string" }, count: { type: "integer", format: "int64" }, limit: { type: "integer", format: "int64" }, until: { type: "string" } });
 const status = object({
   conditions: listOf(condition, { maxItems: 8, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"] }),
   deployments: listOf(object({ revision: { type: "integer", format: "int64" }, created: { type: "string" }, title: { type: "string" }, version: { type: "string" }, description: { type: "string" }, operations: { type: "integer" }, liveIn: listOf({ type: "string" }) })),
   purge: object({ requested: { type: "string" }, removed: { type: "integer", format: "int64" }, completed: { type: "string", format: "date-time" }, message: { type: "string" } }),
   stages: listOf(object({ name: { type: "string" }, deployment: { type: "integer", format: "int64" }, url: { type: "string" }, documentUrl: { type: "string" }, operations: { type: "integer" }, ready: { type: "boolean" }, message: { type: "string" }, usage: listOf(usage), rules: listOf(object({ name: { type: "string" }, refused: { type: "integer", format: "int64" }, logged: { type: "integer", format: "int64" } })) })),
 });
+
+/** With what `kubectl explain` says of each. */
+function described<T extends object>(schema: T, path: string): T {
+  const description = descriptionOf(path);
+  const { properties, items } = schema as { properties?: Record<string, object>; items?: object };
+  return {
+    ...schema,
+    ...(description !== undefined && !path.endsWith("[]") && { description }),
+    ...(items && { items: described(items, `${path}[]`) }),
+    ...(properties && { properties: Object.fromEntries(Object.entries(properties).map(([name, inner]) => [name, described(inner, `${path.replaceAll("[]", "")}.${name}`)])) }),
+  };
+}
 
 /** What `kubectl get apis` reads; see `kinds.ts`. */
 export const productDefinition: KubeObject = {
@@ -125,7 +138,7 @@ export const productDefinition: KubeObject = {
           { name: "Live in", type: "string", jsonPath: ".status.deployments[0].liveIn" },
           { name: "Age", type: "date", jsonPath: ".metadata.creationTimestamp" },
         ],
-        schema: { openAPIV3Schema: { type: "object", required: ["spec"], properties: { apiVersion: { type: "string" }, kind: { type: "string" }, metadata: { type: "object" }, spec, status } } },
+        schema: { openAPIV3Schema: { type: "object", description: "An OpenAPI document as a product: deployments of it, and the stages in which they are served. docs/reference/api-product.md.", required: ["spec"], properties: { apiVersion: { type: "string" }, kind: { type: "string" }, metadata: { type: "object" }, spec: described(spec, "spec"), status: described(status, "status") } } },
       },
     ],
   },

@@ -149,6 +149,8 @@ export interface ApiUsage {
   unit: string;
   key: string;
   count: number;
+  /** So many may be. Absent: the limit is there no more. */
+  limit?: number;
   /** When the window ends. */
   until: string;
 }

@@ -12,6 +12,6 @@ export const usage: ApiVerb = {
     const counted = api.status?.stages?.find((one) => one.name === stage)?.usage;
     if (!counted) return `no BackendTrafficPolicy with rateLimit.global is for ${name} ${stage}, and no plan of it has a quota: nothing is counted\n`;
     if (counted.length === 0) return `nothing has been counted of ${name} ${stage} yet\n`;
-    return table(["KEY", "COUNT", "UNIT", "UNTIL", "POLICY"], counted.map(({ key, count, unit, until, policy, plan, operation }) => [key || "(all)", String(count), unit, until, policy ?? `plan ${plan}${operation === undefined ? "" : ` for ${operation}`}`]));
+    return table(["KEY", "COUNT", "LIMIT", "UNIT", "UNTIL", "POLICY"], counted.map(({ key, count, limit, unit, until, policy, plan, operation }) => [key || "(all)", String(count), String(limit ?? "-"), unit, until, policy ?? `plan ${plan}${operation === undefined ? "" : ` for ${operation}`}`]));
   },
 };

@@ -10,4 +10,5 @@ test("who is asked, and ways to be known, in words; no key is among them", () =>
   assert.deepEqual(describeFilter({ ...authorizer, event: "request2", simple: true, identity: [] }), ["authorizer: lambda asks shop/auth/80 at /ask, about a request, payload format 2.0, for yes or no, that fits x-.+, each time, no answer in 10000 ms: 500"]);
   const ways = describeFilter({ type: "anyOf", of: [[authorizer], [{ type: "apiKey", keys: [{ client: "ann", sha256: "0123456789abcdef", plan: "gold" }], from: [{ in: "header", name: "x-api-key" }] }]] });
   assert.deepEqual(ways, ["anyOf: one of these is enough", "  1.", `    ${said}`, "  2.", "    apiKey: 1 key of ann, in header x-api-key"]);
+  assert.deepEqual(describeFilter({ type: "gatewayResponses", rules: [{ name: "THROTTLED", flags: ["RL"], status: 420 }, { name: "DEFAULT_5XX", templates: { "application/json": "{}" } }, { name: "DEFAULT_5XX" }], stage: {} }), ["gatewayResponses: how refusals look: THROTTLED as 420, DEFAULT_5XX"]);
 });

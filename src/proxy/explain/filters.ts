@@ -47,6 +47,7 @@ const words: Words = {
   extAuth: ({ upstreams, protocol, timeoutMs, failOpen, statusOnError = 403, pathPrefix, pathOverride, headers, headersToBackend, bodyBytesMax, context }) =>
     parts(`asks ${upstreams.map(({ upstream }) => upstream).join(" or ")} over ${protocol}`, pathOverride !== undefined && `at ${pathOverride}`, pathPrefix !== undefined && `at ${pathPrefix} before the path`, headers && `tells it ${shortList(headers)}`, bodyBytesMax !== undefined && `and the body, up to ${bodyBytesMax} bytes`, context && `with ${shortList(Object.keys(context))}`, headersToBackend && `takes ${shortList(headersToBackend)} from it`, `no answer in ${timeoutMs} ms: ${failOpen ? "goes on" : statusOnError}`),
   fault: ({ delay, abort }) => parts(delay && `${delay.perMillion / 10_000} % wait ${delay.ms} ms`, abort && `${abort.perMillion / 10_000} % are answered with ${abort.grpcStatus === undefined ? abort.status : `gRPC status ${abort.grpcStatus}`}`),
+  gatewayResponses: ({ rules }) => `how refusals look: ${unique(rules.map(({ name, status }) => (status === undefined ? name : `${name} as ${status}`))).join(", ")}`,
   jwt: ({ providers, optional, failOpen }) => [
     parts(`a token of ${providers.map(({ name }) => name).join(" or ")}`, optional && "or none", failOpen && "whoever shows another goes on too"),
     ...providers.map(({ name, issuer, audiences, keys, claimHeaders = [], headers = [], params = [], cookies = [] }) =>

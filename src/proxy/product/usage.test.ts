@@ -36,15 +36,15 @@ test("a stage is told of quotas wherever they are said, where they are in force 
 
 test("of a policy for many routes what is counted for this one, or for all together; of plans by their operations", () => {
   const world = new ObjectWorld(parseYaml([common, policy("all", `targetRefs: [${target("Gateway", "edge")}], ${quota}`, "edges")].join("\n---\n")) as KubeObject[]);
-  const plans = [{ name: "gold", secretRef: { name: "gold" }, quota: { requests: 9, unit: "Month" as const } }, { name: "free", secretRef: { name: "free" }, throttle: { requestsPerSecond: 1 } }];
+  const plans = [{ name: "gold", secretRef: { name: "gold" }, quota: { requests: 9, unit: "Month" as const }, operations: [{ operation: "GET /pets/{id}", quota: { requests: 3, unit: "Month" as const } }] }, { name: "free", secretRef: { name: "free" }, throttle: { requestsPerSecond: 1 } }];
   const [gold, all, more] = usageSources(world, api, { ...stage, plans });
   assert.equal(more, undefined, "a plan without a quota counts nothing");
   const count = (id: string, key: string, n: number) => ({ id, unit: "month" as const, key, startMs: 0, endMs: 1000, count: n });
   const told = (source: NonNullable<typeof all>, ...ids: string[]) => usageOf(source, ids.map((id, i) => count(`${source.prefix}${id}`, `k${i}`, i)));
-  assert.deepEqual(told(all!, "global/0", "global/1 HTTPRoute/shop/pets.prod", "global/1 HTTPRoute/shop/pets.production", "global/1 HTTPRoute/other/pets.prod").map(({ key }) => key), ["k1", "k0"]);
+  assert.deepEqual(told(all!, "global/0", "global/1 HTTPRoute/shop/pets.prod", "global/1 HTTPRoute/shop/pets.production", "global/1 HTTPRoute/other/pets.prod").map(({ key, limit }) => [key, limit]), [["k1", undefined], ["k0", 9]]);
   assert.deepEqual(told(gold!, "", "listPets", "GET /pets/{id}"), [
-    { plan: "gold", operation: "GET /pets/{id}", unit: "month", key: "k2", count: 2, until: "1970-01-01T00:00:01Z" },
+    { plan: "gold", operation: "GET /pets/{id}", limit: 3, unit: "month", key: "k2", count: 2, until: "1970-01-01T00:00:01Z" },
     { plan: "gold", operation: "listPets", unit: "month", key: "k1", count: 1, until: "1970-01-01T00:00:01Z" },
-    { plan: "gold", unit: "month", key: "k0", count: 0, until: "1970-01-01T00:00:01Z" },
+    { plan: "gold", limit: 9, unit: "month", key: "k0", count: 0, until: "1970-01-01T00:00:01Z" },
   ]);
 });

@@ -12,8 +12,8 @@ export interface UsageSource {
   named: Pick<ApiUsage, "policy" | "plan">;
   /** What their ids begin with. */
   prefix: string;
-  /** Whether what stands behind it is the stage's, and for which operation. */
-  read(rest: string): { operation?: string } | undefined;
+  /** Whether what stands behind it is the stage's, for which operation, and how much there may be. */
+  read(rest: string): Pick<ApiUsage, "operation" | "limit"> | undefined;
 }
 
 /** The stage's plans, and the BackendTrafficPolicies with quotas that are in force for its route: its own, its operations' and its Gateways'. */
@@ -22,15 +22,18 @@ export function usageSources(world: World, api: ApiObject, stage: ApiStage): Usa
   const route = `${namespace}/${routeNameOf(name, stage.name)}`;
   const plans = (stage.plans ?? []).filter(({ quota, operations = [] }) => quota ?? operations.find((one) => one.quota));
   return [
-    ...plans.map((plan): UsageSource => ({ named: { plan: plan.name }, prefix: `plan/${route}/${plan.name}/`, read: (rest) => (rest === "" ? {} : { operation: rest }) })),
-    ...policiesFor(world, route, stage).map(({ metadata }): UsageSource => ({
+    ...plans.map((plan): UsageSource => ({ named: { plan: plan.name }, prefix: `plan/${route}/${plan.name}/`, read: (rest) => (rest === "" ? limited(plan.quota?.requests) : { operation: rest, ...limited(plan.operations?.find(({ operation }) => operation === rest)?.quota?.requests) }) })),
+    ...policiesFor(world, route, stage).map(({ metadata, spec }): UsageSource => ({
       named: { policy: metadata.namespace === namespace ? metadata.name : `${metadata.namespace}/${metadata.name}` },
       prefix: `policy/${metadata.namespace}/${metadata.name}/`,
       // "global/0", or where each route has a count of its own, "global/0 HTTPRoute/shop/pets.prod".
-      read: (rest) => (!rest.includes(" ") || rest.endsWith(` HTTPRoute/${route}`) ? {} : undefined),
+      read: (rest) => (!rest.includes(" ") || rest.endsWith(` HTTPRoute/${route}`) ? limited((spec as Limits).rateLimit?.global?.rules?.[Number(/^global\/(\d+)/.exec(rest)?.[1])]?.limit?.requests) : undefined),
     })),
   ];
 }
+type Limits = { rateLimit?: { global?: { rules?: { limit?: { requests?: number } }[] } } };
+/** What was counted of one that is no more has none. */
+const limited = (requests: number | undefined): Pick<ApiUsage, "limit"> => (requests === undefined ? {} : { limit: requests });
 
 const hasQuota = ({ spec }: Pick<Policy, "spec">): boolean => (spec as { rateLimit?: { global?: unknown } }).rateLimit?.global != null;
 
