@@ -240,6 +240,11 @@ export async function explainRoute(client: Client, asked: AskedRequest): Promise
   });
 }
 
+/** What has been counted of quotas by the stack of this directory, whether it runs or not: as `wherry route usage` prints it. */
+export async function quotaUsage(dataDir: string): Promise<ReturnType<typeof import("./proxy/quotas/usage.ts").usageIn>> {
+  return (await import("./proxy/quotas/usage.ts")).usageIn(join(dataDir, "quotas.counts"));
+}
+
 /** Where Ingresses and Gateways are reached on this machine. */
 export async function doorsInCluster(client: Client): Promise<Door[]> {
   const { readDoors } = await import("./proxy/explain/doors.ts");

@@ -1,14 +1,15 @@
 import { closeSync, createReadStream, existsSync, fstatSync, openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { WherryError } from "../base/errors.ts";
+import { table } from "./api/verb.ts";
 import { connect } from "./connect.ts";
 import { dataDirOf, dataDirOption, parseOptions } from "./options.ts";
 
 export async function run(argv: string[]): Promise<number | void> {
   const options = parseOptions(
     {
-      line: "route explain URL [-H 'NAME: VALUE'] [-X METHOD] [--from NAMESPACE] | route log [--lines N] [--failed] [--json] [--follow] [--data-dir DIR]",
-      about: "explain: which listener, route, rule, filters and endpoints would serve a request, and why the others would not; nothing is sent; exit code 1 when nobody would serve it.\nlog: what the gateway answered; an answer that is not the endpoint's has a flag (docs/reference/flags.md) and a reason.",
+      line: "route explain URL [-H 'NAME: VALUE'] [-X METHOD] [--from NAMESPACE] | route log [--lines N] [--failed] [--json] [--follow] | route usage [--data-dir DIR]",
+      about: "explain: which listener, route, rule, filters and endpoints would serve a request, and why the others would not; nothing is sent; exit code 1 when nobody would serve it.\nlog: what the gateway answered; an answer that is not the endpoint's has a flag (docs/reference/flags.md) and a reason.\nusage: what has been counted of quotas (rateLimit.global of BackendTrafficPolicies, plans of APIs) in the windows that are open, for each client.",
       options: {
         header: { type: "string", multiple: true, short: "H", value: "'NAME: VALUE'", help: "a header of the request; may be repeated" },
         request: { type: "string", short: "X", value: "METHOD", help: "the method (default: GET)" },
@@ -19,7 +20,7 @@ export async function run(argv: string[]): Promise<number | void> {
         follow: { type: "boolean", short: "f", help: "log: go on with what comes" },
         "data-dir": dataDirOption,
       },
-      examples: ["wherry route explain http://shop.example.com:8080/users", "wherry route explain http://127.99.0.1:8080/users -H 'Host: shop.example.com' -H 'X-Canary: yes'", "wherry route explain https://shop.example.com/orders -X POST", "wherry route explain http://users.shop/health --from billing", "wherry route log --failed -f"],
+      examples: ["wherry route explain http://shop.example.com:8080/users", "wherry route explain http://127.99.0.1:8080/users -H 'Host: shop.example.com' -H 'X-Canary: yes'", "wherry route explain https://shop.example.com/orders -X POST", "wherry route explain http://users.shop/health --from billing", "wherry route log --failed -f", "wherry route usage"],
       positionals: true,
     },
     argv,
@@ -27,7 +28,8 @@ export async function run(argv: string[]): Promise<number | void> {
   if (!options) return;
   const [action, url, ...more] = options.positionals;
   if (action === "log" && url === undefined) return printLog(join(dataDirOf(options.values), "gateway.log"), options.values as LogOptions);
-  if (action !== "explain" || url === undefined || more.length > 0) throw new WherryError("USAGE", "say: wherry route explain URL, or wherry route log; see wherry route --help");
+  if (action === "usage" && url === undefined) return printUsage(dataDirOf(options.values));
+  if (action !== "explain" || url === undefined || more.length > 0) throw new WherryError("USAGE", "say: wherry route explain URL, wherry route log, or wherry route usage; see wherry route --help");
   const headers = ((options.values["header"] as string[] | undefined) ?? []).map((line): [string, string] => {
     const [, name, value] = /^([^:\s]+):\s*(.*)$/.exec(line) ?? [];
     if (name === undefined) throw new WherryError("USAGE", `${JSON.stringify(line)} is not a header; for example -H 'X-Canary: yes'`);
@@ -38,6 +40,13 @@ export async function run(argv: string[]): Promise<number | void> {
   const { served, text } = await explainRoute(client, { url, method: (options.values["request"] as string | undefined) ?? "GET", headers, ...(options.values["from"] !== undefined && { from: options.values["from"] as string }) });
   process.stdout.write(text);
   return served ? 0 : 1;
+}
+
+async function printUsage(dataDir: string): Promise<void> {
+  const { quotaUsage } = await import("../wherry.ts");
+  const counts = await quotaUsage(dataDir);
+  if (counts.length === 0) process.stdout.write("nothing has been counted in the windows that are open\n");
+  else process.stdout.write(table(["KEY", "COUNT", "UNIT", "UNTIL", "OF"], counts.map(({ key, count, unit, until, of }) => [key || "(all)", String(count), unit, until, of])));
 }
 
 interface LogOptions {

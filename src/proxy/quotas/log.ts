@@ -44,6 +44,13 @@ export class QuotaLog {
 
   /** Reads what there is, and begins a file with what is left of it. */
   open(): void {
+    this.read();
+    this.#counters.sweep();
+    this.#rewrite();
+  }
+
+  /** Leaves the file to whoever writes it. */
+  read(): void {
     let text: Buffer | undefined;
     try {
       text = readFileSync(this.#file);
@@ -51,8 +58,6 @@ export class QuotaLog {
       if ((error as NodeJS.ErrnoException).code !== "ENOENT") this.#log.error("the counts of quotas cannot be read: they begin anew", { file: this.#file, error: (error as Error).message });
     }
     if (text) this.#read(text);
-    this.#counters.sweep();
-    this.#rewrite();
   }
 
   note(counter: Counter): void {
