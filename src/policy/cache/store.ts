@@ -109,7 +109,8 @@ const sameVariant = (a: Entry, b: Entry): boolean => a.vary.length === b.vary.le
 const caseless = new Set(["accept-charset", "accept-encoding", "accept-language"]);
 /** White space around commas makes no difference. */
 export function normal(name: string, value: string | undefined): string | undefined {
-  const text = value?.replaceAll(/\s*,\s*/g, ",").trim();
+  // A pattern for the white space before a comma would look at a long row of it again and again.
+  const text = value?.split(",").map((part) => part.trim()).join(",");
   return text !== undefined && caseless.has(name) ? text.toLowerCase() : text;
 }
 

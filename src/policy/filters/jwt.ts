@@ -10,6 +10,9 @@ import { TokenVerifier } from "../tokens/reader.ts";
 import { RemoteKeys } from "../tokens/remote-keys.ts";
 import type { Believed, Claims, NotBelieved } from "../tokens/verify.ts";
 
+/** Of one name in one place: nobody has a use for two. */
+const tokensMax = 4;
+
 type Config = Extract<HttpFilter, { type: "jwt" }>;
 
 /**
@@ -54,7 +57,12 @@ export const jwt: Filter<Config> = ({ providers, optional = false, failOpen = fa
 
   return (next) => (exchange, outcome) => {
     const shown: Shown[] = [];
-    for (const provider of compiled) for (const place of provider.places) for (const token of tokensAt(place, exchange)) shown.push({ provider, place, token });
+    for (const provider of compiled) for (const place of provider.places) {
+      const tokens = tokensAt(place, exchange);
+      // Each would have to be verified, with each key.
+      if (tokens.length > tokensMax) return refuse(exchange, outcome, { status: 401, reason: `more than ${tokensMax} tokens in one place` });
+      for (const token of tokens) shown.push({ provider, place, token });
+    }
     if (shown.length === 0 && !optional && !failOpen) return refuse(exchange, outcome, { status: 401, reason: "Jwt is missing" });
     const remote = new Set(shown.flatMap(({ provider }) => provider.remote ?? []));
     if (remote.size === 0) return judge(exchange, outcome, next, shown, false);

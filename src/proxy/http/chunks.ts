@@ -143,12 +143,12 @@ export class ChunkReader {
   }
 
   #trailer(line: string): string | undefined {
-    const match = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*(.*?)[ \t]*$/.exec(line);
+    const match = /^([!#$%&'*+\-.^_`|~0-9A-Za-z]+):(.*)$/.exec(line);
     if (!match) return "a trailer that is not a field";
     const name = match[1]!.toLowerCase();
     if (lateNames.test(name.replaceAll("_", "-"))) return `${name} as a trailer`;
     if (this.trailers.length === trailersMax) return "too many trailers";
-    this.trailers.push([name, match[2]!]);
+    this.trailers.push([name, withoutBlanks(match[2]!)]);
     return undefined;
   }
 
@@ -156,4 +156,13 @@ export class ChunkReader {
     this.error = error;
     return at;
   }
+}
+
+/** A pattern for blanks at the end would look at each long row of them again and again. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === " " || text[at] === "\t";
+  let [from, to] = [0, text.length];
+  while (from < to && isBlank(from)) from++;
+  while (to > from && isBlank(to - 1)) to--;
+  return text.slice(from, to);
 }

@@ -12,7 +12,7 @@ const mayHave = new RegExp(secret.source, "i");
 export const withoutSecrets = (text: string): string => (mayHave.test(text) ? text.replaceAll(secret, "$1***") : text);
 
 /** Escapes in a name, which is the same name for whoever reads it. */
-const escapedName = /(?:^|[&;])[^=&;]*[%+][^=&;]*=/;
+const escapedName = /(?:^|[&;])[^=&;%+]*[%+][^=&;]*=/;
 /** Of a query also the values of these parameters, however their names are written. */
 export function queryWithoutSecrets(query: string, names: readonly string[]): string {
   if (names.length === 0 && !escapedName.test(query)) return withoutSecrets(query);
