@@ -11,13 +11,13 @@ import type { TestReport } from "./test-report.ts";
  */
 const root = dirname(import.meta.dirname);
 const conformance = process.argv.includes("--conformance");
-/** Pods of plain mode have the machine's own ports: beside them runs nothing that may want the same one, and so no other of these. */
-const isPlain = (file: string): boolean => readFileSync(join(root, file), "utf8").includes('"plain"');
 const named = (...names: string[]): string[] => names.map((name) => `test/scenarios/${name}.test.ts`);
-/** Isolated stacks that open nothing on the machine but free ports: no Gateway, Ingress, NodePort or front door with a number of its own. */
+/** Pods of plain mode have the machine's own ports: beside them runs nothing that may want the same one, and so no other of these. Neither beside what makes the package, in the checkout itself. */
+const isAlone = (file: string): boolean => named("testing").includes(file) || readFileSync(join(root, file), "utf8").includes('"plain"');
+/** What may run beside those all the same: isolated stacks that open nothing on the machine but free ports: no Gateway, Ingress, NodePort or front door with a number of its own. */
 const quiet = named("autoscaling", "storage", "vertical", "streams", "jobs", "workloads", "webhook", "bad-input", "runtime-limits");
 /** Begun last, one of them would run alone at the end. */
-const long = named("shop", "network", "backup", "testing");
+const long = named("shop", "network", "backup");
 const suites: { name: string; files: string[]; concurrency: number; stacks?: true }[] = [
   { name: "unit", files: ["src/**/*.test.ts", "tools/**/*.test.ts", "test/scenarios/transcript.test.ts"], concurrency: 2 },
   { name: "examples", files: ["examples/*/test/**/*.test.ts"], concurrency: 1 },
@@ -52,8 +52,8 @@ for (const suite of suites) {
   const lane = async (queue: string[]): Promise<void> => {
     for (let file; (file = queue.shift()) !== undefined; ) await run([file], 1);
   };
-  await Promise.all([lane(files.filter(isPlain)), lane(files.filter((file) => quiet.includes(file)))]);
-  const others = files.filter((file) => !isPlain(file) && !quiet.includes(file));
+  await Promise.all([lane(files.filter(isAlone)), lane(files.filter((file) => quiet.includes(file)))]);
+  const others = files.filter((file) => !isAlone(file) && !quiet.includes(file));
   await Promise.all(Array.from({ length: suite.concurrency }, () => lane(others)));
 }
 rmSync(folder, { recursive: true });
