@@ -1,6 +1,6 @@
 import type { CredentialFilter } from "../../api/traffic-answers.ts";
 import type { Filter } from "../exchange.ts";
-import { compileEdits, mergeEdits } from "../header-edits.ts";
+import { compileEdits, isHeaderValue, mergeEdits } from "../header-edits.ts";
 import { PolicyError } from "../policy-error.ts";
 import { editedHeader } from "../request-edits.ts";
 
@@ -8,6 +8,8 @@ import { editedHeader } from "../request-edits.ts";
 export const credential: Filter<CredentialFilter> = ({ header, secret, overwrite }) => {
   const name = header.toLowerCase();
   if (name === "host") throw new PolicyError("header", header, "is no place for a credential");
+  // What is wrong with it is told to whoever reads a status, and it is not.
+  if (!isHeaderValue(secret)) throw new PolicyError("secret", "…", "must be visible characters, spaces and tabs");
   const edits = compileEdits({ set: [{ name: header, value: secret }] });
   return (next) => (exchange, outcome) => {
     if (overwrite || editedHeader(exchange.request, exchange.requestHeaders, name) === undefined) exchange.requestHeaders = mergeEdits(exchange.requestHeaders, edits);
