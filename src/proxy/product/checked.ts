@@ -1,4 +1,4 @@
-import type { HttpFilter, HttpRule } from "../../api/traffic.ts";
+import type { HttpFilter, HttpMatch, HttpRule } from "../../api/traffic.ts";
 import { condition } from "../gateway/conditions.ts";
 import type { AnyRouteObject } from "../gateway/kinds.ts";
 import type { CompiledRoute } from "../gateway/routes.ts";
@@ -45,12 +45,22 @@ export function operationsChecked(compiled: CompiledRoute, object: AnyRouteObjec
       refused.set(rule.name, why);
       return { name: rule.name, matches: rule.matches, filters: rule.filters.filter(isOfRefused), backends: [{ weight: 1, error: { status: 500, reason: why } }] };
     });
-    return { ...route, rules };
+    return { ...route, rules: leftToOthers(rules, refused, operations) };
   });
   const served = { ...compiled, routes, upstreams: [...upstreams.values()] };
   if (refused.size === 0) return served;
   const message = `Dropped Rule: ${toldTogether([...refused].map(([name, why]) => ({ name, why, id: operations.get(name)?.id ?? name })))}; requests for it are answered with 500`;
   return { ...served, partiallyInvalid: condition("PartiallyInvalid", true, "UnsupportedValue", message) };
+}
+
+/** By chance nobody is sent to what a canary refuses: the other stages there answer, and so they do for the rest of its path, or it would be "another method". */
+function leftToOthers(rules: HttpRule[], refused: ReadonlyMap<string, string>, operations: ReadonlyMap<string, Operation>): HttpRule[] {
+  const wrong = rules.filter(({ name, matches }) => refused.has(name) && matches.some(({ sample }) => sample));
+  if (wrong.length === 0) return rules;
+  const pathOf = ({ path }: HttpMatch): string => `${path.type} ${path.value}`;
+  const paths = new Set(wrong.flatMap(({ matches }) => matches.map(pathOf)));
+  const isLeft = ({ name, matches }: HttpRule): boolean => refused.has(name) || (operations.get(name)?.isOther === true && matches.some((match) => paths.has(pathOf(match))));
+  return rules.map((rule) => (isLeft(rule) ? { ...rule, matches: rule.matches.map((match) => ({ ...match, ...(match.sample && { sample: { ...match.sample, perMillion: 0 } }) })) } : rule));
 }
 
 /** What is the same of several operations is said once; of many, the first ones: `wherry route explain` says why of each. */

@@ -103,8 +103,7 @@ export class StageRoutes {
     if (!api || !stage) return [refusing({}, `API ${key} has no stage ${name}`, "")];
     const seed = `${key}.${name}`;
     const found = operationsOf(api, stage, liveDeployment(stage, this.#products.deployments(key)));
-    // Nobody is sent by chance to what is not there.
-    if (found.problem !== undefined) return [refusing({ ...stage, ...(stage.canary && { canary: { percent: 0 } }) }, found.problem, seed)];
+    if (found.problem !== undefined) return [refusing(stage, found.problem, seed)];
     let rules = this.#rules.get(found);
     if (!rules) this.#rules.set(found, (rules = found.operations.map((one) => ruleOf(narrowed(one, stage, seed)))));
     return rules;
