@@ -94,7 +94,8 @@ export class ClientConnection implements StreamOwner, Client {
   get isBlocked(): boolean {
     return this.stream.isBlocked;
   }
-  get #isLeaving(): boolean {
+  // No private getter: those are called by way of V8's runtime.
+  #isToLeave(): boolean {
     return this.#leaving || this.#engine.draining;
   }
   get isRunning(): boolean {
@@ -229,7 +230,7 @@ export class ClientConnection implements StreamOwner, Client {
     const { requestsMax = Infinity, connectionMs = 0 } = this.listener.bounds;
     if (++this.#requestsBegun >= requestsMax || (connectionMs > 0 && performance.now() - this.#since >= connectionMs)) this.#leaving = true;
     this.#isOld = head.minorVersion === 0;
-    this.#keepAlive = (this.#isOld ? head.connectionKeepAlive && !head.connectionClose : !head.connectionClose) && !this.#isLeaving;
+    this.#keepAlive = (this.#isOld ? head.connectionKeepAlive && !head.connectionClose : !head.connectionClose) && !this.#isToLeave();
     this.#wantsTrailers = head.hasTrailers;
     const bodyFraming: Framing = head.chunked ? framing.chunked : head.contentLength > 0 ? framing.length : head.contentLength === 0 ? framing.length : framing.none;
     const exchange = new HttpExchange(engine, this, head, bodyFraming);
@@ -361,7 +362,7 @@ export class ClientConnection implements StreamOwner, Client {
   }
   /** What has not been read of the request cannot be told from the next one. */
   #settleKeepAlive(exchange: HttpExchange): void {
-    if (!exchange.bodyComplete || this.#isLeaving || (this.#endsAt !== Infinity && this.#endsAt <= performance.now())) this.#keepAlive = false;
+    if (!exchange.bodyComplete || this.#isToLeave() || (this.#endsAt !== Infinity && this.#endsAt <= performance.now())) this.#keepAlive = false;
   }
   #connectionOption(): string {
     return this.#keepAlive ? (this.#isOld ? "keep-alive" : "") : "close";
@@ -409,7 +410,7 @@ export class ClientConnection implements StreamOwner, Client {
     if (freeHeads.length < freeHeadsMax) freeHeads.push(head);
     if (this.#isGone) return;
     // An answer that began before it was told to leave has not said so; it ends here all the same.
-    if (!this.#keepAlive || this.#isLeaving) {
+    if (!this.#keepAlive || this.#isToLeave()) {
       this.#engine.output.flush();
       // All is read and all is written: nothing can break the answer on its way.
       return bodyComplete && !this.#stash && !this.isBlocked ? this.#close() : this.#linger();

@@ -178,27 +178,42 @@ export class ServiceDoor {
     return doors;
   }
   #listener(service: ServicePort, upstream: string, http2: boolean, policy: ServicePolicy): Listener {
-    const { engine, mesh, namespaceOf } = this.#options;
-    const { namespace, name } = service.service;
-    const id = serviceListenerId(namespace, name, service.port.port);
-    const own = routedToService(service, upstream, { retry, isAsItCame: true });
-    engine.putUpstream({ id: upstream, http2, connectMs: limits.gatewayConnectMs, idleMs: upstreamIdleMs }, policy);
-    return {
-      id,
-      port: service.port.port,
-      service: `${namespace}/${name}`,
-      scheme: "http",
-      trusted: true,
-      isTransparent: true,
-      get isUnlogged() {
-        return !mesh()?.services.has(service.key);
-      },
-      bounds,
-      route(request: RequestView): Routed | LocalAnswer {
-        const routes = mesh();
-        return (routes?.services.has(service.key) && routedOnService(routes, service, request, this.peer?.namespace ?? namespaceOf(request.client))) || own;
-      },
-    };
+    this.#options.engine.putUpstream({ id: upstream, http2, connectMs: limits.gatewayConnectMs, idleMs: upstreamIdleMs }, policy);
+    return new ServiceListener(service, upstream, this.#options);
+  }
+}
+
+/** A class, not a literal with a getter: V8 keeps the second of those as a dictionary, and each request reads twenty fields of it. */
+class ServiceListener implements Listener {
+  readonly id: string;
+  readonly port: number;
+  readonly service: string;
+  readonly scheme = "http";
+  readonly trusted = true;
+  readonly isTransparent = true;
+  readonly bounds = bounds;
+  readonly manners = undefined;
+  readonly peer: Listener["peer"] = undefined;
+  readonly serverName: string | undefined = undefined;
+  protected readonly at: ServicePort;
+  protected readonly own: Routed;
+  protected readonly options: Pick<ServiceDoorOptions, "mesh" | "namespaceOf">;
+
+  constructor(at: ServicePort, upstream: string, options: Pick<ServiceDoorOptions, "mesh" | "namespaceOf">) {
+    const { namespace, name } = at.service;
+    this.id = serviceListenerId(namespace, name, at.port.port);
+    this.port = at.port.port;
+    this.service = `${namespace}/${name}`;
+    this.at = at;
+    this.own = routedToService(at, upstream, { retry, isAsItCame: true });
+    this.options = options;
+  }
+  get isUnlogged(): boolean {
+    return !this.options.mesh()?.services.has(this.at.key);
+  }
+  route(request: RequestView): Routed | LocalAnswer {
+    const routes = this.options.mesh();
+    return (routes?.services.has(this.at.key) && routedOnService(routes, this.at, request, this.peer?.namespace ?? this.options.namespaceOf(request.client))) || this.own;
   }
 }
 
