@@ -2,7 +2,7 @@ import type { AccessRule, HttpFilter } from "../../api/traffic.ts";
 import { AddressRanges } from "../addresses.ts";
 import type { Exchange, Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
-import { decoded } from "../path-names.ts";
+import { readings } from "../path-readings.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
@@ -75,26 +75,8 @@ function compilePath({ type, value, not = false }: NonNullable<AccessRule["path"
   })();
   const isMeant = (path: string): boolean => fits(path) !== not;
   return ({ request: { path } }) => {
-    if (!ambiguous.test(path)) return isMeant(path);
     return isDenying ? readings(path).some(isMeant) : readings(path).every(isMeant);
   };
-}
-
-const ambiguous = /%2F|%5C|%25|;/;
-/** Without empty elements and dot segments. */
-function folded(path: string): string {
-  const kept: string[] = [];
-  for (const element of path.split("/")) {
-    if (element === "..") kept.pop();
-    else if (element !== "" && element !== ".") kept.push(element);
-  }
-  return `/${kept.join("/")}${path.endsWith("/") && kept.length > 0 ? "/" : ""}`;
-}
-/** What becomes of a path when its slashes are decoded (once, or once more), and when what follows a semicolon is left out. */
-function readings(path: string): string[] {
-  const slashed = (text: string): string => folded(text.replaceAll(/%2F|%5C|\\/gi, "/"));
-  const bare = path.replaceAll(/;[^/]*/g, "");
-  return [path, slashed(path), bare, slashed(bare), slashed(decoded(decoded(bare)))];
 }
 
 /** RFC 8693 §4.2: names with spaces between; some issuers have a list, or call it "scp". */

@@ -80,6 +80,10 @@ test("what is kept of somebody is judged for each request; denied is denied, and
     ["GET", "/prod/pets/a/b", "forward"],
     ["PUT", "/prod/pets/7", "403 UAEX it does not allow PUT /pets/7"],
     ["GET", "/prod/pets/secret/x", "403 UAEX it does not allow GET /pets/secret/x"],
+    ["GET", "/prod/pets/7%2F..%2Fsecret", "403 UAEX it does not allow GET /pets/7%2F..%2Fsecret"],
+    ["GET", "/prod/pets%2Fsecret", "403 UAEX it does not allow GET /pets%2Fsecret"],
+    ["GET", "/prod/pets/;/secret", "403 UAEX it does not allow GET /pets/;/secret"],
+    ["GET", "/prod/pets/group%2Fname", "forward"],
     ["POST", "/prod/orders", "forward"],
     ["POST", "/prod/orders/1", "403 UAEX it does not allow POST /orders/1"],
     // A name that a client has written into a path is no other resource.

@@ -7,6 +7,7 @@ import { resourceOf } from "../authorizers/resources.ts";
 import type { Filter, RequestView } from "../exchange.ts";
 import { localAnswer } from "../local-answer.ts";
 import { compilePathNames } from "../path-names.ts";
+import { readings } from "../path-readings.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { asLeft } from "../request-edits.ts";
@@ -61,7 +62,7 @@ export const authorizer: Filter<AuthorizerFilter> = (config, tools) => {
     const judge = (asked: Asked): void => {
       if ("unauthorised" in asked) return refuse(401, "it says that this is nobody");
       if ("error" in asked) return refuse(500, asked.error);
-      if (!asked.verdict.allows(resourceOf(resource))) return refuse(403, `it does not allow ${request.method} ${path}`);
+      if (!readings(path).every((reading) => asked.verdict.allows(resourceOf(`${arn}/${request.method}${reading}`)))) return refuse(403, `it does not allow ${request.method} ${path}`);
       const { principalId, context, usageIdentifierKey } = asked.verdict;
       exchange.caller = { ...exchange.caller, authorizer: { ...(principalId !== undefined && { principalId }), context, ...(usageIdentifierKey !== undefined && { usageIdentifierKey }) } };
       next(exchange, outcome);

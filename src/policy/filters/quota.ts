@@ -4,6 +4,7 @@ import { type Condition, compileConditions } from "../conditions.ts";
 import type { Exchange, Filter, FilterTools, QuotaResult, RequestView } from "../exchange.ts";
 import { mergeEdits } from "../header-edits.ts";
 import { localAnswer } from "../local-answer.ts";
+import { readings } from "../path-readings.ts";
 import { compilePattern } from "../pattern.ts";
 import { at, PolicyError } from "../policy-error.ts";
 import { ownQuota, QuotaCounters } from "../quotas/counters.ts";
@@ -154,7 +155,8 @@ function compileWhen({ methods, path, headers = [], query = [], clients = [] }: 
     const pattern = path.type === "regex" ? compilePattern(value, { whole: true }, "when.path.value") : undefined;
     const prefix = value.endsWith("/") ? value.slice(0, -1) : value;
     const fits = (given: string): boolean => (pattern ? pattern.test(given) : path.type === "exact" ? given === value : given === prefix || given.startsWith(`${prefix}/`));
-    tests.push((request) => fits(request.path) !== (path.not ?? false));
+    // Nobody is counted for nothing because he writes a path in another way.
+    tests.push((request) => readings(request.path).some((reading) => fits(reading) !== (path.not ?? false)));
   }
   for (const [i, { ranges, not = false }] of clients.entries()) {
     const known = new AddressRanges(ranges, `when.clients[${i}].ranges`);
