@@ -27,6 +27,9 @@ function clientsOf(keys: KeySet): Clients {
   return clients;
 }
 
+/** A key that is sent as a bearer's token is that key, as with Envoy: no key has a blank. */
+const headerValue = (name: string, value: string | undefined): string | undefined => (name === "authorization" ? value?.replace(/^Bearer +/i, "") : value);
+
 /**
  * Who shows a key that is known goes on, under its client's name. Keys are known by their hashes alone: looking one up takes as long
  * whatever it has in common with a right one, and whoever reads the configuration can use none of them.
@@ -49,7 +52,7 @@ export const apiKey: Filter<Config> = ({ keys, from, clientHeader, sanitise = fa
         if (said !== undefined && said !== "") return Buffer.from(said);
         continue;
       }
-      const value = where === "header" ? request.header(name) : where === "query" ? queryValue(request.query, name) : cookieValue(request.header("cookie"), name);
+      const value = where === "header" ? headerValue(name, request.header(name)) : where === "query" ? queryValue(request.query, name) : cookieValue(request.header("cookie"), name);
       if (value !== undefined && value !== "") return Buffer.from(value, where === "query" ? "utf8" : "latin1");
     }
     return undefined;

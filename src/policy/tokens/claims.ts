@@ -8,9 +8,9 @@ export function headersFor({ payloadHeader, claimHeaders = [] }: Pick<TokenRule,
   for (const { header, claim } of claimHeaders) {
     const value = claimAt(claims, claim);
     if (value === undefined || value === null) continue;
-    const text = typeof value === "string" ? value : typeof value === "object" ? Buffer.from(JSON.stringify(value)).toString("base64url") : String(value);
-    // What no header can hold is left out.
-    if (/^[\x20-\x7e]*$/.test(text)) set.push([header.toLowerCase(), text]);
+    const text = typeof value === "string" ? value : typeof value === "object" ? Buffer.from(JSON.stringify(value)).toString("base64") : String(value);
+    // What no header can hold is left out; other letters than ASCII's go on as UTF-8, of which a header's text has one character a byte.
+    if (!/\p{Cc}/u.test(text)) set.push([header.toLowerCase(), Buffer.from(text).toString("latin1")]);
   }
   return set;
 }

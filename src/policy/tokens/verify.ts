@@ -51,6 +51,8 @@ export function verifyToken(token: string, { issuer, audiences, clientIdIsAudien
   if (!header || typeof header["alg"] !== "string") return refused("Jwt header is an invalid JSON");
   const claims = objectIn(payload);
   if (!claims) return refused("Jwt payload is an invalid JSON");
+  if (claims["sub"] !== undefined && typeof claims["sub"] !== "string") return refused("Jwt payload [sub] field is not a string");
+  if (!isListOfNames(claims["aud"])) return refused("Jwt payload [aud] field is not a string or string list");
   if (!isBase64Url(signature)) return refused("Jwt signature is an invalid Base64url encoded");
   const { alg, kid, crit, b64 } = header as { alg: string; kid?: unknown; crit?: unknown; b64?: unknown };
   const algorithm = Object.hasOwn(algorithms, alg) ? algorithms[alg] : undefined;
@@ -80,6 +82,7 @@ function isForUs(aud: unknown, wanted: readonly string[] | undefined): boolean {
   const named = (typeof aud === "string" ? [aud] : Array.isArray(aud) ? aud : []).filter((name) => typeof name === "string").map(plain);
   return wanted.some((name) => named.includes(plain(name)));
 }
+const isListOfNames = (aud: unknown): boolean => aud === undefined || typeof aud === "string" || (Array.isArray(aud) && aud.every((name) => typeof name === "string"));
 /** Envoy makes no difference between "https://shop/" and "shop". */
 const plain = (audience: string): string => audience.replace(/^https?:\/\//, "").replace(/\/$/, "");
 
