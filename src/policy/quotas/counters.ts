@@ -69,13 +69,16 @@ export class QuotaCounters {
   readonly #clock: QuotaClock;
   readonly #changed: (counter: Counter) => void;
   readonly #keysMax: number;
+  readonly #crowded: (id: string) => void;
   #size = 0;
   /** Not before there are so many is it worth looking for windows that are over. */
   #sweepAt = 1_024;
   #sweptMs = -Infinity;
   readonly #windows = new Map<QuotaUnit, Window>();
 
-  constructor(clock: QuotaClock, changed: (counter: Counter) => void = () => {}, max = keysMax) {
+  /** `crowded` hears of each request that shares a count, since more keys came than are counted apart. */
+  constructor(clock: QuotaClock, changed: (counter: Counter) => void = () => {}, max = keysMax, crowded: (id: string) => void = () => {}) {
+    this.#crowded = crowded;
     this.#clock = clock;
     this.#changed = changed;
     this.#keysMax = max;
@@ -174,7 +177,10 @@ export class QuotaCounters {
     if (known) return known;
     const isFull = () => this.#group(id, unit).size >= this.#keysMax || this.#size >= countersMax;
     if (this.#size >= this.#sweepAt || (isFull() && this.#clock.monotonicMs() >= this.#sweptMs + sweepMs)) this.sweep();
-    if (key !== othersKey && isFull()) return this.#counter(id, unit, othersKey, now);
+    if (key !== othersKey && isFull()) {
+      this.#crowded(id);
+      return this.#counter(id, unit, othersKey, now);
+    }
     const group = this.#group(id, unit);
     const { startMs, endMs } = this.#window(unit, now);
     const counter: Counter = { id, unit, key, startMs, endMs, count: 0, latestMs: startMs, before: undefined, overMs: this.#clock.monotonicMs() + (endMs - now) };

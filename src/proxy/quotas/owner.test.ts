@@ -103,3 +103,20 @@ test("workers are not believed in what nobody can ask for", (t) => {
   for (const rest of wrong) assert.deepEqual(owner.takeAll(asks(1, rest)), [{ allowed: false, remaining: 0, resetMs: 0, isUnknown: true }], JSON.stringify(rest));
   assert.deepEqual(owner.counts(""), []);
 });
+
+test("a hundred thousand made-up keys take bounded room in memory and on the disk, which is said once; nobody who was known loses his count", (t) => {
+  const { start, file, told } = dataDir(t);
+  const owner = start();
+  assert.equal(allowed(owner, asks(60)), 60);
+  let shared = 0;
+  for (let at = 0; at < 100_000; at += 1_000) shared += allowed(owner, Array.from({ length: 1_000 }, (_, i) => asks(1, { key: `attacker ${at + i}`, limit: 2 })[0]!));
+  assert.equal(shared, 65_536 - 1 + 2, "each of those that had room, and two for all the others together");
+  assert.equal(owner.counts("").length, 65_537);
+  assert.deepEqual(told, ['a quota has more clients than are counted apart: newcomers share one count, "(others)", until windows end']);
+  assert.equal(allowed(owner, asks(60)), 40);
+  assert.ok(statSync(file).size < 65_537 * 100, `${statSync(file).size} bytes`);
+  // What is refused is not written: a flood that goes on costs the disk nothing.
+  const { size } = statSync(file);
+  for (let i = 0; i < 100; i++) allowed(owner, asks(100, { key: `newer ${i}`, limit: 2 }));
+  assert.equal(statSync(file).size, size);
+});

@@ -7,6 +7,7 @@ import { QuotaLog } from "./log.ts";
 /** Of an id or a key. Workers bound what they make of a request; nobody is believed in it. */
 const textMax = 1_024;
 const numberMax = 2 ** 48;
+const crowdedMs = 3_600_000;
 
 /**
  * Counts for all workers, in `wherry`: a worker that is killed has counted nothing by itself, and what was answered to it is in the
@@ -19,7 +20,15 @@ export class QuotaOwner {
 
   /** `file`: where counts are kept; absent: nowhere. It is read when somebody first asks. */
   constructor({ file, clock, log }: { file?: string | undefined; clock: QuotaClock; log: Log }) {
-    this.#counters = new QuotaCounters(clock, (counter) => this.#log?.note(counter));
+    // Said once an hour of each: an attacker may bring a thousand new keys a second.
+    const saidMs = new Map<string, number>();
+    const crowded = (id: string): void => {
+      const now = clock.monotonicMs();
+      if (now < (saidMs.get(id) ?? -Infinity) + crowdedMs) return;
+      saidMs.set(id, now);
+      log.warn("a quota has more clients than are counted apart: newcomers share one count, \"(others)\", until windows end", { quota: id });
+    };
+    this.#counters = new QuotaCounters(clock, (counter) => this.#log?.note(counter), undefined, crowded);
     this.#log = file === undefined ? undefined : new QuotaLog(file, this.#counters, log);
   }
 
