@@ -46,7 +46,7 @@ export interface Outside {
   /** As whom a Service's listeners speak for pods of that account. */
   identity(account: MeshAccount): Promise<MeshIdentity>;
   /** Lines of the access log, where there is one. */
-  log?: (lines: string) => void;
+  log?: (lines: Buffer) => void;
   /** A Node program of a pod dials by itself. */
   meshed?: (program: { ip: string; node: string }) => void;
 }

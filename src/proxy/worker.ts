@@ -47,9 +47,9 @@ const outside = {
 
 let accessLog: number | undefined;
 /** As nginx does: the kernel takes it at once, and a full disk costs lines, not requests. */
-const writeAccessLog = (lines: string): void => {
+const writeAccessLog = (lines: Buffer): void => {
   try {
-    writeSync(accessLog!, lines, null, "latin1");
+    writeSync(accessLog!, lines);
   } catch (error) {
     log.debug("lines of the access log are lost", { error: (error as Error).message });
   }

@@ -58,7 +58,7 @@ export interface EdgeOptions {
   lease?: (request: LeaseRequest) => Promise<Lease>;
   /** Who counts quotas, for all workers; rejects when it is gone. Absent: this process does. */
   countQuotas?: (asks: QuotaAsk[]) => Promise<QuotaResult[]>;
-  accessLog?: (lines: string) => void;
+  accessLog?: (lines: Buffer) => void;
 }
 
 /**

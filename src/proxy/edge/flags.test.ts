@@ -61,7 +61,7 @@ async function run(setup: Setup, provoke: (world: World) => Promise<unknown>): P
   await once(program, "listening");
   const programPort = (program.address() as { port: number }).port;
   const lines: Line[] = [];
-  const engine = new Engine({ accessLog: (text) => lines.push(...text.trim().split("\n").map((line) => JSON.parse(line) as Line)) });
+  const engine = new Engine({ accessLog: (text) => lines.push(...text.toString().trim().split("\n").map((line) => JSON.parse(line) as Line)) });
   const bound = bindHandle("127.0.0.1", 0);
   const { handle } = bound;
   if (!handle) throw new Error(bound.code);

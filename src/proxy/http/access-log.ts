@@ -1,12 +1,10 @@
 import { performance } from "node:perf_hooks";
 import { writeSpiffeId } from "../../base/spiffe.ts";
-import type { Counters } from "./counters.ts";
 import type { HttpExchange } from "./exchange.ts";
 import { queryWithoutSecrets, withoutSecrets } from "./secrets.ts";
 
-/** Lines wait for so long, and so many bytes of them; beyond they are lost, and counted. */
+/** Lines wait for so long, or until there are so many bytes of them. */
 const flushMs = 100;
-const waitingBytesMax = 4 * 1024 * 1024;
 const pieceBytes = 64 * 1024;
 const textMax = 2048;
 /** The longest line: texts may be escaped to six times their length. */
@@ -20,10 +18,8 @@ const hexDigits = "0123456789abcdef";
  * second.
  */
 export class AccessLog {
-  readonly #write: (lines: string) => void;
-  readonly #counters: Counters;
-  readonly #full: Buffer[] = [];
-  #piece = Buffer.allocUnsafeSlow(pieceBytes + lineBytesMax);
+  readonly #write: (lines: Buffer) => void;
+  readonly #piece = Buffer.allocUnsafeSlow(pieceBytes + lineBytesMax);
   #at = 0;
   #timer: NodeJS.Timeout | undefined;
   /** By the endpoint: the last way that led there. */
@@ -33,9 +29,9 @@ export class AccessLog {
   #second = 0;
   #secondText = "";
 
-  constructor(write: (lines: string) => void, counters: Counters) {
+  /** The bytes are `write`'s until it returns. */
+  constructor(write: (lines: Buffer) => void) {
     this.#write = write;
-    this.#counters = counters;
   }
 
   /** Parameters that are left out where no rule says which. */
@@ -45,7 +41,7 @@ export class AccessLog {
   }
   add(exchange: HttpExchange): void {
     const { request, client } = exchange;
-    if (!this.#begin()) return;
+    this.#begin();
     this.#put(',"method":"');
     this.#escape(request.method);
     this.#put('","host":"');
@@ -121,7 +117,7 @@ export class AccessLog {
   }
   /** What was refused before it was a request. */
   addRefused(client: string, listener: string, status: number, flag: string, reason: string): void {
-    if (!this.#begin()) return;
+    this.#begin();
     this.#put(',"status":');
     this.#number(status);
     this.#put(',"client":"');
@@ -132,20 +128,11 @@ export class AccessLog {
     this.#end(flag, reason);
   }
 
-  #begin(): boolean {
-    if (this.#at > pieceBytes) {
-      if ((this.#full.length + 1) * pieceBytes >= waitingBytesMax) {
-        this.#counters.logLinesLost++;
-        return false;
-      }
-      this.#full.push(this.#piece.subarray(0, this.#at));
-      this.#piece = Buffer.allocUnsafeSlow(pieceBytes + lineBytesMax);
-      this.#at = 0;
-    }
+  #begin(): void {
+    if (this.#at > pieceBytes) this.flush();
     this.#timer ??= setTimeout(() => this.flush(), flushMs).unref();
     this.#put('{"time":"');
     this.#time();
-    return true;
   }
   #end(flag: string, reason: string): void {
     if (flag === "") return this.#put("}\n");
@@ -158,8 +145,7 @@ export class AccessLog {
   flush(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    for (const piece of this.#full.splice(0)) this.#write(piece.latin1Slice(0, piece.length));
-    if (this.#at > 0) this.#write(this.#piece.latin1Slice(0, this.#at));
+    if (this.#at > 0) this.#write(this.#piece.subarray(0, this.#at));
     this.#at = 0;
   }
 

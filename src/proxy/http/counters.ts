@@ -18,7 +18,6 @@ export class Counters {
   mirrorsDropped = 0;
   receivedBytes = 0;
   sentBytes = 0;
-  logLinesLost = 0;
 
   flagged(flag: string): void {
     this.flags.set(flag, (this.flags.get(flag) ?? 0) + 1);

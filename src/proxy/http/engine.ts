@@ -44,7 +44,7 @@ export interface EngineOptions {
   dial?: typeof dial;
   connectionsMax?: number;
   /** Gets whole lines. Without it nothing is logged. */
-  accessLog?: (lines: string) => void;
+  accessLog?: (lines: Buffer) => void;
   random?: Random;
 }
 
@@ -83,7 +83,7 @@ export class Engine {
   constructor(options: EngineOptions = {}) {
     this.#dial = options.dial ?? dial;
     this.#connectionsMax = options.connectionsMax ?? limits.gatewayConnectionsMax;
-    this.#log = options.accessLog ? new AccessLog(options.accessLog, this.counters) : undefined;
+    this.#log = options.accessLog ? new AccessLog(options.accessLog) : undefined;
     this.random = options.random ?? systemRandom;
   }
 

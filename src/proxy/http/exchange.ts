@@ -43,14 +43,14 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   #giveUp: (() => void) | undefined;
   #picked: Picked | undefined;
   #tried: string[] | undefined;
-  #tries = 0;
+  tries = 0;
   #triedStale = false;
   #triedLeaving = false;
   #sent = false;
   #tryTimer: NodeJS.Timeout | undefined;
   #requestTimer: NodeJS.Timeout | undefined;
   #triedAt = 0;
-  #latencyMs = 0;
+  latencyMs = 0;
   // The answer.
   #interims = 0;
   answered = false;
@@ -84,14 +84,13 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   get receivedBytes(): number {
     return this.#body.received;
   }
-  get tries(): number {
-    return this.#tries;
-  }
-  get latencyMs(): number {
-    return this.#latencyMs;
-  }
 
   start(): void {
+    this.#begin();
+    // With HTTP/1 only what may be sent once more is worth a copy of its own.
+    this.#body.settle(this.#over || (this.#sent && !isIdempotent(this.methodSent) && this.#keptMax(this.#connection!) === 0));
+  }
+  #begin(): void {
     const own = ownAnswer(this.request, this.head, this.client.listener) ?? this.met?.answer;
     if (own) return this.answer(this, own);
     const routed = this.client.listener.route(this.request);
@@ -122,7 +121,8 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     const pool = this.upstream === undefined ? undefined : this.#engine.pool(this.upstream);
     if (!pool) return this.#local("NC", "the rule leads to no upstream");
     this.#pool = pool;
-    if (this.#body.received > this.#bodyMax || this.length > this.#bodyMax) return this.#tooLarge();
+    const bytesMax = this.#bytesMax();
+    if (this.#body.received > bytesMax || this.length > bytesMax) return this.#tooLarge();
     for (const id of this.mirrors ?? []) {
       const copy = this.#engine.mirror(id, this);
       if (copy) this.#body.copyTo(copy, this.requestHeaders);
@@ -138,7 +138,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   }
 
   // The request's body, as the client brings it.
-  get #bodyMax(): number {
+  #bytesMax(): number {
     return this.bodyBytesMax ?? this.client.listener.bounds.bodyBytesMax;
   }
   get bodyComplete(): boolean {
@@ -166,7 +166,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
       if (!this.hold(to - from)) return this.#local("OM", "too many bodies are held here");
     }
     const asked = this.#sent ? this.#connection : undefined;
-    if (this.#body.received + to - from > this.#bodyMax && this.#pool) {
+    if (this.#body.received + to - from > this.#bytesMax() && this.#pool) {
       this.#body.received += to - from;
       return this.#tooLarge();
     }
@@ -185,20 +185,20 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   get upstreamBlocked(): boolean {
     return this.#sent ? (this.#connection?.isBlocked ?? false) : !this.#body.isComplete && !this.#body.isWanted;
   }
-  #tooLarge(bytesMax = this.#bodyMax): void {
+  #tooLarge(bytesMax = this.#bytesMax()): void {
     this.#abandon("cancelled");
     this.#local("BL", `the body is larger than ${bytesMax} bytes`);
   }
 
   // Tries.
   #try(): void {
-    const picked = this.#pool!.policy.pick(this.request, this.#tried, this.#tries > 0, this.routed?.persistence);
+    const picked = this.#pool!.policy.pick(this.request, this.#tried, this.tries > 0, this.routed?.persistence);
     if (picked.endpoint === undefined) return this.#refused(picked.flag, picked.reason, picked.status);
     this.#picked = picked;
     if (this.#engine.isDenied(this, picked)) return;
-    this.#tries++;
+    this.tries++;
     const connection = this.#pool!.take(picked.endpoint, this.client);
-    this.#triedAt = this.#tries === 1 ? this.startedAt : performance.now();
+    this.#triedAt = this.tries === 1 ? this.startedAt : performance.now();
     const tryMs = this.#timeouts?.backendMs ?? 0;
     if (tryMs > 0) this.#tryTimer = this.#timer(tryMs, () => this.#tryFailed("timeout", `${picked.endpoint.key} did not answer within ${tryMs} ms`));
     if (connection) return this.#send(connection);
@@ -289,7 +289,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
       rule: { ...(timeouts && { timeouts }), ...(retry && { retry }) },
       method: this.methodSent,
       failure,
-      tries: this.#tries,
+      tries: this.tries,
       canRepeat: !this.#body.isStreamed,
       elapsedMs: performance.now() - this.startedAt,
       random: this.#engine.random,
@@ -297,7 +297,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
   }
   #goAgain(): void {
     if (this.#over) return;
-    this.#tries = 0;
+    this.tries = 0;
     this.#tried = undefined;
     this.flag = this.reason = "";
     this.#try();
@@ -347,7 +347,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     return true;
   }
   #beginAnswer(head: Head): void {
-    this.#latencyMs = performance.now() - this.#triedAt;
+    this.latencyMs = performance.now() - this.#triedAt;
     clearTimeout(this.#tryTimer);
     this.answered = true;
     this.flag = this.reason = "";
@@ -396,7 +396,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     if (!this.#body.isComplete) this.client.wantBody();
   }
   ended(trailers: Trailers): void {
-    this.#endTry({ type: "answered", status: this.status, latencyMs: this.#latencyMs });
+    this.#endTry({ type: "answered", status: this.status, latencyMs: this.latencyMs });
     if (this.#path) return this.#path.end(trailers);
     this.client.end(trailers);
     this.#conclude();
@@ -425,7 +425,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     (this.#tried ??= []).push(picked.endpoint.key);
     this.#connection = undefined;
     // It counts as long as it is open.
-    this.onEnd(this.#engine.tunnelled(this, picked.endpoint, () => picked.done({ type: "answered", status: 101, latencyMs: this.#latencyMs })));
+    this.onEnd(this.#engine.tunnelled(this, picked.endpoint, () => picked.done({ type: "answered", status: 101, latencyMs: this.latencyMs })));
     clearTimeout(this.#requestTimer);
     this.client.tunnel(head, stream, bytes, from, to);
   }
@@ -435,7 +435,7 @@ export class HttpExchange extends Decided implements Exchange, Outcome, Asker, P
     if (!this.answered) return this.#tryFailed(refused ? "refused" : protocol ? "protocol" : "reset", `${key}: ${reason}`);
     this.flag = protocol ? "UPE" : "UC";
     this.reason = `${key}: ${reason}`;
-    this.#endTry({ type: "local", latencyMs: this.#latencyMs });
+    this.#endTry({ type: "local", latencyMs: this.latencyMs });
     this.#breakOff();
   }
 

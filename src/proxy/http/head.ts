@@ -1,6 +1,6 @@
 import { HeadFields, fieldsMax, stride } from "./head-fields.ts";
 import { ids, isText, knownName, methodBytes, nameOfId, pathBytes, queryBytes, tokens, values } from "./bytes.ts";
-import { hostOf, normalPath } from "./target.ts";
+import { hostAt, hostOf, normalPath } from "./target.ts";
 
 /**
  * One strict parser of request and response heads (RFC 9112), over bytes that may arrive split anywhere. It makes no
@@ -57,7 +57,7 @@ export class Head extends HeadFields {
   absolute = false;
   asterisk = false;
   host = "";
-  path = "";
+  #path: string | undefined;
 
   contentLength = -1;
   chunked = false;
@@ -100,6 +100,7 @@ export class Head extends HeadFields {
     this.absolute = false;
     this.asterisk = false;
     this.host = "";
+    this.#path = undefined;
     this.contentLength = -1;
     this.chunked = false;
     this.connectionClose = false;
@@ -429,16 +430,13 @@ export class Head extends HeadFields {
       const at = this.hostField * stride;
       const from = base + this.offsets[at + 2]!;
       const to = base + this.offsets[at + 3]!;
-      const host = this.#hostAt(bytes, from, to);
+      const host = hostAt(bytes, from, to);
       if (host === undefined) return this.#refuse("Host is not a host");
       this.host = host;
     }
     const first = bytes[base + this.targetStart]!;
     if (bytes[base + this.methodStart] === 0x43 && this.#methodIs(bytes, base, "CONNECT")) return this.#refuse("CONNECT is not served here", 405);
-    if (first === 0x2f) {
-      const path = bytes.latin1Slice(base + this.targetStart, base + this.queryStart);
-      return this.#setPath(path);
-    }
+    if (first === 0x2f) return this.unusualPath ? this.#setPath(bytes.latin1Slice(base + this.targetStart, base + this.queryStart)) : complete;
     if (first === 0x2a && this.targetEnd === this.targetStart + 1 && this.#methodIs(bytes, base, "OPTIONS")) {
       this.asterisk = true;
       this.path = "*";
@@ -454,17 +452,20 @@ export class Head extends HeadFields {
     return this.#setPath(match![2] ?? "/");
   }
 
+  /** In its normal form; what has come in it is made a text of when somebody asks. */
+  get path(): string {
+    return (this.#path ??= this.bytes.latin1Slice(this.base + this.targetStart, this.base + this.queryStart));
+  }
+  set path(path: string) {
+    this.#path = path;
+  }
+
   #setPath(raw: string): Parsed {
     const path = this.unusualPath ? normalPath(raw) : raw;
     if (path === undefined) return this.#refuse("the path has no normal form");
     this.unusualPath &&= this.absolute || path !== raw;
     this.path = path;
     return complete;
-  }
-
-  #hostAt(bytes: Buffer, from: number, to: number): string | undefined {
-    const text = bytes.latin1Slice(from, to);
-    return hostOf(text);
   }
 
   /** What holds for requests and responses. */

@@ -57,21 +57,28 @@ function hidesDots(segment: string): boolean {
   return segment.split(/%2F|%5C/).some((part) => /^\.\.?(;|$)/.test(part));
 }
 
-/** A Host or authority: "name", "name:port", "192.0.2.1", "[::1]:80". Undefined: not one. Lower case, trailing dot removed. */
-export function hostOf(authority: string): string | undefined {
-  const known = knownHosts.get(authority);
-  if (known !== undefined) return known;
-  const host = readHost(authority);
-  if (host === undefined) return undefined;
-  if (knownHosts.size >= knownHostsMax) knownHosts.clear();
-  knownHosts.set(authority, host);
+/**
+ * The host of bytes, as {@link hostOf} has it. Clients name few hosts, again and again: what was found is kept by length and last
+ * byte, so that no text is made of those that are known.
+ */
+export function hostAt(bytes: Buffer, from: number, to: number): string | undefined {
+  const length = to - from;
+  const slot = (length * 8 + bytes[to - 1]!) & (knownHosts.length - 1);
+  const known = knownHosts[slot];
+  if (known !== undefined && known.bytes.length === length) {
+    let i = 0;
+    while (i < length && known.bytes[i] === bytes[from + i]) i++;
+    if (i === length) return known.host;
+  }
+  const host = hostOf(bytes.latin1Slice(from, to));
+  // Of its own: a part of a shared buffer would hold on to all of that.
+  if (host !== undefined) knownHosts[slot] = { bytes: Uint8Array.from(bytes.subarray(from, to)), host };
   return host;
 }
-/** Clients name few hosts, again and again. */
-const knownHosts = new Map<string, string>();
-const knownHostsMax = 256;
+const knownHosts = Array.from<{ bytes: Uint8Array; host: string } | undefined>({ length: 256 });
 
-function readHost(authority: string): string | undefined {
+/** A Host or authority: "name", "name:port", "192.0.2.1", "[::1]:80". Undefined: not one. Lower case, trailing dot removed. */
+export function hostOf(authority: string): string | undefined {
   const match = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9A-Za-z_](?:[0-9A-Za-z._-]*[0-9A-Za-z_.-])?))(?::(\d{0,5}))?$/.exec(authority);
   if (!match || Number(match[3] ?? 0) > 65_535) return undefined;
   if (match[1] !== undefined) return match[1].includes(":") ? `[${match[1].toLowerCase()}]` : undefined;

@@ -35,7 +35,7 @@ export async function startEdge(listener: Partial<EdgeListener>, { filters = [],
   const server = createServer(told).listen(0, "127.0.0.1");
   await once(server, "listening");
   const lines: Record<string, unknown>[] = [];
-  const engine = new Engine({ accessLog: (text) => lines.push(...text.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)) });
+  const engine = new Engine({ accessLog: (text) => lines.push(...text.toString().trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)) });
   const bound = bindHandle("127.0.0.1", 0);
   const { handle } = bound;
   if (!handle) throw new Error(bound.code);

@@ -75,7 +75,7 @@ export interface TestGateway extends AsyncDisposable {
 /** The engine on a port of loopback, before these ports; all requests go to them unless the test says otherwise. */
 export function startGateway(upstreams: number[], options: { bounds?: Partial<Bounds>; trusted?: boolean; engine?: EngineOptions; connectMs?: number; /** The programs speak it, without TLS. */ http2?: boolean; /** As a Service's listener between pods. */ isTransparent?: boolean } = {}): TestGateway {
   const lines: Record<string, unknown>[] = [];
-  const engine = new Engine({ accessLog: (text) => lines.push(...text.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)), ...options.engine });
+  const engine = new Engine({ accessLog: (text) => lines.push(...text.toString().trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)), ...options.engine });
   const policy = new TurnPolicy();
   policy.update(upstreams.map((port) => ({ ip: "127.0.0.1", port, key: `127.0.0.1:${port}` })));
   engine.putUpstream({ id: "shop/web/80", http2: options.http2 ?? false, connectMs: options.connectMs ?? 1_000, idleMs: 30_000 }, policy);

@@ -101,7 +101,7 @@ export async function serveDocument(api: ApiObject, others: readonly KubeObject[
   translator.flush();
   const snapshot = translator.snapshot();
   const lines: Record<string, unknown>[] = [];
-  const engine = new Engine({ accessLog: (log) => lines.push(...log.trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)) });
+  const engine = new Engine({ accessLog: (log) => lines.push(...log.toString().trim().split("\n").map((line) => JSON.parse(line) as Record<string, unknown>)) });
   const table = new RouteTable({ random: systemRandom, nowMs: () => performance.now(), dateMs: () => 0, setTimer: (ms, go) => timer(ms, go), sessionKey: "0123456789abcdef0123456789abcdef", call: (request, then) => engine.call(request, then), ...clock });
   const refused: string[] = [];
   for (const route of snapshot.routes) {
