@@ -119,7 +119,8 @@ export class PolicyStatuses {
     const ancestors = new Ancestors();
     const warning = deprecations(kind, policy.spec);
     let isPending = false;
-    for (const target of targets) {
+    // Of several that tell one ancestor something the most general one has the last word.
+    for (const target of targets.toSorted((a, b) => generality(a) - generality(b))) {
       const { kind: targetKind, key, section, problem } = target;
       const isRoute = targetKind.endsWith("Route");
       const parents = isRoute ? around.attachmentsOf(`${targetKind}/${key}`) : [];
@@ -158,6 +159,7 @@ export class PolicyStatuses {
   }
 }
 
+const generality = ({ kind, section }: AttachedTarget): number => (kind.endsWith("Route") ? 0 : 2) + (section === undefined ? 1 : 0);
 const nameOf = ({ metadata }: Policy): string => `${metadata.namespace}/${metadata.name}`;
 
 function overriddenRoute(kind: PolicyKind, { kind: targetKind, key, section }: AttachedTarget, scopes: Scopes): Condition[] {
