@@ -14,7 +14,7 @@ import { planOf } from "./plan.ts";
 
 const [keys, operations] = [1_000, 500];
 const addresses: AddressBook = { addressOf: () => ({ value: "127.99.0.1" }), bindingOf: ({ address, port }) => ({ address, port, protocol: "TCP", boundPort: port }) } as AddressBook;
-const given = (object: object): KubeObject => ({ ...object, metadata: { namespace: "shop", uid: JSON.stringify(object).slice(0, 80), creationTimestamp: "2026-01-01T00:00:00Z", generation: 1, resourceVersion: "1", ...(object as KubeObject).metadata } }) as KubeObject;
+const given = (object: object): KubeObject => ({ ...object, metadata: { namespace: "shop", uid: JSON.stringify(object).slice(0, 80), creationTimestamp: "2026-01-01T00:00:00Z", generation: 1, resourceVersion: "1", ...(object as { metadata: object }).metadata } }) as unknown as KubeObject;
 const secret = given({ apiVersion: "v1", kind: "Secret", metadata: { name: "gold" }, data: Object.fromEntries(Array.from({ length: keys }, (_, i) => [`client-${i}`, Buffer.from(`key-${i}`).toString("base64")])) });
 const edge = [given({ kind: "GatewayClass", metadata: { name: "wherry", namespace: undefined }, spec: { controllerName: "wherry.dev/gateway-controller" } }), given({ kind: "Gateway", metadata: { name: "edge" }, spec: { gatewayClassName: "wherry", listeners: [{ name: "web", port: 80, protocol: "HTTP" }] } }), given({ kind: "Service", metadata: { name: "web" }, spec: { ports: [{ port: 80 }] } })];
 const parentRefs = [{ name: "edge" }];
