@@ -14,8 +14,11 @@ const rfc3339 = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-
 export function canonicalTime(text: string): string {
   // Days up to 29 exist in every month but one; the slow way looks at the rest.
   if (canonicalSeconds.test(text) && text.slice(8, 10) !== "29") return text;
-  return new Date(parseTime(text, secondsLayout)).toISOString().replace(/\.\d+Z$/, "Z");
+  return timeText(parseTime(text, secondsLayout));
 }
+
+/** Milliseconds since the epoch → UTC with whole seconds. */
+export const timeText = (ms: number): string => new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 
 /** RFC 3339 with exactly six digits of fraction → the same in UTC. */
 export function canonicalMicroTime(text: string): string {

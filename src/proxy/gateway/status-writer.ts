@@ -2,6 +2,7 @@ import type { Client } from "../../api/client.ts";
 import { policyResources } from "../../api/envoy/kinds.ts";
 import { splitKey } from "../../api/informer.ts";
 import type { GroupVersionResource, KubeObject } from "../../api/meta.ts";
+import { timeText } from "../../api/scalars.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { LatestWriter } from "../latest-writer.ts";
@@ -41,7 +42,7 @@ export class StatusWriter {
   async #write(status: WantedStatus): Promise<void> {
     const { resource, object } = this.#subject(status);
     if (!object) return;
-    const next = statusOf(status, object, new Date(this.#clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
+    const next = statusOf(status, object, timeText(this.#clock.now()));
     if (JSON.stringify(next) === JSON.stringify({ ...object["status"] })) return;
     const { namespace, name } = splitKey(status.key);
     await this.#client.update(resource, namespace, name, { ...object, status: next }, { subresource: "status", fieldManager: "wherry-gateway" });

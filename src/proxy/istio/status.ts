@@ -1,6 +1,7 @@
 import type { Client } from "../../api/client.ts";
 import { keyOf, splitKey } from "../../api/informer.ts";
 import type { KubeObject } from "../../api/meta.ts";
+import { timeText } from "../../api/scalars.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { LatestWriter } from "../latest-writer.ts";
@@ -35,7 +36,7 @@ export class IstioStatusWriter {
         const key = keyOf({ metadata } as KubeObject);
         const object = world.object(kind, key);
         if (!object) return;
-        const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+        const now = timeText(clock.now());
         const next = withTimes(statusOf(report), object, now);
         if (isSame(next, object["status"])) return;
         const { namespace, name } = splitKey(key);

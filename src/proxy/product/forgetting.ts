@@ -1,6 +1,6 @@
 import type { ApiStage } from "../../api/product/kinds.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
-import { anyMethod, isObject, type Json } from "./document.ts";
+import { anyMethod, type Json, operationIdOf } from "./json.ts";
 
 type CacheFilter = Extract<HttpFilter, { type: "cache" }>;
 
@@ -13,7 +13,7 @@ export function forgetting(item: Record<string, Json>, verb: string, path: strin
   const isKept = ["get", "head", anyMethod].some((method) => {
     const given = item[method];
     if (given === undefined) return false;
-    const id = isObject(given) && typeof given["operationId"] === "string" ? given["operationId"] : `${method === anyMethod ? "ANY" : method.toUpperCase()} ${path}`;
+    const id = operationIdOf(given, method, path);
     const caching = operations.find(({ operation }) => operation === id)?.cache ?? cache;
     return caching !== undefined && caching.enabled !== false;
   });

@@ -12,6 +12,12 @@ export const textIn = (value: Json | undefined): string => (typeof value === "ob
 
 export const anyMethod = "x-amazon-apigateway-any-method";
 
+/** What an operation is called: its `operationId`, else "GET /pets". `method` is the field of the path that has it. */
+export function operationIdOf(operation: Json | undefined, method: string, path: string): string {
+  return isObject(operation) && typeof operation["operationId"] === "string" ? operation["operationId"] : `${verbOf(method)} ${path}`;
+}
+export const verbOf = (method: string): string => (method === anyMethod ? "ANY" : method.toUpperCase());
+
 /** Of one element of a JSON pointer in a URI's fragment; what is not encoded as one is itself. */
 export function pointerName(part: string): string {
   try {

@@ -4,6 +4,7 @@ import type { KubeObject } from "../../api/meta.ts";
 import { type ApiObject, apiResource, type ApiStatus, purgeAnnotation, routeNameOf } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
 import { StatusError } from "../../api/status.ts";
+import { timeText } from "../../api/scalars.ts";
 import type { Clock, Timer } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { withTimes } from "../gateway/conditions.ts";
@@ -135,7 +136,7 @@ export class Keeper {
     for (const { metadata } of plan.remove.routes) await client.delete(gatewayResources.httpRoutes, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     for (const { metadata } of plan.remove.deployments) await client.delete(resources.controllerRevisions, namespace, metadata.name, { preconditions: { uid: metadata.uid } }).catch(gone);
     tell(api, plan.problems);
-    const now = new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+    const now = timeText(clock.now());
     const conditions = withTimes(plan.status.conditions, api.status?.conditions, api.metadata.generation, now);
     const purge = await this.#purge(api, now);
     const status = { ...plan.status, conditions, ...(purge && { purge }), stages: await Promise.all(plan.status.stages!.map((stage) => this.#withUsage(api, stage))) };

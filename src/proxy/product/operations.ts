@@ -5,6 +5,7 @@ import type { BackendReference } from "../gateway/kinds.ts";
 import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve, textIn } from "./document.ts";
 import { forgetting } from "./forgetting.ts";
 import { type Integrated, readIntegration } from "./integration.ts";
+import { operationIdOf, verbOf } from "./json.ts";
 import { gatewayResponsesField, gatewayResponsesOf } from "./gateway-responses.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { policyField, resourcePolicyOf } from "./resource-policy.ts";
@@ -81,6 +82,7 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
   const ranks = [...new Set(paths.flatMap(({ template }) => (isRanked(template) ? [template.rank] : [])))].sort();
   const priorityOf = (template: PathTemplate): number => (template.match[0]!.path.type === "exact" && ranks.length > 0 ? ranks.length + 1 : ranks.indexOf(template.rank) + 1);
   const taken = new Set<string>();
+  const ids = new Map<string, string>();
   const rules = rulesOf(stage, `api/${place.id}`);
   const hasDefault = Object.hasOwn(document.paths, defaultPath);
   const compressed = compressionOf(document.root[compressionField]);
@@ -95,11 +97,15 @@ export function compileOperations(document: OpenApi, place: Place): Operation[] 
     const own = [...methods, anyMethod].flatMap((method) => {
       const given = item[method];
       if (given === undefined) return [];
-      const verb = method === anyMethod ? "ANY" : method.toUpperCase();
-      const id = isObject(given) && typeof given["operationId"] === "string" ? given["operationId"] : `${verb} ${path}`;
+      const verb = verbOf(method);
+      const id = operationIdOf(given, method, path);
       const name = unique(nameOf(id), taken);
       const common = { name, id, matches: matches(method === anyMethod ? undefined : verb) };
       try {
+        const twin = ids.get(id);
+        ids.set(id, twin ?? `${verb} ${path}`);
+        // Policies, plans and throttles that name it would be for one of them.
+        if (twin !== undefined) throw new NotHonoured("operationId", `${id} is that of ${twin}, too`);
         return [servable({ ...common, ...operationOf(document, item, given, { verb, id, path, server, template, before: [...first(template, verb, path, false), ...cors, ...rules] }, place) }, `${verb} ${path}`)];
       } catch (error) {
         if (!(error instanceof NotHonoured || error instanceof DocumentError)) throw error;

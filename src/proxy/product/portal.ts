@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import type { ApiStage } from "../../api/product/kinds.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import { isObject, type Json, methods, type OpenApi } from "./document.ts";
+import { operationIdOf } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import type { Operation } from "./operations.ts";
 import { serverPath } from "./server-path.ts";
@@ -18,7 +19,7 @@ export function portalDocument(document: OpenApi, operations: readonly Operation
   const refused = new Set(operations.flatMap(({ id, refusal }) => (refusal === undefined ? [] : [id])));
   const paths = Object.entries(document.paths).flatMap(([path, item]): [string, Json][] => {
     if (path === defaultPath) return [];
-    const isServed = ([field, given]: [string, Json]): boolean => !(methods as readonly string[]).includes(field) || !refused.has(isObject(given) && typeof given["operationId"] === "string" ? given["operationId"] : `${field.toUpperCase()} ${path}`);
+    const isServed = ([field, given]: [string, Json]): boolean => !(methods as readonly string[]).includes(field) || !refused.has(operationIdOf(given, field, path));
     const served = Object.entries(item).filter(([field, given]) => !field.startsWith(internal) && isServed([field, given]));
     return served.some(([field]) => (methods as readonly string[]).includes(field)) ? [[path, outward(Object.fromEntries(served))]] : [];
   });

@@ -3,7 +3,7 @@ import type { AuthorizerFilter, IdentitySource } from "../../api/traffic-access.
 import type { HttpFilter } from "../../api/traffic.ts";
 import { identityContexts } from "../../policy/filters/authorizer.ts";
 import { DocumentError, isObject, type Json, type OpenApi, resolve, textIn } from "./document.ts";
-import { NotHonoured } from "./not-honoured.ts";
+import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { pathNames, type PathTemplate } from "./template.ts";
 
 /** What a scheme of the document's asks for. */
@@ -138,7 +138,7 @@ type Said = NonNullable<ApiStage["authorizers"]>[number];
 function awsTokens(scheme: Record<string, Json>, authorizer: Record<string, Json>, at: string, said: Said | undefined, { scopes }: Asking): OwnCheck | undefined {
   const common = { type: "jwt", clientIdIsAudience: true, scopes: { names: scopes, all: false } } as const;
   if (authorizer["type"] === "cognito_user_pools") {
-    only(authorizer, ["type", "providerARNs", "identitySource", "identityValidationExpression", "authorizerResultTtlInSeconds"], at);
+    refuseOthers(authorizer, ["type", "providerARNs", "identitySource", "identityValidationExpression", "authorizerResultTtlInSeconds"], at);
     if (authorizer["identityValidationExpression"] !== undefined) throw new NotHonoured(`${at}.identityValidationExpression`, "is not honoured: the audience of tokens; the stage's authorizers may say audiences");
     const pools = textsOf(authorizer["providerARNs"] ?? [], `${at}.providerARNs`);
     const issuers = pools.map((arn) => poolIssuer(arn, `${at}.providerARNs`));
@@ -149,10 +149,10 @@ function awsTokens(scheme: Record<string, Json>, authorizer: Record<string, Json
     const place = placeIn(authorizer["identitySource"], `${at}.identitySource`) ?? (typeof scheme["name"] === "string" ? { header: scheme["name"] } : undefined);
     return { ...common, providers: wanted.map((issuer) => ({ issuer, ...(said?.jwksUri !== undefined && { jwksUri: said.jwksUri }) })), audiences: said?.audiences ?? [], ...(place && { place }) };
   }
-  only(authorizer, ["type", "jwtConfiguration", "identitySource"], at);
+  refuseOthers(authorizer, ["type", "jwtConfiguration", "identitySource"], at);
   const { jwtConfiguration: given } = authorizer;
   const configuration = isObject(given) ? given : {};
-  only(configuration, ["issuer", "audience"], `${at}.jwtConfiguration`);
+  refuseOthers(configuration, ["issuer", "audience"], `${at}.jwtConfiguration`);
   const issuer = said?.issuer ?? configuration["issuer"];
   const audiences = said?.audiences ?? textsOf(configuration["audience"] ?? [], `${at}.jwtConfiguration.audience`);
   if (typeof issuer !== "string") {
@@ -181,7 +181,7 @@ function poolIssuer(arn: string, at: string): string {
 
 /** Types `token` and `request`. */
 function authorizerOf(name: string, scheme: Record<string, Json>, given: Record<string, Json>, at: string, target: string, place: SecuredPlace): Omit<AuthorizerFilter, "upstream" | "host"> {
-  only(given, ["type", "authorizerUri", "authorizerCredentials", "authorizerPayloadFormatVersion", "authorizerResultTtlInSeconds", "enableSimpleResponses", "identitySource", "identityValidationExpression"], at);
+  refuseOthers(given, ["type", "authorizerUri", "authorizerCredentials", "authorizerPayloadFormatVersion", "authorizerResultTtlInSeconds", "enableSimpleResponses", "identitySource", "identityValidationExpression"], at);
   const { type, authorizerPayloadFormatVersion: version = "1.0", authorizerResultTtlInSeconds: ttl = 300, enableSimpleResponses: simple = false, identitySource, identityValidationExpression: validation } = given;
   const kind = textIn(type).toLowerCase();
   if (kind !== "token" && kind !== "request") throw new NotHonoured(`${at}.type`, `${textIn(type)} is not honoured; token, request, jwt and cognito_user_pools are`);
@@ -241,8 +241,4 @@ function placeIn(given: Json | undefined, at: string): { header: string } | { pa
 function textsOf(given: Json, at: string): string[] {
   if (!Array.isArray(given) || !given.every((one) => typeof one === "string")) throw new NotHonoured(at, "must be a list of texts");
   return given;
-}
-
-function only(given: Record<string, Json>, known: readonly string[], at: string): void {
-  for (const field of Object.keys(given)) if (!known.includes(field)) throw new NotHonoured(`${at}.${field}`, "is not honoured");
 }

@@ -1,5 +1,6 @@
 import type { Policy } from "../../api/envoy/kinds.ts";
 import { type ApiObject, type ApiStage, type ApiUsage, routeNameOf } from "../../api/product/kinds.ts";
+import { timeText } from "../../api/scalars.ts";
 import type { QuotaCount } from "../../policy/quotas/counters.ts";
 import { gatewayOfSet, type World } from "../gateway/world.ts";
 import { Attachments, placeOf } from "../policies/attach.ts";
@@ -77,5 +78,5 @@ export function usageOf({ named, prefix, read }: UsageSource, counts: readonly Q
     })
     .sort((a, b) => b.count - a.count || (a.key < b.key ? -1 : 1))
     .slice(0, toldMax)
-    .map(({ unit, key, count, endMs, of }) => ({ ...named, ...of, unit, key, count, until: new Date(endMs).toISOString().replace(/\.\d+Z$/, "Z") }));
+    .map(({ unit, key, count, endMs, of }) => ({ ...named, ...of, unit, key, count, until: timeText(endMs) }));
 }
