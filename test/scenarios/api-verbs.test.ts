@@ -199,7 +199,7 @@ test("an API's problems are told once; rivals, documents of ConfigMaps, those th
   // A ConfigMap's document: not there, there, another one, none, too large.
   const condition = async () => (await get("filed")).status?.conditions?.[0]?.message;
   await client.create(apiResource, "default", { metadata: { name: "filed" }, spec: { documentFrom: { configMapKeyRef: { name: "filed", key: "openapi.yaml" } }, revisionHistoryLimit: 1, stages: [{ name: "old", deployment: 1, hostnames: ["old.example.com"], ...common }, { name: "new", hostnames: ["new.example.com"], ...common }] } });
-  await until("it is missed", async () => (await condition()) === "ConfigMap filed does not exist; what was deployed before stays live");
+  await until("it is missed", async () => (await condition()) === "ConfigMap filed does not exist; nothing is deployed yet");
   await client.create(resources.configMaps, "default", { metadata: { name: "filed" }, data: { "openapi.yaml": JSON.stringify(document("1", "/a")) } });
   const write = (text: string) => client.patch(resources.configMaps, "default", "filed", { data: { "openapi.yaml": text } }, { type: "merge" });
   const newest = async () => (await get("filed")).status?.deployments?.[0]?.version;

@@ -101,7 +101,7 @@ for (const { title, document, stage, objects, prepared, refused, calls } of case
     await using programs = new Programs();
     programs.prepared = prepared;
     await using world = await serveDocument(api as ApiObject, others, programs);
-    assert.deepEqual(world.problem === undefined ? world.refused.toSorted() : [`document: ${world.problem.replace("; what was deployed before stays live", "")}`], refused.toSorted());
+    assert.deepEqual(world.problem === undefined ? world.refused.toSorted() : [`document: ${world.problem.replace("; nothing is deployed yet", "")}`], refused.toSorted());
     for (const call of calls) {
       programs.seen.length = 0;
       const { status, headers, body } = await ask(world.port, call);

@@ -18,7 +18,7 @@ function placeOf(filter: HttpFilter, field: string): string {
 }
 
 const places: { [T in HttpFilter["type"]]?: (filter: Of<T>, field: string) => string } = {
-  validate: ({ parameters = [] }, field) => field.replace(/^body\.content\["([^"]*)"\]/, 'requestBody.content["$1"].schema').replace(/^body\b/, "requestBody").replace(/^parameters\[(\d+)\]/, (_, i: string) => `parameters.${parameters[Number(i)]!.name}.schema`),
+  validate: ({ parameters = [] }, field) => field.replace(/^body\.content\["([^"]*)"\](?:\.schema)?/, 'requestBody.content["$1"].schema').replace(/^body\b/, "requestBody").replace(/^parameters\[(\d+)\](?:\.schema)?/, (_, i: string) => `parameters.${parameters[Number(i)]!.name}.schema`),
   requestTemplate: (_, field) => templateField(field, "requestTemplates"),
   responseTemplate: ({ responses }, field) => responseField(responses, field),
   mock: ({ responses }, field) => responseField(responses, templateField(field, "requestTemplates")),

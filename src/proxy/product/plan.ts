@@ -54,12 +54,13 @@ export function planOf({ api, document, deployments, routes, parents, urlOf, riv
     const deployment = liveDeployment(stage, known);
     const { operations, problem } = operationsOf(api, stage, deployment);
     const route = routeNameOf(name, stage.name);
-    const wrong = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route)));
+    const wrong = stolen.has(route) ? `HTTPRoute ${route} is there already, and is not this API's` : (problem ?? messageOf(parents.get(route), stage));
     const named = [...(stage.operations ?? []), ...(stage.plans ?? []).flatMap((plan) => plan.operations ?? [])].map((one) => one.operation);
     const unknown = problem === undefined ? [...new Set(named)].filter((id) => !operations.some((one) => one.id === id)) : [];
     const schemes = problem === undefined ? (stage.authorizers ?? []).map(({ scheme }) => scheme).filter((scheme) => !hasScheme(deployment!, scheme)) : [];
     const idle = [...(unknown.length > 0 ? [`operation ${unknown.join(", ")}`] : []), ...(schemes.length > 0 ? [`security scheme ${schemes.join(", ")}`] : [])];
-    const message = wrong ?? rivalOf?.(stage, operations) ?? (idle.length > 0 ? `deployment ${deployment!.revision} has no ${idle.join(" and no ")}: what the stage says of it is for nothing` : undefined);
+    const said = [wrong ?? rivalOf?.(stage, operations), idle.length > 0 ? `deployment ${deployment!.revision} has no ${idle.join(" and no ")}: what the stage says of it is for nothing` : undefined].filter((text) => text !== undefined);
+    const message = said.length > 0 ? said.join("; ") : undefined;
     const url = urlOf(stage);
     return { name: stage.name, ...(deployment && { deployment: deployment.revision }), ...(url !== undefined && { url, ...(stage.documentPath !== undefined && { documentUrl: `${url}${stage.documentPath}` }) }), operations: operations.filter(({ refusal, isOther }) => refusal === undefined && !isOther).length, ready: wrong === undefined, ...(message !== undefined && { message }) };
   });
@@ -71,7 +72,7 @@ export function planOf({ api, document, deployments, routes, parents, urlOf, riv
       routes: routes.filter((route) => mine(route) && !stages.some((stage) => routeNameOf(name, stage.name) === route.metadata.name)),
     },
     status: {
-      conditions: [wrong === undefined ? { type: "Accepted", status: "True", reason: "Accepted", message: "the document is accepted" } : { type: "Accepted", status: "False", reason: "InvalidDocument", message: `${wrong}; what was deployed before stays live` }],
+      conditions: [wrong === undefined ? { type: "Accepted", status: "True", reason: "Accepted", message: "the document is accepted" } : { type: "Accepted", status: "False", reason: "InvalidDocument", message: `${wrong}; ${known.length > 0 ? "what was deployed before stays live" : "nothing is deployed yet"}` }],
       deployments: known.map((deployment) => ({ ...described(deployment), ...(live.has(deployment.revision) && { liveIn: looked.filter((stage) => stage.deployment === deployment.revision).map((stage) => stage.name) }) })),
       stages: looked,
     },
@@ -129,8 +130,8 @@ function hasScheme({ data }: Deployment, scheme: string): boolean {
 }
 
 /** What a route's status says against it. */
-function messageOf(parents: readonly { conditions: readonly Condition[] }[] | undefined): string | undefined {
-  if (!parents || parents.length === 0) return "no Gateway serves it yet";
+function messageOf(parents: readonly { conditions: readonly Condition[] }[] | undefined, { parentRefs }: ApiStage): string | undefined {
+  if (!parents || parents.length === 0) return `no Gateway serves it yet: parentRefs name ${parentRefs.map(({ namespace, name }) => (namespace === undefined ? name : `${namespace}/${name}`)).join(", ")}`;
   const wrong = parents.flatMap(({ conditions }) => conditions.filter(({ type, status }) => (type === "PartiallyInvalid" ? status === "True" : status === "False")));
   return wrong.length === 0 ? undefined : [...new Set(wrong.map(({ message }) => message))].join("; ");
 }
