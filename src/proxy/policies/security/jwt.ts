@@ -34,6 +34,8 @@ export function jwtFilter({ optional, failOpen, providers }: JwtSpec, references
     const { name, issuer, audiences, localJWKS, remoteJWKS, claimToHeaders, extractFrom: { headers, params, cookies } = {} } = provider;
     const field = `jwt.providers[${i}]`;
     const refuse = (inner: string, why: string): void => void refused.push({ field: `${field}.${inner}`, why });
+    // Rules say by its name whose word they mean.
+    if (providers.findIndex((other) => other.name === name) < i) refuse("name", `${name} is another provider's name already`);
     if ((localJWKS === undefined) === (remoteJWKS === undefined)) refuse("remoteJWKS", "or localJWKS must be given, and not both");
     const remote = remoteJWKS && remoteKeys(remoteJWKS, `${field}.remoteJWKS`, references, refused);
     if (remote) needs.push(...remote.needs);
