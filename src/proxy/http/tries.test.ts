@@ -71,9 +71,15 @@ test("retries: by status, by time, as often as the rule says, never what is not 
   assert.deepEqual(await ask("POST", "/"), [200, 3]);
   gateway.routed.timeouts = { backendMs: 20 };
   gateway.routed.retry = { attempts: 2, backoffMs: 1, statuses: [] };
-  assert.deepEqual(await ask("GET", "/slow"), [504, 3]);
+  // A program that is slow to read may not hear of a try before it is over: tries are counted where they begin.
+  let tries = 0;
+  const pick = gateway.policy.pick.bind(gateway.policy);
+  gateway.policy.pick = (...how) => (tries++, pick(...how));
+  assert.equal((await ask("GET", "/slow"))[0], 504);
+  assert.equal(tries, 3);
   gateway.routed.timeouts = { requestMs: 30 };
-  assert.deepEqual(await ask("GET", "/slow"), [504, 1]);
+  assert.equal((await ask("GET", "/slow"))[0], 504);
+  assert.equal(tries, 4);
   assert.equal(gateway.policy.running, 0);
 });
 
