@@ -343,7 +343,7 @@ const byCases = [
   "policy/filters/bandwidth.ts OM",
   // By proxy/product/cases/documents, for real.
   "policy/filters/mock.ts DR TF TF",
-  "policy/filters/request-parameters.ts TF",
+  "policy/filters/request-parameters.ts TF TF",
   "policy/filters/oidc.ts DR DR OIDC OIDC OIDC OIDC OIDC OIDC OIDC",
   "policy/filters/plans.ts OM PD RL",
   "policy/filters/quota.ts OM RL",
