@@ -1,7 +1,6 @@
 import { anyMethod, DocumentError, isObject, type Json, methods, resolve } from "./json.ts";
 import { fromSwagger } from "./swagger.ts";
 
-export { anyMethod, DocumentError, isObject, type Json, methods, resolve, textIn } from "./json.ts";
 
 /** An OpenAPI 3 document as far as it is read. What a field means: spec.openapis.org/oas/v3.1.1. */
 export interface OpenApi {

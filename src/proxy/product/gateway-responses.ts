@@ -1,7 +1,7 @@
 import type { GatewayResponsesFilter } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { Flag } from "../../policy/flags.ts";
-import { isObject, type Json, textIn } from "./document.ts";
+import { isObject, type Json, textIn } from "./json.ts";
 import type { IntegrationContext } from "./integration.ts";
 import { templatesOf } from "./mapping.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";

@@ -2,7 +2,7 @@ import type { ApiStage } from "../../api/product/kinds.ts";
 import type { RequestParametersFilter, TemplateStage } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
-import { isObject, type Json, textIn } from "./document.ts";
+import { isObject, type Json, textIn } from "./json.ts";
 import { mappedAnswers, mappedRequest, mockAnswer, proxiedAnswers } from "./mapping.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { type MappedRequest, readRequestParameters, variableOf } from "./parameters.ts";

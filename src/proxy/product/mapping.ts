@@ -1,6 +1,6 @@
 import type { MappedResponse, RequestTemplateFilter } from "../../api/traffic-content.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
-import { isObject, type Json, textIn } from "./document.ts";
+import { isObject, type Json, textIn } from "./json.ts";
 import type { IntegrationContext } from "./integration.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { readResponseChanges, readResponseHeaders } from "./parameters.ts";

@@ -1,4 +1,4 @@
-import type { Json } from "./document.ts";
+import type { Json } from "./json.ts";
 
 /** A field that cannot be done as it is written: the operation is not served without it. */
 export class NotHonoured extends Error {

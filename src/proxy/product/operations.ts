@@ -2,10 +2,10 @@ import type { ApiCache, ApiStage, ApiThrottle } from "../../api/product/kinds.ts
 import type { HttpFilter, HttpMatch } from "../../api/traffic.ts";
 import { checkRule } from "../../policy/route-table.ts";
 import type { BackendReference } from "../gateway/kinds.ts";
-import { anyMethod, DocumentError, isObject, type Json, methods, type OpenApi, resolve, textIn } from "./document.ts";
+import type { OpenApi } from "./document.ts";
 import { forgetting } from "./forgetting.ts";
 import { type Integrated, readIntegration } from "./integration.ts";
-import { operationIdOf, verbOf } from "./json.ts";
+import { anyMethod, DocumentError, isObject, type Json, methods, operationIdOf, resolve, textIn, verbOf } from "./json.ts";
 import { gatewayResponsesField, gatewayResponsesOf } from "./gateway-responses.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { policyField, resourcePolicyOf } from "./resource-policy.ts";

@@ -1,5 +1,5 @@
 import type { MappedField, MappedPart } from "../../api/traffic-content.ts";
-import { isObject, type Json } from "./document.ts";
+import { isObject, type Json } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import type { PathTemplate } from "./template.ts";
 

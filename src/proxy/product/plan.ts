@@ -1,6 +1,7 @@
 import { type ApiObject, type ApiStage, type ApiStatus, apiLabel, type Deployment, deploymentNameOf, productGroup, productVersion, routeNameOf, stageLabel } from "../../api/product/kinds.ts";
 import { type Condition, type Gateway, gatewayGroup, type HttpRouteObject } from "../gateway/kinds.ts";
-import { DocumentError, operationsIn, readDocument } from "./document.ts";
+import { operationsIn, readDocument } from "./document.ts";
+import { DocumentError } from "./json.ts";
 import type { Operation } from "./operations.ts";
 import { schemeOf } from "./security.ts";
 import { liveDeployment, newestOf, operationsOf, stageOf } from "./stage-route.ts";

@@ -1,7 +1,8 @@
 import type { Client } from "../../api/client.ts";
 import { type ApiObject, type Deployment, deploymentNameOf } from "../../api/product/kinds.ts";
 import { resources } from "../../api/resources.ts";
-import { type Json, readDocument } from "./document.ts";
+import { readDocument } from "./document.ts";
+import type { Json } from "./json.ts";
 import { portalDocument } from "./portal.ts";
 import { serverPath } from "./server-path.ts";
 import { operationsOf } from "./stage-route.ts";

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import type { ApiStage } from "../../api/product/kinds.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
-import { isObject, type Json, methods, type OpenApi } from "./document.ts";
-import { operationIdOf } from "./json.ts";
+import type { OpenApi } from "./document.ts";
+import { isObject, type Json, methods, operationIdOf } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import type { Operation } from "./operations.ts";
 import { serverPath } from "./server-path.ts";

@@ -1,5 +1,5 @@
 import type { HttpFilter } from "../../api/traffic.ts";
-import { isObject, type Json, textIn } from "./document.ts";
+import { isObject, type Json, textIn } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 
 export const policyField = "x-amazon-apigateway-policy";

@@ -2,7 +2,8 @@ import type { ApiStage } from "../../api/product/kinds.ts";
 import type { AuthorizerFilter, IdentitySource } from "../../api/traffic-access.ts";
 import type { HttpFilter } from "../../api/traffic.ts";
 import { identityContexts } from "../../policy/filters/authorizer.ts";
-import { DocumentError, isObject, type Json, type OpenApi, resolve, textIn } from "./document.ts";
+import type { OpenApi } from "./document.ts";
+import { DocumentError, isObject, type Json, resolve, textIn } from "./json.ts";
 import { NotHonoured, refuseOthers } from "./not-honoured.ts";
 import { pathNames, type PathTemplate } from "./template.ts";
 

@@ -1,5 +1,6 @@
 import type { ApiStage } from "../../api/product/kinds.ts";
-import { DocumentError, isObject, type OpenApi } from "./document.ts";
+import type { OpenApi } from "./document.ts";
+import { DocumentError, isObject } from "./json.ts";
 
 /** The path of the first server, its variables filled by the stage's or by their defaults. */
 export function serverPath({ servers }: OpenApi, { variables = {} }: ApiStage): string {

@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { controllerOf, type KubeObject } from "../../api/meta.ts";
 import { type ApiObject, type ApiStage, apiLabel, type Deployment, productGroup, stageLabel } from "../../api/product/kinds.ts";
 import type { HttpRouteObject, HttpRouteRule } from "../gateway/kinds.ts";
-import { DocumentError, readDocument } from "./document.ts";
+import { readDocument } from "./document.ts";
+import { DocumentError } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { compileOperations, type Operation } from "./operations.ts";
 

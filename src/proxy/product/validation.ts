@@ -1,7 +1,7 @@
 import type { ApiStage } from "../../api/product/kinds.ts";
 import type { RequestParameter, ValidateFilter } from "../../api/traffic-content.ts";
-import { DocumentError, isObject, type Json, type OpenApi, resolve, textIn } from "./document.ts";
-import { pointerName } from "./json.ts";
+import type { OpenApi } from "./document.ts";
+import { DocumentError, isObject, type Json, pointerName, resolve, textIn } from "./json.ts";
 import { NotHonoured } from "./not-honoured.ts";
 import { pathNames, type PathTemplate } from "./template.ts";
 

@@ -5,7 +5,8 @@ import { test } from "node:test";
 import { parseYaml } from "../../../src/api/yaml.ts";
 import { randomInt, type Random, seededRandom } from "../../../src/base/random.ts";
 import { checkRule } from "../../../src/policy/route-table.ts";
-import { DocumentError, readDocument } from "../../../src/proxy/product/document.ts";
+import { readDocument } from "../../../src/proxy/product/document.ts";
+import { DocumentError } from "../../../src/proxy/product/json.ts";
 import { NotHonoured } from "../../../src/proxy/product/not-honoured.ts";
 import { compileOperations } from "../../../src/proxy/product/operations.ts";
 
